@@ -1,0 +1,84 @@
+# The project's verbs. Each one makes what it needs, the virtual environment included; `make` alone lists them.
+#
+#   PYTHON=python3.12                                     the Python to build the environment with
+#   TORCH_INDEX=https://download.pytorch.org/whl/cpu      where torch comes from: here the small CPU-only wheels
+#   ARGS="-k anchors"                                     more arguments for pytest or for the demo
+
+PYTHON ?= python3
+TORCH_INDEX ?=
+ARGS ?=
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+TORCH := $(shell sed -n 's/^torch==/&/p' constraints.txt)
+
+.PHONY: help demo test test-fast check lint types layers spelling installed licences size format pins clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+demo: .venv/.installed  ## train, judge and draw on sample data: the whole way in a few minutes, no download
+	$(BIN)/singleshot demo $(ARGS)
+
+test: .venv/.installed-dev  ## every test, the doctests and README's own code
+	$(BIN)/python -m pytest --durations=10 $(ARGS)
+
+test-fast: .venv/.installed-dev  ## the tests that take no more than a few seconds each
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+check: lint types layers spelling installed licences  ## everything else that CI asks for
+
+lint: .venv/.installed-dev  ## style: ruff's rules and its layout
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/.installed-dev  ## annotations: pyright
+	$(BIN)/pyright
+
+layers: .venv/.installed-dev  ## who may import whom: import-linter
+	$(BIN)/lint-imports --no-logo
+
+spelling: .venv/.installed-dev  ## codespell
+	$(BIN)/codespell
+
+installed: .venv/.installed-dev  ## nothing in the environment that must not be there
+	$(BIN)/python -m tools.installed
+
+licences: .venv/.installed-dev  ## the licences of all that comes with `pip install singleshot`
+	$(BIN)/python -m tools.licences
+
+size: .venv/.installed-dev  ## lines a file, the median, and the files that want to be two
+	$(BIN)/python -m tools.size
+
+format: .venv/.installed-dev  ## put the code into ruff's layout and mend what ruff can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+pins:  ## write constraints.txt anew: the newest versions that pyproject.toml allows, torch as pinned
+	$(PYTHON) -m venv --clear .venv-pins
+	.venv-pins/bin/python -m pip install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) --no-deps "$(TORCH)"
+	.venv-pins/bin/python -m pip install --editable ".[dev]"
+	.venv-pins/bin/python -m tools.pins constraints.txt
+	rm -rf .venv-pins
+
+clean:  ## away with caches, builds and the environment; never with runs/
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist src/*.egg-info
+	find src tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp is written last, so that an installation that broke off is made again; while it stands, nothing is installed.
+
+.venv/.created:
+	@command -v $(PYTHON) >/dev/null || { echo "singleshot: error: no $(PYTHON) here. Install Python 3.11, 3.12 or 3.13." >&2; exit 69; }
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v < (3, 14) or sys.exit("singleshot: error: needs Python 3.11, 3.12 or 3.13; $(PYTHON) is %d.%d. Name another one: make PYTHON=python3.12" % v)'
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+# torch goes first and alone: only it comes from TORCH_INDEX, and what it needs comes pinned with the rest.
+.venv/.installed: .venv/.created pyproject.toml constraints.txt
+	$(PIP) install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) --no-deps "$(TORCH)"
+	$(PIP) install --constraint constraints.txt --editable .
+	@touch $@
+
+.venv/.installed-dev: .venv/.installed
+	$(PIP) install --constraint constraints.txt --editable ".[dev]"
+	@touch $@

@@ -1,0 +1,174 @@
+"""Boxes and their labels onto a picture, so that a person sees at a glance what was found and how surely.
+
+Line width and text grow with the picture, so that 300 pixels and 4K read alike. Every label is a chip in its class's
+colour with black or white text, whichever stands out; it sits above its box where there is room, otherwise where it
+covers the fewest other labels, and never leaves the picture. The best detections choose first and are drawn last.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+from numpy import ndarray
+from PIL import Image, ImageDraw, ImageFont
+
+from singleshot.classes import colours as class_colours
+from singleshot.errors import UsageError
+from singleshot.structures import Detections
+
+FILL_OPACITY = 0.12
+LONGEST_LABEL = 40
+
+
+def draw(
+    image_rgb: UInt8[ndarray, "H W 3"],
+    detections: Detections,
+    *,
+    threshold: float = 0.0,
+    line_width: int | None = None,
+) -> UInt8[ndarray, "H W 3"]:
+    """A copy of a picture with its detections drawn in; an equal copy where there are none.
+
+    Args:
+        image_rgb: the picture that the detections were found in, 0…255.
+        detections: boxes in pixels of that picture. The class id chooses the colour.
+        threshold: lowest score that is drawn.
+        line_width: pixels; None fits it to the picture.
+
+    Raises:
+        UsageError: the detections belong to a picture of another size.
+    """
+    if detections.size_hw != image_rgb.shape[:2]:
+        (height, width), (other_height, other_width) = detections.size_hw, image_rgb.shape[:2]
+        what = f"the detections belong to a {width}×{height} picture, this one is {other_width}×{other_height}"
+        raise UsageError(what, remedy="Draw them onto the picture they were found in")
+    shown = detections.above(threshold)
+    palette = class_colours(int(shown.class_ids.max()) + 1 if len(shown) else 0)
+    labels = [f"{name} {score:.2f}" for name, score in zip(shown.class_names, shown.scores, strict=True)]
+    return draw_boxes(image_rgb, shown.boxes_xyxy, labels, palette[shown.class_ids], line_width=line_width)
+
+
+def draw_boxes(
+    image_rgb: UInt8[ndarray, "H W 3"],
+    boxes_xyxy: Float[ndarray, "N 4"],
+    labels: Sequence[str],
+    colours: UInt8[ndarray, "N 3"],
+    *,
+    line_width: int | None = None,
+) -> UInt8[ndarray, "H W 3"]:
+    """A copy of a picture with N labelled boxes; the first is the most important.
+
+    Args:
+        image_rgb: the picture, 0…255.
+        boxes_xyxy: (N, 4) continuous pixels; parts outside the picture are cut off, boxes outside it are not drawn.
+        labels: N texts; an empty one gives a box without a label.
+        colours: (N, 3) RGB.
+        line_width: pixels; None fits it to the picture.
+    """
+    height, width = image_rgb.shape[:2]
+    line = line_width or max(1, round(min(height, width) / 320))
+    font = _font(max(10, round(min(height, width) ** 0.9 / 24.5)))
+    canvas = image_rgb.copy(order="C")
+    # Edges are continuous: the last pixel inside a box is the one before its second edge.
+    last = np.array([width - 1, height - 1] * 2)
+    pixels = np.rint(boxes_xyxy).astype(np.int64) - [0, 0, 1, 1]
+    inside = ((pixels[:, :2] <= last[:2]) & (pixels[:, 2:] >= 0)).all(axis=1)
+    pixels = pixels.clip(0, last)
+    colour_tuples = [tuple(int(channel) for channel in colour) for colour in colours]
+    order = [index for index in range(len(pixels)) if inside[index]]
+    for index in reversed(order):
+        _fill(canvas, pixels[index], colour_tuples[index])
+    for index in reversed(order):
+        _outline(canvas, pixels[index], colour_tuples[index], line)
+    taken = np.zeros((0, 4), np.int64)
+    chips = []
+    for index in order:
+        if labels[index]:
+            chip = _chip(_shortened(labels[index]), colour_tuples[index], font)
+            place = _place(pixels[index], chip.shape[:2], (height, width), line, taken)
+            taken = np.vstack([taken, place])
+            chips.append((chip, place))
+    for chip, (x1, y1, x2, y2) in reversed(chips):
+        canvas[y1:y2, x1:x2] = chip[: y2 - y1, : x2 - x1]
+    return canvas
+
+
+def _fill(canvas: UInt8[ndarray, "H W 3"], box: ndarray, colour: tuple[int, ...]) -> None:
+    x1, y1, x2, y2 = box
+    inner = canvas[y1 : y2 + 1, x1 : x2 + 1]
+    # One table a colour: a single pass over the pixels, where mixing with a plane of colour takes two.
+    values = np.arange(256)[None, :, None] * (1 - FILL_OPACITY) + np.multiply(colour, FILL_OPACITY)
+    inner[:] = cv2.LUT(inner, np.rint(values).astype(np.uint8))
+
+
+def _outline(canvas: UInt8[ndarray, "H W 3"], box: ndarray, colour: tuple[int, ...], line: int) -> None:
+    """A frame whose outer edge is the box, so that touching boxes stay apart."""
+    x1, y1, x2, y2 = box
+    line = max(1, min(line, (x2 - x1 + 1) // 2, (y2 - y1 + 1) // 2))
+    for rows, columns in (
+        (slice(y1, y1 + line), slice(x1, x2 + 1)),
+        (slice(y2 + 1 - line, y2 + 1), slice(x1, x2 + 1)),
+        (slice(y1, y2 + 1), slice(x1, x1 + line)),
+        (slice(y1, y2 + 1), slice(x2 + 1 - line, x2 + 1)),
+    ):
+        canvas[rows, columns] = colour
+
+
+def _place(
+    box: ndarray, chip_hw: tuple[int, int], size_hw: tuple[int, int], line: int, taken: ndarray
+) -> tuple[int, int, int, int]:
+    """Where a chip goes, as whole pixels x1, y1, x2, y2 (the last two outside): the spot with the least under it."""
+    x1, y1, x2, y2 = (int(edge) for edge in box)
+    tall, wide = chip_hw
+    height, width = size_hw
+    spots = (
+        (x1, y1 - tall),  # above the box
+        (x1, y1),  # inside, at its top
+        (x1, y2 + 1),  # below
+        (x2 + 1 - wide, y1 - tall),  # above, to the right
+        (x1, y2 + 1 - tall),  # inside, at its bottom
+        (x2 + 1 - wide, y1),  # inside, at its top, to the right
+        (x2 + 1 - wide, y2 + 1),  # below, to the right
+    )
+    inside = np.array([False, True, False, False, True, True, False])
+    corners = np.array(spots)
+    wished = corners.copy()
+    corners = corners.clip(0, [max(width - wide, 0), max(height - tall, 0)])
+    rectangles = np.hstack([corners, np.minimum(corners + [wide, tall], [width, height])])
+    low = np.maximum(rectangles[:, None, :2], taken[None, :, :2])
+    high = np.minimum(rectangles[:, None, 2:], taken[None, :, 2:])
+    covered = (high - low).clip(0).prod(axis=2).sum(axis=1)
+    # A spot that had to be moved into the picture is worse than one that fits, and better than covering a label.
+    moved = np.abs(corners - wished).sum(axis=1)
+    hides_box = inside & (y2 - y1 < 2 * tall)
+    best = int(np.lexsort((moved, hides_box, covered))[0])
+    left, top, right, bottom = (int(edge) for edge in rectangles[best])
+    return left, top, right, bottom
+
+
+def _chip(text: str, colour: tuple[int, ...], font: ImageFont.FreeTypeFont) -> UInt8[ndarray, "h w 3"]:
+    ascent, descent = font.getmetrics()
+    margin = max(2, round(font.size / 4))
+    wide = int(np.ceil(font.getlength(text))) + 2 * margin
+    chip = Image.new("RGB", (wide, ascent + descent + margin // 2), colour)
+    red, green, blue = colour
+    bright = 0.299 * red + 0.587 * green + 0.114 * blue > 140  # ITU-R BT.601 luma
+    ImageDraw.Draw(chip).text((margin, margin // 4), text, fill=(0, 0, 0) if bright else (255, 255, 255), font=font)
+    return np.asarray(chip)
+
+
+@functools.cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    font = ImageFont.load_default(size)
+    if not isinstance(font, ImageFont.FreeTypeFont):
+        raise UsageError("this Pillow was built without FreeType", remedy="pip install --force-reinstall pillow")
+    return font
+
+
+def _shortened(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST_LABEL else line[: LONGEST_LABEL - 1] + "…"

@@ -1,0 +1,56 @@
+"""Writing a file so that a crash leaves the old one or the new one, never half of it.
+
+A temporary file in the same folder (so that the last step is a rename and not a copy), its bytes forced to the
+disk, `os.replace`, then the folder forced to the disk. SQLite and not a training tool is the model here: a common
+"atomic" save goes through another file system and loses checkpoints that way.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+
+from singleshot.errors import CannotCreateError, NotPermittedError, StorageError
+
+
+def write(path: Path, fill: Callable[[Path], None]) -> None:
+    """Let `fill` write a temporary file, then put that in `path`'s place. Missing parent folders are made.
+
+    Raises:
+        CannotCreateError: the folder cannot be made or `path` is a folder.
+        NotPermittedError: the file system refuses.
+        StorageError: the disk is full or failing; what stood at `path` before is untouched.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fill(temporary)
+        _sync(temporary)
+        temporary.replace(path)
+        _sync(path.parent)
+    except PermissionError as error:
+        raise NotPermittedError("no permission to write", remedy="Choose another --out", file=path) from error
+    except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+        raise CannotCreateError("cannot be created", remedy="Choose another --out", file=path) from error
+    except OSError as error:
+        raise StorageError(f"writing failed ({error.strerror or error})", remedy="Free space", file=path) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """`write` for UTF-8 text."""
+    write(path, lambda temporary: temporary.write_text(text, encoding="utf-8") and None)
+
+
+def _sync(path: Path) -> None:
+    """Force a file's bytes, or a folder's entries, to the disk."""
+    if path.is_dir() and os.name == "nt":
+        return  # Windows cannot open a folder; its rename is journalled
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

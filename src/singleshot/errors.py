@@ -1,0 +1,169 @@
+"""The errors a user can meet, and the exit code that each one ends with.
+
+Every message is one line, `file:line: what. remedy`, so that a person can mend the fault from the line alone
+and an editor can jump to it. Anything that is not a `SingleshotError` is our own bug and exits with 70.
+The codes follow sysexits.h where it has one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+Severity = Literal["fatal", "warning", "note"]
+SHOWN_FAULTS = 20
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong with the user's data.
+
+    Args:
+        file: the file at fault.
+        line: its 1-based line, or None where the format has no lines (pictures).
+        kind: a short, stable name such as `zero-size-box`; counts are made by it.
+        severity: `fatal` refuses training, `warning` is worth a look, `note` is for the record.
+        message: what is wrong and what to do, in one line.
+    """
+
+    file: Path
+    line: int | None
+    kind: str
+    severity: Severity
+    message: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.line is not None else f"{self.file}"
+        return f"{place}: {self.message}"
+
+    def as_json(self) -> dict[str, Any]:
+        """The fault as JSON holds it: `file` as text, the rest unchanged."""
+        return asdict(self) | {"file": str(self.file)}
+
+
+class SingleshotError(Exception):
+    """A failure with one line to read and one thing to do.
+
+    Args:
+        what: what went wrong, without a full stop at its end.
+        remedy: what to do about it, as a sentence without a full stop; None where nothing can be done.
+        file: the file at fault, if one is.
+        line: its 1-based line.
+    """
+
+    exit_code = 70
+
+    def __init__(
+        self, what: str, *, remedy: str | None = None, file: Path | str | None = None, line: int | None = None
+    ) -> None:
+        super().__init__(what)
+        self.what, self.remedy, self.line = what, remedy, line
+        self.file = None if file is None else Path(file)
+
+    def __str__(self) -> str:
+        place = ""
+        if self.file is not None:
+            place = f"{self.file}:{self.line}: " if self.line is not None else f"{self.file}: "
+        remedy = f" {self.remedy}." if self.remedy else ""
+        return f"{place}{self.what}.{remedy}"
+
+
+class UsageError(SingleshotError):
+    """The call itself is wrong: an unknown option, an output that is also the input."""
+
+    exit_code = 2
+
+
+class DataError(SingleshotError):
+    """A file was read and its content is bad."""
+
+    exit_code = 65
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        kind: str = "bad-data",
+        remedy: str | None = None,
+        file: Path | str | None = None,
+        line: int | None = None,
+    ) -> None:
+        super().__init__(what, remedy=remedy, file=file, line=line)
+        self.kind = kind
+
+    def as_fault(self) -> Fault:
+        """The same failure as a record, for work that goes on past a bad item. `file` must be known."""
+        if self.file is None:
+            raise ValueError("a fault needs a file")
+        message = f"{self.what}. {self.remedy}" if self.remedy else self.what
+        return Fault(self.file, self.line, self.kind, "fatal", message)
+
+
+class FaultyDataError(DataError):
+    """Several faults at once: the first few are listed, then the total.
+
+    Args:
+        faults: the fatal faults, at least one, in the order in which they were met.
+        remedy: what the user can do about all of them.
+    """
+
+    def __init__(self, faults: Sequence[Fault], *, remedy: str) -> None:
+        self.faults = tuple(faults)
+        listed = "\n".join(f"  {fault}" for fault in self.faults[:SHOWN_FAULTS])
+        more = len(self.faults) - SHOWN_FAULTS
+        tail = f"\n  … and {more} more" if more > 0 else ""
+        noun = "fault" if len(self.faults) == 1 else "faults"
+        super().__init__(f"{len(self.faults)} {noun} in the data:\n{listed}{tail}\n", remedy=remedy)
+
+    def __str__(self) -> str:
+        return f"{self.what}{self.remedy}."
+
+
+class InputMissingError(SingleshotError):
+    """A file or folder that the user named is not there."""
+
+    exit_code = 66
+
+
+class UnreachableError(SingleshotError):
+    """The network or a service did not answer."""
+
+    exit_code = 69
+
+
+class ParityError(SingleshotError):
+    """An export does not answer as the model it was made from."""
+
+    exit_code = 70
+
+
+class CannotCreateError(SingleshotError):
+    """An output cannot be made, most often because one is already there."""
+
+    exit_code = 73
+
+
+class StorageError(SingleshotError):
+    """Reading or writing failed underneath us: disk full, I/O error."""
+
+    exit_code = 74
+
+
+class StoppedError(SingleshotError):
+    """The work stopped half way and can be resumed."""
+
+    exit_code = 75
+
+
+class NotPermittedError(SingleshotError):
+    """The file system says no."""
+
+    exit_code = 77
+
+
+class ConfigError(SingleshotError):
+    """A recipe, a field or a setting is wrong."""
+
+    exit_code = 78

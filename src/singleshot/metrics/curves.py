@@ -1,0 +1,111 @@
+"""A picture of the precision-recall curves, with the confidence thresholds that a user can choose marked on them.
+
+AP sums a curve up; a user has to pick one point of it. The marks answer the question behind every `--threshold`: how
+many objects are found there, and how much of what is shown is right?
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from singleshot.metrics.voc_ap import ClassResult, mean_ap
+
+MARKERS = "osD^vP*X"
+LEGEND_ROWS = 24
+FEW_CLASSES = 10
+
+
+def operating_point(result: ClassResult, threshold: float) -> tuple[float, float] | None:
+    """Recall and precision of a class when detections that score below `threshold` are dropped; None if none is left.
+
+    >>> result = ClassResult(0.5, np.array([1.0, 0.5]), np.array([0.5, 0.5]), np.array([0.9, 0.2]), 2, 2)
+    >>> operating_point(result, 0.1), operating_point(result, 0.3), operating_point(result, 0.95)
+    ((0.5, 0.5), (0.5, 1.0), None)
+    """
+    count = result.count_above(threshold)
+    return (float(result.recall[count - 1]), float(result.precision[count - 1])) if count else None
+
+
+def draw_precision_recall(
+    curves: Mapping[str, ClassResult], path: Path, *, thresholds: Sequence[float] = (0.01, 0.1, 0.3, 0.5)
+) -> None:
+    """Save a picture of every class's curve, best AP first in the legend.
+
+    Args:
+        curves: by class name. A class without objects is named in the legend (`n/a`) and has no line.
+        path: the file to write, a PNG by its suffix. Its folder must be there.
+        thresholds: confidences to mark, at most 8.
+    """
+    # Imported here: matplotlib takes a second to load, and only this function draws. Figure without pyplot keeps no
+    # global state and opens no window.
+    from matplotlib import colormaps
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    judged = sorted(((name, r) for name, r in curves.items() if r.ap is not None), key=lambda item: -(item[1].ap or 0))
+    absent = [name for name, result in curves.items() if result.ap is None]
+    columns = max(1, -(-len(curves) // LEGEND_ROWS))
+    figure = Figure(figsize=(8.2 + 2.1 * columns, 6.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    few = len(judged) <= FEW_CLASSES
+    # A few classes get colours that are easy to tell apart; of many, the colour tells the rank.
+    colours = colormaps["tab10"](np.arange(FEW_CLASSES)) if few else colormaps["turbo"](np.linspace(0, 1, len(judged)))
+    for colour, (name, result) in zip(colours, judged, strict=False):
+        recall, precision = _from_recall_zero(result)
+        label = f"{result.ap:.3f}  {_plain(name)}"
+        axes.plot(recall, precision, color=colour, linewidth=1.8 if few else 1.0, label=label)
+        for marker, threshold in zip(MARKERS, thresholds, strict=False):
+            point = operating_point(result, threshold)
+            if point is not None:
+                style = {"markersize": 8 if few else 6, "markeredgecolor": "white", "markeredgewidth": 0.8, "zorder": 3}
+                axes.plot(*point, marker, color=colour, **style)
+    for name in absent:
+        axes.plot([], [], " ", label=f"n/a  {_plain(name)}")
+    _furnish(axes, list(curves.values()), thresholds, columns)
+    figure.savefig(path, dpi=120, bbox_inches="tight")
+
+
+def _plain(name: str) -> str:
+    """The name as matplotlib shows it letter for letter: a dollar would begin a formula."""
+    return name.replace("$", r"\$")
+
+
+def _from_recall_zero(result: ClassResult) -> tuple[np.ndarray, np.ndarray]:
+    """The curve's recall and precision, led in from recall 0 at the precision of the best detection."""
+    start = result.precision[:1] if len(result.precision) else [0.0]
+    return np.append(0.0, result.recall), np.append(start, result.precision)
+
+
+def _furnish(axes: Any, results: list[ClassResult], thresholds: Sequence[float], columns: int) -> None:
+    """Axes, grid and the two legends."""
+    from matplotlib.lines import Line2D
+
+    mean = mean_ap(results)
+    axes.set_title("Precision and recall" + ("" if mean is None else f", mean AP {mean:.3f}"), loc="left")
+    axes.set(xlabel="recall: found objects / objects", ylabel="precision: right detections / detections")
+    axes.set(xlim=(0, 1.01), ylim=(0, 1.02), aspect="equal")
+    axes.grid(color="0.9")
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    marks = [
+        Line2D([], [], marker=marker, linestyle="", color="0.35", markeredgecolor="white", markersize=8, label=f"{t:g}")
+        for marker, t in zip(MARKERS, thresholds, strict=False)
+    ]
+    legend = axes.legend(handles=marks, title="score at least", loc="lower left", framealpha=0.9, edgecolor="0.85")
+    axes.add_artist(legend)
+    if not results:
+        return
+    axes.legend(
+        title="AP  class",
+        loc="upper left",
+        bbox_to_anchor=(1.02, 1.0),
+        borderaxespad=0,
+        frameon=False,
+        ncols=columns,
+        alignment="left",
+    )

@@ -1,0 +1,313 @@
+"""A file or bytes → an RGB uint8 picture, or a named fault: the one place where pixels come in.
+
+Trusted decoders hide faults: OpenCV hands back a full array for a JPEG that was cut in half, Pillow forgets the
+camera's rotation, and either unpacks 400 million pixels out of 48 KB. Here a picture comes whole and upright, or as
+one line that says why not. What the pixels mean does not depend on the file: grey is repeated three times, 16 bits
+are scaled (not clipped) to 8, CMYK becomes RGB, EXIF orientation is applied, an animation gives its first frame.
+Transparency is laid over white, because that is the page on which people saw the picture when they drew its boxes.
+Colour profiles and the rest of the metadata are ignored.
+
+JPEG goes through simplejpeg (libjpeg-turbo, which here refuses what it would otherwise only warn about); everything
+else through Pillow, whose readers are called by name, so that no other format (EPS with its Ghostscript) is reachable.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import io
+import logging
+import stat
+import struct
+from pathlib import Path
+from typing import BinaryIO
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+from numpy import ndarray
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageChops,
+    ImageFile,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+
+from singleshot.errors import DataError, InputMissingError, NotPermittedError, StorageError
+
+try:
+    import simplejpeg
+except ImportError:  # minimal GPU images come without it
+    simplejpeg = None
+
+MAX_PIXELS = 50_000_000
+MAX_FILE_BYTES = 512 * 2**20
+BACKGROUND_RGB = (255, 255, 255)
+CONVERT = "Convert it to JPEG or PNG"
+REPLACE = "Replace or delete it"
+_HEAD_BYTES = 512
+_ORIENTATION_TAG = 0x0112
+
+log = logging.getLogger(__name__)
+
+
+class _JpegHeader(JpegImagePlugin.JpegImageFile):
+    """Pillow's reader without its search for a resolution in EXIF, which is slow and warns about cameras' mistakes."""
+
+    def _read_dpi_from_exif(self) -> None:
+        pass
+
+
+_READERS: dict[bytes, tuple[str, type[ImageFile.ImageFile]]] = {
+    b"\xff\xd8\xff": ("JPEG", _JpegHeader),
+    b"\x89PNG\r\n\x1a\n": ("PNG", PngImagePlugin.PngImageFile),
+    b"BM": ("BMP", BmpImagePlugin.BmpImageFile),
+    b"GIF87a": ("GIF", GifImagePlugin.GifImageFile),
+    b"GIF89a": ("GIF", GifImagePlugin.GifImageFile),
+    b"II*\x00": ("TIFF", TiffImagePlugin.TiffImageFile),
+    b"MM\x00*": ("TIFF", TiffImagePlugin.TiffImageFile),
+    b"RIFF": ("WebP", WebPImagePlugin.WebPImageFile),
+}
+# Formats that we do not read, so that the message can say what the file is.
+_STRANGERS = {
+    b"<!doctype html": "HTML",
+    b"<html": "HTML",
+    b"<svg": "SVG",
+    b"<?xml": "XML or SVG",
+    b"%pdf": "PDF",
+    b"%!ps": "PostScript",
+    b"8bps": "Photoshop",
+    b"pk\x03\x04": "a ZIP archive",
+    b"\x1f\x8b": "a gzip archive",
+    b"version https://git-lfs": "a Git LFS pointer: run `git lfs pull`",
+    b"\x00\x00\x00\x0cjp": "JPEG 2000",
+    b"\xff\x0a": "JPEG XL",
+    b"{": "JSON",
+}
+
+
+def read(path: Path | str, *, fast: bool = False) -> UInt8[ndarray, "H W 3"]:
+    """The picture in a file, upright, as RGB in 0…255.
+
+    Args:
+        path: a JPEG, PNG, WebP, BMP, TIFF or GIF file; its content counts, not its extension.
+        fast: decode JPEG about a quarter faster and not exactly (edges of colours differ by up to some 20 of 255).
+            Meant for training; figures that are reported come from exact pictures.
+
+    Raises:
+        InputMissingError: there is no such file.
+        NotPermittedError: the file may not be read.
+        DataError: it is no picture, a broken one, one above `MAX_PIXELS`, or of a kind that is not read. `kind` is
+            `empty-file`, `not-a-file`, `not-a-picture`, `unsupported-picture`, `too-large-picture`,
+            `truncated-picture` or `corrupt-picture`.
+    """
+    path = Path(path)
+    return decode(file_bytes(path, MAX_FILE_BYTES, kind="too-large-picture"), file=path, fast=fast)
+
+
+def decode(data: bytes, *, file: Path | str, fast: bool = False) -> UInt8[ndarray, "H W 3"]:
+    """The picture in the bytes of a file. `file` names it in messages; see `read` for the rest."""
+    name, image = _header(io.BytesIO(data), file)
+    orientation = _orientation(image)
+    if _is_cut(data, name, image):
+        raise _truncated(name, file, len(data))
+    try:
+        pixels = _jpeg(data, image, file, fast) if name == "JPEG" else _other(image, file, name)
+    except DataError:
+        raise
+    except Exception as error:  # a decoder fails with whatever its author thought of; the file is at fault all the same
+        raise _broken(name, error, file, len(data)) from error
+    return _upright(pixels, orientation)
+
+
+def size_hw(path: Path | str) -> tuple[int, int]:
+    """Height and width of `read(path)`, from the file's header alone: a few microseconds, but no proof that it decodes.
+
+    Raises what `read` raises, as far as the header tells.
+    """
+    path = Path(path)
+    with _opened(path) as stream:
+        _, image = _header(stream, path)
+        swapped = _orientation(image) >= 5
+        width, height = image.size
+    return (width, height) if swapped else (height, width)
+
+
+def file_bytes(path: Path, max_bytes: int, *, kind: str = "too-large-file") -> bytes:
+    """What a file holds. A pipe, a device or a folder is refused without opening it, so that nothing hangs.
+
+    Raises:
+        InputMissingError: there is no such file.
+        NotPermittedError: the file may not be read.
+        DataError: it is not a plain file, is empty, or is larger than `max_bytes` (of that `kind`).
+        StorageError: the disk failed.
+    """
+    with _opened(path) as stream:
+        try:
+            data = stream.read(max_bytes + 1)
+        except OSError as error:
+            raise StorageError(f"cannot be read ({error.strerror})", file=path) from error
+    if len(data) > max_bytes:
+        raise DataError(f"more than {max_bytes >> 20} MiB", kind=kind, remedy=REPLACE, file=path)
+    if not data:
+        raise DataError("empty file", kind="empty-file", remedy=REPLACE, file=path)
+    return data
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise DataError("not a plain file", kind="not-a-file", remedy="Name a file", file=path)
+        return path.open("rb")
+    except PermissionError as error:
+        raise NotPermittedError("may not be read", remedy="Change its permissions", file=path) from error
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
+            raise InputMissingError("no such file", file=path) from error
+        if error.errno == errno.ELOOP:
+            raise DataError("a symbolic link that ends nowhere", kind="not-a-file", file=path) from error
+        raise StorageError(f"cannot be opened ({error.strerror})", file=path) from error
+    except ValueError as error:  # a NUL byte in the name
+        raise InputMissingError("no such file", file=path) from error
+
+
+def _header(stream: BinaryIO, file: Path | str) -> tuple[str, ImageFile.ImageFile]:
+    """The format's name and Pillow's reader, which has read the header and no pixel."""
+    head = stream.read(_HEAD_BYTES)
+    stream.seek(0)
+    name, reader = _reader_for(head, file)
+    try:
+        image = reader(stream)  # not Image.open: that would warn about pictures which the next lines refuse
+    except Exception as error:
+        size = stream.seek(0, io.SEEK_END)
+        if name == "WebP" and int.from_bytes(head[4:8], "little") + 8 > size:
+            raise _truncated(name, file, size) from error
+        raise _broken(name, error, file, size) from error
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        what = f"{width}×{height} pixels are more than the {MAX_PIXELS // 1_000_000} million that are read"
+        raise DataError(what, kind="too-large-picture", remedy="Scale it down or cut it up", file=file)
+    return name, image
+
+
+def _reader_for(head: bytes, file: Path | str) -> tuple[str, type[ImageFile.ImageFile]]:
+    if not head:
+        raise DataError("empty file", kind="empty-file", remedy=REPLACE, file=file)
+    for magic, (name, reader) in _READERS.items():
+        if head.startswith(magic) and (name != "WebP" or head[8:12] == b"WEBP"):
+            return name, reader
+    if head[4:8] == b"ftyp":
+        brand = head[8:12].decode("ascii", "replace").strip()
+        what = f"a file of the HEIC, AVIF or MP4 family ({brand}), which is not read"
+        raise DataError(what, kind="unsupported-picture", remedy=CONVERT, file=file)
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    looks = next((f" (looks like {name})" for magic, name in _STRANGERS.items() if text.startswith(magic)), "")
+    raise DataError(f"not an image{looks}", kind="not-a-picture", remedy=REPLACE, file=file)
+
+
+def _broken(name: str, error: Exception, file: Path | str, size: int) -> DataError:
+    """The fault behind a decoder's complaint about a file of `size` bytes."""
+    said = " ".join(str(error).split()) or type(error).__name__
+    if any(words in said.lower() for words in ("truncated", "premature end", "broken png", "requires a buffer")):
+        return _truncated(name, file, size)
+    if any(words in said.lower() for words in ("cannot handle", "unsupported", "not supported", "not implemented")):
+        return DataError(f"{name} of an unread kind ({said})", kind="unsupported-picture", remedy=CONVERT, file=file)
+    return DataError(f"corrupt {name} ({said})", kind="corrupt-picture", remedy=REPLACE, file=file)
+
+
+def _truncated(name: str, file: Path | str, size: int) -> DataError:
+    return DataError(f"truncated {name}: it ends at byte {size}", kind="truncated-picture", remedy=REPLACE, file=file)
+
+
+def _is_cut(data: bytes, name: str, image: ImageFile.ImageFile) -> bool:
+    """Whether the format's own end is missing, which decoders forgive once the last row is there, or earlier."""
+    if name == "JPEG":  # search behind the header: thumbnails in it have ends of their own
+        return data.rfind(b"\xff\xd9", 0 if image.fp is None else image.fp.tell()) < 0
+    if name == "PNG":
+        return data.rfind(b"IEND") < 0
+    return False
+
+
+def _jpeg(data: bytes, image: ImageFile.ImageFile, file: Path | str, fast: bool) -> UInt8[ndarray, "H W 3"]:
+    plain = image.mode in ("L", "RGB")
+    if plain and simplejpeg is None:
+        return _jpeg_by_opencv(data)
+    if plain and simplejpeg is not None:
+        try:
+            return simplejpeg.decode_jpeg(data, "RGB", fastdct=fast, fastupsample=fast)
+        except ValueError as error:
+            said = str(error)
+        if "extraneous bytes before marker 0xd9" in said:
+            # Every block was read; something stands before the end mark. Common in the wild, and harmless.
+            log.warning("%s: %s", file, said)
+            return simplejpeg.decode_jpeg(data, "RGB", fastdct=fast, fastupsample=fast, strict=False)
+        if "subsampling" not in said:  # sampling that TurboJPEG does not know is left to Pillow
+            raise _broken("JPEG", ValueError(said), file, len(data))
+    if image.mode == "CMYK" and "adobe" not in image.info:
+        # Adobe's programs store ink inverted, and Pillow takes every file for one of theirs.
+        return np.asarray(ImageChops.invert(image).convert("RGB"))
+    return np.asarray(image.convert("RGB"))
+
+
+def _jpeg_by_opencv(data: bytes) -> UInt8[ndarray, "H W 3"]:
+    _say_fallback()
+    bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    if bgr is None:
+        raise ValueError("OpenCV cannot decode it")
+    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+
+
+@functools.cache
+def _say_fallback() -> None:
+    log.warning("simplejpeg is not installed: JPEG is decoded by OpenCV, which is slower and notices fewer faults")
+
+
+def _other(image: ImageFile.ImageFile, file: Path | str, name: str) -> UInt8[ndarray, "H W 3"]:
+    image.load()
+    if image.mode.startswith("I;16"):
+        grey = (np.asarray(image) >> 8).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    if image.mode in ("F", "I"):
+        what = f"a {name} of {'floating-point' if image.mode == 'F' else '32-bit'} values, which have no known range"
+        raise DataError(what, kind="unsupported-picture", remedy=CONVERT, file=file)
+    if image.has_transparency_data:
+        page = Image.new("RGBA", image.size, BACKGROUND_RGB)
+        return np.asarray(Image.alpha_composite(page, image.convert("RGBA")).convert("RGB"))
+    return np.asarray(image.convert("RGB"))
+
+
+def _orientation(image: ImageFile.ImageFile) -> int:
+    """EXIF's orientation, 1 to 8; 1 where there is none. Pillow has turned a TIFF by itself."""
+    exif = image.info.get("exif")
+    if not isinstance(exif, bytes) or isinstance(image, TiffImagePlugin.TiffImageFile):
+        return 1
+    block = exif.removeprefix(b"Exif\x00\x00")
+    order = {b"II": "<", b"MM": ">"}.get(block[:2])
+    try:
+        if order is None:
+            return 1
+        (start,) = struct.unpack_from(f"{order}I", block, 4)
+        (count,) = struct.unpack_from(f"{order}H", block, start)
+        for entry in range(start + 2, start + 2 + 12 * count, 12):
+            tag, kind, _, value = struct.unpack_from(f"{order}HHIH", block, entry)
+            if tag == _ORIENTATION_TAG and kind == 3:
+                return value if 1 <= value <= 8 else 1
+    except struct.error:  # cut short: pixels are what counts, so a broken note beside them is no fault
+        pass
+    return 1
+
+
+def _upright(pixels: UInt8[ndarray, "H W 3"], orientation: int) -> UInt8[ndarray, "H2 W2 3"]:
+    """The pixels as the camera was held: EXIF 2.32, tag 0x0112. Always contiguous and writable."""
+    if orientation >= 5:
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return np.require(pixels, requirements=["C", "W"])

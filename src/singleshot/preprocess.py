@@ -1,0 +1,89 @@
+"""From a picture to what the network reads, and back for boxes: the only border between the two frames.
+
+Outside, a box is in pixels of its picture. Inside `detection/`, it is a fraction of the network's input. A picture
+is stretched to the input size (the reference's "warp"), so fractions of the input are fractions of the picture and
+the way back needs only the picture's own size. Training, evaluation and prediction all pass here: what a network
+was trained on is what it is shown.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from numpy import ndarray
+from torch import Tensor
+
+from singleshot import boxes
+from singleshot.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How a network wants its pictures; stored in every weights file.
+
+    Args:
+        size_hw: height and width of the input in pixels.
+        mean_rgb: subtracted from each channel, on the scale 0…255.
+        std_rgb: each channel is divided by it, on the same scale; 1 leaves 0…255 (VGG's convention).
+        channel_order: the order in which the network reads channels; `bgr` for weights that came from Caffe.
+
+    Raises:
+        ConfigError: a size that is not positive, or a deviation of 0.
+    """
+
+    size_hw: tuple[int, int] = (300, 300)
+    mean_rgb: tuple[float, float, float] = (123.0, 117.0, 104.0)
+    std_rgb: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    channel_order: Literal["rgb", "bgr"] = "rgb"
+
+    def __post_init__(self) -> None:
+        if min(self.size_hw) < 1:
+            raise ConfigError(f"input size {self.size_hw} is not positive", remedy="Give height x width in pixels")
+        if min(self.std_rgb) <= 0:
+            raise ConfigError(f"std_rgb {self.std_rgb} must be above 0", remedy="Use 1 to leave the scale alone")
+        if self.channel_order not in ("rgb", "bgr"):
+            raise ConfigError(f"channel order {self.channel_order!r} is unknown", remedy="Use rgb or bgr")
+
+
+def resize(image_rgb: UInt8[ndarray, "h w 3"], size_hw: tuple[int, int]) -> UInt8[ndarray, "H W 3"]:
+    """The picture stretched to `size_hw` with linear interpolation, as the reference tests; itself if it fits."""
+    if image_rgb.shape[:2] == tuple(size_hw):
+        return image_rgb
+    return np.asarray(cv2.resize(image_rgb, (size_hw[1], size_hw[0]), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+
+
+def normalise(images: UInt8[Tensor, "B H W 3"], preprocess: Preprocess) -> Float[Tensor, "B 3 H W"]:
+    """uint8 RGB pictures as the network's float input, computed on the device on which they lie.
+
+    The result has channels-last strides, which cost nothing here and which convolutions like.
+
+    >>> grey = torch.full((1, 1, 1, 3), 100, dtype=torch.uint8)
+    >>> normalise(grey, Preprocess(mean_rgb=(90.0, 100.0, 110.0), std_rgb=(2.0, 2.0, 2.0))).flatten()
+    tensor([ 5.,  0., -5.])
+    """
+    mean = torch.tensor(preprocess.mean_rgb, device=images.device)
+    scale = 1.0 / torch.tensor(preprocess.std_rgb, device=images.device)
+    pixels = (images - mean) * scale
+    if preprocess.channel_order == "bgr":
+        pixels = pixels.flip(-1)
+    return pixels.permute(0, 3, 1, 2)
+
+
+def boxes_to_fractions(boxes_xyxy: Float[Tensor, "*B N 4"], size_hw: tuple[int, int]) -> Float[Tensor, "*B N 4"]:
+    """Boxes in pixels of a picture of `size_hw` → (cx, cy, w, h) in fractions of its sides.
+
+    >>> boxes_to_fractions(torch.tensor([[10.0, 20.0, 30.0, 60.0]]), (100, 200))
+    tensor([[0.1000, 0.4000, 0.1000, 0.4000]])
+    """
+    height, width = size_hw
+    return boxes.xyxy_to_cxcywh(boxes.scale(boxes_xyxy, (1 / height, 1 / width)))
+
+
+def boxes_to_pixels(boxes_xyxy: Float[ndarray, "N 4"], size_hw: tuple[int, int]) -> Float[ndarray, "N 4"]:
+    """Corners in fractions of the network's input → corners in pixels of the picture that was stretched to it."""
+    return boxes.scale(boxes_xyxy, size_hw)

@@ -1,0 +1,145 @@
+"""A recipe: every choice of a training run in one frozen record.
+
+The defaults are for people's own data: a light detector, cosine schedule, running mean of the weights, background
+pictures that teach. Published results are modules in `recipes/` that fill a record of their own. The command line
+overrides single fields by name; what was trained is written beside the result as `recipe.json`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from singleshot.data.augment import Augmentation
+from singleshot.detection.loss import LossConfig
+from singleshot.errors import ConfigError
+from singleshot.strict_json import from_json_dict, to_json_dict
+from singleshot.training.optimizer import OptimizerConfig
+from singleshot.training.schedule import Schedule
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a detector is trained. Exactly one of `epochs`, `steps` and `minutes` limits the run.
+
+    Args:
+        model: the flavour, such as `vgg300` or `lite320`.
+        norm: `batch` puts batch normalisation into a VGG trunk that starts from nothing.
+        input_size_hw: another input size than the flavour's own.
+        epochs: passes over the training data.
+        steps: batches.
+        minutes: minutes of training, validation included.
+        batch_size: pictures a step, over all ranks.
+        drop_last: leave out an epoch's last batch where it is not full (never where it is the only one).
+        seed: of weights, order and augmentation. Equal seeds and threads give equal results on a CPU.
+        precision: `auto` takes bf16 where the processor computes in it, else fp32.
+        workers: processes that load pictures; None takes what the machine has.
+        optimizer: see `OptimizerConfig`.
+        schedule: see `Schedule`.
+        augmentation: see `Augmentation`.
+        loss: see `LossConfig`.
+        ema_decay: of the running mean that is judged and saved; None judges the weights themselves.
+        metric: by which the best epoch is chosen.
+        validate_every: epochs between validations; the last epoch is always validated.
+        train_subset: pictures of the training split that are judged beside the validation split; 0 for none.
+    """
+
+    model: str = "lite320"
+    norm: Literal["none", "batch"] = "none"
+    input_size_hw: tuple[int, int] | None = None
+    epochs: int | None = 100
+    steps: int | None = None
+    minutes: float | None = None
+    batch_size: int = 32
+    drop_last: bool = True
+    seed: int = 0
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    workers: int | None = None
+    optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(lr=0.02, weight_decay=4e-5, clip_norm=10))
+    schedule: Schedule = field(default_factory=Schedule)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    loss: LossConfig = field(default_factory=lambda: LossConfig(negatives_when_empty="auto"))
+    ema_decay: float | None = 0.999
+    metric: Literal["voc07", "voc12"] = "voc12"
+    validate_every: int = 1
+    train_subset: int = 100
+
+    def __post_init__(self) -> None:
+        limits = {"epochs": self.epochs, "steps": self.steps, "minutes": self.minutes}
+        given = {name: limit for name, limit in limits.items() if limit is not None}
+        if len(given) != 1:
+            raise ConfigError(
+                f"a run is limited by exactly one of epochs, steps and minutes, not by {', '.join(given) or 'none'}",
+                remedy="Give one and leave the others out",
+            )
+        name, limit = next(iter(given.items()))
+        if not 0 < limit < float("inf"):
+            raise ConfigError(f"{name} is {limit}", remedy="Give a number above 0")
+        if self.batch_size < 1:
+            raise ConfigError(f"batch_size is {self.batch_size}", remedy="Give at least 1")
+        if not 0 < self.optimizer.lr < float("inf"):
+            raise ConfigError(f"optimizer.lr is {self.optimizer.lr}", remedy="Give a number above 0")
+        if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
+            raise ConfigError(f"ema_decay is {self.ema_decay}", remedy="Give a number from 0 to below 1, or none")
+
+    def to_json(self) -> str:
+        """The recipe as `recipe.json` holds it."""
+        return json.dumps(to_json_dict(self), indent=2) + "\n"
+
+    @staticmethod
+    def from_json(text: str) -> Recipe:
+        """The inverse of `to_json`. Raises ConfigError on unknown, missing or mistyped fields."""
+        return from_json_dict(Recipe, json.loads(text), "recipe")
+
+
+def override(recipe: Recipe, settings: Sequence[str]) -> Recipe:
+    """The recipe with some fields changed.
+
+    Args:
+        recipe: the recipe to start from.
+        settings: `field=value` with the value as JSON, or plain text for text; nested fields by a dotted name.
+
+    Raises:
+        ConfigError: no such field, or a value of the wrong type.
+
+    >>> changed = override(Recipe(), ["batch_size=8", "optimizer.kind=adam", "ema_decay=null"])
+    >>> changed.batch_size, changed.optimizer.kind, changed.ema_decay
+    (8, 'adam', None)
+    """
+    tree = to_json_dict(recipe)
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {setting!r} is not field=value", remedy="Write for example --set batch_size=8")
+        branch, *parts = tree, *name.strip().split(".")
+        for part in parts[:-1]:
+            branch = _field(branch, part, name)
+        _field(branch, parts[-1], name)
+        branch[parts[-1]] = _value(text)
+    return from_json_dict(Recipe, tree, "recipe")
+
+
+def limited(recipe: Recipe, *, epochs: int | None, steps: int | None, minutes: float | None) -> dict[str, Any]:
+    """The three limits as fields for `dataclasses.replace`: the given ones, or the recipe's own if none is given."""
+    if epochs is None and steps is None and minutes is None:
+        return {"epochs": recipe.epochs, "steps": recipe.steps, "minutes": recipe.minutes}
+    return {"epochs": epochs, "steps": steps, "minutes": minutes}
+
+
+def _field(branch: Any, part: str, name: str) -> Any:
+    if not isinstance(branch, dict) or part not in branch:
+        near = difflib.get_close_matches(part, branch if isinstance(branch, dict) else [], n=1)
+        known = ", ".join(branch) if isinstance(branch, dict) else "none"
+        remedy = f"Did you mean {near[0]}?" if near else f"Known fields: {known}"
+        raise ConfigError(f"the recipe has no field {name!r}", remedy=remedy)
+    return branch[part]
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text

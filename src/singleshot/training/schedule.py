@@ -1,0 +1,59 @@
+"""How the learning rate moves: a factor for each step, from the schedules that published results used.
+
+A factor multiplies every group's base rate, so a group that learns twice as fast (biases) keeps doing so.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A warm-up, then one of four shapes.
+
+    Args:
+        kind: `steps` multiplies by `gamma` at each boundary (Caffe), `exponential` by `gamma` after each epoch (the
+            2017 post's 0.97), `cosine` falls to `floor` over the whole run, `constant` stays.
+        warmup_steps: steps over which the rate rises linearly from `warmup_factor` to 1.
+        warmup_factor: the first step's share of the rate.
+        boundaries: steps at which `steps` falls.
+        gamma: the factor of `steps` and `exponential`.
+        floor: the share of the rate at which `cosine` ends.
+    """
+
+    kind: Literal["steps", "exponential", "cosine", "constant"] = "cosine"
+    warmup_steps: int = 100
+    warmup_factor: float = 0.01
+    boundaries: tuple[int, ...] = ()
+    gamma: float = 0.1
+    floor: float = 0.01
+
+
+def factor(schedule: Schedule, *, step: int, epoch: int, progress: float) -> float:
+    """What the base rate is multiplied by.
+
+    Args:
+        schedule: which shape.
+        step: 0-based steps done in the whole run.
+        epoch: 0-based epochs done.
+        progress: share of the run that is done, 0…1; what `cosine` follows, so that a run may be limited by epochs,
+            steps or minutes alike.
+
+    >>> caffe = Schedule(kind="steps", warmup_steps=0, boundaries=(80_000, 100_000))
+    >>> [round(factor(caffe, step=step, epoch=0, progress=0.0), 4) for step in (79_999, 80_000, 100_000)]
+    [1.0, 0.1, 0.01]
+    """
+    warm = 1.0
+    if step < schedule.warmup_steps:
+        warm = schedule.warmup_factor + (1 - schedule.warmup_factor) * step / schedule.warmup_steps
+    if schedule.kind == "steps":
+        return warm * schedule.gamma ** sum(step >= boundary for boundary in schedule.boundaries)
+    if schedule.kind == "exponential":
+        return warm * schedule.gamma**epoch
+    if schedule.kind == "cosine":
+        done = min(max(progress, 0.0), 1.0)
+        return warm * (schedule.floor + (1 - schedule.floor) * (1 + math.cos(math.pi * done)) / 2)
+    return warm

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pytest
+
+from singleshot.errors import ConfigError
+from singleshot.strict_json import from_json_dict, to_json_dict
+
+
+@dataclass(frozen=True)
+class Inner:
+    step: float | None
+    kind: Literal["a", "b"] = "a"
+
+
+@dataclass(frozen=True)
+class Outer:
+    size_hw: tuple[int, int]
+    names: tuple[str, ...]
+    rows: tuple[Inner, ...]
+    on: bool = False
+
+
+CONFIG = Outer((3, 4), ("x", "y"), (Inner(None), Inner(2.5, "b")), True)
+
+
+def through_json(config: Any) -> Any:
+    return json.loads(json.dumps(to_json_dict(config)))
+
+
+def test_a_config_survives_json():
+    assert from_json_dict(Outer, through_json(CONFIG)) == CONFIG
+
+
+def test_empty_tuples_survive_json():
+    config = Outer((3, 4), (), ())
+    assert from_json_dict(Outer, through_json(config)) == config
+
+
+def test_a_whole_number_may_stand_for_a_float():
+    data = through_json(CONFIG)
+    data["rows"][1]["step"] = 300
+    step = from_json_dict(Outer, data).rows[1].step
+    assert (step, type(step)) == (300.0, float)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"colour": 1}, "unknown fields: colour"),
+        ({"on": 1}, "config.on is 1"),
+        ({"on": None}, "config.on is None"),
+        ({"size_hw": [3]}, r"config.size_hw is \[3\]"),
+        ({"size_hw": [3, 4.0]}, r"config.size_hw\[1\] is 4.0"),
+        ({"size_hw": [3, True]}, r"config.size_hw\[1\] is True"),
+        ({"names": "xy"}, "config.names is 'xy'"),
+        ({"rows": [{"step": "8", "kind": "a"}]}, r"config.rows\[0\].step is '8'"),
+        ({"rows": [{"step": 8.0, "kind": "c"}]}, r"config.rows\[0\].kind is 'c'"),
+        ({"rows": [{"step": 8.0}]}, r"config.rows\[0\] has missing fields: kind"),
+        ({"rows": [7]}, r"config.rows\[0\] is 7"),
+    ],
+)
+def test_anything_else_is_refused_by_name(change, message):
+    with pytest.raises(ConfigError, match=message):
+        from_json_dict(Outer, through_json(CONFIG) | change)
+
+
+def test_a_list_is_not_a_config():
+    with pytest.raises(ConfigError, match="weights metadata is"):
+        from_json_dict(Outer, [1, 2], "weights metadata")
