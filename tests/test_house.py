@@ -20,6 +20,7 @@ HARD_LIMIT = 300
 HOMES = {
     "cv2.imread": ("pictures.py",),
     "cv2.imdecode": ("pictures.py",),
+    "PIL.Image.open": (),
     "torch.load": ("foreign.py",),
     "torch.save": (),
     "numpy.load": (),

@@ -211,7 +211,7 @@ def test_commands_are_what_stands_behind_the_prompt() -> None:
 
 
 HELP = {
-    (): " Usage: singleshot [OPTIONS] COMMAND [ARGS]...\n│ --debug   Say more. │\n│ train   Train. │\n│ data  Look. │\n",
+    (): " Usage: singleshot [OPTIONS] COMMAND [ARGS]...\n│ --debug  More. │\n│ train   Train. │\n│ data  Look. │\n",
     ("train",): " Usage: singleshot train [OPTIONS] [RECIPE]\n│ --val-split  -s  TEXT │\n│ --resume │\n",
     ("data",): " Usage: singleshot data [OPTIONS] COMMAND [ARGS]...\n│ check  Check. │\n",
     ("data", "check"): " Usage: singleshot data check [OPTIONS] FOLDER\n",
@@ -226,7 +226,7 @@ HELP = {
         ("train --val val", ["--val"]),
         ("tarin --resume", ["tarin"]),
         ("data check pictures", []),
-        ("data chek pictures", ["chek"]),
+        ("data inspect pictures", ["inspect"]),
         ("data check pictures --resume", ["--resume"]),
         ("", []),
     ],

@@ -13,34 +13,143 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 # VOC development kits 2007 to 2012, VOCinit.m.
-VOC = (
-    "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person pottedplant "
-    "sheep sofa train tvmonitor"
-).split()
+VOC = [
+    "aeroplane",
+    "bicycle",
+    "bird",
+    "boat",
+    "bottle",
+    "bus",
+    "car",
+    "cat",
+    "chair",
+    "cow",
+    "diningtable",
+    "dog",
+    "horse",
+    "motorbike",
+    "person",
+    "pottedplant",
+    "sheep",
+    "sofa",
+    "train",
+    "tvmonitor",
+]
 
 # The 80 classes of COCO 2014 and 2017 in the order of their categories' ids, without the gaps (1 … 90).
-COCO = (
-    "person,bicycle,car,motorcycle,airplane,bus,train,truck,boat,traffic light,fire hydrant,stop sign,parking meter,"
-    "bench,bird,cat,dog,horse,sheep,cow,elephant,bear,zebra,giraffe,backpack,umbrella,handbag,tie,suitcase,frisbee,"
-    "skis,snowboard,sports ball,kite,baseball bat,baseball glove,skateboard,surfboard,tennis racket,bottle,wine glass,"
-    "cup,fork,knife,spoon,bowl,banana,apple,sandwich,orange,broccoli,carrot,hot dog,pizza,donut,cake,chair,couch,"
-    "potted plant,bed,dining table,toilet,tv,laptop,mouse,remote,keyboard,cell phone,microwave,oven,toaster,sink,"
-    "refrigerator,book,clock,vase,scissors,teddy bear,hair drier,toothbrush"
-).split(",")
+COCO = [
+    "person",
+    "bicycle",
+    "car",
+    "motorcycle",
+    "airplane",
+    "bus",
+    "train",
+    "truck",
+    "boat",
+    "traffic light",
+    "fire hydrant",
+    "stop sign",
+    "parking meter",
+    "bench",
+    "bird",
+    "cat",
+    "dog",
+    "horse",
+    "sheep",
+    "cow",
+    "elephant",
+    "bear",
+    "zebra",
+    "giraffe",
+    "backpack",
+    "umbrella",
+    "handbag",
+    "tie",
+    "suitcase",
+    "frisbee",
+    "skis",
+    "snowboard",
+    "sports ball",
+    "kite",
+    "baseball bat",
+    "baseball glove",
+    "skateboard",
+    "surfboard",
+    "tennis racket",
+    "bottle",
+    "wine glass",
+    "cup",
+    "fork",
+    "knife",
+    "spoon",
+    "bowl",
+    "banana",
+    "apple",
+    "sandwich",
+    "orange",
+    "broccoli",
+    "carrot",
+    "hot dog",
+    "pizza",
+    "donut",
+    "cake",
+    "chair",
+    "couch",
+    "potted plant",
+    "bed",
+    "dining table",
+    "toilet",
+    "tv",
+    "laptop",
+    "mouse",
+    "remote",
+    "keyboard",
+    "cell phone",
+    "microwave",
+    "oven",
+    "toaster",
+    "sink",
+    "refrigerator",
+    "book",
+    "clock",
+    "vase",
+    "scissors",
+    "teddy bear",
+    "hair drier",
+    "toothbrush",
+]
 
 # KITTI road benchmark: two classes of pixels.
 KITTI_ROAD = ["background", "road"]
 
 # The 19 classes of the Cityscapes benchmark by trainId, cityscapesScripts `helpers/labels.py`.
-CITYSCAPES = (
-    "road,sidewalk,building,wall,fence,pole,traffic light,traffic sign,vegetation,terrain,sky,person,rider,car,truck,"
-    "bus,train,motorcycle,bicycle"
-).split(",")
+CITYSCAPES = [
+    "road",
+    "sidewalk",
+    "building",
+    "wall",
+    "fence",
+    "pole",
+    "traffic light",
+    "traffic sign",
+    "vegetation",
+    "terrain",
+    "sky",
+    "person",
+    "rider",
+    "car",
+    "truck",
+    "bus",
+    "train",
+    "motorcycle",
+    "bicycle",
+]
 
 # The hue jumps by the golden ratio, so that neighbours in id are far apart however many classes there are.
 _GOLDEN = (5**0.5 - 1) / 2
 _FIRST_HUE = 0.02
-_TONES = ((0.85, 1.0), (0.5, 1.0), (0.95, 0.75))
+_TONES = ((0.85, 1.0), (0.5, 1.0), (0.95, 0.7), (0.45, 0.8), (0.25, 1.0))
 _LEAST_LUMA = 95
 
 
@@ -48,11 +157,11 @@ def colours(count: int) -> UInt8[ndarray, "N 3"]:
     """RGB colours for class ids 0 … count − 1: bright, distinct and always the same. None for a count of 0.
 
     >>> colours(2).tolist()
-    [[255, 64, 38], [58, 105, 255]]
+    [[255, 64, 38], [51, 86, 255]]
     """
     rows = np.zeros((count, 3), np.uint8)
     for index in range(count):
-        saturation, value = _TONES[index // 8 % len(_TONES)]
+        saturation, value = _TONES[index // 9 % len(_TONES)]
         hue = (_FIRST_HUE + index * _GOLDEN) % 1
         rgb = np.multiply(colorsys.hsv_to_rgb(hue, saturation, value), 255)
         luma = rgb @ (0.299, 0.587, 0.114)  # ITU-R BT.601; pure blue and violet would drown in dark pictures

@@ -78,8 +78,9 @@ def draw_boxes(
     pixels = np.rint(boxes_xyxy).astype(np.int64) - [0, 0, 1, 1]
     inside = ((pixels[:, :2] <= last[:2]) & (pixels[:, 2:] >= 0)).all(axis=1)
     pixels = pixels.clip(0, last)
+    pixels[:, 2:] = np.maximum(pixels[:, 2:], pixels[:, :2])  # a box thinner than a pixel still shows
     colour_tuples = [tuple(int(channel) for channel in colour) for colour in colours]
-    order = [index for index in range(len(pixels)) if inside[index]]
+    order = np.flatnonzero(inside).tolist()
     for index in reversed(order):
         _fill(canvas, pixels[index], colour_tuples[index])
     for index in reversed(order):
@@ -138,7 +139,7 @@ def _place(
     corners = np.array(spots)
     wished = corners.copy()
     corners = corners.clip(0, [max(width - wide, 0), max(height - tall, 0)])
-    rectangles = np.hstack([corners, np.minimum(corners + [wide, tall], [width, height])])
+    rectangles = np.hstack([corners, np.minimum(np.add(corners, [wide, tall]), [width, height])])
     low = np.maximum(rectangles[:, None, :2], taken[None, :, :2])
     high = np.minimum(rectangles[:, None, 2:], taken[None, :, 2:])
     covered = (high - low).clip(0).prod(axis=2).sum(axis=1)

@@ -7,6 +7,7 @@ disk, `os.replace`, then the folder forced to the disk. SQLite and not a trainin
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from collections.abc import Callable
@@ -37,12 +38,22 @@ def write(path: Path, fill: Callable[[Path], None]) -> None:
     except OSError as error:
         raise StorageError(f"writing failed ({error.strerror or error})", remedy="Free space", file=path) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # where the folder cannot be made there is nothing to remove
+            temporary.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
     """`write` for UTF-8 text."""
-    write(path, lambda temporary: temporary.write_text(text, encoding="utf-8") and None)
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """`write` for bytes that are there already."""
+
+    def fill(temporary: Path) -> None:
+        temporary.write_bytes(data)
+
+    write(path, fill)
 
 
 def _sync(path: Path) -> None:

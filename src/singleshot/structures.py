@@ -8,7 +8,7 @@ background class; the network's background never leaves `detection/`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +113,7 @@ class Batch:
         class_ids: (B, N) int64, 0-based; −1 marks a padding row. N may be 0.
         image_ids: names of the pictures, for messages.
         indices: (B,) their places in the data set.
+        sizes_hw: (B, 2) height and width of each picture's file, before it was brought to H×W.
     """
 
     images: UInt8[torch.Tensor, "B H W 3"]
@@ -120,29 +121,30 @@ class Batch:
     class_ids: Int[torch.Tensor, "B N"]
     image_ids: tuple[str, ...]
     indices: Int[torch.Tensor, " B"]
+    sizes_hw: Int[torch.Tensor, "B 2"]
 
     def __len__(self) -> int:
         return len(self.image_ids)
 
     def to(self, device: torch.device | str) -> Batch:
-        """The same batch on a device; copies overlap with computation where the host memory is pinned."""
-        move = {"device": device, "non_blocking": True}
-        return Batch(
-            self.images.to(**move),
-            self.boxes_xyxy.to(**move),
-            self.class_ids.to(**move),
-            self.image_ids,
-            self.indices,
+        """The same batch with pixels, boxes and classes on a device; names, places and sizes stay.
+
+        Copies overlap with computation where the host memory is pinned.
+        """
+        return replace(
+            self,
+            images=self.images.to(device, non_blocking=True),
+            boxes_xyxy=self.boxes_xyxy.to(device, non_blocking=True),
+            class_ids=self.class_ids.to(device, non_blocking=True),
         )
 
     def pin_memory(self) -> Batch:
         """The same batch in page-locked memory; the loader calls this where there is a CUDA device."""
-        return Batch(
-            self.images.pin_memory(),
-            self.boxes_xyxy.pin_memory(),
-            self.class_ids.pin_memory(),
-            self.image_ids,
-            self.indices,
+        return replace(
+            self,
+            images=self.images.pin_memory(),
+            boxes_xyxy=self.boxes_xyxy.pin_memory(),
+            class_ids=self.class_ids.pin_memory(),
         )
 
 
@@ -196,7 +198,7 @@ class Detections:
     def to_supervision(self) -> Any:
         """The same as `supervision.Detections`. Needs the package supervision (`pip install supervision`)."""
         try:
-            import supervision
+            import supervision  # pyright: ignore[reportMissingImports]
         except ImportError as error:
             raise ConfigError("supervision is not installed", remedy="pip install supervision") from error
         return supervision.Detections(

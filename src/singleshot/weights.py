@@ -20,11 +20,11 @@ from torch import Tensor
 
 from singleshot import durable
 from singleshot.detection.ssd import SSD, SSDConfig
-from singleshot.errors import ConfigError, DataError, InputMissingError
+from singleshot.errors import ConfigError, DataError, InputMissingError, NotPermittedError
 from singleshot.strict_json import from_json_dict, to_json_dict
 
 SCHEMA = 1
-RECORD, HASH = "singleshot", "sha256"
+RECORD, HASH, FORMAT = "singleshot", "sha256", "format"
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,9 @@ def save(path: Path, network: SSD, provenance: dict[str, Any]) -> str:
         sort_keys=True,
     )
     digest = _digest(tensors, record)
-    metadata = {RECORD: record, HASH: digest, "format": "pt"}
-    durable.write(path, lambda temporary: safetensors.torch.save_file(tensors, temporary, metadata))
+    metadata = {RECORD: record, HASH: digest, FORMAT: "pt"}
+    # Not `save_file`, whose errors are its own: a full disk must come out of `durable` as what it is.
+    durable.write_bytes(path, safetensors.torch.save(tensors, metadata))
     return digest
 
 
@@ -61,6 +62,7 @@ def load(path: Path) -> WeightsFile:
     Raises:
         InputMissingError: there is no such file.
         DataError: the file is damaged, not of ours, a pickle, or its tensors do not fit its config.
+        NotPermittedError: the file may not be read.
     """
     tensors, record_text, stated = _read(path)
     if _digest(tensors, record_text) != stated:
@@ -70,7 +72,10 @@ def load(path: Path) -> WeightsFile:
             remedy="Copy or download it again",
             file=path,
         )
-    record = json.loads(record_text)
+    try:
+        record = dict(json.loads(record_text))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise DataError("its record is not a JSON object", kind="bad-weights", file=path) from error
     if record.get("schema") != SCHEMA:
         raise DataError(
             f"written in schema {record.get('schema')}; this version reads {SCHEMA}",
@@ -79,20 +84,23 @@ def load(path: Path) -> WeightsFile:
             file=path,
         )
     try:
-        config = from_json_dict(SSDConfig, record["config"])
+        network = SSD(from_json_dict(SSDConfig, record.get("config")))
     except ConfigError as error:
         raise DataError(error.what, kind="bad-weights", remedy=error.remedy, file=path) from error
-    network = SSD(config)
     _fill(network, tensors, path)
-    return WeightsFile(network.eval(), record["provenance"], stated)
+    return WeightsFile(network.eval(), record.get("provenance", {}), stated)
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], str, str]:
     if not path.is_file():
         raise InputMissingError("no such weights file", remedy="Check the path", file=path)
-    with path.open("rb") as file:
-        start = file.read(2)
-    if start in (b"PK", b"\x80\x02", b"\x80\x04"):
+    try:
+        with path.open("rb") as file:
+            start = file.read(9)
+    except PermissionError as error:
+        raise NotPermittedError("no permission to read", remedy="Change its permissions", file=path) from error
+    # A safetensors file starts with the length of its header, which may well read "PK" or 0x80 0x02, and then "{".
+    if start[:4] == b"PK\x03\x04" or (start[:1] == b"\x80" and start[1:2] <= b"\x05" and start[8:] != b"{"):
         raise DataError(
             "this is a pickle, which could run code, and is refused",
             kind="pickle",
@@ -117,6 +125,9 @@ def _read(path: Path) -> tuple[dict[str, Tensor], str, str]:
             remedy="Convert it with `singleshot weights import`",
             file=path,
         )
+    if metadata != {RECORD: metadata[RECORD], HASH: metadata[HASH], FORMAT: "pt"}:
+        # The hash does not cover this entry, so that it must be the one that it can be.
+        raise DataError("its metadata are damaged", kind="damaged-weights", remedy="Copy it again", file=path)
     return tensors, metadata[RECORD], metadata[HASH]
 
 

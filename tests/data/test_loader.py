@@ -188,6 +188,16 @@ def test_a_killed_worker_stops_the_epoch_within_seconds(drawn: Dataset) -> None:
         assert sum(len(batch) for batch in some.epoch(0)) == 9  # with new workers
 
 
+def test_workers_that_died_between_two_epochs_are_replaced(drawn: Dataset) -> None:
+    before = set(multiprocessing.active_children())
+    with loader(drawn, workers=2) as some:
+        expected = list(some.epoch(0))
+        for process in set(multiprocessing.active_children()) - before:
+            os.kill(process.pid, signal.SIGKILL)
+            process.join()
+        assert same(list(some.epoch(0)), expected)
+
+
 def test_a_cache_saves_decoding_and_changes_nothing(drawn: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = loader(drawn)
     expected = [list(plain.epoch(epoch)) for epoch in (0, 1, 2)]
@@ -209,7 +219,6 @@ def test_a_cache_saves_decoding_and_changes_nothing(drawn: Dataset, monkeypatch:
         ({"seed": -1}, "seed -1"),
         ({"rank": 2, "world": 2}, "rank 2 of 2"),
         ({"batch_size": 10, "drop_last": True}, "do not make one batch"),
-        ({"start_method": "thread"}, "thread"),
     ],
 )
 def test_impossible_settings_are_refused(drawn: Dataset, bad: dict[str, object], said: str) -> None:

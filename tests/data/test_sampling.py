@@ -35,7 +35,7 @@ def draws(count: int, options: WindowOptions, objects: np.ndarray = OBJECTS, see
 
 
 def reference_window(rng: np.random.Generator, size_hw: tuple[int, int], objects: np.ndarray) -> list[float]:
-    """Caffe's rule as its text has it, trial by trial: every sampler runs, one success is chosen, then cut to whole pixels."""
+    """Caffe's rule as its text has it, trial by trial: every sampler runs, one success is chosen, then truncated."""
     height, width = size_hw
     x0 = y0 = 0.0
     if rng.random() < 0.5:

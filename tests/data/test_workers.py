@@ -114,20 +114,12 @@ def test_new_workers_take_over_after_a_death() -> None:
     some.close()
 
 
-def test_workers_that_died_between_two_runs_are_replaced() -> None:
-    some = Workers(square, workers=2, file_of=file_of, start_method="forkserver")
-    with pytest.raises(Exception, match="test_workers"):  # this file cannot be imported by name, so nothing pickles
-        list(some.run(range(3)))
-    some.close()
-
-
-@pytest.mark.slow
 def test_a_stuck_worker_is_an_error_after_the_timeout_and_names_its_file() -> None:
     some = pool(hang_at_three, timeout_s=1.5)
     start = time.monotonic()
     with pytest.raises(StoppedError, match=r"nothing for 1\.5 s") as caught:
         list(some.run(range(8)))
-    assert time.monotonic() - start < 12
+    assert time.monotonic() - start < 6
     assert caught.value.file == Path("pictures/3.jpg")
 
 

@@ -18,12 +18,12 @@ def both(hits: list[bool], num_ground_truths: int) -> tuple[float, float]:
 
 
 def slow(hits: list[bool], num_ground_truths: int) -> tuple[Fraction, Fraction]:
-    """VOCevaldet.m of 2007 and VOCap.m, line by line, in fractions."""
+    """VOCevaldet.m of 2007 and VOCap.m, line by line, in fractions but for the steps of recall."""
     rec = [Fraction(sum(hits[: k + 1]), num_ground_truths) for k in range(len(hits))]
     prec = [Fraction(sum(hits[: k + 1]), k + 1) for k in range(len(hits))]
     eleven = Fraction(0)
     for step in range(11):
-        eleven += max([p for p, r in zip(prec, rec, strict=True) if r >= Fraction(step, 10)], default=Fraction(0)) / 11
+        eleven += max([p for p, r in zip(prec, rec, strict=True) if float(r) >= step * 0.1], default=Fraction(0)) / 11
     mrec, mpre = [Fraction(0), *rec, Fraction(1)], [Fraction(0), *prec, Fraction(0)]
     for k in range(len(mpre) - 2, -1, -1):
         mpre[k] = max(mpre[k], mpre[k + 1])
@@ -56,10 +56,11 @@ def test_recall_without_objects_is_refused():
         precision_recall(np.array([True]), 0)
 
 
-@pytest.mark.parametrize("tenths", range(1, 10))
-def test_a_recall_of_k_tenths_reaches_step_k(tenths: int):
-    # 3 · 0.1 > 0.3 in binary: steps that are counted up would miss three of the eleven.
-    assert both([True] * tenths, 10)[0] == pytest.approx((tenths + 1) / 11)
+@pytest.mark.parametrize("tenths", range(1, 11))
+def test_a_recall_of_k_tenths_reaches_step_k_but_for_three_accidents_of_double_precision(tenths: int):
+    # 3 · 0.1 > 0.3 in binary, and so for 6 and 7; NumPy's and Octave's 0:0.1:1, and so published figures, have it too.
+    steps = tenths if tenths in (3, 6, 7) else tenths + 1
+    assert both([True] * tenths, 10)[0] == pytest.approx(steps / 11)
 
 
 @given(hits=st.lists(st.booleans(), max_size=40), missed=st.integers(0, 10))

@@ -41,7 +41,11 @@ NOTHING_THERE = truths([], images=[])
 
 def rows(folder: Path) -> tuple[list[list[float]], list[int]]:
     """The numbers of every line, and the place of the file that it came from."""
-    lines = [(place, line) for place, path in enumerate(sorted(folder.glob("*.txt"))) for line in path.open()]
+    lines = [
+        (place, line)
+        for place, path in enumerate(sorted(folder.glob("*.txt")))
+        for line in path.read_text().splitlines()
+    ]
     return [[float(text) for text in line.split()[1:]] for _, line in lines], [place for place, _ in lines]
 
 

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from singleshot.backbones.batch_norm import BatchNorm
 from singleshot.backbones.mobilenet import initialise
 
 
@@ -103,7 +104,7 @@ def _stage(stage: Stage, channels: int) -> nn.Sequential:
 
 
 def _convolution(channels: int, out: int, *, kernel: int = 3, stride: int = 1, activated: bool = True) -> nn.Sequential:
-    layers = [nn.Conv2d(channels, out, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(out)]
+    layers = [nn.Conv2d(channels, out, kernel, stride, kernel // 2, bias=False), BatchNorm(out)]
     return nn.Sequential(*layers, *([nn.ReLU(inplace=True)] if activated else []))
 
 

@@ -14,6 +14,8 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from singleshot.backbones.batch_norm import BatchNorm
+
 Activation = Literal["relu", "hardswish", "relu6", "none"]
 EPSILON, MOMENTUM = 1e-3, 0.03  # of SSDLite's batch normalisation; the published weights were trained with them
 STEM_CHANNELS = 16
@@ -108,7 +110,7 @@ class ConvNorm(nn.Sequential):
         self, channels: int, out: int, kernel: int, *, stride: int = 1, groups: int = 1, activation: Activation
     ) -> None:
         convolution = nn.Conv2d(channels, out, kernel, stride, (kernel - 1) // 2, groups=groups, bias=False)
-        norm = nn.BatchNorm2d(out, eps=EPSILON, momentum=MOMENTUM)
+        norm = BatchNorm(out, eps=EPSILON, momentum=MOMENTUM)
         super().__init__(convolution, norm, *_activations(activation))
 
 

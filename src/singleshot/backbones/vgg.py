@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from singleshot.backbones.batch_norm import BatchNorm
 from singleshot.backbones.l2norm import L2Norm
 
 Norm = Literal["none", "batch"]
@@ -237,7 +238,7 @@ def _convolution(
 
 
 def _normalisation(channels: int, norm: Norm) -> nn.Module:
-    return nn.BatchNorm2d(channels) if norm == "batch" else nn.Identity()
+    return BatchNorm(channels) if norm == "batch" else nn.Identity()
 
 
 def _same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:

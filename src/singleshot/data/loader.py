@@ -199,26 +199,27 @@ class _Load:
         new_image, new_xyxy, new_ids, _ = augment(
             image, boxes_xyxy, class_ids, augmentation=self.augmentation, size_hw=self.size_hw, rng=rng
         )
-        return index, new_image, new_xyxy, new_ids
+        return index, new_image, new_xyxy, new_ids, (image.shape[0], image.shape[1])
 
 
-_Item = tuple[int, UInt8[ndarray, "H W 3"], ndarray, ndarray]
+_Item = tuple[int, UInt8[ndarray, "H W 3"], ndarray, ndarray, tuple[int, int]]
 
 
 def _stack(items: list[_Item]) -> Batch:
     """The pictures as one batch without names, which the main process knows by the indices."""
-    most = max(len(class_ids) for _, _, _, class_ids in items)
+    most = max(len(class_ids) for _, _, _, class_ids, _ in items)
     boxes_xyxy = np.zeros((len(items), most, 4), dtype=np.float32)
     class_ids = np.full((len(items), most), -1, dtype=np.int64)
-    for row, (_, _, some_xyxy, some_ids) in enumerate(items):
+    for row, (_, _, some_xyxy, some_ids, _) in enumerate(items):
         boxes_xyxy[row, : len(some_ids)] = some_xyxy
         class_ids[row, : len(some_ids)] = some_ids
     return Batch(
-        images=torch.from_numpy(np.stack([image for _, image, _, _ in items])),
+        images=torch.from_numpy(np.stack([image for _, image, _, _, _ in items])),
         boxes_xyxy=torch.from_numpy(boxes_xyxy),
         class_ids=torch.from_numpy(class_ids),
         image_ids=("",) * len(items),
-        indices=torch.tensor([index for index, _, _, _ in items]),
+        indices=torch.tensor([index for index, _, _, _, _ in items]),
+        sizes_hw=torch.tensor([size_hw for _, _, _, _, size_hw in items]),
     )
 
 

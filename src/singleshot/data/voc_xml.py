@@ -7,7 +7,7 @@ boxes of a person's `part`s) is skipped, because real files hold anything there.
 
 Corners stay as VOC writes them here, 1-based and inclusive: `voc.py` turns them into our continuous edges, and
 `annotation_xml` turns those back. The law: reading what was written gives the same boxes, to the last bit for
-coordinates that fit float32.
+float32 coordinates (0, or at least 2⁻²⁸ of a pixel: what is smaller is lost beside the 1 that is added).
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ MAX_ELEMENTS = 1_000_000
 MAX_DEPTH = 64
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
-_NUMBER = re.compile(r"-?[0-9]{1,9}(\.[0-9]{0,20})?", re.ASCII)
+# A writer that avoids exponents needs up to 340 digits for the smallest double.
+_NUMBER = re.compile(r"-?[0-9]{1,9}(\.[0-9]{0,400})?", re.ASCII)
 _UNWRITABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 # The tags that are read, by their path below <annotation>.
 _LEAVES = {("size", "width"), ("size", "height"), ("object", "name"), ("object", "difficult")} | {
@@ -92,7 +93,7 @@ def parse(data: bytes, *, file: Path) -> Annotation:
     except expat.ExpatError as error:
         what = f"not well-formed XML: {expat.ErrorString(error.code)}, column {error.offset + 1}"
         raise DataError(what, kind="bad-xml", remedy="Mend the file", file=file, line=error.lineno) from error
-    except (LookupError, ValueError) as error:  # an encoding that Python does not know
+    except (LookupError, ValueError, Warning) as error:  # an encoding that Python does not know, or warns about
         what = f"its declared encoding cannot be read ({error})"
         raise DataError(what, kind="bad-xml", remedy="Save it as UTF-8", file=file, line=1) from error
     return Annotation(reader.size_hw(), tuple(reader.objects), tuple(reader.faults))
@@ -177,21 +178,26 @@ class _Reader:
             self.fault("missing-tag", "an object without <name>", "Give it its class", name_line)
             return
         if box_line is None:
-            self.fault("missing-tag", f"an object ({_shown(name)}) without <bndbox>", "Give it a box or delete it", line)
+            self.fault(
+                "missing-tag", f"an object ({_shown(name)}) without <bndbox>", "Give it a box or delete it", line
+            )
             return
         corners: list[float] = []
         for corner in CORNERS:
             text, corner_line = self.values.get(("object", "bndbox", corner), (None, box_line))
             if text is None:
-                self.fault("missing-tag", f"a box ({_shown(name)}) without <{corner}>", "Complete or delete it", box_line)
+                self.fault(
+                    "missing-tag", f"a box ({_shown(name)}) without <{corner}>", "Complete or delete it", box_line
+                )
                 return
             if not _NUMBER.fullmatch(text.strip()):
                 what = f"<{corner}> of a box ({_shown(name)}) is {_shown(text)}, which is not a number"
                 self.fault("not-a-number", what, "Write plain digits such as 48 or 48.5", corner_line)
                 return
             corners.append(float(text))
+        xmin, ymin, xmax, ymax = corners
         difficult = self.values.get(("object", "difficult"), ("0", line))[0].strip() == "1"
-        self.objects.append(AnnotatedObject(name, tuple(corners), difficult, name_line, box_line))
+        self.objects.append(AnnotatedObject(name, (xmin, ymin, xmax, ymax), difficult, name_line, box_line))
 
     def size_hw(self) -> tuple[int, int] | None:
         """The size as annotated; None, with a fault, where it is missing, zero or no whole number."""
@@ -238,7 +244,8 @@ def annotation_xml(
     Args:
         image_name: the picture's file name, such as `000001.jpg`.
         size_hw: its height and width in pixels.
-        boxes_xyxy: (N, 4) continuous pixels; written 1-based and inclusive: x1 + 1, y1 + 1, x2, y2. N may be 0.
+        boxes_xyxy: (N, 4) continuous pixels; written 1-based and inclusive: x1 + 1, y1 + 1, x2, y2. N may be 0. A
+            side of one pixel or less is written as it is, and `voc.read` takes it for a fault.
         class_names: N names.
         difficult: (N,) flags; all False where None.
         truncated: (N,) flags; all False where None.

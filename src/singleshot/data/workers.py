@@ -15,6 +15,7 @@ import signal
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
+from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
@@ -171,12 +172,15 @@ class Workers(Generic[Task, Result]):
         while True:
             try:
                 return next(self._iterator)
-            except RuntimeError as error:
-                # What DataLoader raises for a dead worker and for a silent one is told apart by looking at them.
+            except Exception as error:
+                # A dead worker and a silent one are told apart by looking at them. One that died while it handed over
+                # a result shows as a broken connection first, and counts as dead a moment later.
+                silent = isinstance(error, RuntimeError) and str(error).startswith("DataLoader timed out")
+                connection.wait([process.sentinel for process in self._processes], 0.0 if silent else POLL_S)
                 dead = [process for process in self._processes if not process.is_alive()]
                 if dead:
                     raise self._died(dead[0]) from error
-                if not str(error).startswith("DataLoader timed out"):
+                if not silent:
                     raise
                 if time.monotonic() > deadline:
                     raise self._stuck() from error
@@ -193,8 +197,20 @@ class Workers(Generic[Task, Result]):
     def _stuck(self) -> SingleshotError:
         longest = min(self._busy(), key=lambda row: row[_SINCE], default=None)
         file = None if longest is None else self._file_of(int(longest[_ITEM]))
+        self._kill_busy()
         what = f"the data workers gave nothing for {self._timeout_s:g} s"
         return StoppedError(what, remedy="See whether the disk answers, and resume", file=file)
+
+    def _kill_busy(self) -> None:
+        # DataLoader's farewell waits ten seconds for each worker that does not listen.
+        busy = {row[_PID] for row in self._busy()}
+        for process in self._processes:
+            if process.pid in busy:
+                try:
+                    process.kill()
+                    process.join(POLL_S)
+                except RuntimeError:  # DataLoader's answer to a death that it sees (not under forkserver), given once
+                    continue
 
     def _busy(self) -> list[list[float]]:
         return [row for row in self._board.tolist() if row[_ITEM] >= 0]

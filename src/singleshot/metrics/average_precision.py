@@ -11,7 +11,9 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
-RECALL_STEPS = 10
+# 0:0.1:1 in double precision, as published figures have it: 3 · 0.1, 6 · 0.1 and 7 · 0.1 come out one digit above 0.3,
+# 0.6 and 0.7.
+RECALL_STEPS = np.arange(11) * 0.1
 
 
 def precision_recall(
@@ -44,17 +46,16 @@ def eleven_point_ap(precision: Float[ndarray, " N"], recall: Float[ndarray, " N"
         precision: (N,) fractions, best score first.
         recall: (N,) fractions, not falling.
 
-    Returns a fraction in 0…1; 0 for no detections. Source: VOC2007 devkit, `VOCevaldet.m`. The steps are the
-    decimals themselves, so a recall of 3 / 10 reaches 0.3; programs that count 0.1 + 0.1 + … or 3 · 0.1 arrive at
-    0.30000000000000004 and miss it.
+    Returns a fraction in 0…1; 0 for no detections. Source: VOC2007 devkit, `VOCevaldet.m`. The steps are k · 0.1 in
+    double precision, so a recall of exactly 3/10, 6/10 or 7/10 just misses its step (0.30000000000000004). That is an
+    accident, and one that published figures rest on: without it a recall of 9/15 moves one by 0.036.
 
     >>> eleven_point_ap(*precision_recall(np.array([True, False, True, True]), 3))
     0.8409090909090909
     """
-    steps = np.arange(RECALL_STEPS + 1) / RECALL_STEPS
     # A trailing 0 stands for the recall that no detection reaches.
     best_from = np.append(_envelope(precision), 0.0)
-    return float(best_from[np.searchsorted(recall, steps, side="left")].sum() / len(steps))
+    return float(best_from[np.searchsorted(recall, RECALL_STEPS, side="left")].mean())
 
 
 def all_point_ap(precision: Float[ndarray, " N"], recall: Float[ndarray, " N"]) -> float:

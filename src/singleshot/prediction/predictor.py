@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, Protocol, overload, runtime_checkable
 
 import numpy as np
 import torch
@@ -27,7 +27,18 @@ from singleshot.detection.ssd import SSD
 from singleshot.errors import UsageError
 from singleshot.structures import Detections, LabelMap
 
-Picture = str | Path | UInt8[ndarray, "H W 3"] | Any
+
+@runtime_checkable
+class PilImage(Protocol):
+    """What is needed of a PIL image; Pillow itself is not imported here."""
+
+    def convert(self, mode: str, /) -> Any:
+        """The image in another mode."""
+        ...
+
+
+Picture = str | Path | ndarray | PilImage
+Pictures = list[Picture] | tuple[Picture, ...]
 
 
 @dataclass(frozen=True)
@@ -57,11 +68,11 @@ class Detector:
         return self.network.config.input_size_hw
 
     @overload
-    def predict(self, source: Sequence[Picture], *, threshold: float = ..., batch_size: int = ...) -> list[Detections]: ...
+    def predict(self, source: Pictures, *, threshold: float = ..., batch_size: int = ...) -> list[Detections]: ...
     @overload
     def predict(self, source: Picture, *, threshold: float = ..., batch_size: int = ...) -> Detections: ...
     def predict(
-        self, source: Picture | Sequence[Picture], *, threshold: float = 0.5, batch_size: int = 8
+        self, source: Picture | Pictures, *, threshold: float = 0.5, batch_size: int = 8
     ) -> Detections | list[Detections]:
         """What the detector sees in one picture, or in each of a list of pictures.
 
@@ -95,9 +106,7 @@ class Detector:
 
     def postprocess(self, raw: RawDetections, sizes_hw: Sequence[tuple[int, int]]) -> list[Detections]:
         """Detections in pixels of pictures of those sizes, best first, above the stored score threshold."""
-        return postprocess(
-            raw, self.network.anchors_cxcywh, sizes_hw, self.label_map, self.network.config.postprocess
-        )
+        return postprocess(raw, self.network.anchors_cxcywh, sizes_hw, self.label_map, self.network.config.postprocess)
 
     def with_postprocess(self, **changes: Any) -> Detector:
         """A detector with other thresholds or counts, see `Postprocess`. It shares the network's weights."""
@@ -131,6 +140,6 @@ def as_array(picture: Picture) -> UInt8[ndarray, "H W 3"]:
         raise UsageError(
             f"an array of {picture.dtype} {picture.shape} is not a picture", remedy="Give (H, W, 3) uint8 RGB"
         )
-    if hasattr(picture, "convert"):  # PIL, without importing it
+    if isinstance(picture, PilImage):
         return np.asarray(picture.convert("RGB"), dtype=np.uint8)
     raise UsageError(f"{type(picture).__name__} is not a picture", remedy="Give a path, an array or a PIL image")

@@ -16,8 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from singleshot import evaluate, weights
-from singleshot.data.augment import NONE
+from singleshot import evaluation, weights
 from singleshot.data.loader import DetectionLoader
 from singleshot.detection.loss import LossParts, multibox_loss
 from singleshot.detection.matching import match
@@ -89,9 +88,7 @@ class DetectionTask:
         anchors = self.network.anchors_cxcywh
         truths = boxes_to_fractions(batch.boxes_xyxy, self.network.config.input_size_hw)
         config = self.recipe.loss
-        matches = match(
-            anchors, truths, batch.class_ids >= 0, rule=config.matching, iou_threshold=config.iou_threshold
-        )
+        matches = match(anchors, truths, batch.class_ids >= 0, rule=config.matching, iou_threshold=config.iou_threshold)
         return multibox_loss(raw, anchors, truths, batch.class_ids, matches, config)
 
     def validate(self, network: SSD) -> Validation:
@@ -109,8 +106,8 @@ class DetectionTask:
                 parts = self._loss(raw, batch.to(network.anchors_cxcywh.device))
                 losses.append((float(parts.classification), float(parts.localisation)))
 
-            found = evaluate.detect(detector, dataset, workers=self.workers, on_batch=keep_losses)
-            report = evaluate.judge(found, dataset, metric=self.recipe.metric)
+            found = evaluation.detect(detector, dataset, workers=self.workers, on_batch=keep_losses)
+            report = evaluation.judge(found, dataset, metric=self.recipe.metric)
             means = np.mean(losses, axis=0)
             columns |= {f"{name}_class": float(means[0]), f"{name}_box": float(means[1]), f"{name}_map": report.map}
             columns |= {f"{name}_ap_{label}": ap for label, ap in report.ap.items()}

@@ -21,7 +21,9 @@ except ImportError:  # minimal GPU images have the parent package instead
     from lightning.fabric import Fabric  # pyright: ignore[reportMissingImports]
 
 if __version__ in ("2.6.2", "2.6.3"):
-    raise ConfigError(f"lightning {__version__} carries malware", remedy="Remove it; pip install 'lightning-fabric>=2.6.6'")
+    raise ConfigError(
+        f"lightning {__version__} carries malware", remedy="Remove it; pip install 'lightning-fabric>=2.6.6'"
+    )
 
 __all__ = ["Fabric", "computes_in_bf16", "open_fabric", "resolve_precision"]
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,7 @@ BAD_STEPS_IN_A_ROW = 10
 Network = TypeVar("Network", bound=nn.Module)
 
 
+@runtime_checkable
 class TrainingBatch(Protocol):
     """What the loop wants of a batch."""
 
@@ -59,6 +60,7 @@ class Validation:
     columns: Mapping[str, float | None] = field(default_factory=dict)
 
 
+@runtime_checkable
 class Task(Protocol[Network]):
     """What is learnt: data, loss, judgement. `training.detection` is one."""
 
@@ -82,6 +84,7 @@ class Task(Protocol[Network]):
         ...
 
 
+@runtime_checkable
 class Observer(Protocol):
     """Somebody who watches a run: a progress bar, a test."""
 
@@ -179,10 +182,8 @@ def fit(task: Task[Network], recipe: Recipe, folder: RunFolder, fabric: Fabric, 
                     )
             step += 1
             images, epoch_images = images + len(batch), epoch_images + len(batch)
-            shown = {name: float(part) for name, part in parts.items()}
-            observer.step(
-                epoch=epoch, step=step, done=budget.done(step), parts=shown, rate=rate, images=len(batch)
-            )
+            shown = {name: float(part.detach()) for name, part in parts.items()}
+            observer.step(epoch=epoch, step=step, done=budget.done(step), parts=shown, rate=rate, images=len(batch))
         seconds = time.monotonic() - epoch_started
         training_seconds += seconds
         epoch += 1
@@ -201,9 +202,7 @@ def fit(task: Task[Network], recipe: Recipe, folder: RunFolder, fabric: Fabric, 
         row["seconds"] = time.monotonic() - budget.started
         folder.log(row)
         observer.epoch(row)
-    return Outcome(
-        judged, best_score, step, time.monotonic() - budget.started, images / max(training_seconds, 1e-9)
-    )
+    return Outcome(judged, best_score, step, time.monotonic() - budget.started, images / max(training_seconds, 1e-9))
 
 
 def _step(
@@ -244,7 +243,7 @@ def _report_bad_step(
     parts: dict[str, Tensor],
 ) -> None:
     pictures = ", ".join(batch.image_ids)
-    losses = {name: str(float(part)) for name, part in parts.items()}  # as text: JSON has no NaN
+    losses = {name: str(float(part.detach())) for name, part in parts.items()}  # as text: JSON has no NaN
     record = {"epoch": epoch, "step": step, "seed": recipe.seed, "pictures": list(batch.image_ids), "losses": losses}
     folder.log_bad_step(record)
     observer.warn(f"step {step} not taken: loss or gradient is not finite ({losses}); pictures: {pictures}")

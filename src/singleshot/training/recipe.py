@@ -47,18 +47,20 @@ class Recipe:
         train_subset: pictures of the training split that are judged beside the validation split; 0 for none.
     """
 
-    model: str = "lite320"
+    model: str = "lite320-fine"
     norm: Literal["none", "batch"] = "none"
     input_size_hw: tuple[int, int] | None = None
     epochs: int | None = 100
     steps: int | None = None
     minutes: float | None = None
-    batch_size: int = 32
+    batch_size: int = 16
     drop_last: bool = True
     seed: int = 0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     workers: int | None = None
-    optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(lr=0.02, weight_decay=4e-5, clip_norm=10))
+    optimizer: OptimizerConfig = field(
+        default_factory=lambda: OptimizerConfig(kind="adamw", lr=2e-3, weight_decay=0.05, bias_lr=1.0, clip_norm=10.0)
+    )
     schedule: Schedule = field(default_factory=Schedule)
     augmentation: Augmentation = field(default_factory=Augmentation)
     loss: LossConfig = field(default_factory=lambda: LossConfig(negatives_when_empty="auto"))

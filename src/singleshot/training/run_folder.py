@@ -1,10 +1,10 @@
 """A run's folder: what a training leaves behind, and the promise that it never covers up another run.
 
-    runs/<name>/recipe.json          every choice of the run
-    runs/<name>/log.csv              one row an epoch
-    runs/<name>/bad_steps.jsonl      steps that were not taken because the loss was not finite (if there were any)
-    runs/<name>/best.safetensors     the weights of the best validated epoch
-    runs/<name>/last.safetensors     the weights of the last epoch
+runs/<name>/recipe.json          every choice of the run
+runs/<name>/log.csv              one row an epoch
+runs/<name>/bad_steps.jsonl      steps that were not taken because the loss was not finite (if there were any)
+runs/<name>/best.safetensors     the weights of the best validated epoch
+runs/<name>/last.safetensors     the weights of the last epoch
 """
 
 from __future__ import annotations

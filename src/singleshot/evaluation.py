@@ -7,13 +7,22 @@ another program's result files makes no difference, so their figures can be comp
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
+import numpy as np
+
+from singleshot.data import voc
+from singleshot.data.augment import NONE
+from singleshot.data.loader import DetectionLoader
+from singleshot.detection.raw import RawDetections
+from singleshot.errors import DataError, Fault
 from singleshot.metrics.voc_ap import ClassResult, Metric, above, mean_ap, voc_ap, voc_ap_of_sizes
 from singleshot.metrics.voc_matching import FlatDetections, GroundTruths
-from singleshot.structures import Dataset, Detections
+from singleshot.prediction.predictor import Detector, load
+from singleshot.structures import Batch, Dataset, Detections
 
 THRESHOLDS = (0.01, 0.1, 0.3, 0.5)
 SIZE_BANDS_PX = ((0.0, 24.0), (24.0, 48.0), (48.0, 96.0), (96.0, math.inf))
@@ -86,6 +95,103 @@ class Report(Figures):
                 for figures in self.ap_by_size
             ],
         }
+
+
+def evaluate(
+    weights: str | Path | Detector,
+    data: str | Path | Dataset,
+    *,
+    split: str = "test",
+    metric: Metric = "voc07",
+    threshold: float | None = None,
+    workers: int = 0,
+    size_bands_px: Sequence[tuple[float, float]] = SIZE_BANDS_PX,
+) -> Report:
+    """Judge a detector on a split.
+
+    Args:
+        weights: a weights file or a detector.
+        data: a folder in Pascal VOC layout, or a split that was read already.
+        split: the list to judge by.
+        metric: `voc07` or `voc12`.
+        threshold: drop detections below this score first; None keeps all that the weights' own threshold lets pass,
+            as published figures do.
+        workers: processes that read pictures.
+        size_bands_px: sizes of objects to judge one by one too.
+
+    Raises:
+        FaultyDataError: a picture or an annotation of the split cannot be read.
+        DataError: the annotations name a class that the detector does not know.
+    """
+    detector = weights if isinstance(weights, Detector) else load(weights)
+    if not isinstance(data, Dataset):
+        data = voc.read(data, split, label_map=detector.label_map)
+    if data.label_map != detector.label_map:
+        raise DataError(
+            f"the split's classes are {', '.join(data.label_map.names)}, the detector's "
+            f"{', '.join(detector.label_map.names)}",
+            kind="other-classes",
+            remedy="Judge on data with the detector's classes",
+            file=data.root,
+        )
+    found = detect(detector, data, workers=workers)
+    if threshold is not None:
+        found = [result.above(threshold) for result in found]
+    return judge(found, data, metric=metric, size_bands_px=size_bands_px)
+
+
+def detect(
+    detector: Detector,
+    dataset: Dataset,
+    *,
+    batch_size: int = 16,
+    workers: int = 0,
+    on_batch: Callable[[Batch, RawDetections], None] | None = None,
+    on_bad: Literal["fail", "skip"] = "fail",
+    on_skipped: Callable[[list[Fault]], None] | None = None,
+) -> list[Detections]:
+    """What a detector sees in every picture of a split, in the order of `dataset.samples`.
+
+    Args:
+        detector: the detector.
+        dataset: the pictures. Their boxes are not looked at.
+        batch_size: pictures that go through the network together.
+        workers: processes that read pictures.
+        on_batch: is shown every batch with the network's answer, for a loss or a progress bar.
+        on_bad: end at a picture that cannot be read, or go on; nothing is detected in it then.
+        on_skipped: is told of the pictures that were left out.
+
+    Raises:
+        DataError, InputMissingError: a picture cannot be read, and `on_bad` is "fail".
+    """
+    blank = np.zeros((0, 4), dtype=np.float32)
+    found = [
+        Detections(blank, blank[:, 0], np.zeros(0, dtype=np.int64), np.empty(0, dtype=object), sample.size_hw or (0, 0))
+        for sample in dataset.samples
+    ]
+    if not found:
+        return found
+    size_hw = detector.input_size_hw
+    with DetectionLoader(
+        dataset,
+        size_hw=size_hw,
+        augmentation=NONE,
+        batch_size=batch_size,
+        seed=0,
+        workers=workers,
+        shuffle=False,
+        on_bad=on_bad,
+    ) as loader:
+        for batch in loader.epoch(0):
+            raw = detector.raw(batch.images)
+            if on_batch is not None:
+                on_batch(batch, raw)
+            sizes_hw = [(int(height), int(width)) for height, width in batch.sizes_hw.tolist()]
+            for index, result in zip(batch.indices.tolist(), detector.postprocess(raw, sizes_hw), strict=True):
+                found[index] = result
+        if loader.faults and on_skipped is not None:
+            on_skipped(loader.faults)
+    return found
 
 
 def judge(

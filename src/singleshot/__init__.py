@@ -1,0 +1,63 @@
+"""Train, judge, export and run SSD object detectors, and benchmark machines by it.
+
+    import singleshot
+    model = singleshot.load("best.safetensors")
+    result = model.predict("street.jpg", threshold=0.5)
+
+The names below are the public surface. They are imported when they are first used, so that `import singleshot` and
+`singleshot --help` cost milliseconds and not the seconds that torch takes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from singleshot.drawing import draw
+    from singleshot.errors import SingleshotError
+    from singleshot.evaluation import evaluate
+    from singleshot.prediction.predictor import Detector, load
+    from singleshot.structures import Dataset, Detections, LabelMap, Sample
+    from singleshot.training.recipe import Recipe
+    from singleshot.training.run import train
+
+__version__ = "0.1.0"
+__all__ = [
+    "Dataset",
+    "Detections",
+    "Detector",
+    "LabelMap",
+    "Recipe",
+    "Sample",
+    "SingleshotError",
+    "draw",
+    "evaluate",
+    "load",
+    "train",
+]
+
+_HOME = {
+    "Dataset": "structures",
+    "Detections": "structures",
+    "Detector": "prediction.predictor",
+    "LabelMap": "structures",
+    "Recipe": "training.recipe",
+    "Sample": "structures",
+    "SingleshotError": "errors",
+    "draw": "drawing",
+    "evaluate": "evaluation",
+    "load": "prediction.predictor",
+    "train": "training.run",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'singleshot' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"singleshot.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

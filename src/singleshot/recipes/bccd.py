@@ -1,0 +1,41 @@
+"""BCCD blood cells (364 pictures, VOC layout), a light detector from nothing.
+
+    singleshot train bccd --data bccd --train-split trainval --val-split none --on-bad skip --out runs/bccd
+    singleshot evaluate runs/bccd/best.safetensors --data bccd --split test --metric voc12
+
+Score: not yet measured here. For comparison, torchvision's ssdlite320 from scratch by its own recipe reaches
+0.662 AP50 (voc12) on the test split in 25 minutes on two cores.
+
+Cells have no up and no left, so pictures are flipped and turned too. Red cells touch and overlap, platelets are
+small: the flavour with a first map of stride 8 sees both.
+"""
+
+from __future__ import annotations
+
+from singleshot.data.augment import Augmentation
+from singleshot.data.sampling import WHOLE, CropSampler
+from singleshot.detection.loss import LossConfig
+from singleshot.training.optimizer import OptimizerConfig
+from singleshot.training.recipe import Recipe
+from singleshot.training.schedule import Schedule
+
+RECIPE = Recipe(
+    model="lite320-fine",
+    input_size_hw=(384, 512),
+    epochs=None,
+    minutes=25,
+    batch_size=16,
+    optimizer=OptimizerConfig(kind="adamw", lr=2e-3, weight_decay=0.05, clip_norm=10.0, bias_lr=1.0),
+    schedule=Schedule(kind="cosine", warmup_steps=100),
+    augmentation=Augmentation(
+        expand_probability=0.2,
+        max_expand=1.5,
+        samplers=(WHOLE, CropSampler(scale=(0.5, 1.0), aspect_ratio=(0.75, 1.34))),
+        flip_probability=0.5,
+        turn_probability=0.5,
+    ),
+    loss=LossConfig(negatives_when_empty="auto"),
+    ema_decay=0.998,
+    validate_every=1_000_000,
+    train_subset=0,
+)

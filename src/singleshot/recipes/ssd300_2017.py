@@ -1,0 +1,31 @@
+"""SSD300 as the 2017 posts trained it, differences from the reference and all.
+
+    singleshot train ssd300_2017 --data VOC0712 --train-split trainval --val-split test --out runs/ssd300_2017
+
+Score: not yet measured here. Published by the posts: 74.7 mAP on their own training samples and 68.71 on VOC2012
+test, from an ImageNet trunk.
+
+What differs: more default boxes on a linear ladder of scales (`vgg300-2017`), TensorFlow's padding, matches by
+IoU > 0.5 without the bipartite step, each picture's loss divided by its own matches, ground truth not clipped at a
+crop, channels in random order half of the time, and Adam with TensorFlow 1's epsilon of 0.1.
+"""
+
+from __future__ import annotations
+
+from singleshot.data.augment import POST_2017
+from singleshot.detection.loss import LossConfig
+from singleshot.training.optimizer import OptimizerConfig
+from singleshot.training.recipe import Recipe
+from singleshot.training.schedule import Schedule
+
+RECIPE = Recipe(
+    model="vgg300-2017",
+    epochs=200,
+    batch_size=8,
+    optimizer=OptimizerConfig(kind="adam-tf1", lr=1e-3, epsilon=0.1, weight_decay=5e-4, bias_lr=1.0),
+    schedule=Schedule(kind="exponential", warmup_steps=0, gamma=0.97),
+    augmentation=POST_2017,
+    loss=LossConfig(matching="per-prediction", normaliser="image"),
+    ema_decay=None,
+    metric="voc07",
+)

@@ -1,0 +1,29 @@
+"""SSD300 on Pascal VOC 07+12 as the Caffe reference trains it (Liu et al. 2016, the released SSD300*).
+
+    singleshot train ssd300_voc0712 --data VOC0712 --train-split trainval --val-split none --out runs/ssd300_voc0712
+
+Score: not yet measured here. Published: 77.2 mAP on VOC2007 test (11 points), from an ImageNet trunk.
+Source: weiliu89/caffe, branch `ssd`, `examples/ssd/ssd_pascal.py`.
+"""
+
+from __future__ import annotations
+
+from singleshot.data.augment import CAFFE
+from singleshot.detection.loss import LossConfig
+from singleshot.training.optimizer import OptimizerConfig
+from singleshot.training.recipe import Recipe
+from singleshot.training.schedule import Schedule
+
+RECIPE = Recipe(
+    model="vgg300",
+    epochs=None,
+    steps=120_000,
+    batch_size=32,
+    optimizer=OptimizerConfig(kind="sgd", lr=1e-3, momentum=0.9, weight_decay=5e-4, bias_lr=2.0),
+    schedule=Schedule(kind="steps", warmup_steps=0, boundaries=(80_000, 100_000)),
+    augmentation=CAFFE,
+    loss=LossConfig(),
+    ema_decay=None,
+    metric="voc07",
+    validate_every=10,
+)

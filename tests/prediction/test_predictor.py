@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from singleshot import weights
+from singleshot.detection.ssd import SSD, config_for
+from singleshot.errors import DataError, InputMissingError, UsageError
+from singleshot.prediction import predictor
+from singleshot.prediction.predictor import Detector, as_array
+from singleshot.structures import Detections
+
+
+@pytest.fixture(scope="module")
+def detector() -> Detector:
+    """An untrained one; a threshold near zero lets through what its random weights say."""
+    torch.manual_seed(0)
+    network = SSD(config_for("lite320-fine", ("car", "bus"), input_size_hw=(96, 128))).eval()
+    return Detector(network, {"command": "none"}, bf16=False).with_postprocess(score_threshold=0.0)
+
+
+@pytest.fixture(scope="module")
+def images() -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    sizes = [(60, 90), (96, 128), (131, 77)]
+    return [cv2.resize(rng.integers(0, 256, (5, 6, 3), dtype=np.uint8), (w, h)) for h, w in sizes]
+
+
+def same(one: Detections, other: Detections) -> bool:
+    return (
+        np.array_equal(one.class_ids, other.class_ids)
+        and np.allclose(one.boxes_xyxy, other.boxes_xyxy, atol=1e-3)
+        and np.allclose(one.scores, other.scores, atol=1e-6)
+        and one.size_hw == other.size_hw
+    )
+
+
+def test_a_path_its_text_an_array_and_a_pil_image_give_the_same(detector: Detector, images: list, tmp_path: Path):
+    path = tmp_path / "a.png"
+    cv2.imwrite(str(path), cv2.cvtColor(images[0], cv2.COLOR_RGB2BGR))
+    wanted = detector.predict(images[0], threshold=0.0)
+    assert len(wanted) > 0
+    assert wanted.size_hw == (60, 90)
+    for source in (path, str(path), Image.fromarray(images[0]), np.asfortranarray(images[0])):
+        assert same(detector.predict(source, threshold=0.0), wanted)
+
+
+def test_a_list_gives_what_its_pictures_give_one_by_one_in_order(detector: Detector, images: list):
+    single = [detector.predict(image, threshold=0.0) for image in images]
+    for batch_size in (1, 2, 8):
+        found = detector.predict(images, threshold=0.0, batch_size=batch_size)
+        assert len(found) == len(images)
+        assert all(same(one, other) for one, other in zip(found, single, strict=True))
+    assert all(same(one, other) for one, other in zip(detector.predict(tuple(images), threshold=0.0), single))
+    assert [result.size_hw for result in single] == [(60, 90), (96, 128), (131, 77)]
+
+
+def test_no_pictures_give_no_results(detector: Detector):
+    assert detector.predict([]) == []
+
+
+def test_a_picture_without_detections_gives_empty_columns(detector: Detector, images: list):
+    found = detector.predict(images[0], threshold=1.0)
+    assert (len(found), found.boxes_xyxy.shape, found.class_names.shape) == (0, (0, 4), (0,))
+
+
+def test_the_threshold_only_drops(detector: Detector, images: list):
+    everything = detector.predict(images[0], threshold=0.0)
+    middle = float(np.median(everything.scores))
+    kept = detector.predict(images[0], threshold=middle)
+    count = int((everything.scores >= middle).sum())
+    assert 0 < count < len(everything)
+    assert len(kept) == count
+    assert same(kept, everything[:count])
+
+
+def test_the_default_threshold_is_a_half(detector: Detector, images: list):
+    assert (detector.predict(images[0]).scores >= 0.5).all()
+
+
+def test_results_are_sorted_float32_of_the_detectors_classes(detector: Detector, images: list):
+    found = detector.predict(images[2], threshold=0.0)
+    assert found.scores.dtype == found.boxes_xyxy.dtype == np.float32
+    assert (np.diff(found.scores) <= 0).all()
+    assert set(found.class_names) <= {"car", "bus"}
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros((4, 4), dtype=np.uint8),
+        np.zeros((4, 4, 4), dtype=np.uint8),
+        np.zeros((3, 4, 4), dtype=np.uint8),
+        np.zeros((4, 4, 3), dtype=np.float32),
+        np.zeros((0, 4, 3), dtype=np.uint8),
+        np.zeros((1, 4, 4, 3), dtype=np.uint8),
+    ],
+)
+def test_what_is_no_picture_is_refused_alone_and_in_a_list(detector: Detector, array: object):
+    for source in (array, [array]):
+        with pytest.raises(UsageError, match="is not a picture"):
+            detector.predict(source)
+
+
+@pytest.mark.parametrize("thing", [7, None, b"bytes", {"path": "a.jpg"}])
+def test_things_that_are_no_pictures_are_refused_by_their_type(thing: object):
+    # Without the checker of annotations, which is there in tests alone.
+    with pytest.raises(UsageError, match=f"{type(thing).__name__} is not a picture"):
+        inspect.unwrap(as_array)(thing)
+
+
+def test_files_that_are_missing_or_no_pictures_are_named(detector: Detector, tmp_path: Path):
+    with pytest.raises(InputMissingError, match=r"none\.jpg"):
+        detector.predict(tmp_path / "none.jpg")
+    (tmp_path / "text.jpg").write_text("<html>")
+    with pytest.raises(DataError, match=r"text\.jpg"):
+        detector.predict([tmp_path / "text.jpg"])
+
+
+def test_other_forms_of_pil_images_become_rgb():
+    for mode, colour in (("L", 7), ("RGBA", (7, 7, 7, 255)), ("1", 0), ("P", 0)):
+        array = as_array(Image.new(mode, (5, 4), colour))
+        assert array.shape == (4, 5, 3)
+        assert array.dtype == np.uint8
+
+
+def test_other_thresholds_make_another_detector_with_the_same_weights(detector: Detector, images: list):
+    few = detector.with_postprocess(max_detections=3)
+    assert len(few.predict(images[0], threshold=0.0)) == 3
+    assert len(detector.predict(images[0], threshold=0.0)) > 3
+    assert same(few.predict(images[0], threshold=0.0), detector.predict(images[0], threshold=0.0)[:3])
+    ours, theirs = dict(detector.network.named_parameters()), dict(few.network.named_parameters())
+    assert all(ours[name].data_ptr() == theirs[name].data_ptr() for name in ours)
+    assert few.provenance == {"command": "none"}
+
+
+def test_a_setting_that_postprocessing_does_not_have_is_refused(detector: Detector):
+    with pytest.raises(TypeError, match="nms_iuo"):
+        detector.with_postprocess(nms_iuo=0.5)
+
+
+def test_a_saved_detector_is_loaded_with_names_and_answers_the_same(detector: Detector, images: list, tmp_path: Path):
+    weights.save(tmp_path / "w.safetensors", detector.network, {"score": 0.5})
+    loaded = predictor.load(str(tmp_path / "w.safetensors"), device="cpu", bf16=False)
+    assert loaded.label_map.names == ("car", "bus")
+    assert loaded.input_size_hw == (96, 128)
+    assert loaded.provenance == {"score": 0.5}
+    wanted = detector.predict(images[0], threshold=0.0)
+    found = loaded.predict(images[0], threshold=0.0)
+    np.testing.assert_allclose(found.scores, wanted.scores, atol=1e-5)

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import json
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from singleshot.errors import ConfigError, DataError
+from singleshot.structures import Batch, Dataset, Detections, LabelMap, Sample
+
+NAMES = LabelMap(("cat", "dog"))
+
+
+def detections(scores: list[float], class_ids: list[int] | None = None) -> Detections:
+    ids = np.array(class_ids if class_ids is not None else [0] * len(scores), dtype=np.int64)
+    boxes_xyxy = np.arange(4 * len(scores), dtype=np.float32).reshape(-1, 4)
+    return Detections(boxes_xyxy, np.array(scores, dtype=np.float32), ids, NAMES.names_of(ids), (10, 20))
+
+
+def test_names_and_ids_are_inverses():
+    assert [NAMES.names[NAMES.id_of(name)] for name in NAMES.names] == ["cat", "dog"]
+    assert NAMES.names_of(np.array([1, 0, 1])).tolist() == ["dog", "cat", "dog"]
+    assert len(NAMES) == 2
+
+
+def test_no_ids_have_no_names_even_without_classes():
+    assert LabelMap(()).names_of(np.empty(0, dtype=np.int64)).shape == (0,)
+
+
+def test_an_unknown_name_has_no_id():
+    with pytest.raises(KeyError, match="dgo"):
+        NAMES.id_of("dgo")
+
+
+def test_a_name_twice_or_an_empty_one_is_refused():
+    with pytest.raises(DataError, match="occur twice: cat"):
+        LabelMap(("cat", "dog", "cat"))
+    with pytest.raises(DataError, match="empty name"):
+        LabelMap(("cat", ""))
+
+
+def test_a_sample_whose_parts_differ_in_length_is_refused_with_its_name():
+    boxes_xyxy, none = np.zeros((2, 4)), np.zeros(2, dtype=np.bool_)
+    Sample("a", Path("a.jpg"), None, boxes_xyxy, np.zeros(2, dtype=np.int64), none)
+    # Where annotations are checked, they find it first and raise an error of their own.
+    with pytest.raises(Exception, match=r"class_ids|belong together"):
+        Sample("a", Path("a.jpg"), None, boxes_xyxy, np.zeros(3, dtype=np.int64), none)
+
+
+def test_a_data_set_is_as_long_as_its_pictures():
+    empty = np.zeros((0, 4))
+    sample = Sample("a", Path("a.jpg"), (5, 5), empty, np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.bool_))
+    assert len(Dataset(Path(), "voc", "test", NAMES, (sample, sample))) == 2
+    assert len(Dataset(Path(), "voc", "test", NAMES, ())) == 0
+
+
+def test_a_batch_moves_pixels_boxes_and_classes_and_leaves_the_rest():
+    batch = Batch(
+        torch.zeros(2, 4, 4, 3, dtype=torch.uint8),
+        torch.zeros(2, 0, 4),
+        torch.zeros(2, 0, dtype=torch.int64),
+        ("a", "b"),
+        torch.tensor([5, 3]),
+        torch.tensor([[4, 4], [8, 8]]),
+    )
+    moved = batch.to("meta")
+    assert len(batch) == len(moved) == 2
+    assert {moved.images.device.type, moved.boxes_xyxy.device.type, moved.class_ids.device.type} == {"meta"}
+    assert moved.indices.tolist() == [5, 3]
+    assert batch.images.device.type == "cpu"
+
+
+def test_the_threshold_itself_is_above_it_and_order_is_kept():
+    kept = detections([0.9, 0.5, 0.4], [1, 0, 1]).above(0.5)
+    assert kept.scores.tolist() == pytest.approx([0.9, 0.5])
+    assert kept.class_names.tolist() == ["dog", "cat"]
+    assert kept.boxes_xyxy[:, 0].tolist() == [0.0, 4.0]
+    assert kept.size_hw == (10, 20)
+
+
+def test_rows_are_selected_by_mask_slice_or_index():
+    found = detections([0.9, 0.5, 0.4], [1, 0, 1])
+    for keep in (np.array([False, True, True]), slice(1, None), np.array([1, 2])):
+        assert found[keep].class_ids.tolist() == [0, 1]
+    assert len(found[np.zeros(3, dtype=bool)]) == 0
+
+
+def test_json_holds_plain_numbers_and_nothing_for_no_detections():
+    assert json.loads(json.dumps(detections([0.5], [1]).as_json())) == [
+        {"class": "dog", "class_id": 1, "score": 0.5, "box_xyxy": [0.0, 1.0, 2.0, 3.0]}
+    ]
+    assert detections([]).as_json() == []
+    assert len(detections([]).above(0.5)) == 0
+
+
+def test_columns_of_different_length_are_refused():
+    with pytest.raises(Exception, match=r"scores|belong together"):
+        Detections(np.zeros((2, 4)), np.zeros(1), np.zeros(2, dtype=np.int64), NAMES.names_of(np.zeros(2, int)), (1, 1))
+    with pytest.raises(ValueError, match="belong together"):
+        Detections(np.zeros((1, 4)), np.zeros(1), np.zeros(1, dtype=np.int64), np.empty(0, dtype=object), (1, 1))
+
+
+def test_supervision_gets_every_column(monkeypatch: pytest.MonkeyPatch):
+    fake: Any = types.ModuleType("supervision")
+    fake.Detections = lambda **columns: columns
+    monkeypatch.setitem(sys.modules, "supervision", fake)
+    columns = detections([0.9, 0.5], [1, 0]).to_supervision()
+    assert columns["xyxy"].shape == (2, 4)
+    assert columns["class_id"].tolist() == [1, 0]
+    assert columns["data"]["class_name"].tolist() == ["dog", "cat"]
+
+
+def test_without_supervision_its_installation_is_the_remedy(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "supervision", None)
+    with pytest.raises(ConfigError, match="pip install supervision"):
+        detections([]).to_supervision()

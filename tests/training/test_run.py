@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from singleshot import weights
+from singleshot.data import voc
+from singleshot.errors import CannotCreateError, DataError, FaultyDataError
+from singleshot.training.detection import DetectionTask
+from singleshot.training.recipe import Recipe, override
+from singleshot.training.run import train
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*tensor cores.*", "ignore::FutureWarning")
+
+
+def tiny(**changes: Any) -> Recipe:
+    recipe = Recipe(model="lite320-fine", input_size_hw=(96, 128), epochs=2, batch_size=2, workers=0, precision="fp32")
+    recipe = override(recipe, ["optimizer.kind=adamw", "optimizer.lr=0.002", "schedule.warmup_steps=0"])
+    return replace(recipe, **changes)
+
+
+class Watcher:
+    def __init__(self) -> None:
+        self.steps: list[dict[str, float]] = []
+        self.rows: list[dict[str, Any]] = []
+        self.warnings: list[str] = []
+
+    def step(self, *, epoch: int, step: int, done: float, parts: Any, rate: float, images: int) -> None:
+        del epoch, step, done, rate, images
+        self.steps.append(dict(parts))
+
+    def epoch(self, row: Any) -> None:
+        self.rows.append(dict(row))
+
+    def warn(self, line: str) -> None:
+        self.warnings.append(line)
+
+
+def test_a_run_leaves_recipe_log_and_weights_that_predict(squares: Path, tmp_path: Path) -> None:
+    watcher = Watcher()
+    run = train(squares, tiny(), out=tmp_path / "run", observer=watcher)
+    assert {path.name for path in run.folder.iterdir()} == {
+        "recipe.json",
+        "log.csv",
+        "best.safetensors",
+        "last.safetensors",
+    }
+    rows = list(csv.DictReader((run.folder / "log.csv").read_text().splitlines()))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert {"train_class", "train_box", "val_class", "val_box", "val_map", "val_ap_square", "train_subset_map"} <= set(
+        rows[0]
+    )
+    assert run.steps == 4 and len(watcher.steps) == 4 and set(watcher.steps[0]) == {"class", "box"}
+    loaded = weights.load(run.weights)
+    assert loaded.network.config.class_names == ("square",)
+    assert loaded.provenance["images"] == 4
+    picture = next((squares / "JPEGImages").glob("*.jpg"))
+    assert run.detector.predict(picture, threshold=0.0).size_hw == (96, 128)
+
+
+@pytest.mark.slow
+def test_it_learns_to_find_squares(squares: Path, tmp_path: Path) -> None:
+    mild = ["augmentation.samplers=[]", "augmentation.expand_probability=0", "ema_decay=0.9"]
+    recipe = override(tiny(epochs=None, steps=100, batch_size=4, validate_every=1000), mild)
+    split = voc.read(squares, "train")
+    run = train(split, recipe, out=tmp_path / "run", val=split)
+    assert run.score is not None and run.score > 0.8
+
+
+def test_f23_the_same_seed_gives_the_same_weights_bit_for_bit(squares: Path, tmp_path: Path) -> None:
+    hashes = [weights.load(train(squares, tiny(), out=tmp_path / f"run{i}").weights) for i in range(2)]
+    first, second = (file.network.state_dict() for file in hashes)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    other = weights.load(train(squares, tiny(seed=1), out=tmp_path / "run2").weights).network.state_dict()
+    assert not all(torch.equal(first[name], other[name]) for name in first)
+
+
+def test_a_run_never_covers_up_another(squares: Path, tmp_path: Path) -> None:
+    train(squares, tiny(epochs=1), out=tmp_path / "run")
+    with pytest.raises(CannotCreateError):
+        train(squares, tiny(epochs=1), out=tmp_path / "run")
+    train(squares, tiny(epochs=1), out=tmp_path / "run", overwrite=True)
+
+
+def test_the_data_folder_is_never_written_to(squares: Path, tmp_path: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in squares.rglob("*")}
+    train(squares, tiny(epochs=1), out=tmp_path / "run")
+    assert {path: path.stat().st_mtime_ns for path in squares.rglob("*")} == before
+
+
+def make_a_zero_size_box(root: Path) -> Path:
+    file = root / "Annotations" / "000.xml"
+    text = file.read_text()
+    start, end = text.index("<xmin>") + 6, text.index("</xmin>")
+    x_end = text[text.index("<xmax>") + 6 : text.index("</xmax>")]
+    file.write_text(text[:start] + x_end + text[end:])
+    return file
+
+
+def test_b8_faulty_boxes_are_refused_with_file_and_line_and_left_out_when_asked(squares: Path, tmp_path: Path) -> None:
+    file = make_a_zero_size_box(squares)
+    with pytest.raises(FaultyDataError, match="--on-bad skip") as raised:
+        train(squares, tiny(epochs=1), out=tmp_path / "run")
+    assert f"{file}:" in str(raised.value) and not (tmp_path / "run").exists()
+    run = train(squares, tiny(epochs=1), out=tmp_path / "run", on_bad="skip")
+    listed = [json.loads(line) for line in (run.folder / "bad.jsonl").read_text().splitlines()]
+    assert [(fault["file"], fault["kind"]) for fault in listed] == [(str(file), "zero-size-box")]
+
+
+def test_b18_a20_one_picture_and_fewer_pictures_than_a_batch_train(squares: Path, tmp_path: Path) -> None:
+    split = voc.read(squares, "train")
+    one = replace(split, samples=split.samples[:1])
+    run = train(one, tiny(batch_size=64, steps=2, epochs=None), out=tmp_path / "run")
+    assert run.steps == 2
+
+
+def test_f17_a_loss_that_is_not_finite_takes_no_step_names_the_pictures_and_gives_up(
+    squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = DetectionTask.losses
+    calls = {"n": 0}
+
+    def poisoned(self: DetectionTask, module: Any, batch: Any) -> dict[str, torch.Tensor]:
+        calls["n"] += 1
+        parts = honest(self, module, batch)
+        return {name: part * float("nan") for name, part in parts.items()} if calls["n"] > 2 else parts
+
+    monkeypatch.setattr(DetectionTask, "losses", poisoned)
+    watcher = Watcher()
+    with pytest.raises(DataError, match="not finite 10 steps in a row"):
+        train(squares, tiny(epochs=50, validate_every=99), out=tmp_path / "run", observer=watcher)
+    records = [json.loads(line) for line in (tmp_path / "run/bad_steps.jsonl").read_text().splitlines()]
+    assert len(records) == 10 and all(len(record["pictures"]) == 2 for record in records)
+    assert records[0]["pictures"][0] in watcher.warnings[0]
+    saved = weights.load(tmp_path / "run/last.safetensors")  # refuses weights that are not finite
+    assert all(np.isfinite(tensor.numpy()).all() for tensor in saved.network.state_dict().values())
