@@ -13,10 +13,12 @@ else through Pillow, whose readers are called by name, so that no other format (
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import io
 import logging
+import os
 import re
 import stat
 import struct
@@ -47,7 +49,6 @@ MAX_FILE_BYTES = 512 * 2**20
 BACKGROUND_RGB = (255, 255, 255)
 CONVERT = "Convert it to JPEG or PNG"
 REPLACE = "Replace or delete it"
-_HEAD_BYTES = 512
 _ORIENTATION_TAG = 0x0112
 # How decoders put it; they have no error codes.
 _SAYS_CUT = re.compile("truncated|premature end|broken png|requires a buffer|expecting to read|no more images", re.I)
@@ -111,7 +112,6 @@ def decode(data: bytes, *, file: Path | str, fast: bool = False) -> UInt8[ndarra
     """The picture in the bytes of a file. `file` names it in messages; see `read` for the rest."""
     name, image = _header(io.BytesIO(data), file)
     orientation = _orientation(image)
-    # Search behind the header: thumbnails in it have ends of their own.
     if _is_cut(data, name, 0 if image.fp is None else image.fp.tell()):
         raise _truncated(name, file, len(data))
     try:
@@ -119,7 +119,7 @@ def decode(data: bytes, *, file: Path | str, fast: bool = False) -> UInt8[ndarra
     except DataError:
         raise
     except Exception as error:  # a decoder fails with whatever its author thought of; the file is at fault all the same
-        raise _broken(name, error, file, len(data)) from error
+        raise _broken(name, error, file, data) from error
     return _upright(pixels, orientation)
 
 
@@ -163,29 +163,25 @@ def _opened(path: Path) -> io.BufferedReader:
         return path.open("rb")
     except PermissionError as error:
         raise NotPermittedError("may not be read", remedy="Change its permissions", file=path) from error
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
+    except (OSError, ValueError) as error:
+        number = getattr(error, "errno", errno.ENOENT)  # ValueError: a NUL byte in the name
+        if number in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
             raise InputMissingError("no such file", file=path) from error
-        if error.errno == errno.ELOOP:
+        if number == errno.ELOOP:
             raise DataError("a symbolic link that ends nowhere", kind="not-a-file", file=path) from error
-        raise StorageError(f"cannot be opened ({error.strerror})", file=path) from error
-    except ValueError as error:  # a NUL byte in the name
-        raise InputMissingError("no such file", file=path) from error
+        raise StorageError(f"cannot be opened ({os.strerror(number)})", file=path) from error
 
 
 def _header(stream: io.BufferedReader | io.BytesIO, file: Path | str) -> tuple[str, ImageFile]:
     """The format's name and Pillow's reader, which has read the header and no pixel."""
-    head = stream.read(_HEAD_BYTES)
+    head = stream.read(512)
     stream.seek(0)
     name, reader = _reader_for(head, file)
     try:
         image = reader(stream)  # not Image.open: that would warn about pictures which the next lines refuse
     except Exception as error:
-        size = stream.seek(0, io.SEEK_END)
         stream.seek(0)
-        if _is_cut(stream.read(MAX_FILE_BYTES), name):
-            raise _truncated(name, file, size) from error
-        raise _broken(name, error, file, size) from error
+        raise _broken(name, error, file, stream.read(MAX_FILE_BYTES)) from error
     width, height = image.size
     if width * height > MAX_PIXELS:
         what = f"{width}×{height} pixels are more than the {MAX_PIXELS // 1_000_000} million that are read"
@@ -208,11 +204,11 @@ def _reader_for(head: bytes, file: Path | str) -> tuple[str, type[ImageFile]]:
     raise DataError(f"not an image{looks}", kind="not-a-picture", remedy=REPLACE, file=file)
 
 
-def _broken(name: str, error: Exception, file: Path | str, size: int) -> DataError:
-    """The fault behind a decoder's complaint about a file of `size` bytes."""
+def _broken(name: str, error: Exception, file: Path | str, data: bytes) -> DataError:
+    """The fault behind a decoder's complaint about a file's bytes."""
     said = " ".join(str(error).split()) or type(error).__name__
-    if _SAYS_CUT.search(said):
-        return _truncated(name, file, size)
+    if _SAYS_CUT.search(said) or _is_cut(data, name):
+        return _truncated(name, file, len(data))
     if _SAYS_UNREAD.search(said):
         return DataError(f"{name} of an unread kind ({said})", kind="unsupported-picture", remedy=CONVERT, file=file)
     return DataError(f"corrupt {name} ({said})", kind="corrupt-picture", remedy=REPLACE, file=file)
@@ -224,13 +220,11 @@ def _truncated(name: str, file: Path | str, size: int) -> DataError:
 
 def _is_cut(data: bytes, name: str, start: int = 0) -> bool:
     """Whether the format's own end is missing from `start` on, which decoders forgive once the last row is there."""
-    if name == "JPEG":
+    if name == "JPEG":  # start behind the header: thumbnails in it have ends of their own
         return data.rfind(b"\xff\xd9", start) < 0
     if name == "PNG":
         return data.rfind(b"IEND\xae\x42\x60\x82") < 0  # with its checksum, which is always the same
-    if name == "WebP":
-        return int.from_bytes(data[4:8], "little") + 8 > len(data)
-    return False
+    return name == "WebP" and int.from_bytes(data[4:8], "little") + 8 > len(data)
 
 
 def _jpeg(data: bytes, image: ImageFile, file: Path | str, fast: bool) -> UInt8[ndarray, "H W 3"]:
@@ -246,7 +240,7 @@ def _jpeg(data: bytes, image: ImageFile, file: Path | str, fast: bool) -> UInt8[
             log.warning("%s: %s", file, said)
             return simplejpeg.decode_jpeg(data, "RGB", fastdct=fast, fastupsample=fast, strict=False)
         if "subsampling" not in said:  # sampling that TurboJPEG does not know is left to Pillow
-            raise _broken("JPEG", ValueError(said), file, len(data))
+            raise _broken("JPEG", ValueError(said), file, data)
     if image.mode == "CMYK" and "adobe" not in image.info:
         # Adobe's programs store ink inverted, and Pillow takes every file for one of theirs.
         return np.asarray(ImageChops.invert(image).convert("RGB"))
@@ -283,30 +277,23 @@ def _other(image: ImageFile, file: Path | str, name: str) -> UInt8[ndarray, "H W
 def _orientation(image: ImageFile) -> int:
     """EXIF's orientation, 1 to 8; 1 where there is none. Pillow has turned a TIFF by itself."""
     exif = image.info.get("exif")
-    if not isinstance(exif, bytes) or isinstance(image, TiffImageFile):
-        return 1
-    block = exif.removeprefix(b"Exif\x00\x00")
+    block = exif.removeprefix(b"Exif\x00\x00") if isinstance(exif, bytes) else b""
     order = {b"II": "<", b"MM": ">"}.get(block[:2])
-    try:
-        if order is None:
-            return 1
+    if order is None or isinstance(image, TiffImageFile):
+        return 1
+    with contextlib.suppress(struct.error):  # cut short: pixels count, so a broken note beside them is no fault
         (start,) = struct.unpack_from(f"{order}I", block, 4)
         (count,) = struct.unpack_from(f"{order}H", block, start)
         for entry in range(start + 2, start + 2 + 12 * count, 12):
             tag, kind, _, value = struct.unpack_from(f"{order}HHIH", block, entry)
             if tag == _ORIENTATION_TAG and kind == 3:
                 return value if 1 <= value <= 8 else 1
-    except struct.error:  # cut short: pixels are what counts, so a broken note beside them is no fault
-        pass
     return 1
 
 
 def _upright(pixels: UInt8[ndarray, "H W 3"], orientation: int) -> UInt8[ndarray, "H2 W2 3"]:
     """The pixels as the camera was held: EXIF 2.32, tag 0x0112. Always contiguous and writable."""
-    if orientation >= 5:
-        pixels = pixels.transpose(1, 0, 2)
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    return np.require(pixels, requirements=["C", "W"])
+    turned = pixels.transpose(1, 0, 2) if orientation >= 5 else pixels
+    down = -1 if orientation in (3, 4, 7, 8) else 1
+    right = -1 if orientation in (2, 3, 6, 7) else 1
+    return np.require(turned[::down, ::right], requirements=["C", "W"])

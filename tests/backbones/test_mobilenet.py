@@ -21,7 +21,7 @@ def test_an_input_of_320_gives_the_published_maps():
 
 
 def test_channel_counts_never_lose_a_tenth():
-    assert [divisible_by_8(count) for count in (1, 12, 18, 30, 120, 168)] == [8, 16, 24, 32, 120, 168]
+    assert [divisible_by_8(count) for count in (1.0, 12.0, 18.0, 30.0, 120.0, 168.0)] == [8, 16, 24, 32, 120, 168]
 
 
 def test_excitation_weighs_a_channel_by_a_number_between_0_and_1():

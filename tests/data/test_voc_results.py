@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +124,12 @@ def test_a_split_without_annotations_is_enough(tmp_path: Path):
     back = voc_results.read(tmp_path, dataset(annotated=False))
     assert [len(picture) for picture in back] == [20, 20, 20]
     assert {picture.size_hw for picture in back} == {(0, 0)}
+
+
+def test_a_split_without_pictures_has_no_detections(tmp_path: Path):
+    nothing = replace(dataset(), samples=())
+    voc_results.write([], nothing, tmp_path)
+    assert voc_results.read(tmp_path, nothing) == []
 
 
 def test_a_missing_class_file_is_named(tmp_path: Path):

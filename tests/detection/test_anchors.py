@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from singleshot.boxes import cxcywh_to_xyxy
+from singleshot.boxes import cxcywh_to_xyxy, pairwise_iou
 from singleshot.detection.anchors import FeatureMap, anchors_cxcywh, anchors_xyxy
 from singleshot.detection.ssd import config_for
 
@@ -212,16 +212,15 @@ def test_squares_stay_square_in_pixels_on_a_wide_input():
     assert first[2] * 600 == pytest.approx(first[3].item() * 300)
 
 
-def test_the_fine_flavour_has_a_box_for_every_object_of_16_to_200_pixels():
+def test_nearly_every_object_of_16_to_200_pixels_overlaps_a_box_of_the_fine_flavour():
+    """At least half for 19 of 20, and never below .4, where matching's forced best anchor still has a fair start."""
     anchors = preset_xyxy("lite320-fine") * 320
     rng = np.random.default_rng(0)
-    sides = np.exp(rng.uniform(math.log(16), math.log(200), (300, 1)))
-    aspect = np.exp(rng.uniform(-math.log(2), math.log(2), (300, 1)) / 2)
-    sizes = np.hstack([sides * aspect, sides / aspect])
+    sides = np.exp(rng.uniform(math.log(16), math.log(200), (3000, 1)))
+    root_of_ratio = np.exp(rng.uniform(-math.log(2), math.log(2), (3000, 1)) / 2)  # width : height in 1/2…2
+    sizes = np.hstack([sides * root_of_ratio, sides / root_of_ratio])
     centres = rng.uniform(sizes / 2, 320 - sizes / 2)
     objects = cxcywh_to_xyxy(torch.from_numpy(np.hstack([centres, sizes])).float())
-    low, high = torch.maximum(objects[:, None, :2], anchors[:, :2]), torch.minimum(objects[:, None, 2:], anchors[:, 2:])
-    common = (high - low).clamp(min=0).prod(dim=2)
-    area = (objects[:, 2:] - objects[:, :2]).prod(dim=1)
-    iou = common / (area[:, None] + (anchors[:, 2:] - anchors[:, :2]).prod(dim=1) - common)
-    assert (iou.max(dim=1).values > 0.5).double().mean() > 0.97
+    best = torch.cat([pairwise_iou(some, anchors).amax(dim=1) for some in objects.split(300)])
+    assert (best > 0.5).double().mean() >= 0.95
+    assert best.min() > 0.4

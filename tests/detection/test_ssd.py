@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from singleshot.detection.presets import FLAVOURS
-from singleshot.detection.ssd import SSD, SSDConfig, config_for
+from singleshot.detection.ssd import SSD, SSDConfig, _as_rows, config_for
 from singleshot.errors import ConfigError
 from singleshot.preprocess import Preprocess
 
@@ -127,17 +127,17 @@ def test_the_rows_of_an_answer_are_the_rows_of_the_default_boxes():
 
 def test_a_cells_answer_belongs_to_the_default_boxes_at_its_place():
     model = fine_model()
+    head, row = model.class_heads[0], model.config.anchors[0]
+    features = torch.zeros(1, model.trunk.channels[0], *row.size_hw)
+    features[0, :, 5, 17] = 1.0  # row 5, column 17
     with torch.no_grad():
-        for head in model.class_heads:
-            head.weight.fill_(1.0)
-        probe, rows = {}, model.config.anchors[0]
-        features = torch.zeros(1, model.trunk.channels[0], *rows.size_hw)
-        features[0, :, 5, 17] = 1.0  # row 5, column 17
-        probe = model.class_heads[0](features)
-    cells = probe[0, 0].nonzero().float().mean(dim=0)
-    centres = model.anchors_cxcywh[: rows.boxes].reshape(*rows.size_hw, rows.boxes_per_cell, 4)
-    torch.testing.assert_close(cells, torch.tensor([5.0, 17.0]))
-    torch.testing.assert_close(centres[5, 17, 0, :2], torch.tensor([17.5 / 24, 5.5 / 16]))
+        head.weight.zero_()
+        head.bias.zero_()
+        head.weight[:, :, 1, 1] = 1.0  # each cell answers for itself alone
+        answer = _as_rows(head(features), model.columns)[0, :, 0]
+    spoken = model.anchors_cxcywh[: row.boxes][answer > 0]
+    assert len(spoken) == row.boxes_per_cell
+    torch.testing.assert_close(spoken[:, :2], torch.tensor([[17.5 / 24, 5.5 / 16]]).expand(len(spoken), 2))
 
 
 def test_the_answer_is_the_same_in_channels_last():

@@ -58,7 +58,7 @@ def test_recall_without_objects_is_refused():
 
 @pytest.mark.parametrize("tenths", range(1, 11))
 def test_a_recall_of_k_tenths_reaches_step_k_but_for_three_accidents_of_double_precision(tenths: int):
-    # 3 · 0.1 > 0.3 in binary, and so for 6 and 7; NumPy's and Octave's 0:0.1:1, and so published figures, have it too.
+    # 3 · 0.1 > 0.3 in binary, and so for 6 and 7; NumPy's 0:0.1:1 has it too, and published figures rest on it.
     steps = tenths if tenths in (3, 6, 7) else tenths + 1
     assert both([True] * tenths, 10)[0] == pytest.approx(steps / 11)
 

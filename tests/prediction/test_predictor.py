@@ -57,7 +57,9 @@ def test_a_list_gives_what_its_pictures_give_one_by_one_in_order(detector: Detec
         found = detector.predict(images, threshold=0.0, batch_size=batch_size)
         assert len(found) == len(images)
         assert all(same(one, other) for one, other in zip(found, single, strict=True))
-    assert all(same(one, other) for one, other in zip(detector.predict(tuple(images), threshold=0.0), single))
+    assert all(
+        same(one, other) for one, other in zip(detector.predict(tuple(images), threshold=0.0), single, strict=True)
+    )
     assert [result.size_hw for result in single] == [(60, 90), (96, 128), (131, 77)]
 
 

@@ -9,6 +9,7 @@ way. It is the form in which detectors of other programs can be judged by ours, 
 from __future__ import annotations
 
 import difflib
+import itertools
 import math
 import re
 from collections.abc import Sequence
@@ -159,7 +160,8 @@ def read(source: Path, dataset: Dataset) -> list[Detections]:
     table = np.array(rows, dtype=np.float64).reshape(-1, 5)
     image_indices, class_ids = np.array(images, dtype=np.int64), np.repeat(np.arange(len(names)), counts)
     order = np.lexsort((-table[:, 0], image_indices))
-    ends = np.searchsorted(image_indices[order], np.arange(1, len(dataset)))
+    starts = np.searchsorted(image_indices[order], np.arange(len(dataset) + 1))
+    of_pictures = [order[start:stop] for start, stop in itertools.pairwise(starts)]
     return [
         Detections(
             table[chosen, 1:],
@@ -168,7 +170,7 @@ def read(source: Path, dataset: Dataset) -> list[Detections]:
             dataset.label_map.names_of(class_ids[chosen]),
             sample.size_hw or (0, 0),
         )
-        for sample, chosen in zip(dataset.samples, np.split(order, ends), strict=True)
+        for sample, chosen in zip(dataset.samples, of_pictures, strict=True)
     ]
 
 

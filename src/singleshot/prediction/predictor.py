@@ -92,7 +92,7 @@ class Detector:
             return [result.above(threshold) for result in found]
         return self._predict([as_array(source)])[0].above(threshold)
 
-    def _predict(self, images: Sequence[UInt8[ndarray, "H W 3"]]) -> list[Detections]:
+    def _predict(self, images: Sequence[UInt8[ndarray, "_ _ 3"]]) -> list[Detections]:
         inputs = np.stack([preprocess.resize(image, self.input_size_hw) for image in images])
         raw = self.raw(torch.from_numpy(inputs))
         return self.postprocess(raw, [(image.shape[0], image.shape[1]) for image in images])

@@ -23,7 +23,7 @@ RECIPE = Recipe(
     model="lite320-fine",
     input_size_hw=(384, 512),
     epochs=None,
-    minutes=25,
+    minutes=25.0,
     batch_size=16,
     optimizer=OptimizerConfig(kind="adamw", lr=2e-3, weight_decay=0.05, clip_norm=10.0, bias_lr=1.0),
     schedule=Schedule(kind="cosine", warmup_steps=100),

@@ -1,0 +1,62 @@
+"""The command line as a user meets it: real processes, real messages, real exit codes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+
+def singleshot(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "singleshot", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=120, check=False)
+
+
+def test_help_lists_the_verbs_and_imports_nothing_heavy() -> None:
+    shown = singleshot("--help")
+    assert shown.returncode == 0
+    assert all(verb in shown.stdout for verb in ("demo", "train", "evaluate", "predict"))
+    loaded = (
+        "import sys, singleshot.cli.main; print([n for n in ('torch', 'numba', 'cv2', 'numpy') if n in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_importing_the_package_costs_no_torch() -> None:
+    started = time.monotonic()
+    code = "import sys, singleshot; print('torch' in sys.modules, 'train' in dir(singleshot))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["False", "True"] and time.monotonic() - started < 30
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("train", "--data", "nowhere"), 66, "nowhere"),
+        (("train", "bcdd", "--data", "."), 2, "Did you mean bccd?"),
+        (("train", "--data", ".", "--set", "batch_sise=1"), 78, "Did you mean batch_size?"),
+        (("train", "--data", ".", "--input-size", "300"), 78, "HxW"),
+        (("train", "--data", ".", "--epochs", "1", "--steps", "1"), 78, "exactly one"),
+        (("evaluate", "nothing.safetensors", "--data", "."), 66, "nothing.safetensors"),
+        (("evaluate", "--data", "."), 2, "WEIGHTS"),
+        (("predict", "nothing.safetensors", "nothing.jpg"), 66, "nothing.jpg"),
+        (("predict", "w.safetensors", ".", "--threshold", "2"), 2, "--threshold"),
+        (("trian",), 2, "trian"),
+    ],
+)
+def test_a_wrong_call_gets_one_line_a_remedy_and_its_exit_code(
+    arguments: tuple[str, ...], code: int, said: str, tmp_path: Path
+) -> None:
+    result = singleshot(*arguments, cwd=tmp_path)
+    assert result.returncode == code, result.stderr
+    assert said in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    result = singleshot("train", "--data", "nowhere", "--debug", cwd=tmp_path)
+    assert "Traceback" in result.stderr and "InputMissingError" in result.stderr
