@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import multiprocessing
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections import namedtuple
 from pathlib import Path
@@ -171,3 +174,33 @@ def test_too_little_shared_memory_is_said_before_work_begins(monkeypatch: pytest
 def test_impossible_numbers_are_refused(bad: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=next(iter(bad))):
         Workers(square, file_of=file_of, **({"workers": 1} | bad))
+
+
+ABANDONED = """
+import multiprocessing, sys, time
+from pathlib import Path
+from singleshot.data.workers import Workers
+
+def work(task, begin):
+    return task
+
+if __name__ == "__main__":
+    some = Workers(work, workers=1, file_of=Path, start_method=sys.argv[1])
+    next(some.run(range(1_000_000)))
+    print(*[child.pid for child in multiprocessing.active_children()], flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("start_method", ["forkserver", "spawn"])
+def test_f13_a_killed_parent_leaves_no_worker_behind(start_method: str, tmp_path: Path) -> None:
+    script = tmp_path / "abandoned.py"
+    script.write_text(ABANDONED)
+    with subprocess.Popen([sys.executable, script, start_method], stdout=subprocess.PIPE, text=True) as parent:
+        pids = (parent.stdout or io.StringIO()).readline().split()
+        parent.kill()
+    assert pids
+    deadline = time.monotonic() + 5
+    while any(Path(f"/proc/{pid}").exists() for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -24,5 +26,5 @@ def test_the_network_computes_in_the_precision_and_answers_in_float32(precision:
 
 
 def test_without_the_facts_about_the_processor_it_is_not_taken_for_a_bf16_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.name", "nt")
+    monkeypatch.setattr(Path, "exists", lambda _path: False)
     assert not computes_in_bf16()

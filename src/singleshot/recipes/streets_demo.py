@@ -19,7 +19,7 @@ RECIPE = Recipe(
     model="lite320-fine",
     input_size_hw=(240, 320),
     epochs=None,
-    minutes=3.75,
+    minutes=4.25,
     batch_size=16,
     optimizer=OptimizerConfig(kind="adamw", lr=3e-3, weight_decay=0.05, clip_norm=10.0, bias_lr=1.0),
     schedule=Schedule(kind="cosine", warmup_steps=100),
