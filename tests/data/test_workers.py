@@ -186,7 +186,8 @@ def work(task, begin):
 
 if __name__ == "__main__":
     some = Workers(work, workers=1, file_of=Path, start_method=sys.argv[1])
-    next(some.run(range(1_000_000)))
+    results = some.run(range(1_000_000))
+    next(results)
     print(*[child.pid for child in multiprocessing.active_children()], flush=True)
     time.sleep(60)
 """
