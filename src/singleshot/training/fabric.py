@@ -6,6 +6,7 @@ are our own. Two releases of the parent package carried malware on 2026-04-30 an
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import Literal
@@ -30,6 +31,7 @@ __all__ = ["Fabric", "computes_in_bf16", "open_fabric", "resolve_precision"]
 
 def open_fabric(*, precision: Literal["auto", "fp32", "bf16"], device: str = "auto", devices: int = 1) -> Fabric:
     """Fabric for a device (`auto`, `cpu`, `cuda`) and a precision, launched."""
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces the precision that we asked for
     chosen = {"fp32": "32-true", "bf16": "bf16-mixed"}[resolve_precision(precision, device)]
     fabric = Fabric(accelerator=device, devices=devices, precision=chosen)  # pyright: ignore[reportArgumentType]
     fabric.launch()

@@ -45,7 +45,8 @@ class RunFolder:
                 f"cannot be made ({error.strerror})", remedy="Choose another --out", file=root
             ) from error
         self._rows: list[dict[str, Any]] = []
-        (root / "bad_steps.jsonl").unlink(missing_ok=True)
+        for left_over in ("bad.jsonl", "bad_steps.jsonl"):  # of the run that this one replaces
+            (root / left_over).unlink(missing_ok=True)
 
     @property
     def best(self) -> Path:
