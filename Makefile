@@ -3,6 +3,7 @@
 #   PYTHON=python3.12                                     the Python to build the environment with
 #   TORCH_INDEX=https://download.pytorch.org/whl/cpu      where torch comes from: here the small CPU-only wheels
 #   ARGS="-k anchors"                                     more arguments for pytest or for the demo
+#   PEERS=~/peers                                         the peers' environment (benchmarks/README.md makes it)
 
 PYTHON ?= python3
 TORCH_INDEX ?=
@@ -12,7 +13,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 TORCH := $(shell sed -n 's/^torch==/&/p' constraints.txt)
 
-.PHONY: help demo test test-fast check lint types layers spelling installed licences size format pins clean
+.PHONY: help demo test test-fast bench bench-peers check lint types layers spelling installed licences size format pins clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -25,6 +26,19 @@ test: .venv/.installed-dev  ## every test, the doctests and README's own code
 
 test-fast: .venv/.installed-dev  ## the tests that take no more than a few seconds each
 	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+# One thread, as every figure is stated. Those that have a peer measure our side alone in `make bench`.
+BENCH := OMP_NUM_THREADS=1 RAYON_NUM_THREADS=1
+BENCHES := augment transport match_loss postprocess voc_ap coco_ap
+BENCHES_ALONE := growth first_call
+PEERS ?= $(SINGLESHOT_PEERS)
+
+bench: .venv/.installed  ## our speed, stage by stage, and how it grows: a few minutes, no peers
+	@set -e; for each in $(BENCHES) $(BENCHES_ALONE); do echo "== $$each"; env -u SINGLESHOT_PEERS $(BENCH) $(BIN)/python -m benchmarks.$$each; done
+
+bench-peers: .venv/.installed  ## the same beside other programs, in PEERS=DIR, with ratios
+	@test -n "$(PEERS)" || { echo "singleshot: error: no peers' environment. Make one (benchmarks/README.md) and say PEERS=DIR." >&2; exit 78; }
+	@set -e; for each in $(BENCHES); do echo "== $$each"; $(BENCH) $(BIN)/python -m benchmarks.$$each --peers $(PEERS); done
 
 check: lint types layers spelling installed licences  ## everything else that CI asks for
 

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_our_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests neither use nor fill the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +25,37 @@ def shared() -> Path:
     if not (folder / "golden").is_dir():
         pytest.skip("needs ../shared (real data and golden numbers), which is not here")
     return folder
+
+
+class MaskFolder:
+    """A small set of pictures and masks in the layout `images/<split>`, `masks/<split>`, `classes.txt`.
+
+    Pictures are 48×64, left half dark (class 0), right half bright (class 1), the top two rows void.
+    """
+
+    def __init__(self, root: Path, splits: dict[str, int]) -> None:
+        self.root = root
+        rng = np.random.default_rng(0)
+        for split, count in splits.items():
+            for kind in ("images", "masks"):
+                (root / kind / split).mkdir(parents=True)
+            for i in range(count):
+                border = int(rng.integers(20, 44))
+                image = rng.integers(10, 60, (48, 64, 3), dtype=np.uint8)
+                image[:, border:] += 150
+                mask = np.zeros((48, 64), np.uint8)
+                mask[:, border:] = 1
+                mask[:2] = 255
+                cv2.imwrite(str(root / "images" / split / f"{i:02d}.png"), image)
+                cv2.imwrite(str(self.mask(split, i)), mask)
+        (root / "classes.txt").write_text("dark\nbright\n")
+
+    def mask(self, split: str, i: int) -> Path:
+        """The mask of picture `i`."""
+        return self.root / "masks" / split / f"{i:02d}.png"
+
+
+@pytest.fixture
+def halves(tmp_path: Path) -> MaskFolder:
+    """Four pictures to train on and two to judge by, of two classes that are easily told apart."""
+    return MaskFolder(tmp_path / "halves", {"train": 4, "val": 2})

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from singleshot.classes import colours
-from singleshot.drawing import draw, draw_boxes
+from singleshot.drawing import class_colour_picture, draw, draw_boxes, draw_masks
 from singleshot.errors import UsageError
-from singleshot.structures import Detections
+from singleshot.structures import Detections, Segmentation
 
 RED = np.array([[255, 0, 0]], np.uint8)
 
@@ -127,3 +127,27 @@ def test_a_label_of_any_length_and_script_fits() -> None:
 def test_detections_of_another_picture_are_refused() -> None:
     with pytest.raises(UsageError, match=r"belong to a 200×120 picture, this one is 120×200"):
         draw(_picture(200, 120), _detections([[20, 30, 80, 90]]))
+
+
+def segmentation(class_ids: np.ndarray) -> Segmentation:
+    return Segmentation(class_ids, ("road", "sky"), np.array([[200, 0, 0], [0, 0, 200]], np.uint8))
+
+
+def test_a_mask_tints_half_and_its_borders_are_in_full_colour() -> None:
+    image = np.full((40, 60, 3), 100, np.uint8)
+    ids = np.zeros((40, 60), np.uint8)
+    ids[:, 30:] = 1
+    drawn = draw_masks(image, segmentation(ids), legend=False)
+    assert drawn[20, 10].tolist() == [150, 50, 50] and drawn[20, 50].tolist() == [50, 50, 150]
+    assert drawn[20, 30].tolist() == [0, 0, 200]
+    assert (image == 100).all()
+    named = draw(image, segmentation(ids))
+    assert named.shape == image.shape and (named[34:] == drawn[34:]).all()
+    assert (named != drawn)[:15].any()
+
+
+def test_void_is_black_and_another_size_is_refused() -> None:
+    ids = np.full((4, 4), 255, np.uint8)
+    assert class_colour_picture(segmentation(ids)).max() == 0
+    with pytest.raises(UsageError, match="4×4"):
+        draw_masks(np.zeros((5, 4, 3), np.uint8), segmentation(ids))

@@ -44,6 +44,8 @@ def test_no_error_is_without_a_code():
         ({"file": "a.xml"}, "a.xml: it broke."),
         ({"file": Path("a.xml"), "line": 7, "remedy": "Mend it"}, "a.xml:7: it broke. Mend it."),
         ({"file": "a.xml", "line": 0}, "a.xml:0: it broke."),
+        ({"remedy": "Did you mean this?"}, "it broke. Did you mean this?"),
+        ({"remedy": "Mend it."}, "it broke. Mend it."),
     ],
 )
 def test_the_message_is_one_line_with_place_and_remedy(arguments: dict, line: str):
@@ -53,9 +55,19 @@ def test_the_message_is_one_line_with_place_and_remedy(arguments: dict, line: st
 def test_a_data_error_becomes_a_fault_with_the_same_words():
     error = DataError("no box", kind="missing-tag", remedy="Draw one", file="a.xml", line=3)
     fault = error.as_fault()
-    assert fault == Fault(Path("a.xml"), 3, "missing-tag", "fatal", "no box. Draw one")
-    assert str(fault) == "a.xml:3: no box. Draw one"
-    assert DataError("no box", file="a.xml").as_fault().message == "no box"
+    assert fault == Fault(Path("a.xml"), 3, "missing-tag", "fatal", "no box. Draw one.")
+    assert str(fault) == "a.xml:3: no box. Draw one."
+    assert DataError("no box", file="a.xml").as_fault().message == "no box."
+
+
+def test_a_fault_has_one_full_stop_too():
+    assert DataError("it is negative.", remedy="Is it?", file="a").as_fault().message == "it is negative. Is it?"
+
+
+def test_the_nearest_name_is_found_in_any_case_and_nothing_is_near_to_nothing():
+    assert errors.nearest("rbc", ["Platelets", "RBC"]) == "RBC"
+    assert errors.nearest("VGG30", ["vgg300", "vgg512"]) == "vgg300"
+    assert errors.nearest("rbc", []) is None
 
 
 def test_a_fault_needs_a_file():

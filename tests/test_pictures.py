@@ -377,12 +377,3 @@ def test_real_photos_decode_as_pillow_decodes_them(shared: Path) -> None:
             expected = np.asarray(image.convert("RGB"))
         assert pictures.size_hw(folder / name) == expected.shape[:2]
         assert np.abs(pixels.astype(int) - expected).max() <= 3, name
-
-
-def test_file_bytes_refuses_what_is_too_large(tmp_path: Path) -> None:
-    path = tmp_path / "a.txt"
-    path.write_bytes(b"12345")
-    assert pictures.file_bytes(path, 5) == b"12345"
-    with pytest.raises(DataError) as caught:
-        pictures.file_bytes(path, 4, kind="too-large-xml")
-    assert caught.value.kind == "too-large-xml"

@@ -89,7 +89,7 @@ def test_fractions_and_pixels_are_inverses(size_hw: tuple[int, int]):
     low = rng.uniform(-10, 50, (20, 2))
     there = np.concatenate([low, low + rng.uniform(0, 60, (20, 2))], axis=1)
     fractions = preprocess.boxes_to_fractions(torch.from_numpy(there), size_hw)
-    back = preprocess.boxes_to_pixels(boxes.cxcywh_to_xyxy(fractions).numpy(), size_hw)
+    back = preprocess.boxes_to_pixels(boxes.cxcywh_to_xyxy(fractions).numpy(), size_hw, Preprocess())
     np.testing.assert_allclose(back, there, atol=1e-9)
 
 
@@ -101,7 +101,7 @@ def test_the_whole_picture_is_the_box_of_all_fractions():
 def test_no_boxes_give_no_boxes_with_any_leading_axes():
     assert preprocess.boxes_to_fractions(torch.zeros(0, 4), (5, 5)).shape == (0, 4)
     assert preprocess.boxes_to_fractions(torch.zeros(3, 0, 4), (5, 5)).shape == (3, 0, 4)
-    assert preprocess.boxes_to_pixels(np.zeros((0, 4)), (5, 5)).shape == (0, 4)
+    assert preprocess.boxes_to_pixels(np.zeros((0, 4)), (5, 5), Preprocess()).shape == (0, 4)
 
 
 def test_a_stretched_box_lies_where_the_stretched_picture_shows_it():
@@ -111,7 +111,52 @@ def test_a_stretched_box_lies_where_the_stretched_picture_shows_it():
     fractions = boxes.cxcywh_to_xyxy(preprocess.boxes_to_fractions(box, (60, 80))).numpy()
     stretched = preprocess.resize(image, (200, 100))
     x, y, width, height = cv2.boundingRect((stretched[:, :, 0] > 127).astype(np.uint8))
-    assert preprocess.boxes_to_pixels(fractions, (200, 100))[0] == pytest.approx([x, y, x + width, y + height], abs=1)
+    wanted = [x, y, x + width, y + height]
+    assert preprocess.boxes_to_pixels(fractions, (200, 100), Preprocess())[0] == pytest.approx(wanted, abs=1)
+
+
+LETTERBOX = Preprocess((300, 300), fit="letterbox")
+
+
+@pytest.mark.parametrize(
+    ("picture_hw", "inner_hw"),
+    [((100, 200), (150, 300)), ((375, 1242), (91, 300)), ((600, 200), (300, 100)), ((300, 300), (300, 300))],
+)
+def test_a_letterboxed_picture_keeps_its_proportions_and_fills_one_side(
+    picture_hw: tuple[int, int], inner_hw: tuple[int, int]
+):
+    assert preprocess.inner_size_hw(picture_hw, (300, 300), "letterbox") == inner_hw
+    assert preprocess.inner_size_hw(picture_hw, (300, 300), "warp") == (300, 300)
+    image = np.full((*picture_hw, 3), 9, np.uint8)
+    boxed = preprocess.to_input(image, LETTERBOX)
+    assert boxed.shape == (300, 300, 3)
+    assert (boxed[: inner_hw[0], : inner_hw[1]] == 9).all()
+    assert (boxed[inner_hw[0] :] == (123, 117, 104)).all() and (boxed[:, inner_hw[1] :] == (123, 117, 104)).all()
+
+
+def test_the_thinnest_picture_keeps_a_pixel():
+    assert preprocess.inner_size_hw((1, 10_000), (300, 300), "letterbox") == (1, 300)
+    assert preprocess.to_input(np.zeros((10_000, 1, 3), np.uint8), LETTERBOX).shape == (300, 300, 3)
+
+
+@pytest.mark.parametrize("fit", ["warp", "letterbox"])
+def test_to_the_input_and_back_gives_the_same_boxes(fit: str):
+    rng = np.random.default_rng(1)
+    for picture_hw in ((375, 1242), (480, 640), (641, 3), (7, 7)):
+        low = rng.uniform(-5, 300, (20, 2))
+        there = np.concatenate([low, low + rng.uniform(0, 90, (20, 2))], axis=1)
+        how = Preprocess((320, 576), fit=fit)
+        inside = preprocess.boxes_to_input(there, picture_hw, how)
+        back = preprocess.boxes_to_pixels(boxes.scale(inside, (1 / 320, 1 / 576)), picture_hw, how)
+        np.testing.assert_allclose(back, there, atol=1e-9)
+
+
+def test_the_margin_is_the_mean_that_normalisation_takes_off():
+    boxed = preprocess.to_input(np.zeros((10, 20, 3), np.uint8), LETTERBOX)
+    margin = preprocess.normalise(torch.from_numpy(boxed)[None], LETTERBOX)[0, :, 200:]
+    assert margin.abs().max() == 0.0
+    assert Preprocess(mean_rgb=(127.5, 127.4, 300.0), fit="letterbox").fill_rgb == (128, 127, 255)
+    assert Preprocess().fill_rgb is None
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pytest
 
 from singleshot.errors import ConfigError
-from singleshot.strict_json import from_json_dict, to_json_dict
+from singleshot.strict_json import check_number, from_json_dict, to_json_dict
 
 
 @dataclass(frozen=True)
@@ -71,3 +71,17 @@ def test_anything_else_is_refused_by_name(change, message):
 def test_a_list_is_not_a_config():
     with pytest.raises(ConfigError, match="weights metadata is"):
         from_json_dict(Outer, [1, 2], "weights metadata")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), -0.001, 1.001, 1])
+def test_a_number_outside_its_range_is_named_with_the_range(value: float | int) -> None:
+    with pytest.raises(ConfigError, match=r"momentum is .*\. Give a number of 0 or more, below 1"):
+        check_number("momentum", value, 0, 1, below=True)
+
+
+def test_the_ends_of_a_range_count_unless_they_are_left_out() -> None:
+    check_number("share", 0.0, 0, 1)
+    check_number("share", 1, 0, 1)
+    check_number("rate", 1e30, 0, above=True)
+    with pytest.raises(ConfigError, match=r"rate is 0\.0\. Give a number above 0"):
+        check_number("rate", 0.0, 0, above=True)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from singleshot.errors import ConfigError, DataError
-from singleshot.structures import Batch, Dataset, Detections, LabelMap, Sample
+from singleshot.structures import Batch, Dataset, Detections, LabelMap, MaskCode, Sample, Segmentation
 
 NAMES = LabelMap(("cat", "dog"))
 
@@ -119,3 +119,14 @@ def test_without_supervision_its_installation_is_the_remedy(monkeypatch: pytest.
     monkeypatch.setitem(sys.modules, "supervision", None)
     with pytest.raises(ConfigError, match="pip install supervision"):
         detections([]).to_supervision()
+
+
+def test_a_segmentation_knows_its_size_and_its_shares() -> None:
+    ids = np.array([[0, 0, 2, 2], [2, 2, 2, 2]], np.uint8)
+    found = Segmentation(ids, ("road", "car", "sky"), np.zeros((3, 3), np.uint8))
+    assert found.size_hw == (2, 4) and found.shares() == {"road": 0.25, "sky": 0.75}
+
+
+def test_a_mask_code_has_a_meaning_for_every_value() -> None:
+    with pytest.raises(ValueError, match="256"):
+        MaskCode((0, 1))

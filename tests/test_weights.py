@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import builtins
 import json
 import math
 import pickle
@@ -7,6 +8,7 @@ import resource
 import struct
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,10 @@ import pytest
 import safetensors.torch
 import torch
 
-from singleshot import weights
+from singleshot import sealed, weights
 from singleshot.detection.ssd import SSD, config_for
 from singleshot.errors import DataError, InputMissingError, StorageError
+from singleshot.preprocess import Preprocess
 from singleshot.strict_json import to_json_dict
 
 CLASSES = ("car", "Fußgänger")
@@ -40,7 +43,7 @@ def good(network: SSD, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def write(path: Path, tensors: dict[str, torch.Tensor], record: Any) -> Path:
     """A file with a right hash, as somebody else's program could make it."""
     text = record if isinstance(record, str) else json.dumps(record)
-    metadata = {weights.RECORD: text, weights.HASH: weights._digest(tensors, text), "format": "pt"}
+    metadata = {sealed.RECORD: text, sealed.HASH: sealed.digest_of(tensors, text), "format": "pt"}
     safetensors.torch.save_file(tensors, path, metadata)
     return path
 
@@ -176,7 +179,7 @@ def test_a_good_file_whose_header_length_reads_like_another_format_is_loaded(
 
 
 def test_a_safetensors_file_of_another_program_is_refused(tmp_path: Path):
-    for metadata in (None, {"format": "pt"}, {weights.RECORD: "{}"}):
+    for metadata in (None, {"format": "pt"}, {sealed.RECORD: "{}"}):
         path = tmp_path / "foreign.safetensors"
         safetensors.torch.save_file({"a": torch.zeros(2)}, path, metadata)
         assert refusal(path).kind == "foreign-weights"
@@ -239,6 +242,110 @@ def test_a_record_that_is_no_object_or_lacks_its_parts_is_refused(network: SSD, 
     records += [record_of(network, config=config) for config in (None, {}, wrong_maps, {"surprise": 1})]
     for record in records:
         refusal(write(tmp_path / "w", {"a": torch.zeros(1)}, record))
+
+
+def test_e9_an_absurd_config_is_refused_before_memory_is_taken(network: SSD, tmp_path: Path):
+    def changed(**changes: Any) -> dict[str, Any]:
+        return record_of(network, config=to_json_dict(network.config) | changes)
+
+    config = to_json_dict(network.config)
+    rows = [row | {"size_hw": [125_000, 125_000]} for row in config["anchors"]]
+    records = [
+        changed(preprocess=config["preprocess"] | {"size_hw": [10**6, 10**6]}, anchors=rows),
+        changed(preprocess=config["preprocess"] | {"size_hw": [10**30, 10**30]}, anchors=rows),
+        changed(anchors=[row | {"size_hw": [-5, -5]} for row in config["anchors"]]),
+        changed(anchors=[]),
+        changed(class_names=[f"class {place}" for place in range(200_000)]),
+        changed(postprocess=config["postprocess"] | {"max_detections": 10**12}),
+        changed(postprocess=config["postprocess"] | {"candidates_per_class": -1}),
+    ]
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + (2 << 30), hard))
+    try:
+        for record in records:
+            refusal(write(tmp_path / "w", network.state_dict(), record))
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def test_e9_a_header_that_claims_more_than_the_file_has_is_refused(copy: Path):
+    header = b'{"a":{"dtype":"F32","shape":[100000,100000],"data_offsets":[0,40000000000]}}'
+    for data in (struct.pack("<Q", len(header)) + header, struct.pack("<Q", 2**63) + b"{"):
+        copy.write_bytes(data)
+        refusal(copy)
+
+
+def test_e17_text_in_the_record_is_text_and_never_imported(network: SSD, tmp_path: Path, monkeypatch: Any):
+    imported: list[str] = []
+    honest = builtins.__import__
+
+    def watched(name: str, *arguments: Any, **options: Any) -> Any:
+        imported.append(name)
+        return honest(name, *arguments, **options)
+
+    path = tmp_path / "w"
+    weights.save(path, network, {"_instantiator": "antigravity.fly", "_target_": "os.system"})
+    monkeypatch.setattr(builtins, "__import__", watched)
+    assert weights.load(path).provenance["_instantiator"] == "antigravity.fly"
+    assert "antigravity" not in imported and "antigravity" not in sys.modules
+    config = to_json_dict(network.config) | {"_instantiator": "antigravity"}
+    refusal(write(path, network.state_dict(), record_of(network, config=config)))
+    assert "antigravity" not in sys.modules
+
+
+def test_names_order_and_unnamed_slots_survive_the_file_and_json(network: SSD, tmp_path: Path):
+    config = replace(network.config, class_names=("zebra", "ant", "car"), unnamed_slots=(2, 4))
+    weights.save(tmp_path / "w", SSD(config), {})
+    found = weights.load(tmp_path / "w").network.config
+    assert found == config and found.class_columns == (1, 3, 5)
+    assert weights.config_of(json.loads(json.dumps(config.to_json_dict()))) == config
+
+
+def test_a_config_from_before_a_field_was_there_is_read_as_what_it_was(network: SSD, tmp_path: Path):
+    old = to_json_dict(network.config)
+    del old["unnamed_slots"], old["preprocess"]["fit"]
+    path = write(tmp_path / "w", network.state_dict(), record_of(network, config=old))
+    assert weights.load(path).network.config == network.config
+
+
+def test_what_was_loaded_stays_when_its_file_is_cut_short(good: Path, copy: Path, network: SSD):
+    loaded = weights.load(copy).network
+    with copy.open("r+b") as file:
+        file.truncate(100)
+    for name, tensor in loaded.state_dict().items():
+        assert torch.equal(tensor, network.state_dict()[name])
+    assert all(parameter.requires_grad for parameter in loaded.parameters())
+
+
+@pytest.fixture(scope="module")
+def trunk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    tensors = {"trunk.vgg.conv1_1.weight": torch.ones(64, 3, 3, 3), "trunk.vgg.conv1_1.bias": torch.zeros(64)}
+    path = tmp_path_factory.mktemp("trunk") / "t.safetensors"
+    weights.save_trunk(
+        path, weights.TrunkConfig("vgg16", Preprocess(channel_order="bgr")), tensors, {"made_by": "test"}
+    )
+    return path
+
+
+def test_a_trunk_is_read_with_what_it_has_and_is_no_detector(trunk: Path):
+    file = weights.read(trunk)
+    assert isinstance(file, weights.TrunkFile) and file.config.preprocess.channel_order == "bgr"
+    assert torch.equal(file.tensors["trunk.vgg.conv1_1.weight"], torch.ones(64, 3, 3, 3))
+    assert refusal(trunk).kind == "trunk-weights"
+
+
+def test_e2_e5_e8_a_trunk_is_checked_as_a_detector_is(trunk: Path, tmp_path: Path):
+    data = bytearray(trunk.read_bytes())
+    data[-1] ^= 1
+    (tmp_path / "flipped").write_bytes(data)
+    assert refusal(tmp_path / "flipped").kind == "damaged-weights"
+    config = to_json_dict(weights.TrunkConfig("vgg16", Preprocess()))
+    for tensors in ({"trunk.vgg.conv1_1.weight": torch.zeros(3)}, {"other": torch.zeros(3)}, {},
+                    {"trunk.vgg.conv1_1.bias": torch.full((64,), math.nan)}):  # fmt: skip
+        record = {"schema": 1, "task": "trunk", "config": config, "provenance": {}}
+        refusal(write(tmp_path / "w", tensors, record))
+    refusal(write(tmp_path / "w", {}, {"schema": 1, "task": "trunk", "config": config | {"trunk": "residual-fine"}}))
 
 
 def test_a_full_disk_is_reported_as_such_and_leaves_the_old_file(network: SSD, copy: Path):

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from singleshot.drawing import draw
     from singleshot.errors import SingleshotError
-    from singleshot.evaluation import evaluate
-    from singleshot.prediction.predictor import Detector, load
-    from singleshot.structures import Dataset, Detections, LabelMap, Sample
+    from singleshot.evaluation.evaluate import evaluate
+    from singleshot.prediction.opening import load
+    from singleshot.prediction.predictor import Detector
+    from singleshot.prediction.segmenter import Segmenter
+    from singleshot.structures import Dataset, Detections, LabelMap, Sample, Segmentation
     from singleshot.training.recipe import Recipe
     from singleshot.training.run import train
 
@@ -29,6 +31,8 @@ __all__ = [
     "LabelMap",
     "Recipe",
     "Sample",
+    "Segmentation",
+    "Segmenter",
     "SingleshotError",
     "draw",
     "evaluate",
@@ -43,10 +47,12 @@ _HOME = {
     "LabelMap": "structures",
     "Recipe": "training.recipe",
     "Sample": "structures",
+    "Segmentation": "structures",
+    "Segmenter": "prediction.segmenter",
     "SingleshotError": "errors",
     "draw": "drawing",
-    "evaluate": "evaluation",
-    "load": "prediction.predictor",
+    "evaluate": "evaluation.evaluate",
+    "load": "prediction.opening",
     "train": "training.run",
 }
 

@@ -18,15 +18,16 @@ from PIL import Image, ImageDraw, ImageFont
 
 from singleshot.classes import colours as class_colours
 from singleshot.errors import UsageError
-from singleshot.structures import Detections
+from singleshot.structures import Detections, Segmentation
 
 FILL_OPACITY = 0.12
 LONGEST_LABEL = 40
+MASK_OPACITY = 0.5
 
 
 def draw(
     image_rgb: UInt8[ndarray, "H W 3"],
-    detections: Detections,
+    detections: Detections | Segmentation,
     *,
     threshold: float = 0.0,
     line_width: int | None = None,
@@ -35,13 +36,15 @@ def draw(
 
     Args:
         image_rgb: the picture that the detections were found in, 0…255.
-        detections: boxes in pixels of that picture. The class id chooses the colour.
+        detections: boxes in pixels of that picture, whose class id chooses the colour; or a segmentation of it.
         threshold: lowest score that is drawn.
         line_width: pixels; None fits it to the picture.
 
     Raises:
         UsageError: the detections belong to a picture of another size.
     """
+    if isinstance(detections, Segmentation):
+        return draw_masks(image_rgb, detections)
     if detections.size_hw != image_rgb.shape[:2]:
         (height, width), (other_height, other_width) = detections.size_hw, image_rgb.shape[:2]
         what = f"the detections belong to a {width}×{height} picture, this one is {other_width}×{other_height}"
@@ -49,6 +52,8 @@ def draw(
     shown = detections.above(threshold)
     palette = class_colours(int(shown.class_ids.max()) + 1 if len(shown) else 0)
     labels = [f"{name} {score:.2f}" for name, score in zip(shown.class_names, shown.scores, strict=True)]
+    if shown.track_ids is not None:
+        labels = [f"#{track} {label}" for track, label in zip(shown.track_ids.tolist(), labels, strict=True)]
     return draw_boxes(image_rgb, shown.boxes_xyxy, labels, palette[shown.class_ids], line_width=line_width)
 
 
@@ -96,6 +101,73 @@ def draw_boxes(
     for chip, (x1, y1, x2, y2) in reversed(chips):
         canvas[y1:y2, x1:x2] = chip[: y2 - y1, : x2 - x1]
     return canvas
+
+
+def draw_masks(
+    image_rgb: UInt8[ndarray, "H W 3"],
+    segmentation: Segmentation,
+    *,
+    opacity: float = MASK_OPACITY,
+    legend: bool = True,
+) -> UInt8[ndarray, "H W 3"]:
+    """A copy of a picture with every pixel tinted in its class's colour, borders between classes in full colour.
+
+    Args:
+        image_rgb: the picture that was segmented, 0…255.
+        segmentation: its classes.
+        opacity: how much of the class's colour, 0…1.
+        legend: name the classes that occur, the largest first, in the upper left corner.
+
+    Raises:
+        UsageError: the segmentation belongs to a picture of another size.
+    """
+    if segmentation.size_hw != image_rgb.shape[:2]:
+        (height, width), (other_height, other_width) = segmentation.size_hw, image_rgb.shape[:2]
+        what = f"the segmentation belongs to a {width}×{height} picture, this one is {other_width}×{other_height}"
+        raise UsageError(what, remedy="Draw it onto the picture that was segmented")
+    ids = segmentation.class_ids
+    tint = class_colour_picture(segmentation)
+    canvas = cv2.addWeighted(image_rgb, 1 - opacity, tint, opacity, 0)
+    border = np.zeros(ids.shape, np.bool_)
+    border[:, 1:] |= ids[:, 1:] != ids[:, :-1]
+    border[1:] |= ids[1:] != ids[:-1]
+    canvas[border] = tint[border]
+    return _with_legend(canvas, segmentation) if legend else canvas
+
+
+def class_colour_picture(segmentation: Segmentation) -> UInt8[ndarray, "H W 3"]:
+    """The classes alone, each pixel in its class's colour; void is black."""
+    table = np.zeros((256, 3), np.uint8)
+    table[: len(segmentation.colours)] = segmentation.colours
+    return table[segmentation.class_ids]
+
+
+def _with_legend(canvas: UInt8[ndarray, "H W 3"], segmentation: Segmentation) -> UInt8[ndarray, "H W 3"]:
+    """Chips with the names of the classes that occur, in columns from the upper left; as many as there is room for."""
+    height, width = canvas.shape[:2]
+    font = _font(max(10, round(min(height, width) ** 0.9 / 24.5)))
+    shares = sorted(segmentation.shares().items(), key=lambda row: -row[1])
+    colour_of = dict(zip(segmentation.class_names, segmentation.colours.tolist(), strict=True))
+    x = y = widest = 0
+    for name, share in shares:
+        chip = _chip(f"{_shortened(name)} {share:.0%}", tuple(colour_of[name]), font)
+        tall, wide = chip.shape[:2]
+        if y + tall > height:
+            x, y, widest = x + widest, 0, 0
+        if x + wide > width or tall > height:
+            break
+        canvas[y : y + tall, x : x + wide] = chip
+        y, widest = y + tall, max(widest, wide)
+    return canvas
+
+
+def caption(text: str, width: int) -> UInt8[ndarray, "H {width} 3"]:
+    """One line of black text on white, cut off where it is longer than `width` pixels, for above a picture."""
+    font = _font(12)
+    ascent, descent = font.getmetrics()
+    strip = Image.new("RGB", (width, ascent + descent + 4), (255, 255, 255))
+    ImageDraw.Draw(strip).text((3, 2), " ".join(text.split()), fill=(0, 0, 0), font=font)
+    return np.asarray(strip)
 
 
 def _fill(canvas: UInt8[ndarray, "H W 3"], box: ndarray, colour: tuple[int, ...]) -> None:
@@ -151,6 +223,7 @@ def _place(
     return left, top, right, bottom
 
 
+@functools.lru_cache(4096)  # in a video the same label comes again and again; one costs as much as its box
 def _chip(text: str, colour: tuple[int, ...], font: ImageFont.FreeTypeFont) -> UInt8[ndarray, "h w 3"]:
     ascent, descent = font.getmetrics()
     margin = max(2, round(font.size / 4))

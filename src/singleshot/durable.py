@@ -28,9 +28,9 @@ def write(path: Path, fill: Callable[[Path], None]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         fill(temporary)
-        _sync(temporary)
+        sync(temporary)
         temporary.replace(path)
-        _sync(path.parent)
+        sync(path.parent)
     except PermissionError as error:
         raise NotPermittedError("no permission to write", remedy="Choose another --out", file=path) from error
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
@@ -56,7 +56,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     write(path, fill)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Force a file's bytes, or a folder's entries, to the disk."""
     if path.is_dir() and os.name == "nt":
         return  # Windows cannot open a folder; its rename is journalled

@@ -7,13 +7,54 @@ The codes follow sysexits.h where it has one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+import unicodedata
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 Severity = Literal["fatal", "warning", "note"]
 SHOWN_FAULTS = 20
+
+
+def visible(text: str) -> str:
+    r"""The text as one harmless line: control characters, line ends, direction marks and stray bytes are escaped.
+
+    File and class names come from strangers, and one with an escape sequence or a newline in it could rewrite the
+    terminal or fake a message of ours.
+
+    >>> print(visible("a\x1b[2Jb\n.jpg"))
+    a\x1b[2Jb\n.jpg
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    hidden = ("Cc", "Cs", "Cf", "Zl", "Zp", "Co", "Cn")
+    # U+200D joins the parts of one emoji, and can do no harm.
+    return "".join(
+        each.encode("unicode_escape").decode() if unicodedata.category(each) in hidden and each != "\u200d" else each
+        for each in text
+    )
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """What a user may have meant by an unknown name: the known one that is most like it, or None. Case is no matter.
+
+    >>> nearest("rbc", ["WBC", "RBC", "Platelets"]), nearest("xyz", ["WBC"])
+    ('RBC', None)
+    """
+    by_case = {each.casefold(): each for each in known}
+    near = difflib.get_close_matches(name.casefold(), by_case, n=1)
+    return by_case[near[0]] if near else None
+
+
+def sentence(text: str) -> str:
+    """The text with a full stop, unless it ends like a sentence already.
+
+    >>> sentence("Mend it"), sentence("Did you mean bccd?")
+    ('Mend it.', 'Did you mean bccd?')
+    """
+    return text if text.endswith((".", "?", "!", "…")) else f"{text}."
 
 
 @dataclass(frozen=True)
@@ -36,7 +77,7 @@ class Fault:
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line is not None else f"{self.file}"
-        return f"{place}: {self.message}"
+        return visible(f"{place}: {self.message}")
 
     def as_json(self) -> dict[str, Any]:
         """The fault as JSON holds it: `file` as text, the rest unchanged."""
@@ -66,8 +107,8 @@ class SingleshotError(Exception):
         place = ""
         if self.file is not None:
             place = f"{self.file}:{self.line}: " if self.line is not None else f"{self.file}: "
-        remedy = f" {self.remedy}." if self.remedy else ""
-        return f"{place}{self.what}.{remedy}"
+        remedy = f" {sentence(self.remedy)}" if self.remedy else ""
+        return visible(f"{place}{sentence(self.what)}{remedy}")
 
 
 class UsageError(SingleshotError):
@@ -97,7 +138,7 @@ class DataError(SingleshotError):
         """The same failure as a record, for work that goes on past a bad item. `file` must be known."""
         if self.file is None:
             raise ValueError("a fault needs a file")
-        message = f"{self.what}. {self.remedy}" if self.remedy else self.what
+        message = f"{sentence(self.what)} {sentence(self.remedy)}" if self.remedy else sentence(self.what)
         return Fault(self.file, self.line, self.kind, "fatal", message)
 
 
@@ -118,7 +159,7 @@ class FaultyDataError(DataError):
         super().__init__(f"{len(self.faults)} {noun} in the data:\n{listed}{tail}\n", remedy=remedy)
 
     def __str__(self) -> str:
-        return f"{self.what}{self.remedy}."
+        return f"{self.what}{sentence(self.remedy or '')}"
 
 
 class InputMissingError(SingleshotError):
@@ -155,6 +196,14 @@ class StoppedError(SingleshotError):
     """The work stopped half way and can be resumed."""
 
     exit_code = 75
+
+
+class SignalledError(StoppedError):
+    """A signal ended the work, which was saved and can be resumed. Exits with 128 + the signal's number."""
+
+    def __init__(self, what: str, *, number: int, remedy: str | None = None) -> None:
+        super().__init__(what, remedy=remedy)
+        self.exit_code = 128 + number
 
 
 class NotPermittedError(SingleshotError):

@@ -14,14 +14,12 @@ else through Pillow, whose readers are called by name, so that no other format (
 from __future__ import annotations
 
 import contextlib
-import errno
 import functools
 import io
 import logging
-import os
 import re
-import stat
 import struct
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -37,7 +35,8 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from singleshot.errors import DataError, InputMissingError, NotPermittedError, StorageError
+from singleshot.errors import DataError
+from singleshot.files import REPLACE, file_bytes, opened
 
 try:
     import simplejpeg
@@ -48,7 +47,6 @@ MAX_PIXELS = 50_000_000
 MAX_FILE_BYTES = 512 * 2**20
 BACKGROUND_RGB = (255, 255, 255)
 CONVERT = "Convert it to JPEG or PNG"
-REPLACE = "Replace or delete it"
 _ORIENTATION_TAG = 0x0112
 # How decoders put it; they have no error codes.
 _SAYS_CUT = re.compile("truncated|premature end|broken png|requires a buffer|expecting to read|no more images", re.I)
@@ -123,53 +121,52 @@ def decode(data: bytes, *, file: Path | str, fast: bool = False) -> UInt8[ndarra
     return _upright(pixels, orientation)
 
 
+@dataclass(frozen=True)
+class Header:
+    """What a picture's file says of it before a pixel is decoded.
+
+    Args:
+        format: "JPEG", "PNG", "BMP", "GIF", "TIFF" or "WebP", by content.
+        stored_hw: height and width before `orientation` is applied.
+        orientation: EXIF's, 1 to 8.
+        mode: Pillow's name of the kind of pixels: "L", "RGB", "P", "CMYK", …
+        sixteen_bits: whether a channel has more than 8 bits.
+        transparent: whether there is an alpha channel or a transparent colour.
+        animated: whether there is more than one frame.
+    """
+
+    format: str
+    stored_hw: tuple[int, int]
+    orientation: int
+    mode: str
+    sixteen_bits: bool
+    transparent: bool
+    animated: bool
+
+
+def header(data: bytes, *, file: Path | str) -> Header:
+    """The header of a picture in the bytes of a file. Raises what `decode` raises, as far as the header tells."""
+    name, image = _header(io.BytesIO(data), file)
+    width, height = image.size
+    deep = ";16" in f"{image.mode} {image.tile}"
+    transparent = image.has_transparency_data
+    try:
+        animated = bool(getattr(image, "is_animated", False))
+    except Exception as error:  # a GIF's reader looks for the second frame
+        raise _broken(name, error, file, data) from error
+    return Header(name, (height, width), _orientation(image), image.mode, deep, transparent, animated)
+
+
 def size_hw(path: Path | str) -> tuple[int, int]:
     """Height and width of `read(path)`, from the file's header alone: a few microseconds, but no proof that it decodes.
 
     Raises what `read` raises, as far as the header tells.
     """
     path = Path(path)
-    with _opened(path) as stream:
+    with opened(path) as stream:
         _, image = _header(stream, path)
         width, height = image.size
         return (width, height) if _orientation(image) >= 5 else (height, width)
-
-
-def file_bytes(path: Path, max_bytes: int, *, kind: str = "too-large-file") -> bytes:
-    """What a file holds. A pipe, a device or a folder is refused without opening it, so that nothing hangs.
-
-    Raises:
-        InputMissingError: there is no such file.
-        NotPermittedError: the file may not be read.
-        DataError: it is not a plain file, is empty, or is larger than `max_bytes` (of that `kind`).
-        StorageError: the disk failed.
-    """
-    with _opened(path) as stream:
-        try:
-            data = stream.read(max_bytes + 1)
-        except OSError as error:
-            raise StorageError(f"cannot be read ({error.strerror})", file=path) from error
-    if len(data) > max_bytes:
-        raise DataError(f"more than {max_bytes >> 20} MiB", kind=kind, remedy=REPLACE, file=path)
-    if not data:
-        raise DataError("empty file", kind="empty-file", remedy=REPLACE, file=path)
-    return data
-
-
-def _opened(path: Path) -> io.BufferedReader:
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise DataError("not a plain file", kind="not-a-file", remedy="Name a file", file=path)
-        return path.open("rb")
-    except PermissionError as error:
-        raise NotPermittedError("may not be read", remedy="Change its permissions", file=path) from error
-    except (OSError, ValueError) as error:
-        number = getattr(error, "errno", errno.ENOENT)  # ValueError: a NUL byte in the name
-        if number in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
-            raise InputMissingError("no such file", file=path) from error
-        if number == errno.ELOOP:
-            raise DataError("a symbolic link that ends nowhere", kind="not-a-file", file=path) from error
-        raise StorageError(f"cannot be opened ({os.strerror(number)})", file=path) from error
 
 
 def _header(stream: io.BufferedReader | io.BytesIO, file: Path | str) -> tuple[str, ImageFile]:

@@ -7,6 +7,7 @@ network that differs in silence from the trained one, so each of them is an erro
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -46,6 +47,36 @@ def from_json_dict(config_type: type[Config], data: Any, where: str = "config") 
         raise ConfigError(f"{where} has {' and '.join(faults)}", remedy="It was written by another version")
     hints = get_type_hints(config_type)
     return config_type(**{name: _from_json(hints[name], data[name], f"{where}.{name}") for name in names})
+
+
+def check_number(
+    name: str,
+    value: float | int,
+    low: float | int,
+    high: float | int = math.inf,
+    *,
+    above: bool = False,
+    below: bool = False,
+) -> None:
+    """Refuse a number of a config that makes no sense: NaN, infinity, or outside low … high.
+
+    Args:
+        name: the field, for the message.
+        value: what it holds.
+        low: the least value that is allowed.
+        high: the greatest.
+        above: not even `low` itself is allowed.
+        below: not even `high` itself is.
+
+    Raises ConfigError.
+
+    >>> check_number("momentum", 0.9, 0, 1, below=True)
+    """
+    fine = low <= value <= high and math.isfinite(value) and not ((above and value == low) or (below and value == high))
+    if not fine:
+        least = f"above {low:g}" if above else f"of {low:g} or more"
+        most = "" if math.isinf(high) else f", below {high:g}" if below else f", at most {high:g}"
+        raise ConfigError(f"{name} is {value}", remedy=f"Give a number {least}{most}")
 
 
 def _to_json(value: Any) -> Any:

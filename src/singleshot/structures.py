@@ -1,4 +1,4 @@
-"""The records that travel: LabelMap, Sample, Dataset, Batch and Detections.
+"""The records that travel: LabelMap, Sample, Dataset, Batch, Detections, and their like for masks.
 
 Boxes in a record are `xyxy` in pixels of the picture they ride with: continuous edges that start at 0, so that a
 box from the left edge to the right edge of a 640-pixel picture is (0, ·, 640, ·). Class ids are 0-based, without a
@@ -18,6 +18,11 @@ from jaxtyping import Bool, Float, Int, UInt8
 from numpy import ndarray
 
 from singleshot.errors import ConfigError, DataError, Fault
+
+VOID = 255
+"""In a mask: belongs to no class. Not trained on, not judged."""
+UNKNOWN = 254
+"""In a `MaskCode`: a value that no mask of the data set may hold."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,8 @@ class Sample:
         class_ids: (N,) 0-based.
         difficult: (N,) boxes that VOC's protocol leaves out of the score.
         mask_path: the segmentation mask, if there is one.
+        crowd: (N,) boxes around many objects at once (COCO), never learned from and `difficult` too; None for none.
+        areas: (N,) pixels of each object where the format says (COCO: of its mask); None for those of the boxes.
     """
 
     image_id: str
@@ -69,6 +76,8 @@ class Sample:
     class_ids: Int[ndarray, " N"]
     difficult: Bool[ndarray, " N"]
     mask_path: Path | None = None
+    crowd: Bool[ndarray, " N"] | None = None
+    areas: Float[ndarray, " N"] | None = None
 
     def __post_init__(self) -> None:
         count = len(self.boxes_xyxy)
@@ -77,6 +86,23 @@ class Sample:
                 f"{self.image_id}: boxes {self.boxes_xyxy.shape}, classes {self.class_ids.shape} and "
                 f"difficult {self.difficult.shape} do not belong together"
             )
+
+
+@dataclass(frozen=True)
+class MaskCode:
+    """How the pixels of a data set's mask files say classes.
+
+    Args:
+        values: (256,) what each value of a single-channel mask means: a class id, `VOID`, or `UNKNOWN`.
+        colours: rows of (red, green, blue, meaning) for masks in colour; empty where a mask in colour is a fault.
+    """
+
+    values: tuple[int, ...]
+    colours: tuple[tuple[int, int, int, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.values) != 256:
+            raise ValueError(f"a table of {len(self.values)} values; a single-channel mask has 256")
 
 
 @dataclass(frozen=True)
@@ -90,6 +116,10 @@ class Dataset:
         label_map: class names.
         samples: the pictures, in the split's own order.
         faults: what is wrong with the data; faulty boxes are not in `samples`.
+        mask_code: how mask files are read, where samples have masks.
+        colours: (C, 3) RGB of the classes where the data set gives them; empty for colours of our own.
+        category_ids: by class id, the ids that the format's own files give to the classes (COCO: 1 … 90 with gaps;
+            None for a class that they do not have); empty where names or places are enough.
     """
 
     root: Path
@@ -98,6 +128,9 @@ class Dataset:
     label_map: LabelMap
     samples: Sequence[Sample]
     faults: tuple[Fault, ...] = ()
+    mask_code: MaskCode | None = None
+    colours: tuple[tuple[int, int, int], ...] = ()
+    category_ids: tuple[int | None, ...] = ()
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -149,6 +182,34 @@ class Batch:
 
 
 @dataclass(frozen=True)
+class Segmentation:
+    """What every pixel of one picture shows.
+
+    Args:
+        class_ids: (H, W) uint8, 0-based, at the picture's own size.
+        class_names: names by class id.
+        colours: (C, 3) uint8 RGB by class id.
+        probabilities: (C, H, W) float32 in 0…1 where they were asked for; they sum to 1 over C.
+    """
+
+    class_ids: UInt8[ndarray, "H W"]
+    class_names: tuple[str, ...]
+    colours: UInt8[ndarray, "C 3"] = field(repr=False)
+    probabilities: Float[ndarray, "C H W"] | None = field(default=None, repr=False)
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """Height and width of the picture."""
+        return self.class_ids.shape[0], self.class_ids.shape[1]
+
+    def shares(self) -> dict[str, float]:
+        """The share of the picture's pixels that each class has, by name, for the classes that occur."""
+        counts = np.bincount(self.class_ids.ravel(), minlength=len(self.class_names))
+        found = np.flatnonzero(counts).tolist()
+        return {self.class_names[class_id]: float(counts[class_id] / self.class_ids.size) for class_id in found}
+
+
+@dataclass(frozen=True)
 class Detections:
     """What was found in one picture, best score first.
 
@@ -158,6 +219,7 @@ class Detections:
         class_ids: (N,) int64, 0-based.
         class_names: (N,) the names of `class_ids`, as an array of text.
         size_hw: height and width of the picture.
+        track_ids: (N,) the number of the thing that each one is, the same in all frames of a video; None untracked.
 
     N is 0 where nothing was found.
     """
@@ -167,33 +229,39 @@ class Detections:
     class_ids: Int[ndarray, " N"]
     class_names: Any = field(repr=False)
     size_hw: tuple[int, int]
+    track_ids: Int[ndarray, " N"] | None = None
 
     def __post_init__(self) -> None:
         count = len(self.boxes_xyxy)
         shapes = (self.boxes_xyxy.shape, self.scores.shape, self.class_ids.shape, np.shape(self.class_names))
         if shapes != ((count, 4), (count,), (count,), (count,)):
             raise ValueError(f"boxes, scores, class ids and names do not belong together: {shapes}")
+        if self.track_ids is not None and self.track_ids.shape != (count,):
+            raise ValueError(f"{count} boxes and track ids of shape {self.track_ids.shape} do not belong together")
 
     def __len__(self) -> int:
         return len(self.scores)
 
     def __getitem__(self, keep: Any) -> Detections:
         """The rows that a mask, a slice or an index array selects."""
-        return Detections(
-            self.boxes_xyxy[keep], self.scores[keep], self.class_ids[keep], self.class_names[keep], self.size_hw
-        )
+        tracks = None if self.track_ids is None else self.track_ids[keep]
+        rows = (self.boxes_xyxy[keep], self.scores[keep], self.class_ids[keep], self.class_names[keep])
+        return Detections(*rows, self.size_hw, tracks)
 
     def above(self, threshold: float) -> Detections:
         """Those that score at least `threshold`."""
         return self[self.scores >= threshold]
 
     def as_json(self) -> list[dict[str, Any]]:
-        """One dictionary a detection: `class`, `class_id`, `score`, `box_xyxy`."""
+        """One dictionary a detection: `class`, `class_id`, `score`, `box_xyxy`, and `track_id` where they are tracked."""
         rows = zip(self.class_names, self.class_ids, self.scores, self.boxes_xyxy, strict=True)
-        return [
+        found: list[dict[str, Any]] = [
             {"class": str(name), "class_id": int(i), "score": float(score), "box_xyxy": [float(edge) for edge in box]}
             for name, i, score, box in rows
         ]
+        for row, track in zip(found, [] if self.track_ids is None else self.track_ids.tolist(), strict=False):
+            row["track_id"] = track
+        return found
 
     def to_supervision(self) -> Any:
         """The same as `supervision.Detections`. Needs the package supervision (`pip install supervision`)."""
@@ -205,5 +273,6 @@ class Detections:
             xyxy=self.boxes_xyxy,
             confidence=self.scores,
             class_id=self.class_ids,
+            tracker_id=self.track_ids,
             data={"class_name": np.asarray(self.class_names, dtype=str)},
         )

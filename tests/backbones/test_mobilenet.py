@@ -2,7 +2,13 @@ from __future__ import annotations
 
 import torch
 
-from singleshot.backbones.mobilenet import MobileNetPyramid, SqueezeExcitation, divisible_by_8, separable_head
+from singleshot.backbones.mobilenet import (
+    MobileNetPyramid,
+    MobileNetSkips,
+    SqueezeExcitation,
+    divisible_by_8,
+    separable_head,
+)
 
 
 def test_an_input_of_320_gives_the_published_maps():
@@ -46,3 +52,13 @@ def test_every_parameter_learns():
     network = MobileNetPyramid()
     sum(features.square().mean() for features in network(torch.randn(2, 3, 64, 96))).backward()
     assert [name for name, parameter in network.named_parameters() if parameter.grad is None] == []
+
+
+def test_the_skips_are_the_last_maps_of_their_strides_and_share_the_pyramids_names():
+    with torch.device("meta"), torch.no_grad():
+        network = MobileNetSkips().eval()
+        maps = network(torch.empty(1, 3, 64, 96))
+        pyramid = MobileNetPyramid().state_dict()
+    assert [tuple(features.shape[1:]) for features in maps] == [(40, 8, 12), (112, 4, 6), (480, 2, 3)]
+    assert network.channels == (40, 112, 480)
+    assert all(pyramid[name].shape == tensor.shape for name, tensor in network.state_dict().items())

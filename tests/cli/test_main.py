@@ -8,6 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
+import typer
+
+from singleshot.cli import main
 
 
 def singleshot(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -45,7 +48,14 @@ def test_importing_the_package_costs_no_torch() -> None:
         (("evaluate", "--data", "."), 2, "WEIGHTS"),
         (("predict", "nothing.safetensors", "nothing.jpg"), 66, "nothing.jpg"),
         (("predict", "w.safetensors", ".", "--threshold", "2"), 2, "--threshold"),
-        (("trian",), 2, "trian"),
+        (("trian",), 2, "'trian'. Did you mean 'train'?"),
+        (("evaluate", "--thresold", "1"), 2, "--thresold. Did you mean --threshold?"),
+        (("data", "check", ".", "--nonsense"), 2, "--nonsense. See singleshot data check --help."),
+        (("train", "--data", ".", "--epochs", "many"), 2, "'--epochs'"),
+        (("demo", "--minutes"), 2, "'--minutes' requires an argument"),
+        (("predict",), 2, "'weights'. See singleshot predict --help."),
+        (("demo", "--minutes", "-1", "--out", "d"), 78, "minutes is -1.0"),
+        (("demo", "--minutes", "0", "--out", "d"), 78, "minutes is 0.0"),
     ],
 )
 def test_a_wrong_call_gets_one_line_a_remedy_and_its_exit_code(
@@ -55,6 +65,26 @@ def test_a_wrong_call_gets_one_line_a_remedy_and_its_exit_code(
     assert result.returncode == code, result.stderr
     assert said in result.stderr
     assert "Traceback" not in result.stderr
+    assert result.stderr.startswith("singleshot: error: ") and result.stderr.count("\n") == 1
+    assert not result.stderr.endswith(("?.\n", "..\n"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_verb_at_all_shows_the_help() -> None:
+    result = singleshot("data")
+    assert result.returncode == 2 and result.stderr.startswith("Usage: singleshot data") and "check" in result.stderr
+
+
+def test_ctrl_c_is_one_line_and_130(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    def stopped() -> None:
+        raise KeyboardInterrupt
+
+    app = typer.Typer()
+    app.command()(stopped)
+    monkeypatch.setattr(main, "app", app)
+    with pytest.raises(SystemExit) as end:
+        main.run([])
+    assert end.value.code == 130 and capfd.readouterr().err == "singleshot: stopped by Ctrl-C\n"
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:

@@ -97,6 +97,17 @@ def test_a_batch_is_padded_and_names_its_pictures(drawn: Dataset) -> None:
     torch.testing.assert_close(first.boxes_xyxy[1, 0], expected)
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_batch_that_is_kept_is_never_overwritten(drawn: Dataset, workers: int) -> None:
+    with loader(drawn, workers=workers, batch_size=2) as some:
+        kept, copies = [], []
+        for epoch in range(3):
+            for batch in some.epoch(epoch):
+                kept.append(batch.images[1:])  # a view is enough to keep it
+                copies.append(kept[-1].clone())
+        assert all(torch.equal(view, copy) for view, copy in zip(kept, copies, strict=True))
+
+
 def test_a_batch_without_any_box_has_no_box_rows(drawn: Dataset) -> None:
     background = Dataset(drawn.root, "drawn", "train", drawn.label_map, [drawn.samples[0], drawn.samples[3]])
     (batch,) = loader(background).epoch(0)

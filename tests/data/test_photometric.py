@@ -102,8 +102,25 @@ def test_distorting_a_part_is_a_part_of_the_distorted() -> None:
     plan = Distortion(brightness=12.0, contrast=0.7, channel_order=(2, 1, 0))
     np.testing.assert_array_equal(distort(image[5:20, 7:31], plan), distort(image, plan)[5:20, 7:31])
     plan = replace(plan, saturation=1.4, hue=-9.0)
-    difference = distort(image[5:20, 7:31], plan).astype(int) - distort(image, plan)[5:20, 7:31]
-    assert np.abs(difference).max() <= 1  # OpenCV rounds the last pixels of a row in its own way
+    np.testing.assert_array_equal(distort(image[5:20, 7:31], plan), distort(image, plan)[5:20, 7:31])
+
+
+def test_hue_and_saturation_are_opencvs_but_for_its_rounding_down() -> None:
+    image = picture(3, size_hw=(90, 160))
+    for saturation, hue in ((1.0, 7.0), (0.5, 0.0), (1.5, -18.0), (1.3, 18.0)):
+        hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV).astype(float)
+        hsv[..., 0] = (hsv[..., 0] + hue) % 180
+        hsv[..., 1] = np.rint(hsv[..., 1] * saturation).clip(0, 255)
+        expected = cv2.cvtColor(hsv.astype(np.uint8), cv2.COLOR_HSV2RGB).astype(int)
+        difference = distort(image, Distortion(saturation=saturation, hue=hue)) - expected
+        assert difference.min() >= 0
+        assert difference.max() <= 2
+        assert (difference <= 1).mean() > 0.99
+
+
+def test_no_pixels_are_distorted_to_no_pixels() -> None:
+    for size_hw in ((0, 5), (5, 0)):
+        assert distort(np.empty((*size_hw, 3), dtype=np.uint8), Distortion(hue=3.0, brightness=1.0)).size == 0
 
 
 @pytest.mark.parametrize(

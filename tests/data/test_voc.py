@@ -97,7 +97,7 @@ def test_what_was_written_is_read_back(root: Path) -> None:
     (root / "Annotations" / "a.xml").write_text(text, encoding="utf-8")
     dataset = voc.read(root, "train")
     # A side below one pixel is inverted in inclusive corners (x1 + 1 > x2): VOC cannot say it.
-    writable = ((boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]) > 1).all(axis=1)
+    writable = ((boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]) >= 1).all(axis=1)
     np.testing.assert_array_equal(dataset.samples[0].boxes_xyxy, boxes_xyxy[writable])
     np.testing.assert_array_equal(dataset.samples[0].difficult, difficult[writable])
     assert len(dataset.faults) == (~writable).sum() > 0
@@ -157,8 +157,8 @@ def test_file_names_inside_the_xml_are_not_trusted(root: Path) -> None:
     ("corners", "kind", "message"),
     [
         ((10, 20, 10, 20), "zero-size-box", "box (10, 20, 10, 20) of class 'cat' has zero width and height"),
-        ((10, 20, 10, 30), "zero-size-box", "zero width."),
-        ((10, 20, 30, 20), "zero-size-box", "zero height."),
+        ((10, 20, 10, 30), "zero-size-box", "box (10, 20, 10, 30) of class 'cat' has zero width."),
+        ((10, 20, 30, 20), "zero-size-box", "box (10, 20, 30, 20) of class 'cat' has zero height."),
         ((30, 20, 10, 30), "inverted-box", "inverted"),
         ((10, 30, 30, 20.5), "inverted-box", "inverted"),
         ((30, 20, 10, 20), "inverted-box", "inverted"),

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from singleshot import durable
 from singleshot.data import voc_results
-from singleshot.errors import CannotCreateError, DataError, InputMissingError
-from singleshot.evaluation import judge
+from singleshot.errors import CannotCreateError, DataError, InputMissingError, StorageError
+from singleshot.evaluation.judge import judge
 from singleshot.structures import Dataset, Detections, LabelMap, Sample
 
 CLASSES = ("cat", "dog", "mouse")
@@ -148,6 +149,30 @@ def test_g5_a_file_of_an_unknown_class_is_refused_with_the_nearest_name(tmp_path
     assert "'dgo' is unknown; near: dog" in error.what
 
 
+def test_a_class_in_the_wrong_case_gets_its_name_too(tmp_path: Path):
+    voc_results.write(many(0), dataset(), tmp_path)
+    (tmp_path / "comp4_det_test_DOG.txt").write_text("")
+    assert "'DOG' is unknown; near: dog" in refusal(tmp_path).what
+
+
+def test_the_files_of_a_split_with_a_longer_name_are_left_alone(tmp_path: Path):
+    voc_results.write(many(0), dataset(), tmp_path)
+    voc_results.write([NOTHING] * 3, replace(dataset(), split="test_small"), tmp_path)
+    assert [len(picture) for picture in voc_results.read(tmp_path, dataset())] == [20, 20, 20]
+    longer = replace(dataset(), split="test_small")
+    assert [len(picture) for picture in voc_results.read(tmp_path, longer)] == [0, 0, 0]
+
+
+def test_a_file_of_a_split_with_a_longer_name_that_lacks_a_class_is_refused_with_both_readings(tmp_path: Path):
+    voc_results.write(many(0), dataset(), tmp_path)
+    voc_results.write([NOTHING] * 3, replace(dataset(), split="test_small"), tmp_path)
+    (tmp_path / f"comp4_det_test_small_{CLASSES[1]}.txt").unlink()
+    error = refusal(tmp_path)
+    assert error.kind == "unknown-class"
+    assert f"class 'small_{CLASSES[0]}' is unknown" in error.what
+    assert f"class '{CLASSES[0]}' of split 'test_small', which has no comp4_det_test_small_{CLASSES[1]}" in error.what
+
+
 def test_g3_an_unknown_image_id_is_refused_with_file_and_line(tmp_path: Path):
     assert "'000009' is not in split 'test'" in refused_line(tmp_path, "000009 0.5 1 1 2 2")
 
@@ -240,6 +265,28 @@ def test_a_file_that_is_there_is_replaced_only_when_asked(tmp_path: Path):
     assert (tmp_path / "comp4_det_test_cat.txt").read_bytes() == b""
     voc_results.write(many(0), dataset(), tmp_path, overwrite=True)
     assert (tmp_path / "comp4_det_test_cat.txt").stat().st_size > 0
+
+
+def test_a_folder_that_cannot_be_made_is_a_fault_of_the_call_and_no_bug_of_ours(tmp_path: Path):
+    (tmp_path / "file").write_text("mine")
+    for folder in (tmp_path / "file", tmp_path / "file" / "deep"):
+        with pytest.raises(CannotCreateError):
+            voc_results.write(many(0), dataset(), folder)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_write_that_fails_leaves_the_old_file_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    paths = voc_results.write(many(0), dataset(), tmp_path)
+    before = [path.read_bytes() for path in paths]
+
+    def full(path: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(durable, "sync", full)
+    with pytest.raises(StorageError, match="No space left"):
+        voc_results.write(many(1), dataset(), tmp_path, overwrite=True)
+    assert [path.read_bytes() for path in paths] == before
+    assert sorted(tmp_path.iterdir()) == sorted(paths)
 
 
 def test_nothing_is_written_where_a_score_is_nan_or_an_id_has_a_blank(tmp_path: Path):

@@ -5,18 +5,17 @@ from __future__ import annotations
 import io
 import multiprocessing
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections import namedtuple
 from pathlib import Path
 
 import pytest
 import torch
 
-from singleshot.data.workers import Begin, Workers, check_shared_memory
+from singleshot.data.shared_memory import SHARED_MEMORY
+from singleshot.data.workers import Begin, Workers
 from singleshot.errors import ConfigError, StoppedError
 
 
@@ -162,27 +161,37 @@ def test_an_older_run_says_that_a_later_one_took_its_place(workers: int) -> None
     some.close()
 
 
-def test_too_little_shared_memory_is_said_before_work_begins(monkeypatch: pytest.MonkeyPatch) -> None:
-    usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage(64_000_000, 0, 64_000_000))
-    check_shared_memory(60_000_000)
-    with pytest.raises(ConfigError, match="--shm-size"):
-        check_shared_memory(70_000_000)
-
-
 @pytest.mark.parametrize("bad", [{"workers": -1}, {"prefetch": 0}, {"timeout_s": 0.0}])
 def test_impossible_numbers_are_refused(bad: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=next(iter(bad))):
         Workers(square, file_of=file_of, **({"workers": 1} | bad))
 
 
+def die_with_a_name_left(task: int, begin: Begin) -> int:
+    (SHARED_MEMORY / f"torch_{os.getpid()}_1_2").touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+    return task
+
+
+@pytest.mark.skipif(not SHARED_MEMORY.is_dir(), reason="this system shows no shared memory")
+def test_f13_a_killed_worker_leaves_nothing_in_shared_memory() -> None:
+    before = set(SHARED_MEMORY.iterdir())
+    with pytest.raises(StoppedError):
+        list(pool(die_with_a_name_left, 1).run(range(3)))
+    assert [path for path in set(SHARED_MEMORY.iterdir()) - before if path.name.endswith("_1_2")] == []
+
+
 ABANDONED = """
-import multiprocessing, sys, time
+import multiprocessing, os, sys, time
 from pathlib import Path
+import torch
+from singleshot.data.shared_memory import SHARED_MEMORY
 from singleshot.data.workers import Workers
 
 def work(task, begin):
-    return task
+    if SHARED_MEMORY.is_dir():
+        (SHARED_MEMORY / f"torch_{os.getpid()}_1_2").touch()  # as if the kill came between opening it and its unlinking
+    return torch.full((1000,), task)
 
 if __name__ == "__main__":
     some = Workers(work, workers=1, file_of=Path, start_method=sys.argv[1])
@@ -194,7 +203,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize("start_method", ["forkserver", "spawn"])
-def test_f13_a_killed_parent_leaves_no_worker_behind(start_method: str, tmp_path: Path) -> None:
+def test_f13_a_killed_parent_leaves_no_worker_and_no_shared_memory_behind(start_method: str, tmp_path: Path) -> None:
     script = tmp_path / "abandoned.py"
     script.write_text(ABANDONED)
     with subprocess.Popen([sys.executable, script, start_method], stdout=subprocess.PIPE, text=True) as parent:
@@ -205,3 +214,4 @@ def test_f13_a_killed_parent_leaves_no_worker_behind(start_method: str, tmp_path
     while any(Path(f"/proc/{pid}").exists() for pid in pids) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
+    assert [left for pid in pids for left in SHARED_MEMORY.glob(f"torch_{pid}_*")] == []

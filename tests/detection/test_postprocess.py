@@ -11,6 +11,7 @@ from singleshot.detection.coding import decode
 from singleshot.detection.nms import nms
 from singleshot.detection.postprocess import Postprocess, postprocess
 from singleshot.detection.raw import RawDetections
+from singleshot.preprocess import Preprocess
 from singleshot.structures import Detections, LabelMap
 
 NAMES = LabelMap(("cat", "dog", "bird"))
@@ -45,7 +46,7 @@ def by_definition(raw: RawDetections, size_hw: tuple[int, int], config: Postproc
 def test_the_compiled_pass_follows_the_rules_one_by_one(background: float, clip: bool) -> None:
     config = Postprocess(candidates_per_class=50, max_detections=40, clip_before_nms=clip)
     raw = random_answer(1, background)
-    result = postprocess(raw, ANCHORS, [(480, 640), (100, 100)], NAMES, config)[0]
+    result = postprocess(raw, ANCHORS, [(480, 640), (100, 100)], NAMES, config, Preprocess())[0]
     expected = by_definition(raw, (480, 640), config)
     assert len(result) == len(expected) > 0
     np.testing.assert_allclose(result.scores, [score for score, _, _ in expected], rtol=1e-5)
@@ -57,7 +58,8 @@ def test_a_certain_anchor_becomes_a_box_in_pixels_of_its_own_picture() -> None:
     logits = torch.zeros(1, len(ANCHORS), 4)
     logits[..., 0] = 20.0
     logits[0, 0, 2] = 50.0
-    found = postprocess(RawDetections(logits, torch.zeros(1, 256, 4)), ANCHORS, [(320, 160)], NAMES, Postprocess())[0]
+    raw = RawDetections(logits, torch.zeros(1, 256, 4))
+    found = postprocess(raw, ANCHORS, [(320, 160)], NAMES, Postprocess(), Preprocess())[0]
     assert found.class_names.tolist() == ["dog"] and found.scores[0] == pytest.approx(1.0)
     # Anchor 0: centre (1/32, 1/32), size (0.15, 0.2), in a picture 160 wide and 320 high.
     np.testing.assert_allclose(found.boxes_xyxy, [[5 - 12, 10 - 32, 5 + 12, 10 + 32]], atol=1e-4)
@@ -67,7 +69,7 @@ def test_nothing_above_the_threshold_gives_empty_detections() -> None:
     logits = torch.zeros(2, len(ANCHORS), 4)
     logits[..., 0] = 30.0
     raw = RawDetections(logits, torch.zeros(2, 256, 4))
-    for found in postprocess(raw, ANCHORS, [(10, 10), (20, 20)], NAMES, Postprocess()):
+    for found in postprocess(raw, ANCHORS, [(10, 10), (20, 20)], NAMES, Postprocess(), Preprocess()):
         assert isinstance(found, Detections) and len(found) == 0 and found.boxes_xyxy.shape == (0, 4)
 
 
@@ -75,7 +77,7 @@ def test_answers_that_are_not_finite_never_become_detections() -> None:
     raw = random_answer(2, -2.0, batch=1)
     raw.class_logits[0, ::3, 1] = torch.nan
     raw.box_offsets[0, ::5] = torch.nan
-    found = postprocess(raw, ANCHORS, [(100, 100)], NAMES, Postprocess())[0]
+    found = postprocess(raw, ANCHORS, [(100, 100)], NAMES, Postprocess(), Preprocess())[0]
     assert len(found) > 0
     assert np.isfinite(found.boxes_xyxy).all() and np.isfinite(found.scores).all()
 
@@ -83,7 +85,7 @@ def test_answers_that_are_not_finite_never_become_detections() -> None:
 def test_a_threshold_of_zero_keeps_every_class_of_every_anchor_as_candidate() -> None:
     raw = random_answer(3, 0.0, batch=1)
     config = Postprocess(score_threshold=0.0, nms_iou=1.0, candidates_per_class=10_000, max_detections=10_000)
-    assert len(postprocess(raw, ANCHORS, [(100, 100)], NAMES, config)[0]) == len(ANCHORS) * 3
+    assert len(postprocess(raw, ANCHORS, [(100, 100)], NAMES, config, Preprocess())[0]) == len(ANCHORS) * 3
 
 
 @pytest.mark.parametrize("name", ["ssd300_vgg16", "ssdlite320_mobilenet_v3_large"])
@@ -102,7 +104,7 @@ def test_final_detections_are_torchvisions(name: str, shared: Path) -> None:
         torch.from_numpy(golden["full_bbox_regression"]).reshape(1, len(anchors), 4).float(),
     )
     names = LabelMap(tuple(f"class {k}" for k in range(1, raw.class_logits.shape[2])))
-    found = postprocess(raw, anchors, [(size, size)], names, config)[0]
+    found = postprocess(raw, anchors, [(size, size)], names, config, Preprocess())[0]
     assert len(found) == len(golden["scores"])
     for box, score, label in zip(golden["boxes"], golden["scores"], golden["labels"], strict=True):
         same = (found.class_ids == label - 1) & (abs(found.scores - score) < 1e-3)
@@ -110,3 +112,24 @@ def test_final_detections_are_torchvisions(name: str, shared: Path) -> None:
         # Two golden boxes were clipped to a line: without area they have no IoU, so corners decide.
         distance = abs(found.boxes_xyxy[same] - box).max(axis=1, initial=0.0)
         assert overlaps.max(initial=0.0) > 0.99 or distance.min(initial=np.inf) < 1e-3, (label, score)
+
+
+def one_box(*, clip: bool, fit: str) -> np.ndarray:
+    """The only detection, (0.4…0.6, 0.2…1.1) of the input, in pixels of a picture of 100×200 brought to 300×300."""
+    anchors = torch.tensor([[0.5, 0.65, 0.2, 0.9]])
+    raw = RawDetections(torch.tensor([[[0.0, 9.0]]]), torch.zeros(1, 1, 4))
+    config = Postprocess(clip_before_nms=clip)
+    found = postprocess(raw, anchors, [(100, 200)], LabelMap(("cat",)), config, Preprocess(fit=fit))[0]
+    assert found.size_hw == (100, 200) and len(found) == 1
+    return found.boxes_xyxy[0]
+
+
+def test_a_letterboxed_box_comes_back_in_the_pictures_pixels():
+    # By hand: 100×200 becomes 150×300, a scale of 1.5: 0.4·300/1.5 = 80, 0.2·200 = 40, 0.6·200 = 120, 1.1·200 = 220.
+    assert one_box(clip=False, fit="letterbox").tolist() == pytest.approx([80, 40, 120, 220], abs=1e-3)
+    assert one_box(clip=False, fit="warp").tolist() == pytest.approx([80, 20, 120, 110], abs=1e-3)
+
+
+def test_clipping_ends_at_the_edge_of_the_picture_and_not_at_that_of_its_margin():
+    assert one_box(clip=True, fit="letterbox").tolist() == pytest.approx([80, 40, 120, 100], abs=1e-3)
+    assert one_box(clip=True, fit="warp").tolist() == pytest.approx([80, 20, 120, 100], abs=1e-3)

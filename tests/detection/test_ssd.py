@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from singleshot.detection.presets import FLAVOURS
+from singleshot.detection.raw import RawDetections, fold_unnamed
 from singleshot.detection.ssd import SSD, SSDConfig, _as_rows, config_for
 from singleshot.errors import ConfigError
 from singleshot.preprocess import Preprocess
@@ -220,3 +221,33 @@ def test_default_boxes_of_another_input_are_refused():
 def test_a_trunk_with_another_trunks_extra_layers_is_refused():
     with pytest.raises(ConfigError, match="no extra layers called built-in"):
         SSD(replace(config_for("vgg300", NAMES), extras="built-in"))
+
+
+def test_unnamed_slots_widen_the_logits_and_leave_the_ids_of_classes_alone():
+    config = replace(config_for("lite320-fine", NAMES, (128, 192)), unnamed_slots=(2, 5))
+    assert (config.columns, config.class_columns) == (6, (1, 3, 4))
+    assert SSD(config).columns == 6
+    for wrong in ((0,), (6,), (2, 2), (5, 2), (-1,)):
+        with pytest.raises(ConfigError, match="unnamed_slots"):
+            replace(config, unnamed_slots=wrong)
+
+
+def test_folding_unnamed_slots_keeps_every_named_probability():
+    torch.manual_seed(0)
+    raw = RawDetections(torch.randn(2, 7, 6) * 5, torch.randn(2, 7, 4))
+    folded = fold_unnamed(raw, (2, 5))
+    full = raw.class_logits.softmax(-1)
+    torch.testing.assert_close(folded.class_logits.softmax(-1)[..., 1:], full[..., [1, 3, 4]])
+    torch.testing.assert_close(folded.class_logits.softmax(-1)[..., 0], full[..., [0, 2, 5]].sum(-1))
+    assert fold_unnamed(raw, ()) is raw
+    empty = RawDetections(torch.zeros(0, 7, 6), torch.zeros(0, 7, 4))
+    assert fold_unnamed(empty, (1,)).class_logits.shape == (0, 7, 5)
+
+
+def test_frozen_layers_stay_in_evaluation_while_the_rest_trains():
+    model = fine_model()
+    model.freeze([model.trunk.stem])
+    model.train()
+    assert not any(layer.training for layer in model.trunk.stem.modules())
+    assert model.trunk.stages[0].training and model.training
+    assert not any(parameter.requires_grad for parameter in model.trunk.stem.parameters())

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from singleshot.errors import UsageError
 from singleshot.metrics.average_precision import all_point_ap, precision_recall
 from singleshot.metrics.curves import draw_precision_recall, operating_point
 from singleshot.metrics.voc_ap import ClassResult
@@ -64,3 +65,17 @@ def test_a_curve_puts_its_colour_on_the_picture(tmp_path: Path):
     ]
     assert counts[0] == 0
     assert counts[1] > 500
+
+
+@pytest.mark.parametrize(("name", "start"), [("a.png", b"\x89PNG"), ("a.svg", b"<?xml"), ("a.PDF", b"%PDF")])
+def test_the_suffix_says_the_format_and_the_folder_is_made(tmp_path: Path, name: str, start: bytes):
+    draw_precision_recall({"car": result()}, tmp_path / "new" / name)
+    assert (tmp_path / "new" / name).read_bytes().startswith(start)
+    assert [path.name for path in (tmp_path / "new").iterdir()] == [name]  # no temporary file stays
+
+
+@pytest.mark.parametrize("name", ["curves", "curves.tmp", "curves.json"])
+def test_another_suffix_is_refused_and_nothing_is_written(tmp_path: Path, name: str):
+    with pytest.raises(UsageError, match=r"\.png, \.svg, \.pdf"):
+        draw_precision_recall({}, tmp_path / name)
+    assert list(tmp_path.iterdir()) == []

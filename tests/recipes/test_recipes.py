@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import pkgutil
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from singleshot import recipes
-from singleshot.data import streets
+from singleshot.data import streets, voc
 from singleshot.training.recipe import Recipe
 from singleshot.training.run import train
 
@@ -20,6 +21,29 @@ NAMES = [module.name for module in pkgutil.iter_modules(recipes.__path__)]
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return streets.make(tmp_path_factory.mktemp("recipes") / "data", train=4, val=1, test=1, workers=1)
+
+
+@pytest.fixture(scope="module")
+def drawn_coco(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The drawn training scenes in COCO's layout, with ids that have gaps."""
+    root = tmp_path_factory.mktemp("recipes-coco")
+    dataset = voc.read(drawn, "train")
+    content: dict[str, list] = {"images": [], "annotations": [], "categories": []}
+    (root / "annotations").mkdir()
+    (root / "train").mkdir()
+    for class_id, name in enumerate(dataset.label_map.names):
+        content["categories"].append({"id": 10 * class_id + 1, "name": name})
+    for place, sample in enumerate(dataset.samples):
+        height, width = sample.size_hw or (0, 0)
+        (root / "train" / sample.image_path.name).write_bytes(sample.image_path.read_bytes())
+        row = {"id": place + 7, "file_name": sample.image_path.name, "height": height, "width": width}
+        content["images"].append(row)
+        for (x1, y1, x2, y2), class_id in zip(sample.boxes_xyxy.tolist(), sample.class_ids.tolist(), strict=True):
+            box = {"bbox": [x1, y1, x2 - x1, y2 - y1], "area": (x2 - x1) * (y2 - y1), "iscrowd": 0}
+            ids = {"id": len(content["annotations"]) + 1, "image_id": place + 7, "category_id": 10 * class_id + 1}
+            content["annotations"].append(ids | box)
+    (root / "annotations" / "instances_train.json").write_text(json.dumps(content))
+    return root
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -32,10 +56,21 @@ def test_a_recipe_is_short_and_says_command_and_score(name: str) -> None:
     assert "core" in text or "not yet measured here" in text
 
 
+@pytest.mark.parametrize("name", ["ssd300_voc0712", "ssd512_voc0712", "ssd300_2017", "ssd300_coco", "lite320_coco"])
+def test_a_published_recipe_computes_and_decodes_as_its_source_and_says_where_it_starts(name: str) -> None:
+    module = importlib.import_module(f"singleshot.recipes.{name}")
+    recipe: Recipe = module.RECIPE
+    assert (recipe.precision, recipe.fast_decode) == ("fp32", False)
+    said = " ".join((module.__doc__ or "").split())
+    assert recipe.weights is None  # nothing is fetched that nobody asked for
+    assert ("from an ImageNet trunk" in said) == ("--weights vgg16-" in said)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_three_real_steps(name: str, drawn: Path, tmp_path: Path) -> None:
+def test_three_real_steps(name: str, drawn: Path, drawn_coco: Path, tmp_path: Path) -> None:
     recipe: Recipe = importlib.import_module(f"singleshot.recipes.{name}").RECIPE
     short = replace(recipe, epochs=None, minutes=None, steps=3, batch_size=2, workers=0, train_subset=0)
-    run = train(drawn, short, out=tmp_path / "run", val_split=None)
+    short = replace(short, weights=None, freeze=0)  # what a network would have to fetch
+    run = train(drawn_coco if name.endswith("_coco") else drawn, short, out=tmp_path / "run", val_split=None)
     assert run.steps == 3 and run.weights.is_file()

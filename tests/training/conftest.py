@@ -7,8 +7,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from singleshot.data.voc_xml import annotation_xml
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """The networks here are tiny: a second thread gains nothing, and on a busy machine threads wait for each other."""
+    torch.set_num_threads(1)
 
 
 def draw_squares(root: Path, count: int = 8, *, empty: bool = False) -> Path:
@@ -35,3 +42,9 @@ def draw_squares(root: Path, count: int = 8, *, empty: bool = False) -> Path:
 @pytest.fixture
 def squares(tmp_path: Path) -> Path:
     return draw_squares(tmp_path / "squares")
+
+
+@pytest.fixture(scope="session")
+def standing_squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same for tests that leave it as it is."""
+    return draw_squares(tmp_path_factory.mktemp("data") / "squares")

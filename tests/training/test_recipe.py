@@ -27,6 +27,25 @@ def test_a_recipe_comes_back_from_json_as_it_was() -> None:
         ("ema_decay=1.0", "ema_decay"),
         ("augmentation.mirror_probability=2", "mirror_probability"),
         ("batch_size.more=1", "no field"),
+        ("train_subset=-3", "train_subset is -3"),
+        ("validate_every=0", "validate_every is 0"),
+        ("seed=-1", "seed is -1"),
+        ("ema_decay=NaN", "ema_decay is nan"),
+        ("schedule.warmup_steps=-5", "schedule.warmup_steps is -5"),
+        ("schedule.gamma=Infinity", "schedule.gamma is inf"),
+        ("schedule.boundaries=[20, 10]", "schedule.boundaries"),
+        ("schedule.floor=2", "schedule.floor is 2.0. Give a number of 0 or more, at most 1"),
+        ("optimizer.clip_norm=-1", "optimizer.clip_norm is -1.0. Give a number above 0"),
+        ("optimizer.clip_norm=0", "optimizer.clip_norm is 0.0"),
+        ("optimizer.momentum=1", "optimizer.momentum is 1.0"),
+        ("optimizer.betas=[0.9, 1.0]", "optimizer.betas[1] is 1.0"),
+        ("optimizer.weight_decay=NaN", "optimizer.weight_decay is nan"),
+        ("loss.iou_threshold=NaN", "loss.iou_threshold is nan"),
+        ("loss.iou_threshold=0", "loss.iou_threshold is 0.0"),
+        ("loss.negatives_when_empty=-4", "loss.negatives_when_empty is -4"),
+        ("loss.negatives_per_match=-1", "loss.negatives_per_match is -1.0"),
+        ("loss.negative_iou=1.5", "loss.negative_iou is 1.5"),
+        ("norm=batch", "norm is batch, which lite320-fine does not choose by"),
     ],
 )
 def test_j3_a_wrong_setting_is_named(setting: str, said: str) -> None:
@@ -34,6 +53,13 @@ def test_j3_a_wrong_setting_is_named(setting: str, said: str) -> None:
         override(Recipe(), [setting])
     assert said in str(raised.value)
     assert raised.value.exit_code == 78
+
+
+def test_values_at_the_ends_of_their_ranges_are_taken() -> None:
+    ends = ["train_subset=0", "schedule.warmup_steps=0", "loss.negatives_when_empty=0", "loss.iou_threshold=1"]
+    ends += ["loss.negative_iou=null", "optimizer.clip_norm=null", "optimizer.momentum=0", "ema_decay=null"]
+    changed = override(Recipe(model="vgg300"), [*ends, "norm=batch", "optimizer.weight_decay=0"])
+    assert (changed.norm, changed.optimizer.clip_norm, changed.loss.iou_threshold) == ("batch", None, 1.0)
 
 
 @pytest.mark.parametrize("limits", [{"epochs": None}, {"steps": 5}, {"epochs": 0}, {"epochs": None, "minutes": -1.0}])

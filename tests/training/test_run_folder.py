@@ -1,17 +1,20 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
 
-from singleshot.errors import CannotCreateError
+from singleshot.errors import CannotCreateError, StorageError
 from singleshot.training.run_folder import RunFolder
 
 
 def test_i14_a_folder_that_holds_anything_is_refused_unless_asked(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
     folder.write_recipe("{}")
+    folder.close()
     with pytest.raises(CannotCreateError, match="already exists"):
         RunFolder(tmp_path / "run")
     (tmp_path / "run" / "mine.txt").write_text("mine")
@@ -39,3 +42,39 @@ def test_bad_steps_are_lines_of_json(tmp_path: Path) -> None:
     folder.log_bad_step({"step": 4, "pictures": ["b"]})
     lines = (tmp_path / "run" / "bad_steps.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [3, 4]
+
+
+def test_a_file_as_folder_is_refused_without_advice_that_would_not_help(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    for options in ({}, {"overwrite": True}, {"resume": True}):
+        with pytest.raises(CannotCreateError, match="is a file") as raised:
+            RunFolder(tmp_path / "file", **options)
+        assert "--overwrite" not in str(raised.value)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_e10_a_new_training_cleans_what_killed_saves_left(tmp_path: Path) -> None:
+    left = tmp_path / "run/checkpoints/.step-000000001.1.aa.tmp"
+    left.mkdir(parents=True)
+    RunFolder(tmp_path / "run", resume=True)
+    assert not left.exists()
+
+
+def test_f7_f9_a_folder_that_cannot_be_written_to_ends_as_storage_and_lets_go_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_args: object, **_options: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    (tmp_path / "run").mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", full)
+        with pytest.raises(StorageError, match="No space left"):
+            RunFolder(tmp_path / "run")
+        patch.setattr(Path, "open", full)
+    folder = RunFolder(tmp_path / "run", overwrite=True)  # the lock was given back
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", full)
+        with pytest.raises(StorageError, match=r"bad_steps.jsonl: writing failed \(No space left"):
+            folder.log_bad_step({"step": 1})
+    folder.close()

@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from singleshot.backbones.batch_norm import BatchNorm
+from singleshot.backbones.convolution import Convolution
 from singleshot.backbones.mobilenet import initialise
 
 
@@ -70,10 +71,19 @@ class FinePyramid(nn.Module):
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> tuple[Tensor, ...]:
         """One map (B, channels[i], h_i, w_i) a row of default boxes, finest first."""
+        return self.maps_of(self.stages_of(images))
+
+    def stages_of(self, images: Float[Tensor, "B 3 H W"]) -> list[Tensor]:
+        """What each stage gives, finest first, before the merge."""
         x, stages = self.stem(images), []
         for stage in self.stages:
             x = stage(x)
             stages.append(x)
+        return stages
+
+    def maps_of(self, stages: list[Tensor]) -> tuple[Tensor, ...]:
+        """The feature maps out of the stages' own."""
+        x = stages[-1]
         fine, middle, coarse = (lateral(x) for lateral, x in zip(self.lateral, stages[-3:], strict=True))
         middle = _add_enlarged(middle, coarse)
         fine = _add_enlarged(fine, middle)
@@ -82,6 +92,23 @@ class FinePyramid(nn.Module):
             x = extra(x)
             maps.append(x)
         return tuple(maps)
+
+
+class FineSkips(FinePyramid):
+    """The same trunk for dense answers: stage 1's map of stride 4, then the merged ones of stride 8, 16 and 32.
+
+    Layers bear the names that they have in `FinePyramid`, so that weights of one fit the other.
+    """
+
+    def __init__(self, layout: FineLayout | None = None) -> None:
+        layout = layout or FineLayout(extras=())
+        super().__init__(layout)
+        self.channels = (layout.stages[0].width, *self.channels)
+
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> tuple[Tensor, ...]:
+        """Four maps (B, channels[i], h_i, w_i), finest first."""
+        stages = self.stages_of(images)
+        return (stages[0], *self.maps_of(stages))
 
 
 class _Residual(nn.Module):
@@ -105,7 +132,7 @@ def _stage(stage: Stage, channels: int) -> nn.Sequential:
 
 
 def _convolution(channels: int, out: int, *, kernel: int = 3, stride: int = 1, activated: bool = True) -> nn.Sequential:
-    layers = [nn.Conv2d(channels, out, kernel, stride, kernel // 2, bias=False), BatchNorm(out)]
+    layers = [Convolution(channels, out, kernel, stride, kernel // 2, bias=False), BatchNorm(out)]
     return nn.Sequential(*layers, *([nn.ReLU(inplace=True)] if activated else []))
 
 

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from singleshot.backbones.batch_norm import BatchNorm
+from singleshot.backbones.convolution import Convolution
 
 Activation = Literal["relu", "hardswish", "relu6", "none"]
 EPSILON, MOMENTUM = 1e-3, 0.03  # of SSDLite's batch normalisation; the published weights were trained with them
@@ -103,13 +104,41 @@ class MobileNetPyramid(nn.Module):
         return tuple(maps)
 
 
+class MobileNetSkips(nn.Module):
+    """The same trunk for dense answers: the last maps of stride 8 (40 channels), 16 (112) and 32 (480).
+
+    Layers bear the names that they have in `MobileNetPyramid`, so that weights of one fit the other.
+    """
+
+    def __init__(self, rows: Sequence[Bottleneck] = LARGE, last: int = LARGE_LAST) -> None:
+        super().__init__()
+        self.stem = ConvNorm(3, STEM_CHANNELS, 3, stride=2, activation="hardswish")
+        widths = [STEM_CHANNELS, *(row.out for row in rows)]
+        self.blocks = nn.ModuleList(_Block(row, width) for row, width in zip(rows, widths, strict=False))
+        self.last = ConvNorm(widths[-1], last, 1, activation="hardswish")
+        # A map is the last of its stride where the next block halves it.
+        strides = [i for i, row in enumerate(rows) if row.stride == 2][-2:]
+        self.skips = tuple(i - 1 for i in strides)
+        self.channels = (*(rows[i].out for i in self.skips), last)
+        initialise(self)
+
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> tuple[Tensor, ...]:
+        """Three maps (B, channels[i], h_i, w_i), finest first."""
+        maps, x = [], self.stem(images)
+        for place, block in enumerate(self.blocks):
+            x, _ = block(x)
+            if place in self.skips:
+                maps.append(x)
+        return (*maps, self.last(x))
+
+
 class ConvNorm(nn.Sequential):
     """A convolution without bias that keeps the size (÷ stride, rounded up), batch normalisation, activation."""
 
     def __init__(
         self, channels: int, out: int, kernel: int, *, stride: int = 1, groups: int = 1, activation: Activation
     ) -> None:
-        convolution = nn.Conv2d(channels, out, kernel, stride, (kernel - 1) // 2, groups=groups, bias=False)
+        convolution = Convolution(channels, out, kernel, stride, (kernel - 1) // 2, groups=groups, bias=False)
         norm = BatchNorm(out, eps=EPSILON, momentum=MOMENTUM)
         super().__init__(convolution, norm, *_activations(activation))
 

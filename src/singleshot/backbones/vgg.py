@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from singleshot.backbones.batch_norm import BatchNorm
+from singleshot.backbones.convolution import Convolution
 from singleshot.backbones.l2norm import L2Norm
 
 Norm = Literal["none", "batch"]
@@ -234,7 +235,7 @@ def _convolution(
     channels: int, out: int, kernel: int, norm: Norm, *, stride: int = 1, padding: int = 0, dilation: int = 1
 ) -> nn.Conv2d:
     # Batch normalisation has a bias of its own.
-    return nn.Conv2d(channels, out, kernel, stride, padding, dilation, bias=norm == "none")
+    return Convolution(channels, out, kernel, stride, padding, dilation, bias=norm == "none")
 
 
 def _normalisation(channels: int, norm: Norm) -> nn.Module:

@@ -14,7 +14,7 @@ from singleshot import durable
 from singleshot.errors import CannotCreateError
 
 if TYPE_CHECKING:
-    from singleshot.evaluation import Report
+    from singleshot.evaluation.report import Report
     from singleshot.structures import Dataset, Detections
     from singleshot.training.run import Run
 
@@ -27,29 +27,60 @@ def demo(
     seed: Annotated[int, typer.Option(help="Of the drawn scenes and of training.", min=0)] = 0,
     train: Annotated[int | None, typer.Option(help="Scenes to learn from.", min=1)] = None,
     test: Annotated[int | None, typer.Option(help="Scenes to judge by.", min=1)] = None,
+    masks: Annotated[bool, typer.Option(help="Train a segmenter on the scenes' masks too.")] = True,
 ) -> None:
-    """Draw street scenes, train a detector on them, judge it on unseen ones, and show what it sees."""
+    """Draw street scenes, train a detector and a segmenter on them, judge both on unseen ones, show what they see."""
     started = time.monotonic()
-    from singleshot import evaluation
     from singleshot.cli import progress
+    from singleshot.cli.demo_masks import segment_scenes
     from singleshot.data import voc
+    from singleshot.evaluation.detect import detect
+    from singleshot.evaluation.judge import SIZE_BANDS_PX, judge
+    from singleshot.evaluation.table import table
+    from singleshot.prediction.predictor import load
     from singleshot.recipes.streets_demo import RECIPE
     from singleshot.training import run
 
+    recipe = dataclasses.replace(RECIPE, seed=seed, minutes=RECIPE.minutes if minutes is None else minutes)
     data = out / "data"
+    _refuse_foreign(out, data)
+    folder, mask_folder = _fresh(out / "train"), _fresh(out / "train_masks")
     _draw(data, seed, train, test)
-    recipe = dataclasses.replace(RECIPE, seed=seed, minutes=minutes or RECIPE.minutes)
     with progress.TrainingBar() as bar:
-        trained = run.train(data, recipe, out=_fresh(out / "train"), val_split=None, overwrite=True, observer=bar)
-    judged = voc.read(data, "test", label_map=trained.detector.label_map)
-    found = evaluation.detect(trained.detector, judged, workers=1)
-    report = evaluation.judge(found, judged, metric=recipe.metric, size_bands_px=evaluation.SIZE_BANDS_PX)
+        trained = run.train(data, recipe, out=folder, val_split=None, overwrite=True, observer=bar)
+    # The file is judged, as `singleshot evaluate` would: the network in memory computes in the training's precision.
+    detector = load(trained.weights)
+    judged = voc.read(data, "test", label_map=detector.label_map)
+    found = detect(detector, judged, workers=1)
+    report = judge(found, judged, metric=recipe.metric, size_bands_px=SIZE_BANDS_PX)
     pictures = _draw_pictures(out / "pictures", judged, found)
     summary = _summary(out, data, trained, report, pictures)
     summary["total_seconds"] = round(time.monotonic() - started, 1)
     _write(out, report, summary)
-    progress.out.print(evaluation.table(report))
+    progress.out.print(table(report))
     progress.out.print((out / "report.txt").read_text(encoding="utf-8"), soft_wrap=True, markup=False)
+    if masks:
+        summary["segmentation"] = segment_scenes(out, data, folder=mask_folder, seed=seed, minutes=minutes)
+        durable.write_text(out / "summary.json", json.dumps(summary, indent=2) + "\n")
+        said = summary["segmentation"]
+        shown = "n/a" if said["miou"] is None else f"{said['miou']:.3f}"
+        line = f"mIoU {shown} on {said['images']} unseen scenes, {said['total_seconds']:.0f} s more"
+        progress.out.print(f"{line}\npictures: {said['pictures']}", soft_wrap=True, markup=False)
+
+
+def _refuse_foreign(out: Path, data: Path) -> None:
+    """Refuse a folder that is not a demo's own: what lies there under the names of the demo's files would be lost."""
+    from singleshot.cli import outputs
+    from singleshot.data import streets
+
+    outputs.check_folder(out)
+    if not out.is_dir() or all(path.name.startswith(".") for path in out.iterdir()):
+        return
+    begun = (data / streets.MANIFEST).is_file()
+    # The summary is written before the other two, so that they can be known by it.
+    written = any((out / name).exists() for name in ("report.txt", "curves.png"))
+    if not begun or (written and not (out / "summary.json").is_file()):
+        raise CannotCreateError("holds something else than a demo", remedy="Choose another --out", file=out)
 
 
 def _draw(data: Path, seed: int, train: int | None, test: int | None) -> None:
@@ -79,7 +110,7 @@ def _fresh(folder: Path) -> Path:
 
 
 def _draw_pictures(folder: Path, dataset: Dataset, found: list[Detections]) -> Path:
-    """Annotated copies of the scenes with the most objects, and of their curves' folder."""
+    """Write annotated copies of the scenes with the most objects into a folder. Returns the folder."""
     from singleshot import pictures
     from singleshot.drawing import draw
     from singleshot.prediction import sinks
@@ -93,15 +124,7 @@ def _draw_pictures(folder: Path, dataset: Dataset, found: list[Detections]) -> P
 
 
 def _summary(out: Path, data: Path, trained: Run, report: Report, pictures: Path) -> dict[str, Any]:
-    return {
-        "map": report.map,
-        "ap": dict(report.ap),
-        "ap_by_size": [
-            {"size_px": [figures.size_px[0], None if figures.size_px[1] == float("inf") else figures.size_px[1]]}
-            | {"ground_truths": figures.ground_truths, "map": figures.map, "ap": dict(figures.ap)}
-            for figures in report.ap_by_size
-        ],
-        "metric": report.metric,
+    return report.as_json() | {
         "train_seconds": round(trained.seconds, 1),
         "images_per_second": round(trained.images_per_second, 1),
         "data": str(data),
@@ -113,8 +136,10 @@ def _summary(out: Path, data: Path, trained: Run, report: Report, pictures: Path
 
 def _write(out: Path, report: Report, summary: dict[str, Any]) -> None:
     """`summary.json`, `curves.png` and the short report in words."""
+    from singleshot.evaluation.table import map_line
     from singleshot.metrics.curves import draw_precision_recall
 
+    durable.write_text(out / "summary.json", json.dumps(summary, indent=2) + "\n")
     draw_precision_recall(report.curves, out / "curves.png")
     lines = ["AP by size of object (√area in pixels of the scene):"]
     for band in summary["ap_by_size"]:
@@ -122,7 +147,7 @@ def _write(out: Path, report: Report, summary: dict[str, Any]) -> None:
         shown = "n/a" if band["map"] is None else f"{band['map']:.3f}"
         lines.append(f"  {low:g}–{'…' if high is None else f'{high:g}'} px: {shown} ({band['ground_truths']} objects)")
     lines += [
-        f"mAP ({report.metric}) {report.map:.3f} on {report.images} unseen scenes with {report.ground_truths} objects",
+        f"{map_line(report.metric, report.map, report.images)} that it never saw, with {report.ground_truths} objects",
         f"trained in {summary['train_seconds']:.0f} s at {summary['images_per_second']:.0f} pictures/s, "
         f"{summary['total_seconds']:.0f} s in all",
         *(f"{name}: {summary[name]}" for name in ("data", "weights", "pictures", "curves")),
@@ -130,4 +155,3 @@ def _write(out: Path, report: Report, summary: dict[str, Any]) -> None:
         f"--metric {report.metric}",
     ]
     durable.write_text(out / "report.txt", "\n".join(lines) + "\n")
-    durable.write_text(out / "summary.json", json.dumps(summary, indent=2) + "\n")

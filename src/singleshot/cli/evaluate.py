@@ -1,4 +1,7 @@
-"""`singleshot evaluate`: the VOC devkit's figures for weights, or for another program's result files."""
+"""`singleshot evaluate`: the figures of VOC's devkit or COCO's for weights, or for another program's result files.
+
+Segmenters and masks have figures of their own, in `evaluate_masks`.
+"""
 
 from __future__ import annotations
 
@@ -9,40 +12,93 @@ from typing import Annotated, Literal
 import typer
 
 from singleshot import durable
+from singleshot.cli.evaluate_masks import MaskJudgement, evaluate_masks
 from singleshot.errors import UsageError
 
 
 def evaluate(
-    data: Annotated[Path, typer.Option(help="Folder in Pascal VOC layout.")],
+    data: Annotated[Path, typer.Option(help="Folder in VOC, COCO or YOLO layout, or a COCO JSON.")],
     weights: Annotated[Path | None, typer.Argument(help="A weights file.")] = None,
-    detections: Annotated[Path | None, typer.Option(help="Judge these comp3/comp4 files instead of weights.")] = None,
+    detections: Annotated[
+        Path | None, typer.Option(help="Judge comp3/comp4 files, a COCO result JSON, or a folder of masks.")
+    ] = None,
     split: Annotated[str, typer.Option(help="The list to judge by.")] = "test",
-    metric: Annotated[Literal["voc07", "voc12"], typer.Option(help="11 points, or area under the curve.")] = "voc07",
+    data_format: Annotated[
+        str | None, typer.Option(help="The layout, if it is not recognised: voc, coco, yolo.")
+    ] = None,
+    metric: Annotated[
+        Literal["voc07", "voc12", "coco", "miou", "maxf"],
+        typer.Option(help="11 points, area under the curve, or COCO's mean; of masks mean IoU, or KITTI road's MaxF."),
+    ] = "voc07",
     threshold: Annotated[float | None, typer.Option(help="Drop detections that score less.", min=0, max=1)] = None,
     on_bad: Annotated[Literal["fail", "skip"], typer.Option(help="At faulty data: refuse, or go on without.")] = "fail",
-    write_detections: Annotated[Path | None, typer.Option(help="Write comp4 files into this folder.")] = None,
+    write_detections: Annotated[
+        Path | None, typer.Option(help="Write comp4 files or masks into this folder, or a .json.")
+    ] = None,
     annotated: Annotated[
         bool,
         typer.Option("--annotated/--not-annotated", help="Whether the split has annotations (a server's has not)."),
     ] = True,
-    curves: Annotated[Path | None, typer.Option(help="Draw precision-recall curves into this PNG.")] = None,
+    curves: Annotated[
+        Path | None, typer.Option(help="Draw precision-recall curves into this .png, .svg or .pdf.")
+    ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
     workers: Annotated[int, typer.Option(help="Processes that read pictures.", min=0)] = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace result files that are there.")] = False,
+    partial: Annotated[bool, typer.Option("--partial", help="Judge masks though some are missing.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
 ) -> None:
-    """Judge detections by Pascal VOC's protocol."""
-    from singleshot import evaluation
-    from singleshot.cli import progress
-    from singleshot.data import voc, voc_results
+    """Judge detections by Pascal VOC's protocol or COCO's, masks by mean IoU or KITTI road's MaxF."""
+    if metric in ("miou", "maxf"):
+        if threshold is not None or curves is not None:
+            raise UsageError("--threshold and --curves are for detections", remedy="Leave them out")
+        evaluate_masks(
+            MaskJudgement(data, weights, detections, split, data_format, metric, partial, on_bad),
+            write_masks=write_detections,
+            annotated=annotated,
+            json_file=json_file,
+            workers=workers,
+            overwrite=overwrite,
+        )
+        return
+    from singleshot.cli import outputs, progress
+    from singleshot.data import coco_results, layouts, voc_results
+    from singleshot.data.refusal import refuse_or_list
+    from singleshot.evaluation.coco import CocoReport, coco_table, cut_warning, judge_coco
+    from singleshot.evaluation.evaluate import detect_readable
+    from singleshot.evaluation.judge import SIZE_BANDS_PX, judge, threshold_warning
+    from singleshot.evaluation.table import map_line, table
+    from singleshot.metrics.curves import draw_precision_recall, picture_format
     from singleshot.prediction.predictor import load
-    from singleshot.training.run import refuse_or_list
 
     if (weights is None) == (detections is None):
         raise UsageError("give either WEIGHTS or --detections", remedy="See singleshot evaluate --help")
+    if not annotated:
+        _refuse_without_annotations(detections, write_detections, curves, json_file)
+    if curves is not None:
+        if metric == "coco":
+            raise UsageError("--curves draws VOC's curves", remedy="Use --metric voc12 with it")
+        picture_format(curves)
+    writes_json = write_detections is not None and write_detections.suffix.lower() == ".json"
+    inputs = (data, weights, detections)
+    outputs.check(
+        curves,
+        write_detections if writes_json else None,
+        json_file=json_file,
+        json_keys=("metric", "images"),
+        inputs=inputs,
+        overwrite=overwrite,
+    )
+    if write_detections is not None and not writes_json:
+        outputs.check_folder(write_detections)
     detector = None if weights is None else load(weights)
     label_map = None if detector is None else detector.label_map
-    dataset = voc.read(data, split, label_map=label_map, annotated=annotated)
+    dataset = layouts.read(
+        data, split, layout=data_format, label_map=label_map, annotated=annotated, with_pictures=weights is not None
+    )
+    progress.err.print(layouts.describe(dataset), markup=False, soft_wrap=True)
     faults = refuse_or_list([dataset], on_bad)
+    if write_detections is not None and not writes_json:
+        outputs.check(*voc_results.paths_in(write_detections, dataset), inputs=inputs, overwrite=overwrite)
     if detector is not None:
         with progress.bar("detecting", len(dataset)) as advance:
             seen = [0]
@@ -51,26 +107,54 @@ def evaluate(
                 seen[0] += len(batch)  # pyright: ignore[reportArgumentType]
                 advance(seen[0])
 
-            found = evaluation.detect(detector, dataset, workers=workers, on_batch=count)
+            found, dataset, unread = detect_readable(detector, dataset, on_bad=on_bad, workers=workers, on_batch=count)
+        for fault in unread:
+            progress.warn(str(fault))
+        faults += unread
+    elif detections is not None and detections.suffix.lower() == ".json":
+        found = coco_results.read(detections, dataset)
+        _warn(coco_results.coverage_warning(found, dataset))
     else:
         found = voc_results.read(detections or Path(), dataset)
     if threshold is not None:
         found = [result.above(threshold) for result in found]
-        warning = evaluation.threshold_warning(threshold)
-        if warning is not None:
-            progress.warn(warning)
+        _warn(threshold_warning(threshold))
     if write_detections is not None:
-        voc_results.write(found, dataset, write_detections, overwrite=overwrite)
-        progress.out.print(f"result files: {write_detections}", soft_wrap=True)
+        results = coco_results if writes_json else voc_results
+        results.write(found, dataset, write_detections, overwrite=overwrite)
+        progress.out.print(f"result files: {write_detections}", soft_wrap=True, markup=False)
+    if faults:
+        progress.warn(f"{len(faults)} faulty boxes or pictures were left out")
     if not annotated:
         return
-    report = evaluation.judge(found, dataset, metric=metric, size_bands_px=evaluation.SIZE_BANDS_PX)
-    progress.out.print(evaluation.table(report))
-    if faults:
-        progress.warn(f"{len(faults)} faulty boxes or pictures were left out of the judgement")
-    if curves is not None:
-        from singleshot.metrics.curves import draw_precision_recall
-
-        durable.write(curves, lambda temporary: draw_precision_recall(report.curves, temporary))
+    if metric == "coco":
+        report = judge_coco(found, dataset)
+        _warn(cut_warning(report))
+        progress.out.print(coco_table(report))
+    else:
+        report = judge(found, dataset, metric=metric, size_bands_px=SIZE_BANDS_PX)
+        progress.out.print(table(report))
+    progress.out.print(map_line(metric, report.map, report.images))
+    if curves is not None and not isinstance(report, CocoReport):
+        draw_precision_recall(report.curves, curves)
     if json_file is not None:
-        durable.write_text(json_file, json.dumps(report.as_json(), indent=2) + "\n")
+        durable.write_text(json_file, json.dumps(report.as_json() | {"left_out": len(faults)}, indent=2) + "\n")
+
+
+def _refuse_without_annotations(
+    detections: Path | None, write_detections: Path | None, curves: Path | None, json_file: Path | None
+) -> None:
+    """Refuse what makes no sense on a split whose annotations a server keeps: there are no figures, only files."""
+    remedy = "Without annotations there is only --write-detections, for WEIGHTS"
+    for option, given in (("--detections", detections), ("--json", json_file), ("--curves", curves)):
+        if given is not None:
+            raise UsageError(f"--not-annotated does not go with {option}", remedy=remedy)
+    if write_detections is None:
+        raise UsageError("--not-annotated without --write-detections gives nothing", remedy=remedy)
+
+
+def _warn(line: str | None) -> None:
+    from singleshot.cli import progress
+
+    if line is not None:
+        progress.warn(line)

@@ -11,8 +11,8 @@ import sys
 
 import typer
 
-from singleshot.cli import demo, evaluate, predict, train
-from singleshot.errors import SingleshotError
+from singleshot.cli import data, demo, evaluate, predict, train, weights
+from singleshot.errors import SingleshotError, nearest, sentence, visible
 
 app = typer.Typer(
     name="singleshot",
@@ -26,6 +26,13 @@ app.command("demo")(demo.demo)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
+app.add_typer(data.app, name="data")
+app.add_typer(weights.app, name="weights")
+
+
+STOPPED = 128 + signal.SIGINT
+CALL_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
+"""What typer raises where the call is wrong: an unknown option, a value that is none."""
 
 
 @app.callback()
@@ -41,17 +48,24 @@ def run(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
     try:
-        code = app([each for each in arguments if each != "--debug"], standalone_mode=True)
+        # Not standalone: typer would show faults of the call in a form of its own.
+        code = app([each for each in arguments if each != "--debug"], prog_name="singleshot", standalone_mode=False)
+        code = code if isinstance(code, int) else 0
+        if code == STOPPED:  # typer has caught it already
+            raise KeyboardInterrupt
     except SystemExit as end:
         code = end.code
+    except CALL_ERROR as error:
+        code = error.exit_code  # pyright: ignore[reportAttributeAccessIssue]
+        sys.stderr.write(said_of_call(error))
     except SingleshotError as error:
         if debug:
             raise
-        sys.stderr.write(f"singleshot: error: {error}\n")
+        sys.stderr.write(f"singleshot: error: {_rank()}{error}\n")
         code = error.exit_code
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         sys.stderr.write("singleshot: stopped by Ctrl-C\n")
-        code = 128 + signal.SIGINT
+        code = STOPPED
     except BrokenPipeError:
         # Somebody closed the pipe (`| head`): no fault of ours. Python would complain once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -63,3 +77,26 @@ def run(arguments: list[str] | None = None) -> None:
         sys.stderr.write(f"singleshot: error: {what}. This is our bug: run again with --debug and report it.\n")
         code = 70
     sys.exit(code)
+
+
+def _rank() -> str:
+    """`rank N: ` where several processes share the work and each may say something."""
+    return f"rank {os.environ['RANK']}: " if int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ else ""
+
+
+def said_of_call(error: Exception) -> str:
+    """What is written of a wrong call: one line in the form of our own errors; help where no verb was named."""
+    said = error.format_message()  # pyright: ignore[reportAttributeAccessIssue]
+    if type(error).__name__ == "NoArgsIsHelpError":
+        return f"{said}\n"
+    context = getattr(error, "ctx", None)
+    # "(Possible options: --help, --threshold)" has them in the order of letters; the nearest is what was meant.
+    options = sorted(getattr(error, "possibilities", None) or [])
+    near = nearest(getattr(error, "option_name", ""), options)
+    what = said.partition(" (Possible options")[0] if near else said
+    remedy = f" Did you mean {near}?" if near else "" if said.endswith("?") else f" See {_path(context)} --help."
+    return f"singleshot: error: {visible(sentence(' '.join(what.split())))}{remedy}\n"
+
+
+def _path(context: typer.Context | None) -> str:
+    return "singleshot" if context is None else context.command_path

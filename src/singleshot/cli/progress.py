@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TransferSpeedColumn,
+)
 from rich.text import Text
 
 out = Console(highlight=False)
@@ -25,6 +34,12 @@ class _TimeLeft(ProgressColumn):
             return Text("-:--")
         left = int(task.elapsed * (100.0 - task.percentage) / task.percentage)
         return Text(f"{left // 60}:{left % 60:02d} left")
+
+
+_DETECTOR_COLUMNS = ("train_class", "train_box", "val_class", "val_box", "val_map", "train_subset_map")
+_SEGMENTER_COLUMNS = ("train_pixel", "val_pixel", "val_miou", "val_maxf", "train_subset_miou")
+SHOWN_COLUMNS = (*_DETECTOR_COLUMNS, *_SEGMENTER_COLUMNS)
+"""Of a row of `log.csv`, as far as it has them."""
 
 
 class TrainingBar:
@@ -66,11 +81,11 @@ class TrainingBar:
     def epoch(self, row: Mapping[str, Any]) -> None:
         """A line an epoch, which stays."""
         shown = [f"epoch {row['epoch']}"]
-        for column in ("train_class", "train_box", "val_class", "val_box", "val_map", "train_subset_map"):
+        for column in SHOWN_COLUMNS:
             if row.get(column) is not None:
                 shown.append(f"{column} {row[column]:.3f}")
         shown.append(f"{row['images_per_second']:.0f} img/s  {row['seconds']:.0f} s")
-        err.print("  ".join(shown))
+        err.print("  ".join(shown), soft_wrap=True)  # a log is not 80 columns wide
 
     def warn(self, line: str) -> None:
         """A warning that stays."""
@@ -83,8 +98,41 @@ def warn(line: str) -> None:
 
 
 @contextmanager
+def transfer(what: str) -> Iterator[Callable[[int, int | None], None]]:
+    """A bar for a download on a terminal, one line elsewhere; shows nothing until the first bytes are there.
+
+    Yields a function that is called with the bytes done so far and their total (None where it is not known).
+    """
+    shown = Progress(
+        TextColumn(what),
+        BarColumn(bar_width=24),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        console=err,
+        transient=True,
+        disable=not err.is_terminal,
+    )
+    task = shown.add_task("", total=None, visible=False)
+    begun: list[bool] = []
+
+    def advance(done: int, total: int | None) -> None:
+        if not begun:
+            begun.append(True)
+            if not err.is_terminal:
+                size = "" if total is None else f", {total / 1e6:.0f} MB"
+                err.print(f"{what}{size}", markup=False, soft_wrap=True)
+        shown.update(task, completed=done, total=total, visible=True)
+
+    with shown:
+        yield advance
+
+
+@contextmanager
 def bar(what: str, total: int) -> Iterator[Any]:
-    """A bar over `total` items on a terminal; yields a function that is called with the number done so far."""
+    """A bar over `total` items on a terminal.
+
+    Yields a function that is called with the number done so far, and with the total where that was not known before.
+    """
     progress = Progress(
         TextColumn(what),
         BarColumn(bar_width=24),
@@ -96,4 +144,28 @@ def bar(what: str, total: int) -> Iterator[Any]:
     )
     task = progress.add_task("", total=total)
     with progress:
-        yield lambda done: progress.update(task, completed=done)
+        yield lambda done, total=None: progress.update(task, completed=done, total=total)
+
+
+@contextmanager
+def transfers() -> Iterator[Callable[[str, int, int | None], None]]:
+    """Bars for several downloads, one for each name that the yielded function is called with, and its bytes."""
+    shown = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        console=err,
+        disable=not err.is_terminal,
+    )
+    tasks: dict[str, Any] = {}
+
+    def tell(what: str, done: int, total: int | None) -> None:
+        if what not in tasks:
+            tasks[what] = shown.add_task(what, total=total)
+            if not err.is_terminal:
+                err.print(what, markup=False)
+        shown.update(tasks[what], completed=done, total=total)
+
+    with shown:
+        yield tell

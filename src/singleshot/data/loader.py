@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Literal
 
 import numpy as np
 import torch
@@ -20,13 +19,16 @@ from numpy import ndarray
 
 from singleshot import pictures
 from singleshot.data.augment import Augmentation, augment
+from singleshot.data.lending import Lender
 from singleshot.data.order import batch_count, epoch_order, rank_batches, rng_for
 from singleshot.data.packing import PackedSamples, pack
-from singleshot.data.workers import Begin, StartMethod, Workers, check_shared_memory
+from singleshot.data.refusal import OnBad
+from singleshot.data.sample_table import image_ids
+from singleshot.data.shared_memory import check_shared_memory
+from singleshot.data.workers import Begin, StartMethod, Workers
 from singleshot.errors import ConfigError, DataError, Fault, InputMissingError, SingleshotError
 from singleshot.structures import Batch, Dataset
 
-OnBad = Literal["fail", "skip"]
 Task = tuple[int, Int[ndarray, " B"]]
 """An epoch, and the places in the data set that make up a batch."""
 
@@ -37,6 +39,7 @@ class DetectionLoader:
     Args:
         dataset: the pictures and their boxes. At least one picture.
         size_hw: of the pictures in a batch.
+        fill_rgb: keep proportions and fill the margin with this colour (`Preprocess.fill_rgb`); None stretches.
         augmentation: what happens to them; `augment.NONE` for validation.
         batch_size: pictures in a batch, on this rank.
         seed: 0 or more; with the epoch and a picture's place it settles everything random.
@@ -51,7 +54,7 @@ class DetectionLoader:
         fast_decode: read JPEG faster and not exactly; for training only.
         cache_bytes: memory for decoded pictures, in all workers together. Each worker keeps the first ones that it
             meets, so a data set that fits is decoded at most once by each.
-        start_method, timeout_s: of the workers, see `workers.Workers`.
+        start_method, timeout_s, prefetch: of the workers, see `workers.Workers`.
 
     Raises:
         ConfigError: a number out of its range, no picture, too little shared memory, or `drop_last` with fewer
@@ -79,6 +82,7 @@ class DetectionLoader:
         start_method: StartMethod | None = None,
         timeout_s: float = 120.0,
         prefetch: int = 2,
+        fill_rgb: tuple[int, int, int] | None = None,
     ) -> None:
         if batch_size < 1 or seed < 0 or min(size_hw) < 1 or not 0 <= rank < world or cache_bytes < 0:
             what = f"batch size {batch_size}, seed {seed}, size {size_hw}, rank {rank} of {world}, cache {cache_bytes}"
@@ -89,13 +93,13 @@ class DetectionLoader:
             what = f"{len(dataset)} pictures of {dataset.split} do not make one batch of {batch_size * world}"
             raise ConfigError(what, remedy="Use a smaller batch or more pictures", file=dataset.root)
         check_shared_memory(workers * (prefetch + 1) * batch_size * size_hw[0] * size_hw[1] * 3)
-        self._image_ids = [sample.image_id for sample in dataset.samples]
+        self._image_ids = image_ids(dataset.samples)
         self._seed, self._shuffle = seed, shuffle
         self._cut = {"batch_size": batch_size, "drop_last": drop_last, "rank": rank, "world": world}
         packed = pack(dataset.samples, keep_difficult=keep_difficult)
         cache = _Cache(cache_bytes // max(workers, 1))
         self._workers: Workers[Task, _Loaded] = Workers(
-            _Load(packed, augmentation, size_hw, seed, on_bad, fast_decode, cache),
+            _Load(packed, augmentation, size_hw, fill_rgb, seed, on_bad, fast_decode, cache, Lender()),
             workers=workers,
             file_of=packed.path,
             start_method=start_method,
@@ -168,58 +172,80 @@ class _Load:
     samples: PackedSamples
     augmentation: Augmentation
     size_hw: tuple[int, int]
+    fill_rgb: tuple[int, int, int] | None
     seed: int
     on_bad: OnBad
     fast_decode: bool
     cache: _Cache
+    lender: Lender
 
     def __call__(self, task: Task, begin: Begin) -> _Loaded:
         epoch, indices = task
+        images = self.lender.lend((len(indices), *self.size_hw, 3))
         items: list[_Item] = []
         faults: list[Fault] = []
         for index in indices.tolist():
             begin(index)
             try:
-                items.append(self._item(epoch, index))
+                items.append(self._item(epoch, index, images[len(items)]))
             except (DataError, InputMissingError) as error:
                 if self.on_bad == "fail":
                     return _Loaded(None, error=error)
                 faults.append(_fault(error, self.samples.path(index)))
             except SingleshotError as error:
                 return _Loaded(None, error=error)
-        return _Loaded(_stack(items) if items else None, tuple(faults))
+        return _Loaded(_stack(images[: len(items)], items) if items else None, tuple(faults))
 
-    def _item(self, epoch: int, index: int) -> _Item:
+    def _item(self, epoch: int, index: int, slot: UInt8[ndarray, "H W 3"]) -> _Item:
+        """The picture, put into its place in the batch, and what comes with it."""
         image = self.cache.get(index)
         if image is None:
-            image = pictures.read(self.samples.path(index), fast=self.fast_decode)
+            image = self._picture(index)
             self.cache.offer(index, image)
         boxes_xyxy, class_ids = self.samples.annotation(index)
         rng = rng_for(self.seed, epoch, index)
         new_image, new_xyxy, new_ids, _ = augment(
-            image, boxes_xyxy, class_ids, augmentation=self.augmentation, size_hw=self.size_hw, rng=rng
+            image,
+            boxes_xyxy,
+            class_ids,
+            augmentation=self.augmentation,
+            size_hw=self.size_hw,
+            rng=rng,
+            fill_rgb=self.fill_rgb,
         )
-        return index, new_image, new_xyxy, new_ids, (image.shape[0], image.shape[1])
+        slot[:] = new_image
+        return index, new_xyxy, new_ids, (image.shape[0], image.shape[1])
+
+    def _picture(self, index: int) -> UInt8[ndarray, "H W 3"]:
+        """The pixels, at the size for which the boxes were drawn: a file may lie, or change while we train."""
+        path = self.samples.path(index)
+        image = pictures.read(path, fast=self.fast_decode)
+        said = self.samples.size_hw(index)
+        if said is not None and said != image.shape[:2]:
+            what = f"{image.shape[1]}×{image.shape[0]} pixels, but it is annotated as {said[1]}×{said[0]}"
+            raise DataError(what, kind="wrong-size", remedy="See what `singleshot data check` says of it", file=path)
+        return image
 
 
-_Item = tuple[int, UInt8[ndarray, "H W 3"], ndarray, ndarray, tuple[int, int]]
+_Item = tuple[int, ndarray, ndarray, tuple[int, int]]
+"""A picture's place in the data set, its new boxes (N, 4) and class ids (N,), and its size before."""
 
 
-def _stack(items: list[_Item]) -> Batch:
+def _stack(images: UInt8[ndarray, "B H W 3"], items: list[_Item]) -> Batch:
     """The pictures as one batch without names, which the main process knows by the indices."""
-    most = max(len(class_ids) for _, _, _, class_ids, _ in items)
+    most = max(len(class_ids) for _, _, class_ids, _ in items)
     boxes_xyxy = np.zeros((len(items), most, 4), dtype=np.float32)
     class_ids = np.full((len(items), most), -1, dtype=np.int64)
-    for row, (_, _, some_xyxy, some_ids, _) in enumerate(items):
+    for row, (_, some_xyxy, some_ids, _) in enumerate(items):
         boxes_xyxy[row, : len(some_ids)] = some_xyxy
         class_ids[row, : len(some_ids)] = some_ids
     return Batch(
-        images=torch.from_numpy(np.stack([image for _, image, _, _, _ in items])),
+        images=torch.from_numpy(images),
         boxes_xyxy=torch.from_numpy(boxes_xyxy),
         class_ids=torch.from_numpy(class_ids),
         image_ids=("",) * len(items),
-        indices=torch.tensor([index for index, _, _, _, _ in items]),
-        sizes_hw=torch.tensor([size_hw for _, _, _, _, size_hw in items]),
+        indices=torch.tensor([index for index, _, _, _ in items]),
+        sizes_hw=torch.tensor([size_hw for _, _, _, size_hw in items]),
     )
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from numpy import ndarray
 
+from singleshot.data.sample_table import SampleTable
 from singleshot.structures import Sample
 
 
@@ -28,6 +29,7 @@ class PackedSamples:
         boxes_xyxy: (M, 4) all boxes, end to end.
         class_ids: (M,) theirs.
         box_ends: (P+1,) picture i's boxes are rows `box_ends[i]:box_ends[i + 1]`.
+        sizes_hw: (P, 2) the pictures' heights and widths as annotated; 0 where the annotation does not say.
     """
 
     paths: UInt8[ndarray, " T"]
@@ -35,6 +37,7 @@ class PackedSamples:
     boxes_xyxy: Float[ndarray, "M 4"]
     class_ids: Int[ndarray, " M"]
     box_ends: Int[ndarray, " P1"]
+    sizes_hw: Int[ndarray, "P 2"]
 
     def __len__(self) -> int:
         return len(self.path_ends) - 1
@@ -44,6 +47,11 @@ class PackedSamples:
         name = self.paths[self.path_ends[index] : self.path_ends[index + 1]].tobytes()
         return Path(name.decode("utf-8", "surrogateescape"))
 
+    def size_hw(self, index: int) -> tuple[int, int] | None:
+        """The picture's height and width as annotated; None where the annotation does not say."""
+        height, width = self.sizes_hw[index].tolist()
+        return (height, width) if height else None
+
     def annotation(self, index: int) -> tuple[Float[ndarray, "N 4"], Int[ndarray, " N"]]:
         """The picture's boxes and their class ids; N may be 0."""
         rows = slice(self.box_ends[index], self.box_ends[index + 1])
@@ -51,20 +59,17 @@ class PackedSamples:
 
 
 def pack(samples: Sequence[Sample], *, keep_difficult: bool = True) -> PackedSamples:
-    """The samples end to end, in their order; without their difficult boxes where these are not wanted."""
-    # surrogateescape, because a file name on Linux is bytes and need not be text in any encoding.
-    names = [str(sample.image_path).encode("utf-8", "surrogateescape") for sample in samples]
-    kept = [np.flatnonzero(~sample.difficult | keep_difficult) for sample in samples]
-    boxes = [sample.boxes_xyxy[rows] for sample, rows in zip(samples, kept, strict=True)]
-    class_ids = [sample.class_ids[rows] for sample, rows in zip(samples, kept, strict=True)]
+    """The samples end to end, in their order; without boxes around crowds, and without difficult ones if not wanted."""
+    table = SampleTable.from_samples(samples)
+    kept = np.ones(len(table.class_ids), np.bool_) if keep_difficult else ~table.difficult
+    if len(table.crowd):
+        kept &= ~table.crowd
+    kept_before = np.concatenate([[0], np.cumsum(kept, dtype=np.int64)])
     return PackedSamples(
-        paths=np.frombuffer(b"".join(names), dtype=np.uint8),
-        path_ends=_ends([len(name) for name in names]),
-        boxes_xyxy=np.concatenate([np.empty((0, 4)), *boxes]).astype(np.float64),
-        class_ids=np.concatenate([np.empty(0, dtype=np.int64), *class_ids]),
-        box_ends=_ends([len(rows) for rows in kept]),
+        paths=table.paths,
+        path_ends=table.path_ends,
+        boxes_xyxy=table.boxes_xyxy[kept].astype(np.float64, copy=False),
+        class_ids=table.class_ids[kept],
+        box_ends=kept_before[table.box_ends],
+        sizes_hw=np.maximum(table.sizes_hw, 0),
     )
-
-
-def _ends(lengths: list[int]) -> Int[ndarray, " P1"]:
-    return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)

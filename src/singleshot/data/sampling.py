@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from singleshot import boxes
+from singleshot.compiled import compiled
 from singleshot.data.option_checks import check_probability, check_range
 from singleshot.errors import ConfigError
 
@@ -130,26 +130,47 @@ def draw_crop(
     if len(boxes_xyxy) == 0:
         return None
     crops = _draw_crops(rng, canvas, sampler, trials)
-    overlaps = boxes.pairwise_iou(crops.astype(np.float64), boxes_xyxy.astype(np.float64))
-    least, most = sampler.iou_range
-    satisfied = ((overlaps >= least) & (overlaps <= most)).any(axis=1)
-    winners = np.flatnonzero(satisfied)
-    return _window(crops[winners[0]]) if len(winners) else None
+    winner = _first_within(crops, boxes_xyxy.astype(np.float64), *sampler.iou_range)
+    return _window(crops[winner]) if winner >= 0 else None
 
 
 def _draw_crops(rng: np.random.Generator, canvas: Window, sampler: CropSampler, count: int) -> Int[ndarray, "T 4"]:
+    return _crops(rng.random((count, 4)), canvas, sampler.scale, sampler.aspect_ratio)
+
+
+@compiled
+def _crops(at, canvas, scale, aspect_ratio):  # noqa: ANN001, ANN202
+    """Crops (T, 4) of the canvas in whole pixels, from four numbers in 0 … 1 each: scale, ratio, place in x and y."""
     left, top, right, bottom = canvas
-    sides_wh = np.array([right - left, bottom - top])
-    at = rng.random((count, 4))
-    scale = sampler.scale[0] + at[:, 0] * (sampler.scale[1] - sampler.scale[0])
-    # A crop of ratio a and scale s is s·√a by s/√a of the canvas: both at most 1 just where s² ≤ a ≤ 1/s².
-    narrowest, widest = np.clip(np.array(sampler.aspect_ratio)[:, None], scale**2, scale**-2)
-    root = np.sqrt(narrowest + at[:, 1] * (widest - narrowest))
-    size_wh = np.minimum(np.stack([scale * root, scale / root], axis=-1), 1.0) * sides_wh
-    low = np.floor(at[:, 2:] * (sides_wh - size_wh)).astype(np.int64)
-    # A side may be a hair below a whole number by rounding (0.5·2 as 0.9999…), hence the nudge before the floor.
-    high = low + np.floor(size_wh + 1e-9).astype(np.int64).clip(1)
-    return np.concatenate([low, high], axis=1) + np.array([left, top, left, top])
+    crops = np.empty((len(at), 4), np.int64)
+    for row in range(len(at)):
+        side = scale[0] + at[row, 0] * (scale[1] - scale[0])
+        # A crop of ratio a and scale s is s·√a by s/√a of the canvas: both at most 1 just where s² ≤ a ≤ 1/s².
+        narrowest = min(max(aspect_ratio[0], side**2), side**-2)
+        widest = min(max(aspect_ratio[1], side**2), side**-2)
+        root = math.sqrt(narrowest + at[row, 1] * (widest - narrowest))
+        width, height = min(side * root, 1.0) * (right - left), min(side / root, 1.0) * (bottom - top)
+        x, y = math.floor(at[row, 2] * (right - left - width)), math.floor(at[row, 3] * (bottom - top - height))
+        # A side may be a hair below a whole number by rounding (0.5·2 as 0.9999…), hence the nudge before the floor.
+        crops[row, 0], crops[row, 1] = left + x, top + y
+        crops[row, 2] = left + x + max(math.floor(width + 1e-9), 1)
+        crops[row, 3] = top + y + max(math.floor(height + 1e-9), 1)
+    return crops
+
+
+@compiled
+def _first_within(crops, boxes_xyxy, least, most):  # noqa: ANN001, ANN202
+    """The first crop whose IoU with any one box lies in least … most; -1 where there is none."""
+    for row in range(len(crops)):
+        area = (crops[row, 2] - crops[row, 0]) * (crops[row, 3] - crops[row, 1])
+        for box in boxes_xyxy:
+            width = min(crops[row, 2], box[2]) - max(crops[row, 0], box[0])
+            height = min(crops[row, 3], box[3]) - max(crops[row, 1], box[1])
+            common = max(width, 0.0) * max(height, 0.0)
+            union = max(area + (box[2] - box[0]) * (box[3] - box[1]) - common, 1e-12)
+            if least <= common / union <= most:
+                return row
+    return -1
 
 
 def _window(row: Int[ndarray, "4"]) -> Window:

@@ -80,7 +80,7 @@ def place_object(rng: np.random.Generator, plan: Plan) -> None:
     elif class_id == PEDESTRIAN:
         item = _place_pedestrian(rng, plan)
     else:
-        item = _place_traffic_light(rng, plan, posts)
+        item = place_traffic_light(rng, plan, posts)
     if item is not None and share_inside(item, plan.size_hw) >= MIN_INSIDE:
         plan.objects.append((item, posts))
 
@@ -135,7 +135,8 @@ def _place_pedestrian(rng: np.random.Generator, plan: Plan) -> Item | None:
     return pedestrian(rng, camera, plan.light, height, x, z)
 
 
-def _place_traffic_light(rng: np.random.Generator, plan: Plan, posts: list[Item]) -> Item | None:
+def place_traffic_light(rng: np.random.Generator, plan: Plan, posts: list[Item]) -> Item | None:
+    """Try to find a place for a traffic light; what holds it is added to `posts`."""
     camera, street = plan.camera, plan.street
     length, horizontal = rng.uniform(0.9, 1.15), bool(rng.random() < 0.25)
     z = camera.focal * length / _size_px(rng, plan, 84.0)

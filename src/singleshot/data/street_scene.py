@@ -46,12 +46,20 @@ class Scene:
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """How one object appears on the map."""
+class Seen:
+    """How one object appears on the map.
+
+    Args:
+        box_xyxy: around what can be seen of it.
+        occlusion: the share of its area in the picture that something nearer hides.
+        truncated: whether the edge of the picture cuts it off.
+        fit: whether it is neither hidden too far nor too small or too large to be annotated.
+    """
 
     box_xyxy: tuple[int, int, int, int]
     occlusion: float
     truncated: bool
+    fit: bool
 
 
 def scene(seed: int, split: str, index: int, *, size_hw: tuple[int, int] = (300, 400)) -> Scene:
@@ -73,13 +81,13 @@ def scene(seed: int, split: str, index: int, *, size_hw: tuple[int, int] = (300,
     for _ in range(int(rng.integers(3, 9)) + 3 * plan.street.green):
         street_plan.place_scenery(rng, plan)
 
-    seen, ids = _look(plan)
-    keep = [i for i, sight in enumerate(seen) if sight is not None][:count]
+    seen, ids = look(plan)
+    keep = [i for i, sight in enumerate(seen) if sight is not None and sight.fit][:count]
     if len(keep) < len(plan.objects):
         plan.objects = [plan.objects[i] for i in keep]
-        seen, ids = _look(plan)
+        seen, ids = look(plan)
     found = [sight for sight in seen if sight is not None]
-    image, mask = _paint(rng, plan, ids)
+    image, mask = paint(rng, plan, ids)
     return Scene(
         image,
         np.array([sight.box_xyxy for sight in found], dtype=np.float32).reshape(-1, 4),
@@ -98,14 +106,14 @@ def _in_order(plan: Plan) -> list[tuple[Item, int]]:
     return sorted(items, key=lambda pair: -pair[0].depth_m)
 
 
-def _look(plan: Plan) -> tuple[list[_Seen | None], UInt8[ndarray, "H W"]]:
-    """How each object is seen, None where it is not fit to be shown; and the map of what is seen where.
+def look(plan: Plan) -> tuple[list[Seen | None], UInt8[ndarray, "H W"]]:
+    """How each object is seen, None where nothing of it is; and the map of what is seen where.
 
     The map holds 1 + the place in `_in_order`, 0 for the background. Every reason to leave an object out is one that
     leaving out others cannot bring about: who was fit among many is fit among fewer.
     """
     ids = np.zeros(plan.size_hw, dtype=np.uint8)
-    seen: list[_Seen | None] = [None] * len(plan.objects)
+    seen: list[Seen | None] = [None] * len(plan.objects)
     height, width = plan.size_hw
     smallest, largest = (side * height / 300 for side in SIDES_PX)
     areas: dict[int, tuple[int, int, int, int, int, int]] = {}
@@ -123,17 +131,17 @@ def _look(plan: Plan) -> tuple[list[_Seen | None], UInt8[ndarray, "H W"]]:
         hidden = 1 - np.count_nonzero(visible) / max(area, 1)
         # The window is 5 pixels wider than the whole object: that, and not what is seen of it, must not be too large.
         fits = max(right - left, bottom - top) <= largest and max(box_width, box_height) >= smallest
-        if fits and hidden <= MAX_HIDDEN:
+        if box_width:
             box = left + x, top + y, left + x + box_width, top + y + box_height
             truncated = street_plan.share_inside(plan.objects[number][0], plan.size_hw) < 0.98
-            seen[number] = _Seen(box, hidden, truncated)
+            seen[number] = Seen(box, hidden, truncated, bool(fits and hidden <= MAX_HIDDEN))
     return seen, ids
 
 
-def _paint(
-    rng: np.random.Generator, plan: Plan, ids: UInt8[ndarray, "H W"]
+def paint(
+    rng: np.random.Generator, plan: Plan, ids: UInt8[ndarray, "H W"], frame_rng: np.random.Generator | None = None
 ) -> tuple[UInt8[ndarray, "H W 3"], UInt8[ndarray, "H W"]]:
-    """The picture and its mask."""
+    """The picture and its mask. In a video, `frame_rng` draws what is another in each frame: rain and noise."""
     image = np.empty((*plan.size_hw, 3), dtype=np.uint8)
     ground = np.empty(plan.size_hw, dtype=np.uint8)
     street_ground.paint_ground(image, ground, rng, plan.camera, plan.street, plan.light)
@@ -148,4 +156,4 @@ def _paint(
             if 0 <= column < plan.size_hw[1] and 0 <= row < plan.size_hw[0] and ids[row, column] == place:
                 halos.append(halo)
     mask = np.where(ids > 0, labels[ids], ground)
-    return street_weather.develop(image, rng, plan.light, halos, plan.camera.horizon_y), mask
+    return street_weather.develop(image, rng, plan.light, halos, plan.camera.horizon_y, frame_rng), mask

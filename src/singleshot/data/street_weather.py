@@ -52,8 +52,12 @@ def develop(
     light: Light,
     halos: Iterable[Halo],
     horizon_y: float,
+    frame_rng: np.random.Generator | None = None,
 ) -> UInt8[ndarray, "H W 3"]:
-    """The photograph of a painting that was made in that light; the painting is used up."""
+    """The photograph of a painting that was made in that light; the painting is used up.
+
+    In a video, `rng` draws what stays and `frame_rng` what is another in each frame: the rain and the noise.
+    """
     for halo in halos:
         _shine(image, halo, 0.25 + 0.6 * light.glow)
     if light.rain:
@@ -68,8 +72,8 @@ def develop(
         length = int(rng.integers(3, 6))
         image = cv2.blur(image, (length, 1) if rng.random() < 0.7 else (1, length))
     if light.rain:
-        _streaks(image, rng, light, unit)
-    return _sensor(image, rng, light)
+        _streaks(image, frame_rng or rng, light, unit)
+    return _sensor(image, rng, light, frame_rng or rng)
 
 
 def _shine(image: UInt8[ndarray, "H W 3"], halo: Halo, strength: float) -> None:
@@ -115,7 +119,9 @@ def _streaks(image: UInt8[ndarray, "H W 3"], rng: np.random.Generator, light: Li
     image[:] = cv2.addWeighted(over, 0.45, image, 0.55, 0)
 
 
-def _sensor(image: UInt8[ndarray, "H W 3"], rng: np.random.Generator, light: Light) -> UInt8[ndarray, "H W 3"]:
+def _sensor(
+    image: UInt8[ndarray, "H W 3"], rng: np.random.Generator, light: Light, frame_rng: np.random.Generator
+) -> UInt8[ndarray, "H W 3"]:
     """Exposure, colour cast, contrast and noise."""
     gain = 2 ** rng.uniform(-0.35, 0.35) * (1 + rng.uniform(-0.06, 0.06, 3))
     gamma = rng.uniform(0.88, 1.14)
@@ -124,7 +130,7 @@ def _sensor(image: UInt8[ndarray, "H W 3"], rng: np.random.Generator, light: Lig
     sigma = rng.uniform(1.0, 5.0) + (rng.uniform(2.0, 6.0) if light.glow > 0.8 else 0.0)
     tile = noise_tile()
     height, width = image.shape[:2]
-    down, right = int(rng.integers(256)), int(rng.integers(320))
+    down, right = int(frame_rng.integers(256)), int(frame_rng.integers(320))
     rows, columns = min(height, 512 - down), min(width, 640 - right)
     noise = cv2.copyMakeBorder(
         tile[down : down + rows, right : right + columns], 0, height - rows, 0, width - columns, cv2.BORDER_REFLECT

@@ -8,7 +8,6 @@ way. It is the form in which detectors of other programs can be judged by ours, 
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import math
 import re
@@ -19,7 +18,8 @@ from typing import Literal
 
 import numpy as np
 
-from singleshot.errors import CannotCreateError, DataError, InputMissingError
+from singleshot import durable
+from singleshot.errors import CannotCreateError, DataError, InputMissingError, nearest
 from singleshot.structures import Dataset, Detections
 
 Competition = Literal["comp3", "comp4"]
@@ -54,6 +54,11 @@ def file_name(split: str, class_name: str, *, competition: Competition = "comp4"
     return f"{competition}_det_{split}_{class_name}.txt"
 
 
+def paths_in(folder: Path, dataset: Dataset, *, competition: Competition = "comp4") -> list[Path]:
+    """The files of a split's classes in a folder, in the order of the class ids, whether they are there or not."""
+    return [folder / file_name(dataset.split, name, competition=competition) for name in dataset.label_map.names]
+
+
 def write(
     detections: Sequence[Detections],
     dataset: Dataset,
@@ -76,14 +81,13 @@ def write(
     AP.
 
     Raises DataError for an image id with a blank in it and for a NaN, CannotCreateError for a file that is there,
-    ValueError where detections and pictures do not pair off.
+    ValueError where detections and pictures do not pair off, and what `durable.write` does.
     """
-    names = dataset.label_map.names
-    paths = [folder / file_name(dataset.split, name, competition=competition) for name in names]
+    paths = paths_in(folder, dataset, competition=competition)
     there = [path for path in paths if path.exists()]
     if there and not overwrite:
         raise CannotCreateError("the file is there already", file=there[0], remedy="Name another folder or --overwrite")
-    lines: list[list[str]] = [[] for _ in names]
+    lines: list[list[str]] = [[] for _ in paths]
     for sample, picture in zip(dataset.samples, detections, strict=True):
         image_id = sample.image_id
         if not image_id or any(character.isspace() for character in image_id):
@@ -103,9 +107,8 @@ def write(
         columns = (picture.class_ids, picture.scores, *picture.boxes_xyxy.T)
         for class_id, score, x1, y1, x2, y2 in zip(*(column.tolist() for column in columns), strict=True):
             lines[class_id].append(f"{image_id} {score!r} {_plus_one(x1)} {_plus_one(y1)} {x2!r} {y2!r}\n")
-    folder.mkdir(parents=True, exist_ok=True)
     for path, text in zip(paths, lines, strict=True):
-        path.write_text("".join(text), encoding="utf-8", newline="\n")
+        durable.write_text(path, "".join(text))
     return paths
 
 
@@ -126,7 +129,7 @@ def read(source: Path, dataset: Dataset) -> list[Detections]:
     """
     folder, competition = _locate(source, dataset.split)
     names = dataset.label_map.names
-    paths = [folder / file_name(dataset.split, name, competition=competition) for name in names]
+    paths = paths_in(folder, dataset, competition=competition)
     _refuse_unknown_classes(folder, competition, dataset)
     for path in paths:
         if not path.is_file():
@@ -210,17 +213,37 @@ def _locate(source: Path, split: str) -> tuple[Path, Competition]:
 
 
 def _refuse_unknown_classes(folder: Path, competition: Competition, dataset: Dataset) -> None:
+    """Refuse a file of this split whose class is unknown.
+
+    `comp4_det_test_small_cat.txt` is class `small_cat` of split `test`, or class `cat` of split `test_small`. It is
+    taken for the other split's, and left alone, where that split has a file of every class.
+    """
     prefix, names = f"{competition}_det_{dataset.split}_", dataset.label_map.names
     for path in sorted(folder.iterdir()):
         name = path.name.removeprefix(prefix).removesuffix(".txt")
-        if path.name.startswith(prefix) and name not in names:
-            near = difflib.get_close_matches(name, names, n=1)
-            raise DataError(
-                f"class {name!r} is unknown" + (f"; near: {near[0]}" if near else ""),
-                kind="unknown-class",
-                file=path,
-                remedy="Judge against the data that the results were made for, or move the file elsewhere",
-            )
+        if not path.name.startswith(prefix) or name in names:
+            continue
+        ends = [each for each in names if name.endswith(f"_{each}")]
+        splits = [f"{dataset.split}_{name.removesuffix(f'_{end}')}" for end in ends]
+        missing = [_missing_of(folder, competition, split, names) for split in splits]
+        if None in missing:
+            continue
+        near = nearest(name, names)
+        what = f"class {name!r} is unknown" + (f"; near: {near}" if near else "")
+        for end, split, path_missing in zip(ends, splits, missing, strict=True):
+            what += f"; nor is it class {end!r} of split {split!r}, which has no {path_missing}"
+        raise DataError(
+            what,
+            kind="unknown-class",
+            file=path,
+            remedy="Judge against the data that the results were made for, or move the file elsewhere",
+        )
+
+
+def _missing_of(folder: Path, competition: Competition, split: str, names: Sequence[str]) -> str | None:
+    """The first file that a split's results lack; None where they are whole."""
+    files = (file_name(split, name, competition=competition) for name in names)
+    return next((file for file in files if not (folder / file).is_file()), None)
 
 
 def _text(path: Path) -> str:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from xml.parsers import expat
 from xml.sax.saxutils import escape
@@ -24,7 +24,7 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from singleshot.errors import DataError, Fault
-from singleshot.pictures import file_bytes
+from singleshot.files import file_bytes
 
 MAX_BYTES = 10 * 2**20
 MAX_OBJECTS = 100_000
@@ -62,15 +62,23 @@ class AnnotatedObject:
 
 @dataclass(frozen=True)
 class Annotation:
-    """One annotation file: the picture's size (None where the file does not know), its objects, and its faults."""
+    """One annotation file.
+
+    Args:
+        size_hw: the picture's height and width; None where the file does not know.
+        objects: those that could be read.
+        faults: what is wrong with the rest.
+        size_line: the 1-based line of the size, for messages.
+    """
 
     size_hw: tuple[int, int] | None
     objects: tuple[AnnotatedObject, ...]
     faults: tuple[Fault, ...]
+    size_line: int = field(default=1, compare=False)
 
 
 def read(file: Path) -> Annotation:
-    """The annotation in a file. Raises what `pictures.file_bytes` and `parse` raise."""
+    """The annotation in a file. Raises what `files.file_bytes` and `parse` raise."""
     return parse(file_bytes(file, MAX_BYTES, kind="too-large-xml"), file=file)
 
 
@@ -96,7 +104,8 @@ def parse(data: bytes, *, file: Path) -> Annotation:
     except (LookupError, ValueError, Warning) as error:  # an encoding that Python does not know, or warns about
         what = f"its declared encoding cannot be read ({error})"
         raise DataError(what, kind="bad-xml", remedy="Save it as UTF-8", file=file, line=1) from error
-    return Annotation(reader.size_hw(), tuple(reader.objects), tuple(reader.faults))
+    size_hw = reader.size_hw()
+    return Annotation(size_hw, tuple(reader.objects), tuple(reader.faults), reader.size_line)
 
 
 class _Reader:
@@ -110,6 +119,7 @@ class _Reader:
         self.size: dict[tuple[str, ...], tuple[str, int]] = {}
         self.values: dict[tuple[str, ...], tuple[str, int]] = {}
         self.lines: dict[str, int] = {}
+        self.size_line = 1
         self.repeated: str | None = None
         self.text: list[str] | None = None
         self.text_line = 1
@@ -142,6 +152,8 @@ class _Reader:
                 raise self.failure(f"more than {MAX_OBJECTS} objects", "too-large-xml")
             self.values, self.repeated = {}, None
             self.lines = {"object": self.parser.CurrentLineNumber}
+        elif depth == 2 and tag == "size":
+            self.size_line = self.parser.CurrentLineNumber
         elif depth == 3 and tag == "bndbox" and path[1] == "object":
             if "bndbox" in self.lines:
                 self.repeated = "bndbox"
@@ -203,9 +215,9 @@ class _Reader:
         """The size as annotated; None, with a fault, where it is missing, zero or no whole number."""
         sides = []
         for side in ("height", "width"):
-            text, line = self.size.get(("size", side), (None, 1))
+            text, line = self.size.get(("size", side), (None, self.size_line))
             if text is None:
-                self.fault("missing-tag", f"no <{side}> in <size>", "Write the picture's size", None)
+                self.fault("missing-tag", f"no <{side}> in <size>", "Write the picture's size", line)
                 return None
             number = text.strip()
             if not _NUMBER.fullmatch(number) or float(number) < 0 or float(number) % 1:
@@ -245,7 +257,7 @@ def annotation_xml(
         image_name: the picture's file name, such as `000001.jpg`.
         size_hw: its height and width in pixels.
         boxes_xyxy: (N, 4) continuous pixels; written 1-based and inclusive: x1 + 1, y1 + 1, x2, y2. N may be 0. A
-            side of one pixel or less is written as it is, and `voc.read` takes it for a fault.
+            side below one pixel is written as it is, and `voc.read` takes it for a fault.
         class_names: N names.
         difficult: (N,) flags; all False where None.
         truncated: (N,) flags; all False where None.

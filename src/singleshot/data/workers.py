@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import shutil
 import signal
 import threading
 import time
@@ -26,6 +25,7 @@ import torch
 from torch import Tensor
 from torch.utils import data as torch_data
 
+from singleshot.data.shared_memory import sweep
 from singleshot.errors import ConfigError, SingleshotError, StoppedError
 
 Task = TypeVar("Task")
@@ -36,7 +36,6 @@ StartMethod = Literal["forkserver", "spawn", "fork"]
 POLL_S = 1.0
 """How long a dead worker may go unnoticed."""
 
-SHARED_MEMORY = Path("/dev/shm")
 _PID, _ITEM, _SINCE = range(3)
 
 
@@ -117,6 +116,7 @@ class Workers(Generic[Task, Result]):
             if process.is_alive():
                 process.kill()  # a stopped process (SIGSTOP) does not hear anything less
             process.join(POLL_S)  # not for ever: one that waits for a dead disk cannot even be killed
+        sweep(process.pid for process in self._processes if not process.is_alive())
         self._processes = []
 
     def _in_this_process(self, tasks: Sequence[Task]) -> Generator[Result, None, None]:
@@ -250,19 +250,6 @@ class _Schedule(torch_data.Sampler[Task]):
         return len(self.tasks)
 
 
-def check_shared_memory(needed: int) -> None:
-    """Raises ConfigError where results of that many bytes would not fit into shared memory, before work begins.
-
-    Containers often have 64 MB of it, and a worker that finds it full dies without a word (SIGBUS).
-    """
-    if not SHARED_MEMORY.is_dir():
-        return
-    free = shutil.disk_usage(SHARED_MEMORY).free
-    if needed > free:
-        what = f"the data workers need {needed / 1e6:.0f} MB of shared memory, and {SHARED_MEMORY} has {free / 1e6:.0f}"
-        raise ConfigError(what, remedy="Give the container more (--shm-size), or use --workers 0")
-
-
 _DEATHS = {
     int(signal.SIGSEGV): "crashed (SIGSEGV)",
     9: "was killed (likely out of memory)",  # SIGKILL, which Windows does not know by name
@@ -271,6 +258,11 @@ _DEATHS = {
 
 
 def _prepare(_worker_id: int) -> None:
+    # Ctrl-C and launchers signal a whole group of processes. When to end is the parent's to say: it may want to finish
+    # its step, for which it needs this worker.
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a worker that touched the GPU would take 500 MB of it
     cv2.setNumThreads(0)
@@ -282,6 +274,7 @@ def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
+        sweep([os.getpid()])
         os._exit(1)
 
 

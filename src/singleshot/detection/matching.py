@@ -16,19 +16,14 @@ work; elsewhere the same rules run as tensor operations over the whole batch, wi
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from singleshot import boxes
-from singleshot.compiled import compiled
-
-Rule = Literal["bipartite", "per-prediction", "force-best"]
-# Caffe joins a pair only if it overlaps at all (multibox_loss: "overlap > 1e-6").
-LEAST_OVERLAP = 1e-6
+from singleshot.detection.matching_loops import LEAST_OVERLAP, Rule, match_compiled
 
 
 class Matches(NamedTuple):
@@ -64,12 +59,8 @@ def match(
     boxes_xyxy = boxes.cxcywh_to_xyxy(boxes_cxcywh)
     with torch.no_grad():
         if anchors_cxcywh.device.type == "cpu":
-            ground_truths, best_iou = _match_batch(
-                anchors_xyxy.float().numpy(),
-                boxes_xyxy.float().numpy(),
-                present.numpy(),
-                rule,
-                np.float32(iou_threshold),
+            ground_truths, best_iou = match_compiled(
+                anchors_xyxy.float().numpy(), boxes_xyxy.float().numpy(), present.numpy(), rule, iou_threshold
             )
             return Matches(torch.from_numpy(ground_truths), torch.from_numpy(best_iou))
         return match_tensors(anchors_xyxy, boxes_xyxy, present, rule=rule, iou_threshold=iou_threshold)
@@ -125,77 +116,3 @@ def _force_best(
         anchor = best_anchor[:, truth]
         matched[rows, anchor] = torch.where(present[:, truth], truth, matched[rows, anchor])
     return matched
-
-
-@compiled
-def _overlaps(anchors, box, out):  # noqa: ANN001, ANN202
-    """IoU of one box with all anchors, in the same order of operations as `boxes.pairwise_iou`."""
-    box_area = (box[2] - box[0]) * (box[3] - box[1])
-    for a in range(len(anchors)):
-        width = max(min(anchors[a, 2], box[2]) - max(anchors[a, 0], box[0]), np.float32(0))
-        height = max(min(anchors[a, 3], box[3]) - max(anchors[a, 1], box[1]), np.float32(0))
-        common = width * height
-        anchor_area = (anchors[a, 2] - anchors[a, 0]) * (anchors[a, 3] - anchors[a, 1])
-        out[a] = common / max(anchor_area + box_area - common, np.float32(1e-12))
-
-
-@compiled
-def _match_batch(anchors, truths, present, rule, threshold):  # noqa: ANN001, ANN202
-    batch, count = present.shape
-    matched = np.full((batch, len(anchors)), -1, np.int64)
-    best_iou = np.zeros((batch, len(anchors)), np.float32)
-    iou = np.empty((count, len(anchors)), np.float32)
-    for b in range(batch):
-        best_truth = np.full(len(anchors), -1, np.int64)
-        for n in range(count):
-            if not present[b, n]:
-                continue
-            _overlaps(anchors, truths[b, n], iou[n])
-            for a in range(len(anchors)):
-                if iou[n, a] > best_iou[b, a] or best_truth[a] < 0:
-                    best_iou[b, a] = iou[n, a]
-                    best_truth[a] = n
-        for a in range(len(anchors)):
-            reached = best_iou[b, a] > threshold if rule == "per-prediction" else best_iou[b, a] >= threshold
-            if reached:
-                matched[b, a] = best_truth[a]
-        if rule == "bipartite":
-            _join_best_pairs(iou, present[b], matched[b])
-        elif rule == "force-best":
-            for n in range(count):
-                if present[b, n]:
-                    matched[b, np.argmax(iou[n])] = n
-    return matched, best_iou
-
-
-@compiled
-def _join_best_pairs(iou, present, matched):  # noqa: ANN001, ANN202
-    """Join the best free pair until none is left. A ground truth looks again only if its anchor was taken."""
-    count = len(present)
-    taken = np.zeros(iou.shape[1], np.bool_)
-    best = np.zeros(count, np.int64)
-    overlap = np.full(count, -1.0, np.float32)
-    for n in range(count):
-        if present[n]:
-            best[n] = np.argmax(iou[n])
-            overlap[n] = iou[n, best[n]]
-    for _ in range(count):
-        winner = -1
-        for n in range(count):
-            while overlap[n] > LEAST_OVERLAP and taken[best[n]]:
-                overlap[n] = -1.0
-                for a in range(iou.shape[1]):
-                    if not taken[a] and iou[n, a] > overlap[n]:
-                        overlap[n] = iou[n, a]
-                        best[n] = a
-            if overlap[n] <= LEAST_OVERLAP:
-                continue
-            better = winner < 0 or overlap[n] > overlap[winner]
-            tie = winner >= 0 and overlap[n] == overlap[winner] and best[n] < best[winner]
-            if better or tie:
-                winner = n
-        if winner < 0:
-            return
-        matched[best[winner]] = winner
-        taken[best[winner]] = True
-        overlap[winner] = -1.0

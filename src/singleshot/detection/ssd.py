@@ -7,7 +7,6 @@ that it takes to build the network again, and travels with the weights.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import math
 from collections.abc import Sequence
@@ -26,8 +25,8 @@ from singleshot.detection.anchors import Clip, FeatureMap, anchors_cxcywh
 from singleshot.detection.postprocess import Postprocess
 from singleshot.detection.presets import FLAVOURS, Extras, Heads, Trunk
 from singleshot.detection.raw import RawDetections
-from singleshot.errors import ConfigError
-from singleshot.preprocess import Preprocess
+from singleshot.errors import ConfigError, nearest
+from singleshot.preprocess import Fit, Preprocess
 from singleshot.structures import LabelMap
 
 
@@ -46,9 +45,12 @@ class SSDConfig:
         heads: `conv3x3`, or `separable` as in SSDLite.
         preprocess: how pictures become the input; its `size_hw` is the network's input size.
         postprocess: thresholds that go with the weights.
+        unnamed_slots: columns of the class logits that name no class, ascending; column 0 is the background. Lists
+            with gaps in their ids have them (torchvision's COCO: 91 columns for 80 classes). They take part in the
+            softmax and never reach a user: see `raw.fold_unnamed`.
 
     Raises:
-        ConfigError: there are no classes.
+        ConfigError: there are no classes, or an unnamed slot is not a column.
     """
 
     flavour: str
@@ -61,10 +63,26 @@ class SSDConfig:
     heads: Heads = "conv3x3"
     preprocess: Preprocess = field(default_factory=Preprocess)
     postprocess: Postprocess = field(default_factory=Postprocess)
+    unnamed_slots: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.class_names:
             raise ConfigError("a detector needs at least one class", remedy="Give class names, without the background")
+        slots = self.unnamed_slots
+        if list(slots) != sorted(set(slots)) or (slots and not 0 < slots[0] <= slots[-1] < self.columns):
+            raise ConfigError(
+                f"unnamed_slots {slots} are not ascending columns of {self.columns}", remedy="Count the background as 0"
+            )
+
+    @property
+    def columns(self) -> int:
+        """Width of the class logits: background, classes and unnamed slots."""
+        return 1 + len(self.class_names) + len(self.unnamed_slots)
+
+    @property
+    def class_columns(self) -> tuple[int, ...]:
+        """The column of the class logits of each class id."""
+        return tuple(column for column in range(1, self.columns) if column not in self.unnamed_slots)
 
     @property
     def label_map(self) -> LabelMap:
@@ -86,32 +104,44 @@ class SSDConfig:
         return strict_json.from_json_dict(SSDConfig, data)
 
 
-def config_for(flavour: str, class_names: Sequence[str], input_size_hw: tuple[int, int] | None = None) -> SSDConfig:
+def config_for(
+    flavour: str,
+    class_names: Sequence[str],
+    input_size_hw: tuple[int, int] | None = None,
+    *,
+    fit: Fit = "warp",
+    anchors: Sequence[FeatureMap] | None = None,
+) -> SSDConfig:
     """The config of a flavour for some classes.
 
     Args:
         flavour: a name out of `presets.FLAVOURS`.
         class_names: without the background.
         input_size_hw: another input than the flavour's own; default boxes grow with it (`AnchorPreset`).
+        fit: how pictures come to the input, see `Preprocess`.
+        anchors: other default boxes than the flavour's, for the same maps and that input.
 
     Raises:
-        ConfigError: the flavour is unknown, or the input is too small for its maps.
+        ConfigError: the flavour is unknown, the input is too small for its maps, or `anchors` are for other maps.
     """
     if flavour not in FLAVOURS:
-        near = difflib.get_close_matches(flavour, FLAVOURS, n=1)
-        remedy = f"Did you mean {near[0]}?" if near else f"Known ones: {', '.join(FLAVOURS)}"
+        near = nearest(flavour, FLAVOURS)
+        remedy = f"Did you mean {near}?" if near else f"Known ones: {', '.join(FLAVOURS)}"
         raise ConfigError(f"unknown flavour {flavour!r}", remedy=remedy)
     preset = FLAVOURS[flavour]
     size_hw = input_size_hw or (preset.anchors.side, preset.anchors.side)
+    map_sizes_hw = feature_sizes(preset.trunk, preset.extras, size_hw)
+    if anchors is not None:
+        _check_maps(tuple(row.size_hw for row in anchors), map_sizes_hw)
     return SSDConfig(
         flavour=flavour,
         class_names=tuple(class_names),
-        anchors=preset.anchors.feature_maps(feature_sizes(preset.trunk, preset.extras, size_hw), size_hw),
+        anchors=tuple(anchors or preset.anchors.feature_maps(map_sizes_hw, size_hw)),
         clip_anchors=preset.anchors.clip,
         trunk=preset.trunk,
         extras=preset.extras,
         heads=preset.heads,
-        preprocess=Preprocess(size_hw, preset.mean_rgb, preset.std_rgb),
+        preprocess=Preprocess(size_hw, preset.mean_rgb, preset.std_rgb, fit=fit),
         postprocess=preset.postprocess,
     )
 
@@ -139,6 +169,7 @@ class SSD(nn.Module):
         config: what it was built from.
         anchors_cxcywh: (A, 4) default boxes as fractions of the input, a buffer that moves with the module and is
             not saved: the config has it.
+        frozen: layers that stay what they are in training; see `freeze`.
 
     Raises:
         ConfigError: the rows of default boxes do not fit the network's feature maps.
@@ -150,11 +181,9 @@ class SSD(nn.Module):
         super().__init__()
         self.config = config
         found = feature_sizes(config.trunk, config.extras, config.input_size_hw)
-        expected = tuple(row.size_hw for row in config.anchors)
-        if found != expected:
-            raise ConfigError(f"default boxes are for maps {_listed(expected)}, the network has {_listed(found)}")
+        _check_maps(tuple(row.size_hw for row in config.anchors), found)
         self.trunk = _pyramid(config.trunk, config.extras, config.norm)
-        self.columns = len(config.class_names) + 1
+        self.columns = config.columns
         rows = list(zip(self.trunk.channels, config.anchors, strict=True))
         self.class_heads = nn.ModuleList(
             _head(config.heads, channels, row.boxes_per_cell * self.columns) for channels, row in rows
@@ -164,6 +193,21 @@ class SSD(nn.Module):
             _start_as_background(self.class_heads, self.columns)
         anchors = anchors_cxcywh(config.anchors, config.input_size_hw, config.clip_anchors)
         self.register_buffer("anchors_cxcywh", anchors, persistent=False)
+        self.frozen: list[nn.Module] = []
+
+    def freeze(self, layers: Sequence[nn.Module]) -> None:
+        """Exclude layers from learning, in place: no gradients, and statistics of norm layers stay too."""
+        self.frozen = list(layers)
+        for layer in self.frozen:
+            layer.requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> SSD:
+        """As every module's, but frozen layers stay in evaluation."""
+        super().train(mode)
+        for layer in self.frozen:
+            layer.eval()
+        return self
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> RawDetections:
         """Class logits and box offsets for every default box.
@@ -172,12 +216,18 @@ class SSD(nn.Module):
             images: normalised as `config.preprocess` says, of the config's input size. B may be 0 in evaluation.
 
         Returns:
-            float32 (B, A, C + 1) and (B, A, 4), whatever precision the network computes in.
+            float32 (B, A, C + 1), unnamed slots included, and (B, A, 4), whatever precision the network computes in.
         """
         maps = self.trunk(images)
         logits = [_as_rows(head(x), self.columns) for head, x in zip(self.class_heads, maps, strict=True)]
         offsets = [_as_rows(head(x), 4) for head, x in zip(self.box_heads, maps, strict=True)]
         return RawDetections(torch.cat(logits, dim=1).float(), torch.cat(offsets, dim=1).float())
+
+
+def _check_maps(expected: tuple[tuple[int, int], ...], found: tuple[tuple[int, int], ...]) -> None:
+    if found != expected:
+        what = f"default boxes are for maps {_listed(expected)}, the network has {_listed(found)}"
+        raise ConfigError(what, remedy="Use the model and the input size that they were made for")
 
 
 def _start_as_background(class_heads: nn.ModuleList, columns: int) -> None:

@@ -12,8 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from singleshot import durable
+from singleshot.errors import UsageError
 from singleshot.metrics.voc_ap import ClassResult, mean_ap
 
+FORMATS = {".png": "png", ".svg": "svg", ".pdf": "pdf"}
 MARKERS = "osD^vP*X"
 LEGEND_ROWS = 24
 FEW_CLASSES = 10
@@ -30,6 +33,18 @@ def operating_point(result: ClassResult, threshold: float) -> tuple[float, float
     return (float(result.recall[count - 1]), float(result.precision[count - 1])) if count else None
 
 
+def picture_format(path: Path) -> str:
+    """The format that a file's suffix asks for. Raises UsageError where it is none of `FORMATS`.
+
+    >>> picture_format(Path("curves.PNG"))
+    'png'
+    """
+    if path.suffix.lower() not in FORMATS:
+        remedy = f"Name a file that ends in {', '.join(FORMATS)}"
+        raise UsageError("curves cannot be drawn in this format", remedy=remedy, file=path)
+    return FORMATS[path.suffix.lower()]
+
+
 def draw_precision_recall(
     curves: Mapping[str, ClassResult], path: Path, *, thresholds: Sequence[float] = (0.01, 0.1, 0.3, 0.5)
 ) -> None:
@@ -37,9 +52,12 @@ def draw_precision_recall(
 
     Args:
         curves: by class name. A class without objects is named in the legend (`n/a`) and has no line.
-        path: the file to write, a PNG by its suffix. Its folder must be there.
+        path: the file to write, whole or not at all: a PNG, SVG or PDF by its suffix.
         thresholds: confidences to mark, at most 8.
+
+    Raises UsageError for another suffix, and what `durable.write` does.
     """
+    chosen = picture_format(path)
     # Imported here: matplotlib takes a second to load, and only this function draws. Figure without pyplot keeps no
     # global state and opens no window.
     from matplotlib import colormaps
@@ -67,7 +85,8 @@ def draw_precision_recall(
     for name in absent:
         axes.plot([], [], " ", label=f"n/a  {_plain(name)}")
     _furnish(axes, list(curves.values()), thresholds, columns)
-    figure.savefig(path, dpi=120, bbox_inches="tight")
+    # The format is said and not left to the name, because the name that `durable` writes under ends in .tmp.
+    durable.write(path, lambda temporary: figure.savefig(temporary, format=chosen, dpi=120, bbox_inches="tight"))
 
 
 def _plain(name: str) -> str:

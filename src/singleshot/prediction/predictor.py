@@ -9,7 +9,7 @@ at the very end and changes no other.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, overload, runtime_checkable
@@ -22,9 +22,13 @@ from torch import Tensor
 
 from singleshot import pictures, preprocess, weights
 from singleshot.detection.postprocess import Postprocess, postprocess
-from singleshot.detection.raw import RawDetections
+from singleshot.detection.raw import RawDetections, fold_unnamed
 from singleshot.detection.ssd import SSD
+from singleshot.download import Observer
 from singleshot.errors import UsageError
+from singleshot.prediction import stream
+from singleshot.prediction.frames import Seen
+from singleshot.prediction.locate import find_weights
 from singleshot.structures import Detections, LabelMap
 
 
@@ -92,10 +96,17 @@ class Detector:
             return [result.above(threshold) for result in found]
         return self._predict([as_array(source)])[0].above(threshold)
 
+    def stream(self, source: Any, **options: Any) -> Iterator[Seen]:
+        """Frame by frame what the detector sees in a video, a camera, a folder, …; see `stream.stream` for the options."""
+        return stream.stream(self, source, **options)
+
     def _predict(self, images: Sequence[UInt8[ndarray, "_ _ 3"]]) -> list[Detections]:
-        inputs = np.stack([preprocess.resize(image, self.input_size_hw) for image in images])
-        raw = self.raw(torch.from_numpy(inputs))
-        return self.postprocess(raw, [(image.shape[0], image.shape[1]) for image in images])
+        inputs = np.stack([preprocess.to_input(image, self.network.config.preprocess) for image in images])
+        return self.see(torch.from_numpy(inputs), [(image.shape[0], image.shape[1]) for image in images])
+
+    def see(self, images: UInt8[Tensor, "B H W 3"], sizes_hw: Sequence[tuple[int, int]]) -> list[Detections]:
+        """Detections in uint8 RGB pictures that are at the input size already; `sizes_hw` is what they were before."""
+        return self.postprocess(self.raw(images), sizes_hw)
 
     @torch.inference_mode()
     def raw(self, images: UInt8[Tensor, "B H W 3"]) -> RawDetections:
@@ -106,7 +117,11 @@ class Detector:
 
     def postprocess(self, raw: RawDetections, sizes_hw: Sequence[tuple[int, int]]) -> list[Detections]:
         """Detections in pixels of pictures of those sizes, best first, above the stored score threshold."""
-        return postprocess(raw, self.network.anchors_cxcywh, sizes_hw, self.label_map, self.network.config.postprocess)
+        config = self.network.config
+        raw = fold_unnamed(raw, config.unnamed_slots)
+        return postprocess(
+            raw, self.network.anchors_cxcywh, sizes_hw, self.label_map, config.postprocess, config.preprocess
+        )
 
     def with_postprocess(self, **changes: Any) -> Detector:
         """A detector with other thresholds or counts, see `Postprocess`. It shares the network's weights."""
@@ -116,15 +131,17 @@ class Detector:
         return replace(self, network=network)
 
 
-def load(path: str | Path, *, device: str = "auto", bf16: bool = False) -> Detector:
+def load(path: str | Path, *, device: str = "auto", bf16: bool = False, observer: Observer | None = None) -> Detector:
     """A detector from a weights file.
 
     Args:
-        path: a `.safetensors` file that singleshot wrote.
+        path: a `.safetensors` file that singleshot wrote; or the name of published weights, such as `ssd300-coco`,
+            or `owner/name` on the Hugging Face hub, which are fetched once and kept (`locate.find_weights`).
         device: `auto` takes a CUDA device where there is one.
         bf16: compute in bfloat16: about twice as fast where the hardware has it, scores differ in the third digit.
+        observer: is told how a download goes on.
     """
-    file = weights.load(Path(path))
+    file = weights.load(find_weights(path, observer=observer))
     where = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     network = file.network.to(where, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     return Detector(network, file.provenance, where, bf16)

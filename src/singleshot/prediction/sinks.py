@@ -17,22 +17,23 @@ from singleshot.errors import StorageError, UsageError
 JPEG_QUALITY = 92
 
 
-def targets(files: Sequence[Path], out: Path) -> dict[Path, Path]:
-    """Where each picture's annotated copy goes: `out/<stem>.jpg`, or `.png` for a PNG.
+def targets(files: Sequence[Path], out: Path, *, suffix: str | None = None) -> dict[Path, Path]:
+    """Where each picture's annotated copy goes: `out/<stem>.jpg`, or `.png` for a PNG; or with another suffix.
 
     Two pictures of the same stem get `<folder>-<file name>` instead, so that neither covers up the other.
 
     Raises:
         UsageError: a copy would cover up its own picture, or two pictures would still share a name.
     """
+    what = "videos" if suffix else "pictures"
     stems = Counter(file.stem for file in files)
     chosen: dict[Path, Path] = {}
     taken: set[Path] = set()
     for file in files:
         name = file.stem if stems[file.stem] == 1 else f"{file.resolve().parent.name}-{file.name}"
-        copy = out / f"{name}{'.png' if file.suffix.lower() == '.png' else '.jpg'}"
+        copy = out / f"{name}{suffix or ('.png' if file.suffix.lower() == '.png' else '.jpg')}"
         if copy in taken and file not in chosen:
-            raise UsageError(f"two pictures would both be written to {copy}", remedy="Predict them in two runs")
+            raise UsageError(f"two {what} would both be written to {copy}", remedy="Predict them in two runs")
         if copy.resolve() == file.resolve():
             raise UsageError(f"{copy} is itself a source", remedy="Choose another --out")
         chosen[file] = copy

@@ -1,9 +1,10 @@
 """SSD300 as the 2017 posts trained it, differences from the reference and all.
 
-    singleshot train ssd300_2017 --data VOC0712 --train-split trainval --val-split test --out runs/ssd300_2017
+    singleshot train ssd300_2017 --weights vgg16-imagenet --data VOCdevkit --train-split 2017 --val-split none
 
 Score: not yet measured here. Published by the posts: 74.7 mAP on their own training samples and 68.71 on VOC2012
-test, from an ImageNet trunk.
+test, from an ImageNet trunk: `--weights vgg16-imagenet`, or `--weights vgg16-reducedfc` for Caffe's of the same;
+without it the run starts from nothing. It computes in fp32 and decodes exactly, as the posts did.
 
 What differs: more default boxes on a linear ladder of scales (`vgg300-2017`), TensorFlow's padding, matches by
 IoU > 0.5 without the bipartite step, each picture's loss divided by its own matches, ground truth not clipped at a
@@ -22,6 +23,8 @@ RECIPE = Recipe(
     model="vgg300-2017",
     epochs=200,
     batch_size=8,
+    precision="fp32",
+    fast_decode=False,
     optimizer=OptimizerConfig(kind="adam-tf1", lr=1e-3, epsilon=0.1, weight_decay=5e-4, bias_lr=1.0),
     schedule=Schedule(kind="exponential", warmup_steps=0, gamma=0.97),
     augmentation=POST_2017,

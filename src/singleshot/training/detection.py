@@ -7,7 +7,7 @@ beside it, so that the gap between the two can be seen.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,17 +16,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from singleshot import evaluation, weights
+from singleshot import weights
+from singleshot.backbones.synced_batch_norm import synced
 from singleshot.data.loader import DetectionLoader
 from singleshot.detection.loss import LossParts, multibox_loss
-from singleshot.detection.matching import match
+from singleshot.detection.matching import Matches, match
 from singleshot.detection.raw import RawDetections
 from singleshot.detection.ssd import SSD
+from singleshot.errors import Fault
+from singleshot.evaluation.detect import detect
+from singleshot.evaluation.judge import judge
 from singleshot.prediction.predictor import Detector
 from singleshot.preprocess import boxes_to_fractions, normalise
 from singleshot.structures import Batch, Dataset
-from singleshot.training.fit import Validation
+from singleshot.training.ranks import Ranks, in_turn, per_rank
 from singleshot.training.recipe import Recipe
+from singleshot.training.task import Validation
 
 
 @dataclass
@@ -42,6 +47,8 @@ class DetectionTask:
         bf16: judge in bfloat16, as the run trains.
         provenance: what every weights file of the run says about its origin.
         on_bad: what happens at a picture that cannot be read.
+        ranks: who shares the work.
+        cache_bytes: memory for decoded pictures: a small data set is decoded once, a large one is not held.
     """
 
     network: SSD
@@ -52,44 +59,77 @@ class DetectionTask:
     bf16: bool = False
     provenance: Mapping[str, Any] = field(default_factory=dict)
     on_bad: Any = "fail"
+    ranks: Ranks = field(default_factory=Ranks)
+    cache_bytes: int = 1 << 30
 
     def __post_init__(self) -> None:
-        batch_size = min(self.recipe.batch_size, len(self.train))
+        world = self.ranks.world
+        if world > 1:
+            synced(self.network)
+        batch_size = per_rank(min(self.recipe.batch_size, len(self.train)), world)
         self.loader = DetectionLoader(
             self.train,
             size_hw=self.network.config.input_size_hw,
+            fill_rgb=self.network.config.preprocess.fill_rgb,
             augmentation=self.recipe.augmentation,
             batch_size=batch_size,
             seed=self.recipe.seed,
             workers=self.workers,
-            drop_last=self.recipe.drop_last,
+            drop_last=self.recipe.drop_last or world > 1,  # ranks with a batch less would leave the others waiting
+            rank=self.ranks.rank,
+            world=world,
             pin_memory=torch.cuda.is_available(),
             on_bad=self.on_bad,
-            fast_decode=True,
-            cache_bytes=CACHE_BYTES,
+            fast_decode=self.recipe.fast_decode,
+            cache_bytes=self.cache_bytes,
         )
         self.steps_per_epoch = len(self.loader)
+        self._unread: list[Fault] = []
         self.judged = [("val", self.val)] if self.val is not None else []
         subset = _evenly(self.train, self.recipe.train_subset)
         if len(subset):
             self.judged.append(("train_subset", subset))
 
-    def batches(self, epoch: int) -> Iterable[Batch]:
-        """The augmented training batches of an epoch."""
-        return self.loader.epoch(epoch)
+    @property
+    def position(self) -> int:
+        """Batches of the running epoch that are behind us."""
+        return self.loader.position
 
-    def losses(self, module: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """Class and box loss of a batch on the device."""
+    @property
+    def faults(self) -> list[Fault]:
+        """Pictures that could not be read, of training and of validation."""
+        return [*self.loader.faults, *self._unread]
+
+    def batches(self, epoch: int, start: int = 0) -> Iterable[Batch]:
+        """The augmented training batches of an epoch, from the `start`-th on."""
+        return self.loader.epoch(epoch, start)
+
+    def losses(self, module: nn.Module, batch: Batch, whole: Batch | None = None) -> dict[str, Tensor]:
+        """Class and box loss of a batch on the device, or what it adds to those of the whole that it is a part of."""
         raw: RawDetections = module(normalise(batch.images, self.network.config.preprocess))
-        parts = self._loss(raw, batch)
-        return {"class": parts.classification, "box": parts.localisation}
+        parts = self._loss(raw, batch, joint=True, whole=whole)
+        share = 1.0 if whole is None else len(batch) / len(whole)
+        return {"class": parts.classification * share, "box": parts.localisation * share}
 
-    def _loss(self, raw: RawDetections, batch: Batch) -> LossParts:
-        anchors = self.network.anchors_cxcywh
-        truths = boxes_to_fractions(batch.boxes_xyxy, self.network.config.input_size_hw)
+    def _loss(self, raw: RawDetections, batch: Batch, *, joint: bool, whole: Batch | None = None) -> LossParts:
+        anchors, config = self.network.anchors_cxcywh, self.recipe.loss
+        truths, matches = self._matched(batch)
+        over_ranks = self.ranks.sum if joint and self.ranks.world > 1 else None
+        total = over_ranks
+        if whole is not None:
+            matched = (self._matched(whole)[1].ground_truths >= 0).sum().float()
+            counts = torch.stack([matched, torch.full_like(matched, len(whole))])
+            counts = counts if over_ranks is None else over_ranks(counts)
+            total = lambda _of_part: counts  # noqa: E731 a name for it would say no more
+        return multibox_loss(raw, anchors, truths, batch.class_ids, matches, config, sum_over_ranks=total)
+
+    def _matched(self, batch: Batch) -> tuple[Tensor, Matches]:
+        """The boxes as fractions of the input, and which anchors have to find them."""
         config = self.recipe.loss
-        matches = match(anchors, truths, batch.class_ids >= 0, rule=config.matching, iou_threshold=config.iou_threshold)
-        return multibox_loss(raw, anchors, truths, batch.class_ids, matches, config)
+        truths = boxes_to_fractions(batch.boxes_xyxy, self.network.config.input_size_hw)
+        there = batch.class_ids >= 0
+        anchors = self.network.anchors_cxcywh
+        return truths, match(anchors, truths, there, rule=config.matching, iou_threshold=config.iou_threshold)
 
     def validate(self, network: SSD) -> Validation:
         """mAP, AP per class and both losses of the validation split, and the same of the training subset.
@@ -97,19 +137,34 @@ class DetectionTask:
         The score is the validation mAP, or None without a validation split.
         """
         detector = Detector(network.eval(), device=network.anchors_cxcywh.device, bf16=self.bf16)
+        ranks = self.ranks
         columns: dict[str, float | None] = {}
         score = None
         for name, dataset in self.judged:
-            losses: list[tuple[float, float]] = []
+            mine: list[BatchLosses] = []
 
-            def keep_losses(batch: Batch, raw: RawDetections, losses: list[tuple[float, float]] = losses) -> None:
-                parts = self._loss(raw, batch.to(network.anchors_cxcywh.device))
-                losses.append((float(parts.classification), float(parts.localisation)))
+            def keep_losses(batch: Batch, raw: RawDetections, mine: list[BatchLosses] = mine) -> None:
+                parts = self._loss(raw, batch.to(network.anchors_cxcywh.device), joint=False)
+                mine.append((float(parts.classification), float(parts.localisation), len(batch)))
 
-            found = evaluation.detect(detector, dataset, workers=self.workers, on_batch=keep_losses)
-            report = evaluation.judge(found, dataset, metric=self.recipe.metric)
-            means = np.mean(losses, axis=0)
-            columns |= {f"{name}_class": float(means[0]), f"{name}_box": float(means[1]), f"{name}_map": report.map}
+            found = detect(
+                detector,
+                dataset,
+                workers=self.workers,
+                on_batch=keep_losses,
+                on_bad=self.on_bad,
+                on_skipped=self._unread.extend,
+                rank=ranks.rank,
+                world=ranks.world,
+                gather=ranks.gather,
+            )
+            # Left in, objects that the network was never shown would count as missed.
+            unread = {fault.file for faults in ranks.gather(list(self._unread)) for fault in faults}
+            shown = [place for place, sample in enumerate(dataset.samples) if sample.image_path not in unread]
+            seen = replace(dataset, samples=[dataset.samples[place] for place in shown]) if unread else dataset
+            report = judge([found[place] for place in shown], seen, metric=self.recipe.metric)
+            class_loss, box_loss = mean_losses(in_turn(ranks.gather(mine)))
+            columns |= {f"{name}_class": class_loss, f"{name}_box": box_loss, f"{name}_map": report.map}
             columns |= {f"{name}_ap_{label}": ap for label, ap in report.ap.items()}
             if name == "val":
                 score = report.map
@@ -124,8 +179,21 @@ class DetectionTask:
         self.loader.close()
 
 
-CACHE_BYTES = 1 << 30
-"""Memory for decoded pictures: a small data set is decoded once, a large one is not held."""
+BatchLosses = tuple[float, float, int]
+"""Class loss and box loss of a batch, and its pictures."""
+
+
+def mean_losses(batches: Sequence[BatchLosses]) -> tuple[float | None, float | None]:
+    """The means of both losses over all pictures: a last batch that is short weighs less. None for no batch.
+
+    >>> mean_losses([(1.0, 2.0, 3), (5.0, 2.0, 1)])
+    (2.0, 2.0)
+    """
+    if not batches:
+        return None, None
+    rows = np.array(batches, dtype=np.float64)
+    class_loss, box_loss = np.average(rows[:, :2], axis=0, weights=rows[:, 2]).tolist()
+    return class_loss, box_loss
 
 
 def _evenly(dataset: Dataset, count: int) -> Dataset:

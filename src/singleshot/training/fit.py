@@ -1,249 +1,281 @@
 """The training loop, to be read from top to bottom. It knows steps, rates and time; what is learnt is the task's.
 
-    for every epoch:  for every batch:  forward → loss → backward → step → running mean
-                      validate → log → keep the best weights
+    while the run is not over:
+        an epoch:    for every batch:  forward → loss → backward → step → running mean → (checkpoint)
+        its end:     validate → keep the best weights → log
 
 A step whose loss or gradient is not finite is not taken: its pictures are named, the weights stay what they were,
-and after several in a row the run ends with the last good weights on the disk.
+and after several in a row the run ends with the last good weights on the disk. A signal ends the run after its step,
+saved; `checkpoint` and `state` say what is saved, and a resumed run goes on from there bit for bit.
 """
 
 from __future__ import annotations
 
+import signal
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Generic
 
+import numpy as np
 import torch
-from torch import Tensor, nn
 
-from singleshot.errors import DataError
+from singleshot.errors import DataError, SignalledError
 from singleshot.training import optimizer as optimizers
-from singleshot.training.ema import RunningMean
+from singleshot.training.checkpoint import Checkpoint
 from singleshot.training.fabric import Fabric
+from singleshot.training.ranks import Ranks
 from singleshot.training.recipe import Recipe
 from singleshot.training.run_folder import RunFolder
+from singleshot.training.saver import Saver
 from singleshot.training.schedule import factor
+from singleshot.training.signals import Interrupted, StopSignals
+from singleshot.training.state import Progress, facts_of, restore, tensors_of
+from singleshot.training.step import Taken, TrainingStep
+from singleshot.training.task import Network, Observer, Outcome, Task, TrainingBatch
 
 BAD_STEPS_IN_A_ROW = 10
-
-Network = TypeVar("Network", bound=nn.Module)
-
-
-@runtime_checkable
-class TrainingBatch(Protocol):
-    """What the loop wants of a batch."""
-
-    @property
-    def image_ids(self) -> tuple[str, ...]:
-        """Names of the pictures."""
-        ...
-
-    def __len__(self) -> int: ...
-
-    def to(self, device: torch.device) -> Any:
-        """The same on a device."""
-        ...
-
-
-@dataclass(frozen=True)
-class Validation:
-    """What a task says of a network after an epoch.
-
-    Args:
-        score: the figure by which the best epoch is chosen, higher is better; None without validation data.
-        columns: figures for `log.csv`, by column.
-    """
-
-    score: float | None = None
-    columns: Mapping[str, float | None] = field(default_factory=dict)
-
-
-@runtime_checkable
-class Task(Protocol[Network]):
-    """What is learnt: data, loss, judgement. `training.detection` is one."""
-
-    network: Network
-    steps_per_epoch: int
-
-    def batches(self, epoch: int) -> Iterable[TrainingBatch]:
-        """The training batches of an epoch (0-based), in an order that depends on the seed and the epoch alone."""
-        ...
-
-    def losses(self, module: nn.Module, batch: Any) -> dict[str, Tensor]:
-        """The parts of the loss of a batch on the device; their sum is minimised."""
-        ...
-
-    def validate(self, network: Network) -> Validation:
-        """Judge a network."""
-        ...
-
-    def save(self, path: Path, network: Network, facts: Mapping[str, Any]) -> None:
-        """Write weights with these facts about the run."""
-        ...
-
-
-@runtime_checkable
-class Observer(Protocol):
-    """Somebody who watches a run: a progress bar, a test."""
-
-    def step(self, *, epoch: int, step: int, done: float, parts: Mapping[str, float], rate: float, images: int) -> None:
-        """After every step; `done` is the share of the run, 0…1, `images` the pictures of this step."""
-        ...
-
-    def epoch(self, row: Mapping[str, Any]) -> None:
-        """After every epoch, with its row of `log.csv`."""
-        ...
-
-    def warn(self, line: str) -> None:
-        """Something that the user should know."""
-        ...
-
-
-@dataclass(frozen=True)
-class Outcome(Generic[Network]):
-    """What a run came to.
-
-    Args:
-        network: the network that was judged and saved last.
-        best_score: of the best epoch; None without validation.
-        steps: taken.
-        seconds: spent in the loop, validation included.
-        images_per_second: of training alone, waiting for data included.
-    """
-
-    network: Network
-    best_score: float | None
-    steps: int
-    seconds: float
-    images_per_second: float
+LOOK_EVERY = 20
+"""Steps between two looks at a device that works ahead of us, see `step`. A CPU is looked at after each."""
 
 
 class Budget:
-    """How much of the run is done, whichever of epochs, steps and minutes limits it."""
+    """How much of the run is done, whichever of epochs, steps and minutes limits it.
 
-    def __init__(self, recipe: Recipe, steps_per_epoch: int) -> None:
+    Args:
+        recipe: holds the limit.
+        steps_per_epoch: of the task.
+        seconds_before: spent before the run was resumed.
+    """
+
+    def __init__(self, recipe: Recipe, steps_per_epoch: int, seconds_before: float = 0.0) -> None:
         self.total_steps = recipe.steps if recipe.epochs is None else recipe.epochs * steps_per_epoch
-        self.seconds = None if recipe.minutes is None else recipe.minutes * 60
-        self.started = time.monotonic()
+        self.limit_s = None if recipe.minutes is None else recipe.minutes * 60
+        self._started = time.monotonic() - seconds_before
+
+    @property
+    def seconds(self) -> float:
+        """Spent in the loop so far, before a resumption too."""
+        return time.monotonic() - self._started
 
     def done(self, steps: int) -> float:
         """The share of the run that is done after so many steps, 0…1."""
-        if self.seconds is not None:
-            return min(1.0, (time.monotonic() - self.started) / self.seconds)
+        if self.limit_s is not None:
+            return min(1.0, self.seconds / self.limit_s)
         return min(1.0, steps / self.total_steps) if self.total_steps else 1.0
 
 
-def fit(task: Task[Network], recipe: Recipe, folder: RunFolder, fabric: Fabric, observer: Observer) -> Outcome[Network]:
-    """Train `task.network` as the recipe says, and leave the best and the last weights in the run's folder.
+def fit(
+    task: Task[Network],
+    recipe: Recipe,
+    folder: RunFolder,
+    fabric: Fabric,
+    observer: Observer,
+    *,
+    ranks: Ranks | None = None,
+    start: Checkpoint | None = None,
+    identity: Mapping[str, Any] | None = None,
+) -> Outcome[Network]:
+    """Train `task.network` as the recipe says, and leave weights and checkpoints in the run's folder.
+
+    Args:
+        task: what is learnt.
+        recipe: how.
+        folder: where weights, log and checkpoints go.
+        fabric: device, precision and ranks.
+        observer: is told of steps, epochs and warnings.
+        ranks: the processes that share the work; None for this one alone.
+        start: the checkpoint to go on from; None begins anew.
+        identity: what a resumed run must have in common with this one; stored in each checkpoint.
 
     Raises:
         DataError: too many steps in a row gave a loss that is not finite; the last good weights are saved.
+        SignalledError: a signal ended the run, which was saved.
+        StorageError: a checkpoint could not be written; the previous one is whole.
     """
-    network = task.network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    mean = None if recipe.ema_decay is None else RunningMean(network.to(fabric.device), recipe.ema_decay)
-    module, optimizer = fabric.setup(network, optimizers.build(network, recipe.optimizer))
-    judged = network if mean is None else mean.mean
-    budget = Budget(recipe, task.steps_per_epoch)
+    return _Loop(task, recipe, folder, fabric, observer, ranks or Ranks(), start, identity or {}).run()
 
-    step = epoch = images = bad_in_a_row = 0
-    training_seconds, best_score = 0.0, None
-    while budget.done(step) < 1.0:
-        network.train()
-        sums: dict[str, Tensor] = {}
-        epoch_started, epoch_images, epoch_steps = time.monotonic(), 0, 0
-        for batch in task.batches(epoch):
-            done = budget.done(step)
-            if done >= 1.0:
-                break
-            rate = recipe.optimizer.lr * factor(recipe.schedule, step=step, epoch=epoch, progress=done)
-            optimizers.set_rate(optimizer, rate)
-            statistics = _statistics(network)
-            parts = task.losses(module, batch.to(fabric.device))
-            if _step(fabric, optimizer, network, parts, recipe):
-                bad_in_a_row = 0
-                if mean is not None:
-                    mean.update(network)
+
+@dataclass(frozen=True)
+class _Unseen:
+    """A step that was not looked at yet: its number in the run, its pictures, and what it came to."""
+
+    step: int
+    image_ids: tuple[str, ...]
+    taken: Taken
+
+
+class _Loop(Generic[Network]):
+    def __init__(
+        self,
+        task: Task[Network],
+        recipe: Recipe,
+        folder: RunFolder,
+        fabric: Fabric,
+        observer: Observer,
+        ranks: Ranks,
+        start: Checkpoint | None,
+        identity: Mapping[str, Any],
+    ) -> None:
+        self.task, self.recipe, self.folder, self.fabric, self.observer = task, recipe, folder, fabric, observer
+        self.ranks, self.identity = ranks, identity
+        self.step = TrainingStep(task, recipe, fabric, self.ranks, observer.warn)
+        self.network, self.optimizer, self.mean = self.step.network, self.step.optimizer, self.step.mean
+        self.judged = self.network if self.mean is None else self.mean.mean
+        self.progress = Progress() if start is None else restore(start, self.network, self.optimizer, self.mean)
+        self.unseen: list[_Unseen] = []
+        self.shown: dict[str, float] = {}
+        self.budget = Budget(recipe, task.steps_per_epoch, self.progress.seconds)
+        self.saver = Saver(folder.checkpoints, recipe.checkpoint, self.progress.step)
+        self.signals = StopSignals()
+
+    @property
+    def done(self) -> float:
+        """The share of the run that is done, by the first rank's clock."""
+        done = self.budget.done(self.progress.step)
+        return done if self.budget.limit_s is None else self.ranks.from_first(done)
+
+    def run(self) -> Outcome[Network]:
+        with self.saver, self.signals:
+            try:
+                # A position within an epoch means that its validation, at least, is still to come.
+                finished = not self.progress.position and self.done >= 1.0
+                while not finished:
+                    self._train_epoch()
+                    finished = self.done >= 1.0  # asked once: a clock may run out between two questions
+                    self._judge_epoch(finished)
+                self._save()
+            except Interrupted:
+                self._save()
+                self.saver.wait()
+                self.ranks.any(False)  # no rank ends before the first has saved: its end would end them all
+                raise self._signalled() from None
+        progress = self.progress
+        rate = progress.images * self.ranks.world / max(progress.training_seconds, 1e-9)
+        return Outcome(self.judged, progress.best_score, progress.step, self.budget.seconds, rate)
+
+    def _train_epoch(self) -> None:
+        self.network.train()
+        batches = iter(self.task.batches(self.progress.epoch, self.progress.position))
+        while (done := self.done) < 1.0:
+            started = time.monotonic()
+            with self._breaking_in():
+                batch = next(batches, None)
+            if batch is None:
+                return
+            shown, rate = self._train_batch(batch, done)
+            self.progress.count(self.task.position, len(batch), time.monotonic() - started)
+            self.observer.step(
+                epoch=self.progress.epoch,
+                step=self.progress.step,
+                done=self.budget.done(self.progress.step),
+                parts=shown,
+                rate=rate,
+                images=len(batch) * self.ranks.world,
+            )
+            if self.ranks.any(self.signals.received is not None):
+                raise Interrupted
+            if self.ranks.first and self.saver.due(self.progress.step):
+                self._save()
+
+    def _breaking_in(self) -> AbstractContextManager[None]:
+        """Several ranks end after a step, all together; one that broke off alone would leave the others waiting."""
+        return self.signals.breaking_in() if self.ranks.world == 1 else nullcontext()
+
+    def _train_batch(self, batch: TrainingBatch, done: float) -> tuple[dict[str, float], float]:
+        """One step, and what to show: the parts of the loss, as far as they are known, and the learning rate."""
+        progress = self.progress
+        share = factor(self.recipe.schedule, step=progress.step, epoch=progress.epoch, progress=done)
+        rate = self.recipe.optimizer.lr * share
+        optimizers.set_rate(self.optimizer, rate)
+        torch.manual_seed(_address(self.recipe.seed, progress.step, self.ranks.rank))
+        self.unseen.append(_Unseen(progress.step, batch.image_ids, self.step.take(batch)))
+        if not self.step.deferred or len(self.unseen) >= LOOK_EVERY:
+            self._look()
+        return self.shown, rate
+
+    def _look(self) -> None:
+        """Count the steps that were not looked at yet: whether they were taken, and their losses."""
+        unseen, self.unseen = self.unseen, []
+        for one in unseen:
+            parts = one.taken.parts
+            if one.taken.finite:
+                self.progress.bad_in_a_row = 0
                 for name, part in parts.items():
-                    sums[name] = sums.get(name, part.new_zeros(())) + part.detach()
-                epoch_steps += 1
+                    self.progress.sums[name] = self.progress.sums.get(name, part.new_zeros(())) + part
+                self.progress.epoch_steps += 1
             else:
-                _restore(network, statistics)
-                bad_in_a_row += 1
-                _report_bad_step(folder, observer, recipe, epoch, step, batch, parts)
-                if bad_in_a_row >= BAD_STEPS_IN_A_ROW:
-                    task.save(folder.last, judged, {"epoch": epoch, "step": step})
-                    raise DataError(
-                        f"the loss was not finite {bad_in_a_row} steps in a row; the last good weights are in "
-                        f"{folder.last}",
-                        kind="loss-not-finite",
-                        remedy="Lower --set optimizer.lr, and see bad_steps.jsonl for the pictures",
-                    )
-            step += 1
-            images, epoch_images = images + len(batch), epoch_images + len(batch)
-            shown = {name: float(part.detach()) for name, part in parts.items()}
-            observer.step(epoch=epoch, step=step, done=budget.done(step), parts=shown, rate=rate, images=len(batch))
-        seconds = time.monotonic() - epoch_started
-        training_seconds += seconds
-        epoch += 1
-        finished = budget.done(step) >= 1.0
-        row: dict[str, Any] = {"epoch": epoch, "step": step}
-        row |= {f"train_{name}": float(total) / max(epoch_steps, 1) for name, total in sums.items()}
-        row |= {"lr": optimizer.param_groups[0]["lr"], "images_per_second": epoch_images / max(seconds, 1e-9)}
-        if finished or epoch % recipe.validate_every == 0:
-            validation = task.validate(judged)
+                self._count_bad_step(one)
+            if one is unseen[-1]:
+                shown = self.ranks.mean(torch.stack(list(parts.values()))).tolist()
+                self.shown = dict(zip(parts, shown, strict=True))
+
+    def _count_bad_step(self, bad: _Unseen) -> None:
+        progress = self.progress
+        progress.bad_in_a_row += 1
+        pictures = ", ".join(bad.image_ids)
+        losses = {name: str(float(part)) for name, part in bad.taken.parts.items()}  # as text: JSON has no NaN
+        record = {"epoch": progress.epoch, "step": bad.step, "seed": self.recipe.seed}
+        mine = (list(bad.image_ids), losses)
+        for rank, (names, values) in enumerate(self.ranks.gather(mine)):
+            self.folder.log_bad_step(record | {"rank": rank, "pictures": names, "losses": values})
+        self.observer.warn(
+            f"step {bad.step} not taken: loss or gradient is not finite ({losses}); pictures: {pictures}"
+        )
+        if progress.bad_in_a_row >= BAD_STEPS_IN_A_ROW:
+            if self.ranks.first:
+                self.task.save(self.folder.last, self.judged, {"epoch": progress.epoch, "step": progress.step})
+            raise DataError(
+                f"the loss was not finite {progress.bad_in_a_row} steps in a row; the last good weights are in "
+                f"{self.folder.last}",
+                kind="loss-not-finite",
+                remedy="Lower --set optimizer.lr, and see bad_steps.jsonl for the pictures",
+            )
+
+    def _judge_epoch(self, finished: bool) -> None:
+        self._look()
+        progress = self.progress
+        row: dict[str, Any] = {"epoch": progress.epoch + 1, "step": progress.step}
+        sums = {name: float(self.ranks.mean(total)) for name, total in progress.sums.items()}
+        row |= {f"train_{name}": total / max(progress.epoch_steps, 1) for name, total in sums.items()}
+        row |= {"lr": self.optimizer.param_groups[0]["lr"]}
+        images = progress.epoch_images * self.ranks.world
+        row |= {"images_per_second": images / max(progress.epoch_seconds, 1e-9)}
+        if finished or (progress.epoch + 1) % self.recipe.validate_every == 0:
+            with self._breaking_in():
+                validation = self.task.validate(self.judged)
             row |= validation.columns
-            facts = {"epoch": epoch, "step": step, "score": validation.score}
-            if validation.score is None or best_score is None or validation.score > best_score:
-                best_score = validation.score
-                task.save(folder.best, judged, facts)
-            task.save(folder.last, judged, facts)
-        row["seconds"] = time.monotonic() - budget.started
-        folder.log(row)
-        observer.epoch(row)
-    return Outcome(judged, best_score, step, time.monotonic() - budget.started, images / max(training_seconds, 1e-9))
+            facts = {"epoch": progress.epoch + 1, "step": progress.step, "score": validation.score}
+            best = progress.best_score
+            better = validation.score is None or best is None or validation.score > best
+            if better:
+                progress.best_score = validation.score
+            for file in ([self.folder.best] if better else []) + [self.folder.last]:
+                if self.ranks.first:
+                    self.task.save(file, self.judged, facts)
+        for faults in self.ranks.gather(list(self.task.faults)):
+            self.folder.add_faults(faults)
+        row["seconds"] = self.budget.seconds
+        self.folder.log(row)
+        self.observer.epoch(row)
+        progress.end_epoch()
+
+    def _save(self) -> None:
+        self._look()
+        if not self.ranks.first:
+            return
+        self.progress.seconds = self.budget.seconds
+        facts = facts_of(self.progress, self.optimizer, self.mean)
+        facts |= {"identity": dict(self.identity), "log": self.folder.rows}
+        self.saver.save(self.progress.step, tensors_of(self.progress, self.network, self.optimizer, self.mean), facts)
+
+    def _signalled(self) -> SignalledError:
+        number = self.signals.received or signal.SIGTERM
+        what = f"stopped by {signal.Signals(number).name} after step {self.progress.step}, and saved"
+        return SignalledError(what, number=number, remedy="Go on with --resume")
 
 
-def _step(
-    fabric: Fabric, optimizer: torch.optim.Optimizer, network: nn.Module, parts: dict[str, Tensor], recipe: Recipe
-) -> bool:
-    """Backward and step; False, with nothing changed, if loss or gradient is not finite."""
-    total = torch.stack(list(parts.values())).sum()
-    optimizer.zero_grad(set_to_none=True)
-    if not total.isfinite():  # note: waits for the device
-        return False
-    fabric.backward(total)
-    limit = recipe.optimizer.clip_norm or float("inf")
-    norm = nn.utils.clip_grad_norm_(network.parameters(), limit)
-    if not norm.isfinite():
-        return False
-    optimizer.step()
-    return True
-
-
-def _statistics(network: nn.Module) -> dict[str, Tensor]:
-    """A copy of what a forward pass alone changes: running statistics, which one bad batch would spoil for good."""
-    return {name: buffer.clone() for name, buffer in network.named_buffers() if "running_" in name}
-
-
-def _restore(network: nn.Module, statistics: dict[str, Tensor]) -> None:
-    for name, buffer in network.named_buffers():
-        if name in statistics:
-            buffer.copy_(statistics[name])
-
-
-def _report_bad_step(
-    folder: RunFolder,
-    observer: Observer,
-    recipe: Recipe,
-    epoch: int,
-    step: int,
-    batch: TrainingBatch,
-    parts: dict[str, Tensor],
-) -> None:
-    pictures = ", ".join(batch.image_ids)
-    losses = {name: str(float(part.detach())) for name, part in parts.items()}  # as text: JSON has no NaN
-    record = {"epoch": epoch, "step": step, "seed": recipe.seed, "pictures": list(batch.image_ids), "losses": losses}
-    folder.log_bad_step(record)
-    observer.warn(f"step {step} not taken: loss or gradient is not finite ({losses}); pictures: {pictures}")
+def _address(seed: int, step: int, rank: int) -> int:
+    """The seed of what the network itself draws in a step, so that a resumed run draws what the whole one would."""
+    return int(np.random.SeedSequence(seed, spawn_key=(step, rank)).generate_state(1, np.uint64)[0] >> 1)

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
+
+from singleshot.strict_json import check_number
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,11 @@ class OptimizerConfig:
         weight_decay: L2, added to the gradient (to the weights with `adamw`); never applied to biases, norm layers
             and the L2-norm's scale.
         bias_lr: biases learn this many times as fast.
+        trunk_lr: the trunk learns this many times as fast as extra layers and heads; below 1 for one that was
+            trained already.
         clip_norm: gradients are scaled down to this total norm; None leaves them.
+
+    Raises ConfigError where a number is out of its range.
     """
 
     kind: Literal["sgd", "adam", "adam-tf1", "adamw"] = "sgd"
@@ -38,7 +44,17 @@ class OptimizerConfig:
     epsilon: float = 1e-8
     weight_decay: float = 5e-4
     bias_lr: float = 2.0
+    trunk_lr: float = 1.0
     clip_norm: float | None = None
+
+    def __post_init__(self) -> None:
+        check_number("optimizer.lr", self.lr, 0, above=True)
+        for name in ("weight_decay", "bias_lr", "trunk_lr", "epsilon"):
+            check_number(f"optimizer.{name}", getattr(self, name), 0)
+        for name, value in (("momentum", self.momentum), ("betas[0]", self.betas[0]), ("betas[1]", self.betas[1])):
+            check_number(f"optimizer.{name}", value, 0, 1, below=True)
+        if self.clip_norm is not None:
+            check_number("optimizer.clip_norm", self.clip_norm, 0, above=True)
 
 
 class TensorFlowAdam(torch.optim.Adam):
@@ -50,8 +66,16 @@ class TensorFlowAdam(torch.optim.Adam):
     torch.optim.Adam's and 1.26 times at t = 1000: a hidden warm-up. Source: TensorFlow's `adam.py`, "epsilon hat".
     """
 
-    def __init__(self, params: Iterable[Any], *, lr: float, betas: tuple[float, float], epsilon: float) -> None:
-        super().__init__(params, lr=lr, betas=betas, eps=epsilon)
+    def __init__(
+        self,
+        params: Iterable[Any],
+        *,
+        lr: float,
+        betas: tuple[float, float],
+        epsilon: float,
+        fused: bool | None = None,
+    ) -> None:
+        super().__init__(params, lr=lr, betas=betas, eps=epsilon, fused=fused)
         for group in self.param_groups:
             group["epsilon_hat"], group["steps_done"] = epsilon, 0
 
@@ -63,37 +87,72 @@ class TensorFlowAdam(torch.optim.Adam):
         return super().step(closure)  # pyright: ignore[reportArgumentType]
 
 
-def build(network: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
-    """The optimizer for a network. Each group keeps its own share of the rate as `lr_scale`."""
+def build(network: nn.Module, config: OptimizerConfig, *, fused: bool = True) -> torch.optim.Optimizer:
+    """The optimizer for a network. Each group keeps its own share of the rate as `lr_scale`.
+
+    Args:
+        network: whose parameters learn.
+        config: which optimizer.
+        fused: one pass over the memory for all of a step's arithmetic, where torch has that for the parameters.
+    """
     groups = parameter_groups(network, config)
+    one_pass = True if fused and _fusible(network) else None
     if config.kind == "sgd":
-        return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum)
+        return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, fused=one_pass)
     if config.kind == "adam-tf1":
-        return TensorFlowAdam(groups, lr=config.lr, betas=config.betas, epsilon=config.epsilon)
+        return TensorFlowAdam(groups, lr=config.lr, betas=config.betas, epsilon=config.epsilon, fused=one_pass)
     kind = torch.optim.AdamW if config.kind == "adamw" else torch.optim.Adam
-    return kind(groups, lr=config.lr, betas=config.betas, eps=config.epsilon)
+    return kind(groups, lr=config.lr, betas=config.betas, eps=config.epsilon, fused=one_pass)
+
+
+def can_skip(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether a step can be left out by the device alone, told by the tensor `optimizer.found_inf`.
+
+    torch's fused optimizers can. TensorFlow's Adam counts its steps on the host, which would not know.
+    """
+    return bool(optimizer.defaults.get("fused")) and not isinstance(optimizer, TensorFlowAdam)
+
+
+def _fusible(network: nn.Module) -> bool:
+    learnt = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    return all(each.device.type in ("cpu", "cuda") and each.dtype == torch.float32 for each in learnt)
 
 
 def parameter_groups(network: nn.Module, config: OptimizerConfig) -> list[dict[str, Any]]:
-    """Three groups: weights (decayed), norm layers and scales (not decayed), biases (faster, not decayed)."""
-    weights: list[Tensor] = []
-    scales: list[Tensor] = []
-    biases: list[Tensor] = []
+    """Weights (decayed), norm layers and scales (not decayed), biases (faster, not decayed).
+
+    Three groups, or twice three where the trunk has a rate of its own: extra layers and heads, then the trunk.
+    """
+    weights, scales, biases = (([], []) for _ in range(3))
     for name, parameter in network.named_parameters():
         if not parameter.requires_grad:
             continue
-        if parameter.ndim > 1:
-            weights.append(parameter)
-        elif name.endswith("bias"):
-            biases.append(parameter)
-        else:
-            scales.append(parameter)
-    rows = [(weights, 1.0, config.weight_decay), (scales, 1.0, 0.0), (biases, config.bias_lr, 0.0)]
+        slow = config.trunk_lr != 1.0 and is_trunk(name)
+        kind = weights if parameter.ndim > 1 else biases if name.endswith("bias") else scales
+        kind[slow].append(parameter)
+    rows = [
+        (params[slow], scale * (config.trunk_lr if slow else 1.0), decay)
+        for slow in (False, True)
+        for params, scale, decay in (
+            (weights, 1.0, config.weight_decay),
+            (scales, 1.0, 0.0),
+            (biases, config.bias_lr, 0.0),
+        )
+    ]
     return [
         {"params": params, "lr": config.lr * scale, "lr_scale": scale, "weight_decay": decay}
         for params, scale, decay in rows
         if params
     ]
+
+
+def is_trunk(name: str) -> bool:
+    """Whether a parameter of a detector belongs to its trunk, and not to extra layers, their scale, or heads.
+
+    >>> [is_trunk(name) for name in ("trunk.vgg.conv1_1.bias", "trunk.extras.0.widen.bias", "box_heads.0.bias")]
+    [True, False, False]
+    """
+    return name.startswith("trunk.") and not name.startswith(("trunk.extras.", "trunk.conv4_3_norm."))
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

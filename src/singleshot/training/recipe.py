@@ -7,16 +7,21 @@ overrides single fields by name; what was trained is written beside the result a
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from singleshot.data.augment import Augmentation
+from singleshot.detection.anchors import FeatureMap
 from singleshot.detection.loss import LossConfig
-from singleshot.errors import ConfigError
-from singleshot.strict_json import from_json_dict, to_json_dict
+from singleshot.detection.presets import FLAVOURS
+from singleshot.errors import ConfigError, nearest
+from singleshot.preprocess import Fit
+from singleshot.segmentation.loss import PixelLossConfig
+from singleshot.segmentation.presets import FLAVOURS as SEGMENTERS
+from singleshot.strict_json import check_number, from_json_dict, to_json_dict
+from singleshot.training.checkpoint import CheckpointConfig
 from singleshot.training.optimizer import OptimizerConfig
 from singleshot.training.schedule import Schedule
 
@@ -27,36 +32,58 @@ class Recipe:
 
     Args:
         model: the flavour, such as `vgg300` or `lite320`.
+        weights: to start from: a file, a name of `weights import`, or `owner/name` on the hub; None starts from
+            nothing.
+        freeze: blocks of the trunk, from the picture on, that stay what they are; see `starting.blocks`.
         norm: `batch` puts batch normalisation into a VGG trunk that starts from nothing.
         input_size_hw: another input size than the flavour's own.
+        fit: how pictures come to it: `warp` stretches, `letterbox` keeps proportions and fills the margin.
+        anchors: other default boxes than the flavour's (`singleshot data anchors`).
         epochs: passes over the training data.
         steps: batches.
         minutes: minutes of training, validation included.
         batch_size: pictures a step, over all ranks.
+        accumulate: parts in which a step's batch goes through the network, to save memory. The gradient is that of
+            the whole batch; only the statistics of batch normalisation are those of the parts.
         drop_last: leave out an epoch's last batch where it is not full (never where it is the only one).
         seed: of weights, order and augmentation. Equal seeds and threads give equal results on a CPU.
-        precision: `auto` takes bf16 where the processor computes in it, else fp32.
+        precision: `auto` takes bf16 where the processor computes in it, else fp32. `fp16`, with a scaled loss, is for
+            CUDA devices without bf16.
+        compile: let torch.compile make a program of the network: minutes at the start for a few percent in every
+            step. Where it does not work, one line says so and the run goes on without. Bits may differ.
+        fast_decode: read JPEG files for training faster and not quite exactly; what is judged is read exactly.
         workers: processes that load pictures; None takes what the machine has.
         optimizer: see `OptimizerConfig`.
         schedule: see `Schedule`.
         augmentation: see `Augmentation`.
-        loss: see `LossConfig`.
+        loss: of a detector, see `LossConfig`.
+        pixel_loss: of a segmenter, see `PixelLossConfig`.
         ema_decay: of the running mean that is judged and saved; None judges the weights themselves.
-        metric: by which the best epoch is chosen.
+        metric: by which the best epoch of a detector is chosen.
+        pixel_metric: by which the best epoch of a segmenter is chosen.
         validate_every: epochs between validations; the last epoch is always validated.
         train_subset: pictures of the training split that are judged beside the validation split; 0 for none.
+        checkpoint: how often the run is saved, see `CheckpointConfig`.
+        rank_timeout_s: with several processes, how long one may be silent before the others end.
     """
 
     model: str = "lite320-fine"
+    weights: str | None = None
+    freeze: int = 0
     norm: Literal["none", "batch"] = "none"
     input_size_hw: tuple[int, int] | None = None
+    fit: Fit = "warp"
+    anchors: tuple[FeatureMap, ...] | None = None
     epochs: int | None = 100
     steps: int | None = None
     minutes: float | None = None
     batch_size: int = 16
+    accumulate: int = 1
     drop_last: bool = True
     seed: int = 0
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    compile: bool = False
+    fast_decode: bool = True
     workers: int | None = None
     optimizer: OptimizerConfig = field(
         default_factory=lambda: OptimizerConfig(kind="adamw", lr=2e-3, weight_decay=0.05, bias_lr=1.0, clip_norm=10.0)
@@ -64,10 +91,14 @@ class Recipe:
     schedule: Schedule = field(default_factory=Schedule)
     augmentation: Augmentation = field(default_factory=Augmentation)
     loss: LossConfig = field(default_factory=lambda: LossConfig(negatives_when_empty="auto"))
+    pixel_loss: PixelLossConfig = field(default_factory=PixelLossConfig)
     ema_decay: float | None = 0.999
     metric: Literal["voc07", "voc12"] = "voc12"
+    pixel_metric: Literal["miou", "maxf"] = "miou"
     validate_every: int = 1
     train_subset: int = 100
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    rank_timeout_s: float = 60.0
 
     def __post_init__(self) -> None:
         limits = {"epochs": self.epochs, "steps": self.steps, "minutes": self.minutes}
@@ -82,10 +113,21 @@ class Recipe:
             raise ConfigError(f"{name} is {limit}", remedy="Give a number above 0")
         if self.batch_size < 1:
             raise ConfigError(f"batch_size is {self.batch_size}", remedy="Give at least 1")
-        if not 0 < self.optimizer.lr < float("inf"):
-            raise ConfigError(f"optimizer.lr is {self.optimizer.lr}", remedy="Give a number above 0")
-        if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
-            raise ConfigError(f"ema_decay is {self.ema_decay}", remedy="Give a number from 0 to below 1, or none")
+        if self.freeze < 0 or (self.freeze and self.weights is None):
+            raise ConfigError(f"freeze is {self.freeze}", remedy="Give 0 or more, and weights to start from")
+        if self.ema_decay is not None:
+            check_number("ema_decay", self.ema_decay, 0, 1, below=True)
+        check_number("seed", self.seed, 0, 2**63 - 1)
+        check_number("accumulate", self.accumulate, 1)
+        if self.accumulate > 1 and self.pixel_loss.soft_iou:
+            what = f"accumulate is {self.accumulate}, and soft IoU cannot be added up from parts of a batch"
+            raise ConfigError(what, remedy="Set accumulate or pixel_loss.soft_iou, not both")
+        check_number("validate_every", self.validate_every, 1)
+        check_number("train_subset", self.train_subset, 0)
+        known = FLAVOURS.get(self.model)
+        if self.norm == "batch" and (self.model in SEGMENTERS or (known is not None and known.trunk != "vgg16")):
+            what = f"norm is batch, which {self.model} does not choose by"
+            raise ConfigError(what, remedy="Leave norm out: it is for the trunks of the vgg flavours")
 
     def to_json(self) -> str:
         """The recipe as `recipe.json` holds it."""
@@ -133,9 +175,9 @@ def limited(recipe: Recipe, *, epochs: int | None, steps: int | None, minutes: f
 
 def _field(branch: Any, part: str, name: str) -> Any:
     if not isinstance(branch, dict) or part not in branch:
-        near = difflib.get_close_matches(part, branch if isinstance(branch, dict) else [], n=1)
+        near = nearest(part, branch if isinstance(branch, dict) else [])
         known = ", ".join(branch) if isinstance(branch, dict) else "none"
-        remedy = f"Did you mean {near[0]}?" if near else f"Known fields: {known}"
+        remedy = f"Did you mean {near}?" if near else f"Known fields: {known}"
         raise ConfigError(f"the recipe has no field {name!r}", remedy=remedy)
     return branch[part]
 

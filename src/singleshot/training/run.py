@@ -6,30 +6,38 @@ Read the data and refuse what is faulty, build the network, open the device, run
 from __future__ import annotations
 
 import datetime
-import json
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, cast
 
 import torch
 
-from singleshot import durable
-from singleshot.data import voc
-from singleshot.detection.ssd import SSD, config_for
-from singleshot.errors import ConfigError, DataError, Fault, FaultyDataError
+from singleshot.data import anchor_report, layouts
+from singleshot.data.leaks import without_leaks
+from singleshot.data.refusal import OnBad, refuse_or_list
+from singleshot.detection.ssd import SSD
+from singleshot.errors import ConfigError, DataError
 from singleshot.prediction.predictor import Detector
+from singleshot.prediction.segmenter import Segmenter
+from singleshot.segmentation.fcn import FCN
+from singleshot.segmentation.presets import FLAVOURS as SEGMENTERS
 from singleshot.structures import Dataset
+from singleshot.training import starting, starting_masks
 from singleshot.training.detection import DetectionTask
 from singleshot.training.fabric import open_fabric, resolve_precision
-from singleshot.training.fit import Observer, Outcome, fit
+from singleshot.training.fit import fit
+from singleshot.training.heartbeat import Heartbeat
+from singleshot.training.ranks import Ranks
 from singleshot.training.recipe import Recipe
+from singleshot.training.resume import find, identity
 from singleshot.training.run_folder import RunFolder
-
-OnBad = Literal["fail", "skip"]
+from singleshot.training.segmentation import SegmentationTask
+from singleshot.training.task import Observer, Task
 
 
 @dataclass(frozen=True)
@@ -39,7 +47,7 @@ class Run:
     Args:
         folder: the run's folder.
         weights: the best weights in it.
-        detector: the network that was judged last, ready to predict.
+        model: the network that was judged last, ready to predict.
         score: of the best epoch by the recipe's metric; None without a validation split.
         steps: taken.
         seconds: of training and validation.
@@ -48,11 +56,25 @@ class Run:
 
     folder: Path
     weights: Path
-    detector: Detector
+    model: Detector | Segmenter
     score: float | None
     steps: int
     seconds: float
     images_per_second: float
+
+    @property
+    def detector(self) -> Detector:
+        """The model of a run that trained a detector. Raises TypeError for another one."""
+        if not isinstance(self.model, Detector):
+            raise TypeError("this run trained a segmenter")
+        return self.model
+
+    @property
+    def segmenter(self) -> Segmenter:
+        """The model of a run that trained a segmenter. Raises TypeError for another one."""
+        if not isinstance(self.model, Segmenter):
+            raise TypeError("this run trained a detector")
+        return self.model
 
 
 def train(
@@ -63,65 +85,106 @@ def train(
     val: Dataset | None = None,
     train_split: str = "train",
     val_split: str | None = "val",
+    data_format: str | None = None,
     on_bad: OnBad = "fail",
     overwrite: bool = False,
+    resume: bool = False,
+    force: bool = False,
+    devices: int = 1,
+    allow_unlabelled: bool = False,
+    fix_boxes: bool = False,
     observer: Observer | None = None,
+    on_start: Callable[[str], None] | None = None,
+    on_data: Callable[[Dataset], None] | None = None,
 ) -> Run:
-    """Train a detector.
+    """Train a detector, or a segmenter where the recipe's model is one.
 
     Args:
-        data: a folder in Pascal VOC layout, or a split that was read already.
+        data: a folder in a layout that `data.layouts` knows, or a split that was read already.
         recipe: every choice; None takes the defaults for people's own data.
         out: the run's folder; see `run_folder`.
-        val: the validation split where `data` is a split; else it is read from the folder.
+        val: the validation split, of the same classes; None reads `val_split` where `data` is a folder.
         train_split: the list to learn from.
         val_split: the list to judge by after each epoch; None for none.
+        data_format: the folder's layout; None to find out.
         on_bad: refuse data with faults, or go on without what is faulty, counted and listed in `bad.jsonl`.
         overwrite: replace the files of a run that is there.
+        resume: go on with the run that is in `out`, from its newest whole checkpoint; begin where there is none.
+        force: resume though recipe, data or ranks have changed.
+        devices: processes on this machine that share each batch; under `torchrun` its own counts hold.
+        allow_unlabelled: take pictures without annotation for background; else they are left out.
+        fix_boxes: swap the corners of inverted boxes; else they are faults.
         observer: is told of steps, epochs and warnings; None prints nothing.
+        on_start: is given the table of what a run from `recipe.weights` has taken over, as text.
+        on_data: is given each split as soon as it is read.
 
     Raises:
         FaultyDataError: the data has faults and `on_bad` is "fail".
-        CannotCreateError: `out` is there already.
+        CannotCreateError: `out` is there already, or another training is at work in it.
+        ConfigError: the run to resume had another recipe, other data or other ranks.
+        SignalledError: a signal ended the run; it was saved and can be resumed.
         InputMissingError, DataError, ConfigError: as readers, recipe and loop say.
 
     A script that trains with workers needs the guard `if __name__ == "__main__":`, as all of multiprocessing does.
     """
     recipe = recipe or Recipe()
+    fabric = open_fabric(precision=recipe.precision, devices=devices)
+    ranks = Ranks(fabric)
+    watcher = (observer or SilentObserver()) if ranks.first else NoObserver()
     if not isinstance(data, Dataset):
         root = Path(data)
-        data = voc.read(root, train_split)
-        val = voc.read(root, val_split, label_map=data.label_map) if val_split is not None else None
+        options: dict[str, Any] = {
+            "with_masks": recipe.model in SEGMENTERS,
+            "layout": data_format,
+            "allow_unlabelled": allow_unlabelled,
+            "fix_boxes": fix_boxes,
+        }
+        data = layouts.read(root, train_split, **options)
+        if val is None and val_split is not None:
+            val = layouts.read(root, val_split, label_map=data.label_map, **options)
+    if val is not None and val.label_map != data.label_map:
+        names = [", ".join(split.label_map.names) for split in (val, data)]
+        what = f"the classes to judge by are {names[0]}, those to learn are {names[1]}"
+        raise DataError(what, kind="other-classes", remedy="Give splits of the same classes", file=val.root)
+    for dataset in (data, val):
+        if dataset is not None and on_data is not None and ranks.first:
+            on_data(dataset)
+    if val is not None:
+        samples, leaked = without_leaks(data, val)
+        if leaked:
+            data = replace(data, samples=tuple(samples), faults=(*data.faults, *leaked))
     faults = refuse_or_list([split for split in (data, val) if split is not None], on_bad)
     if not len(data.label_map):
         raise DataError("no annotation names a class", kind="no-class", remedy="Annotate objects", file=data.root)
 
-    folder = RunFolder(Path(out), overwrite=overwrite)
-    folder.write_recipe(recipe.to_json())
-    if faults:
-        lines = "".join(json.dumps(fault.as_json()) + "\n" for fault in faults)
-        durable.write_text(folder.root / "bad.jsonl", lines)
     if len(data) < recipe.batch_size:
         recipe = replace(recipe, batch_size=len(data))
-    bf16 = resolve_precision(recipe.precision) == "bf16"
-    torch.manual_seed(recipe.seed)
-    config = config_for(recipe.model, data.label_map.names, recipe.input_size_hw)
-    network = SSD(replace(config, norm=recipe.norm))
-    task = DetectionTask(
-        network, recipe, data, val, workers=_workers(recipe), bf16=bf16, provenance=_provenance(data), on_bad=on_bad
-    )
+    wanted = identity(recipe, data, val, world=ranks.world)
+    ranks.must_agree({**wanted, "version": version("singleshot")})
+
+    task = _task(recipe, data, val, on_bad, on_start or _ignore, ranks)
     try:
-        outcome: Outcome[SSD] = fit(
-            task, recipe, folder, open_fabric(precision=recipe.precision), observer or SilentObserver()
-        )
+        if isinstance(task, DetectionTask):
+            unreached = anchor_report.warning(data.samples, task.network.config)
+            if unreached is not None:
+                watcher.warn(unreached)
+        folder = _open_folder(ranks, Path(out), overwrite, resume)  # last, when nothing more can be refused
+        try:
+            start = ranks.first_does(lambda: find(folder, wanted, force=force, warn=watcher.warn) if resume else None)
+            folder.write_recipe(recipe.to_json())
+            folder.add_faults(faults)
+            with Heartbeat(ranks, recipe.rank_timeout_s):
+                outcome = fit(
+                    cast(Task[Any], task), recipe, folder, fabric, watcher, ranks=ranks, start=start, identity=wanted
+                )
+        finally:
+            folder.close()
     finally:
         task.close()
-    device = outcome.network.anchors_cxcywh.device
-    detector = Detector(outcome.network.eval(), dict(task.provenance), device, bf16)
     return Run(
         folder.root,
         folder.best,
-        detector,
+        _model(outcome.network.eval(), dict(task.provenance), task.bf16),
         outcome.best_score,
         outcome.steps,
         outcome.seconds,
@@ -129,12 +192,58 @@ def train(
     )
 
 
-def refuse_or_list(datasets: Sequence[Dataset], on_bad: OnBad) -> list[Fault]:
-    """The fatal faults of some splits, each once; with "fail" they are raised."""
-    faults = list(dict.fromkeys(fault for dataset in datasets for fault in dataset.faults if fault.severity == "fatal"))
-    if faults and on_bad == "fail":
-        raise FaultyDataError(faults, remedy="Mend them, or go on without them by --on-bad skip")
-    return faults
+def _model(network: SSD | FCN, provenance: dict[str, Any], bf16: bool) -> Detector | Segmenter:
+    device = next(network.parameters()).device
+    if isinstance(network, FCN):
+        return Segmenter(network, provenance, device, bf16)
+    return Detector(network, provenance, device, bf16)
+
+
+def _task(
+    recipe: Recipe,
+    data: Dataset,
+    val: Dataset | None,
+    on_bad: OnBad,
+    on_start: Callable[[str], None],
+    ranks: Ranks,
+) -> DetectionTask | SegmentationTask:
+    bf16 = resolve_precision(recipe.precision) == "bf16"
+    torch.manual_seed(recipe.seed)
+    of_pixels = recipe.model in SEGMENTERS
+    began = starting_masks.start(recipe, data) if of_pixels else starting.start(recipe, data.label_map.names)
+    if began.table and ranks.first:
+        on_start(began.table)
+    provenance = _provenance(data) | {"metric": recipe.pixel_metric if of_pixels else recipe.metric}
+    if began.provenance is not None:
+        provenance["started_from"] = dict(began.provenance)
+    choices = {"workers": _workers(recipe), "bf16": bf16, "provenance": provenance, "on_bad": on_bad, "ranks": ranks}
+    if isinstance(began, starting_masks.MaskStart):
+        return SegmentationTask(began.network, recipe, data, val, **choices)
+    return DetectionTask(began.network, recipe, data, val, **choices)
+
+
+def _open_folder(ranks: Ranks, out: Path, overwrite: bool, resume: bool) -> RunFolder:
+    """The run's folder, which the first rank opens; where it may not, no rank goes on."""
+    opened: list[RunFolder] = []
+    ranks.first_does(lambda: opened.append(RunFolder(out, overwrite=overwrite, resume=resume)))
+    return opened[0] if opened else RunFolder(out, writes=False)
+
+
+def _ignore(_text: str) -> None:
+    """Nothing."""
+
+
+class NoObserver:
+    """Watches for the ranks beside the first, and says nothing: the first says it all."""
+
+    def step(self, **_facts: Any) -> None:
+        """Nothing."""
+
+    def epoch(self, row: Any) -> None:
+        """Nothing."""
+
+    def warn(self, line: str) -> None:
+        """Nothing."""
 
 
 class SilentObserver:

@@ -5,6 +5,8 @@ runs/<name>/log.csv              one row an epoch
 runs/<name>/bad_steps.jsonl      steps that were not taken because the loss was not finite (if there were any)
 runs/<name>/best.safetensors     the weights of the best validated epoch
 runs/<name>/last.safetensors     the weights of the last epoch
+runs/<name>/checkpoints/         what `--resume` goes on from, see `checkpoint`
+runs/<name>/.lock                while a training runs: its process
 """
 
 from __future__ import annotations
@@ -12,41 +14,77 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping
+import shutil
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from singleshot import durable
-from singleshot.errors import CannotCreateError, NotPermittedError
+from singleshot.errors import CannotCreateError, Fault, NotPermittedError, StorageError
+from singleshot.training import checkpoint
+from singleshot.training.lock import FolderLock, holder
+
+ELSEWHERE = "Choose another --out"
 
 
 class RunFolder:
-    """The folder of one run; made on construction.
+    """The folder of one run, made on construction and held until `close`.
 
     Args:
         root: where; missing parents are made.
-        overwrite: allow a folder that already holds a run. Its files are replaced one by one as the new run writes
-            them; nothing else in the folder is touched.
+        overwrite: allow a folder that already holds a run. Its checkpoints go at once, its other files are replaced
+            one by one as the new run writes them; nothing else in the folder is touched.
+        resume: allow a folder that already holds a run, to go on with it.
+        writes: False for the ranks beside the first, which share the folder and leave it alone.
 
     Raises:
-        CannotCreateError: the folder holds a run (or anything else) and `overwrite` is off.
+        CannotCreateError: the folder holds a run (or anything else) and neither `overwrite` nor `resume` is on, or
+            another training is at work in it.
     """
 
-    def __init__(self, root: Path, *, overwrite: bool = False) -> None:
-        self.root = root
-        if root.exists() and (not root.is_dir() or any(root.iterdir())) and not (overwrite and root.is_dir()):
-            raise CannotCreateError("already exists", remedy="Choose another --out or pass --overwrite", file=root)
+    def __init__(self, root: Path, *, overwrite: bool = False, resume: bool = False, writes: bool = True) -> None:
+        self.root, self._writes = root, writes
+        self.rows: list[dict[str, Any]] = []
+        """The rows of `log.csv` so far."""
+        self._faults: dict[Fault, None] = {}
+        self._lock: FolderLock | None = None
+        if writes:
+            self._begin(overwrite, resume)
+
+    def _begin(self, overwrite: bool, resume: bool) -> None:
+        root = self.root
+        taken = root.exists() and (not root.is_dir() or any(root.iterdir()))
+        if taken and not ((overwrite or resume) and root.is_dir()):
+            at_work = holder(root)
+            if at_work:
+                raise CannotCreateError(f"in use by another training{at_work}", remedy=ELSEWHERE, file=root)
+            if not root.is_dir():
+                raise CannotCreateError("is a file", remedy=ELSEWHERE, file=root)
+            remedy = "Choose another --out, go on with --resume, or replace it with --overwrite"
+            raise CannotCreateError("already exists", remedy=remedy, file=root)
         try:
             root.mkdir(parents=True, exist_ok=True)
         except PermissionError as error:
-            raise NotPermittedError("no permission to make it", remedy="Choose another --out", file=root) from error
+            raise NotPermittedError("no permission to make it", remedy=ELSEWHERE, file=root) from error
         except OSError as error:
-            raise CannotCreateError(
-                f"cannot be made ({error.strerror})", remedy="Choose another --out", file=root
-            ) from error
-        self._rows: list[dict[str, Any]] = []
-        for left_over in ("bad.jsonl", "bad_steps.jsonl"):  # of the run that this one replaces
-            (root / left_over).unlink(missing_ok=True)
+            raise CannotCreateError(f"cannot be made ({error.strerror})", remedy=ELSEWHERE, file=root) from error
+        self._lock = FolderLock(root)
+        try:
+            if not resume:
+                for left_over in ("bad.jsonl", "bad_steps.jsonl"):  # of the run that this one replaces
+                    (root / left_over).unlink(missing_ok=True)
+                shutil.rmtree(self.checkpoints, ignore_errors=True)
+            self.checkpoints.mkdir(exist_ok=True)
+        except OSError as error:
+            self.close()
+            raise StorageError(f"cannot be written to ({error.strerror})", remedy=ELSEWHERE, file=root) from error
+        checkpoint.clean(self.checkpoints)
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where checkpoints go."""
+        return self.root / "checkpoints"
 
     @property
     def best(self) -> Path:
@@ -58,21 +96,56 @@ class RunFolder:
         """Where the last weights go."""
         return self.root / "last.safetensors"
 
+    def add_faults(self, faults: Iterable[Fault]) -> None:
+        """Put what of the data was left out into `bad.jsonl`, each fault once."""
+        known = len(self._faults)
+        self._faults |= dict.fromkeys(faults)
+        if self._writes and len(self._faults) > known:
+            lines = "".join(json.dumps(fault.as_json()) + "\n" for fault in self._faults)
+            durable.write_text(self.root / "bad.jsonl", lines)
+
     def write_recipe(self, text: str) -> None:
         """Write `recipe.json`."""
-        durable.write_text(self.root / "recipe.json", text)
+        if self._writes:
+            durable.write_text(self.root / "recipe.json", text)
 
     def log(self, row: Mapping[str, Any]) -> None:
         """Add a row to `log.csv`. Columns may appear later; earlier rows are then empty there."""
-        self._rows.append(dict(row))
-        columns = list(dict.fromkeys(name for row in self._rows for name in row))
+        self.rows.append(dict(row))
+        columns = list(dict.fromkeys(name for row in self.rows for name in row))
         text = io.StringIO()
         writer = csv.DictWriter(text, columns, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(self._rows)
-        durable.write_text(self.root / "log.csv", text.getvalue())
+        writer.writerows(self.rows)
+        if self._writes:
+            durable.write_text(self.root / "log.csv", text.getvalue())
 
     def log_bad_step(self, record: Mapping[str, Any]) -> None:
-        """Add a line to `bad_steps.jsonl`."""
-        with (self.root / "bad_steps.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+        """Add a line to `bad_steps.jsonl`. Raises StorageError where the disk is full or failing."""
+        file = self.root / "bad_steps.jsonl"
+        if self._writes:
+            try:
+                with file.open("a", encoding="utf-8") as stream:
+                    stream.write(json.dumps(record) + "\n")
+            except OSError as error:
+                raise StorageError(f"writing failed ({error.strerror})", remedy="Free space", file=file) from error
+
+    def go_back(self, rows: Sequence[Mapping[str, Any]], step: int) -> None:
+        """Take `log.csv` and `bad_steps.jsonl` back to a checkpoint: those rows, and no bad step from `step` on."""
+        self.rows = [dict(row) for row in rows]
+        bad = self.root / "bad_steps.jsonl"
+        if self._writes and bad.is_file():
+            lines = [line for line in bad.read_text(encoding="utf-8").splitlines() if _step_of(line) < step]
+            durable.write_text(bad, "".join(f"{line}\n" for line in lines))
+
+    def close(self) -> None:
+        """Let other trainings in."""
+        if self._lock is not None:
+            self._lock.release()
+
+
+def _step_of(line: str) -> int:
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):  # a kill cut the line off
+        return sys.maxsize

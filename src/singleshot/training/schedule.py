@@ -9,6 +9,9 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from singleshot.errors import ConfigError
+from singleshot.strict_json import check_number
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -22,6 +25,8 @@ class Schedule:
         boundaries: steps at which `steps` falls.
         gamma: the factor of `steps` and `exponential`.
         floor: the share of the rate at which `cosine` ends.
+
+    Raises ConfigError where a number is out of its range.
     """
 
     kind: Literal["steps", "exponential", "cosine", "constant"] = "cosine"
@@ -30,6 +35,14 @@ class Schedule:
     boundaries: tuple[int, ...] = ()
     gamma: float = 0.1
     floor: float = 0.01
+
+    def __post_init__(self) -> None:
+        check_number("schedule.warmup_steps", self.warmup_steps, 0)
+        check_number("schedule.warmup_factor", self.warmup_factor, 0, 1)
+        check_number("schedule.gamma", self.gamma, 0)
+        check_number("schedule.floor", self.floor, 0, 1)
+        if any(step < 0 for step in self.boundaries) or list(self.boundaries) != sorted(set(self.boundaries)):
+            raise ConfigError(f"schedule.boundaries is {self.boundaries}", remedy="Give steps, each after the last")
 
 
 def factor(schedule: Schedule, *, step: int, epoch: int, progress: float) -> float:

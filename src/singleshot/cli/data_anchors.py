@@ -1,0 +1,139 @@
+"""`singleshot data anchors`: which objects no default box reaches, and default boxes that fit the data."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from singleshot import durable
+from singleshot.errors import DataError
+
+if TYPE_CHECKING:
+    from singleshot.data.anchor_report import AnchorReport
+    from singleshot.detection.ssd import SSDConfig
+
+_BARS = 40
+_BINS = 10
+
+
+def anchors(
+    path: Annotated[Path, typer.Argument(help="A data folder.")],
+    model: Annotated[str, typer.Option(help="Flavour: vgg300, vgg512, lite320, lite320-fine, …")] = "lite320-fine",
+    input_size: Annotated[
+        str | None, typer.Option(help="Network input as HxW; the flavour's own if not given.")
+    ] = None,
+    fit: Annotated[Literal["warp", "letterbox"], typer.Option(help="How pictures come to it.")] = "warp",
+    split: Annotated[str, typer.Option(help="The list to look at.")] = "train",
+    data_format: Annotated[str | None, typer.Option(help="What the folder is, if it is not recognised.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the fitted boxes to this file, for `train --anchors`.")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the histogram of best IoU into this PNG.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
+) -> None:
+    """Find objects that no default box reaches at IoU 0.5, and fit the boxes to the data."""
+    from singleshot.cli import outputs, progress
+    from singleshot.cli.data_reading import read_split
+    from singleshot.cli.train import parse_size
+    from singleshot.data import anchor_report
+    from singleshot.data.anchor_plot import draw_best_iou
+    from singleshot.detection import anchor_file
+    from singleshot.detection.ssd import config_for
+
+    keys = ("model", "input_size_hw", "split")
+    outputs.check(out, plot, json_file=json_file, json_keys=keys, inputs=[path], overwrite=overwrite)
+    dataset = read_split(path, split, data_format)
+    size_hw = None if input_size is None else parse_size(input_size)
+    config = config_for(model, dataset.label_map.names or ("none",), size_hw, fit=fit)
+    found = anchor_report.report(dataset.samples, config)
+    if not len(found.best_iou):
+        raise DataError(
+            f"no boxes in {split}", kind="no-boxes", remedy="Name a split with annotated objects", file=path
+        )
+    height, width = config.input_size_hw
+    title = f"{model} at {height}x{width}, {fit}"
+    progress.out.print(_table(found, title))
+    for line in (*_histogram(found), "", *_summary(found, config)):
+        progress.out.print(line, soft_wrap=True, markup=False)
+    if out is not None:
+        anchor_file.write(out, anchor_file.AnchorFile(model, config.input_size_hw, fit, found.suggested))
+        progress.out.print(f"fitted boxes: {out} (train --anchors {out})", soft_wrap=True, markup=False)
+    if plot is not None:
+        durable.write(plot, lambda temporary: draw_best_iou(found, temporary, title=title))
+        progress.out.print(f"histogram: {plot}", soft_wrap=True, markup=False)
+    if json_file is not None:
+        facts = {"model": model, "input_size_hw": [height, width], "fit": fit, "split": split, **found.as_json()}
+        durable.write_text(json_file, json.dumps(facts, indent=2) + "\n")
+
+
+def _table(found: AnchorReport, title: str) -> Any:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=f"Objects that no default box reaches at IoU 0.5 ({title})")
+    table.add_column("class")
+    table.add_column("√area at the input", justify="right")
+    for column in ("objects", "unreached", "after the fit"):
+        table.add_column(column, justify="right")
+    for group in found.groups:
+        low, high = group.size_px
+        missed = [
+            f"{count} ({count / group.objects:.0%})"
+            for count in (group.objects - group.reached, group.objects - group.reached_fitted)
+        ]
+        size = f"{low:g}–{high:g} px" if math.isfinite(high) else f"{low:g} px and up"
+        table.add_row(escape(group.class_name), size, str(group.objects), *missed)
+    table.add_section()
+    shares = [f"{share:.1%}" for share in (found.unreached, found.unreached_fitted)]
+    table.add_row("all", "", str(len(found.best_iou)), *shares, style="bold")
+    return table
+
+
+def _histogram(found: AnchorReport) -> list[str]:
+    """Bars of best IoU for the terminal: the model's own boxes, then the fitted ones."""
+    import numpy as np
+
+    edges = np.linspace(0, 1, _BINS + 1)
+    own, fitted = (np.histogram(best, edges)[0] for best in (found.best_iou, found.best_iou_fitted))
+    unit = max(int(own.max()), int(fitted.max()), 1) / _BARS
+    lines = ["best IoU   own boxes (█) and fitted boxes (░)"]
+    for place in range(_BINS):
+        for count, bar, start in (
+            (own[place], "█", f"{edges[place]:.1f}–{edges[place + 1]:.1f}"),
+            (fitted[place], "░", ""),
+        ):
+            lines.append(f"{start:<9}  {bar * round(count / unit):<{_BARS}}  {count}")
+    return lines
+
+
+def _summary(found: AnchorReport, config: SSDConfig) -> list[str]:
+    shares = f"{found.unreached:.1%} of {len(found.best_iou)} objects are unreached"
+    lines = [f"{shares}, {found.unreached_fitted:.1%} after the fit"]
+    if found.suggested == config.anchors:
+        return [*lines, "no better boxes were found: keep the model's own"]
+    lines.append("suggested (pixels of the input; was → is):")
+    for old, new in zip(config.anchors, found.suggested, strict=True):
+        changes = [
+            f"{name} {_shown(before)} → {_shown(after)}" if before != after else f"{name} {_shown(after)}"
+            for name, before, after in (
+                ("size", (old.min_size, old.max_size), (new.min_size, new.max_size)),
+                ("ratios", old.ratios, new.ratios),
+            )
+        ]
+        lines.append(f"  map {new.size_hw[0]}x{new.size_hw[1]}: {', '.join(changes)}")
+    if found.unreached_fitted > 0.05:
+        height, width = config.input_size_hw
+        lines.append(
+            f"what is left is too small or too thin for the grid: try a larger input, such as --input-size "
+            f"{height * 2}x{width * 2}, or a flavour with a finer first map"
+        )
+    return lines
+
+
+def _shown(numbers: tuple[float | None, ...]) -> str:
+    return "–".join(f"{number:.1f}" for number in numbers if number is not None)

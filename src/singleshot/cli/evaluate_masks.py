@@ -1,0 +1,158 @@
+"""`singleshot evaluate --metric miou|maxf`: a segmenter's figures, or those of another program's masks."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from singleshot import durable
+from singleshot.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from singleshot.evaluation.segment import Seen
+    from singleshot.structures import Dataset
+
+
+@dataclass(frozen=True)
+class MaskJudgement:
+    """What is judged by what: the options of `evaluate` of the same names."""
+
+    data: Path
+    weights: Path | None
+    detections: Path | None
+    split: str
+    data_format: str | None
+    metric: Literal["miou", "maxf"]
+    partial: bool
+    on_bad: Literal["fail", "skip"]
+
+
+def evaluate_masks(
+    wanted: MaskJudgement,
+    *,
+    write_masks: Path | None,
+    annotated: bool,
+    json_file: Path | None,
+    workers: int,
+    overwrite: bool,
+) -> None:
+    """Judge, show, and write what was asked for. Raises what reading, judging and writing raise."""
+    from singleshot.cli import outputs, progress
+    from singleshot.data import layouts, mask_results
+    from singleshot.data.refusal import refuse_or_list
+    from singleshot.evaluation.maxf import MaxfJudge, maxf_table, plane_note
+    from singleshot.evaluation.miou import MiouJudge, absent_note, miou_table
+
+    if (wanted.weights is None) == (wanted.detections is None):
+        raise UsageError("give either WEIGHTS or --detections", remedy="See singleshot evaluate --help")
+    if not annotated and (write_masks is None or wanted.weights is None):
+        raise UsageError("a split without masks gives no figures", remedy="Give WEIGHTS and --write-detections DIR")
+    inputs = (wanted.data, wanted.weights, wanted.detections)
+    outputs.check(json_file=json_file, json_keys=("metric", "images"), inputs=inputs, overwrite=overwrite)
+    if write_masks is not None:
+        mask_results.check_target(write_masks, overwrite=overwrite)
+    dataset = layouts.read(wanted.data, wanted.split, layout=wanted.data_format, annotated=annotated, with_masks=True)
+    progress.err.print(layouts.describe(dataset), markup=False, soft_wrap=True)
+    faults: list[Any] = refuse_or_list([dataset], wanted.on_bad)
+    judge = (MaxfJudge if wanted.metric == "maxf" else MiouJudge)(dataset)
+    with progress.bar("judging", len(dataset)) as advance:
+        for done, seen in enumerate(_seen(wanted, dataset, workers, faults), start=1):
+            if seen.truth is not None and annotated:
+                judge.count(seen.index, seen.truth, _found(seen, wanted.metric))
+            if write_masks is not None:
+                _write(write_masks, dataset, seen)
+            advance(done)
+    if write_masks is not None:
+        progress.out.print(f"result files: {write_masks}", soft_wrap=True, markup=False)
+    for fault in faults:
+        progress.warn(f"left out: {fault}")
+    if not annotated:
+        return
+    report = judge.report()
+    shown, note = (
+        (maxf_table(report), plane_note(report))  # pyright: ignore[reportArgumentType]
+        if wanted.metric == "maxf"
+        else (miou_table(report), absent_note(report))  # pyright: ignore[reportArgumentType]
+    )
+    progress.out.print(shown)
+    if note is not None:
+        progress.warn(note)
+    if json_file is not None:
+        durable.write_text(json_file, json.dumps(report.as_json() | {"left_out": len(faults)}, indent=2) + "\n")
+
+
+def _seen(wanted: MaskJudgement, dataset: Dataset, workers: int, faults: list[Any]) -> Iterator[Seen]:
+    """The answers of the segmenter, or those in the files; pairs that are left out go to `faults`."""
+    if wanted.weights is not None:
+        from singleshot.evaluation.segment import segment
+        from singleshot.metrics.road_maxf import ROAD
+        from singleshot.prediction.opening import load_segmenter
+
+        segmenter = load_segmenter(wanted.weights)
+        if segmenter.label_map != dataset.label_map:
+            theirs, ours = ", ".join(dataset.label_map.names), ", ".join(segmenter.label_map.names)
+            what = f"the split's classes are {theirs}, the segmenter's {ours}"
+            remedy = "Judge on data with the segmenter's classes"
+            raise DataError(what, kind="other-classes", remedy=remedy, file=wanted.data)
+        road = wanted.metric == "maxf" or dataset.layout == "kitti_road"
+        yield from segment(
+            segmenter,
+            dataset,
+            workers=workers,
+            chances_of=ROAD if road else None,
+            on_bad=wanted.on_bad,
+            on_skipped=faults.append,
+        )
+        return
+    yield from _from_files(wanted, dataset)
+
+
+def _from_files(wanted: MaskJudgement, dataset: Dataset) -> Iterator[Seen]:
+    from singleshot.cli import progress
+    from singleshot.data import birds_eye, mask_files, mask_results
+    from singleshot.evaluation.segment import Seen
+    from singleshot.structures import MaskCode
+
+    files = mask_results.find(wanted.detections or Path(), dataset, partial=wanted.partial)
+    note = mask_results.coverage(files)
+    if note is not None:
+        progress.warn(note)
+    for index, (sample, file) in enumerate(zip(dataset.samples, files, strict=True)):
+        if file is None or sample.mask_path is None:
+            continue
+        truth = mask_files.read(sample.mask_path, dataset.mask_code or MaskCode((0,) * 256))
+        if wanted.metric == "maxf":
+            values = mask_files.read_grey(file)
+            if values.shape != birds_eye.SIZE_HW:
+                mask_results.check_size(file, values, (truth.shape[0], truth.shape[1]))
+            yield Seen(index, values, truth)
+        else:
+            yield Seen(index, mask_results.read(file, dataset, (truth.shape[0], truth.shape[1])), truth)
+
+
+def _found(seen: Seen, metric: str) -> Any:
+    """What the judge counts: class ids, or the probability of road as 0…255, which files hold already."""
+    from singleshot.metrics.road_maxf import as_values
+
+    return seen.class_ids if metric == "miou" or seen.chances is None else as_values(seen.chances)
+
+
+def _write(folder: Path, dataset: Dataset, seen: Seen) -> None:
+    """One picture's result for its server; of KITTI road the map from above where it is to be had."""
+    from singleshot.data import mask_files, mask_results
+    from singleshot.evaluation.maxf import for_server
+
+    sample = dataset.samples[seen.index]
+    if dataset.layout != "kitti_road" or seen.chances is None:
+        mask_results.write(folder, dataset, sample, seen.class_ids)
+        return
+    name = mask_results.result_name(dataset, sample)
+    in_picture, from_above = for_server(seen.chances, sample.image_path)
+    inner = folder if from_above is None else folder / "in_picture"
+    durable.write_bytes(inner / name, mask_files.encode(in_picture))
+    if from_above is not None:
+        durable.write_bytes(folder / name, mask_files.encode(from_above))

@@ -1,0 +1,171 @@
+"""`singleshot predict` on a video or a camera: a drawn copy, files of what was seen, and where the time went."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from singleshot.errors import DataError, SingleshotError
+from singleshot.prediction import camera, streaming
+from singleshot.prediction.annotation_files import AnnotationFile, frame_facts
+from singleshot.prediction.frames import Seen, Unreadable
+from singleshot.prediction.stages import Pipeline, Stage, table
+from singleshot.prediction.streaming import Work, chunked
+from singleshot.prediction.video_reader import VideoReader
+from singleshot.prediction.video_writer import VideoWriter
+from singleshot.structures import Detections
+
+
+@dataclass
+class Watched:
+    """What came of one video.
+
+    Args:
+        row: for `--json`.
+        fault: what was wrong with the file; None where nothing was.
+        table: the stages' times, as lines.
+        classes: in how many frames each class was seen; in a segmenter's, that had any pixel.
+        things: the class of each track, by its number.
+    """
+
+    row: dict[str, Any]
+    fault: DataError | None = None
+    table: list[str] = field(default_factory=list)
+    classes: Counter[str] = field(default_factory=Counter)
+    things: dict[int, str] = field(default_factory=dict)
+
+    def add(self, seen: Seen) -> None:
+        """Count a frame."""
+        found = seen.result
+        self.classes.update(set(found.class_names if isinstance(found, Detections) else found.shares()))
+        if isinstance(found, Detections) and found.track_ids is not None:
+            self.things.update(zip(found.track_ids.tolist(), map(str, found.class_names), strict=True))
+        facts = {"detections": found.as_json()} if isinstance(found, Detections) else {"shares": found.shares()}
+        self.row["frames"].append({**frame_facts(seen), **facts})
+
+    def summary(self) -> str:
+        """What was seen, in a few words."""
+        if self.things:
+            counts = Counter(self.things.values())
+            return f"{len(self.things)} tracked: " + ", ".join(f"{name} {count}" for name, count in counts.most_common())
+        return ", ".join(f"{name} in {count}" for name, count in self.classes.most_common()) or "nothing"
+
+
+def watch(
+    work: Work,
+    source: Path | int,
+    *,
+    target: Path | None = None,
+    files: Sequence[AnnotationFile] = (),
+    name: str = "video",
+    keep_rows: bool = True,
+) -> Watched:
+    """Look at every frame of a video, or of a camera until Ctrl-C.
+
+    Args:
+        work: what to do with each frame.
+        source: a video file, or the number of a camera.
+        target: the drawn copy; None draws nothing.
+        files: take what was seen.
+        name: of the files about single frames: `<name>_000012`.
+        keep_rows: note every frame for `--json`.
+
+    Raises:
+        DataError: not one frame can be read. Later damage is no error but the answer's `fault`.
+        ConfigError, CannotCreateError, NotPermittedError, StorageError: the copy cannot be written.
+        KeyboardInterrupt: Ctrl-C, after what there is so far was brought to a good end.
+    """
+    from singleshot.cli import progress
+    from singleshot.cli.frames_bar import frames_bar
+
+    cores = streaming.cores()
+    live = isinstance(source, int)
+    reader = None if live else VideoReader(source, threads=max(1, cores // 4))
+    frames = camera.frames(source) if isinstance(source, int) else reader or ()
+    copy: _Copy | None = None if target is None else _Copy(target, reader, max(1, cores // 2))
+    watched = Watched({"file": f"camera {source}" if live else str(source), "frames": []})
+    stages = [*work.stages(), Stage("encode", copy)] if copy is not None else work.stages()
+    pipeline = Pipeline(chunked(frames, 1 if live else streaming.BATCH_SIZE), stages, source_name="decode")
+    cpu, done, whole = time.process_time(), 0, False
+    with contextlib.ExitStack() as stack:
+        stack.callback(lambda: None if reader is None else reader.close())
+        advance = stack.enter_context(frames_bar(watched.row["file"], reader.expected if reader else None))
+        try:
+            for seen in streaming.run(pipeline):
+                if isinstance(seen, Unreadable):
+                    raise seen.error
+                done += 1
+                if keep_rows or not done % 1000:
+                    watched.add(seen)
+                if isinstance(seen.result, Detections):
+                    for file in files:
+                        file.add(seen, seen.result, f"{name}_{done - 1:06d}")
+                advance(done)
+            watched.fault = None if reader is None else reader.fault()
+            whole = watched.fault is None
+        except KeyboardInterrupt:
+            whole = live
+            raise
+        finally:
+            if copy is not None:
+                written = copy.close(whole=whole)
+                if written is not None and not whole:
+                    progress.warn(f"{written}: {copy.written} frames, not the whole video")
+    watched.table = table(pipeline, done, time.process_time() - cpu, cores)
+    watched.row |= {"seconds": round(pipeline.wall_s, 3), "frame_count": done}
+    for note in [*(reader.notes if reader else ()), *(copy.notes if copy else ())]:
+        progress.warn(f"{watched.row['file']}: {note}")
+    if watched.fault is not None:
+        watched.row["error"] = str(watched.fault)
+    return watched
+
+
+class _Copy:
+    """The last stage: drawn frames into the video. It is opened at once where the size is known, for a camera later."""
+
+    def __init__(self, target: Path, reader: VideoReader | None, threads: int) -> None:
+        self._target, self._threads = target, threads
+        self._writer: VideoWriter | None = None
+        if reader is not None:
+            self._writer = VideoWriter(
+                target, reader.size_hw, rate=reader.rate, sound_from=reader.path, threads=threads
+            )
+
+    def __call__(self, chunk: list[Any]) -> list[Any]:
+        """Write a chunk's drawn frames, and hand on what was seen without them."""
+        for seen in chunk:
+            if isinstance(seen, Seen) and seen.drawn is not None:
+                if self._writer is None:
+                    self._writer = VideoWriter(self._target, seen.frame.size_hw, threads=self._threads)
+                self._writer.write(seen.drawn, *_times(seen))
+        return [replace(seen, drawn=None) if isinstance(seen, Seen) else seen for seen in chunk]
+
+    @property
+    def written(self) -> int:
+        """How many frames are in it."""
+        return 0 if self._writer is None else self._writer.written
+
+    @property
+    def notes(self) -> list[str]:
+        """What could not be carried over."""
+        return [] if self._writer is None else self._writer.notes
+
+    def close(self, *, whole: bool) -> Path | None:
+        """End the video; a failure while another is on its way up is not told over it."""
+        if self._writer is None:
+            return None
+        if whole:
+            return self._writer.close()
+        with contextlib.suppress(SingleshotError):
+            return self._writer.close(whole=False)
+        return None
+
+
+def _times(seen: Seen) -> Iterator[Any]:
+    yield seen.frame.time
+    yield seen.frame.duration

@@ -1,0 +1,109 @@
+"""`singleshot weights`: bring other projects' weights in, look into a file, put one onto the hub."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from singleshot import durable
+
+app = typer.Typer(
+    help="Import published weights, look into a weights file, push one to the Hugging Face hub.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+IMPORT_HELP = """Make a weights file of published ones.
+
+NAME is one of vgg16-imagenet, vgg16-features, vgg16-reducedfc, vgg16-hed (trunks to start from), ssd300-coco,
+lite320-coco, ssd300-voc, ssd300-voc-lufficc, ssd512-voc-lufficc (whole detectors)."""
+
+
+@app.command("import", help=IMPORT_HELP)
+def import_(
+    name: Annotated[str, typer.Argument(help="Which published weights; see above.")],
+    out: Annotated[Path, typer.Option(help="Where to write.")],
+    file: Annotated[Path | None, typer.Option("--from", help="The published file, if it is here already.")] = None,
+    class_names: Annotated[
+        Path | None, typer.Option(help="Names for all classes of the file, one a line, without the background.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
+) -> None:
+    """Make a weights file of published ones."""
+    from singleshot.cli import outputs, progress
+    from singleshot.foreign.importing import import_weights, read_class_names
+
+    outputs.check(out, inputs=[file, class_names], overwrite=overwrite)
+    names = None if class_names is None else read_class_names(class_names)
+    with progress.transfer(f"fetching {name}") as observer:
+        imported = import_weights(name, out=out, file=file, class_names=names, observer=observer)
+    for note in imported.notes:
+        progress.err.print(f"note: {note}", markup=False, soft_wrap=True)
+    progress.out.print(f"weights: {imported.path}", soft_wrap=True, markup=False)
+
+
+@app.command("info")
+def info(
+    weights: Annotated[str, typer.Argument(help="A weights file, a known name, or owner/name on the hub.")],
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the facts to this file.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
+) -> None:
+    """Show what a weights file is: network, classes, preprocessing, thresholds, where it comes from."""
+    from singleshot.cli import outputs, progress
+    from singleshot.prediction.locate import find_weights
+
+    checked = {"json_file": json_file, "json_keys": ("file", "sha256", "kind"), "overwrite": overwrite}
+    outputs.check(**checked, inputs=[weights])
+    with progress.transfer(f"fetching {weights}") as observer:
+        path = find_weights(weights, observer=observer)
+    outputs.check(**checked, inputs=[path])
+    facts = facts_of(path)
+    for name, value in facts.items():
+        shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        progress.out.print(f"{name + ':':18}{shown}", soft_wrap=True, markup=False)
+    if json_file is not None:
+        durable.write_text(json_file, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+
+
+@app.command("push")
+def push(
+    weights: Annotated[Path, typer.Argument(help="A weights file.")],
+    repository: Annotated[str, typer.Argument(help="owner/name on the Hugging Face hub; made if it is not there.")],
+    private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
+) -> None:
+    """Put a weights file onto the hub, from where `singleshot.load("owner/name")` takes it."""
+    from singleshot import hub
+    from singleshot.cli import progress
+
+    address = hub.push(weights, repository, private=private)
+    progress.out.print(f"pushed: {address}", soft_wrap=True, markup=False)
+
+
+def facts_of(path: Path) -> dict[str, Any]:
+    """What `weights info` shows, in order; the file's own record flattened by one level."""
+    from singleshot import weights
+    from singleshot.strict_json import to_json_dict
+
+    file = weights.read_any(path)
+    facts: dict[str, Any] = {"file": str(path), "sha256": file.sha256}
+    if isinstance(file, weights.TrunkFile):
+        layers = sorted({name.rpartition(".")[0].removeprefix("trunk.") for name in file.tensors})
+        facts |= {"kind": "trunk", "trunk": file.config.trunk, "layers": layers}
+        facts |= {"parameters": sum(tensor.numel() for tensor in file.tensors.values())}
+        preprocess = file.config.preprocess
+    elif isinstance(file, weights.SegmenterFile):
+        return facts | {"kind": "segmenter"} | to_json_dict(file.network.config) | file.provenance
+    else:
+        config = file.network.config
+        height, width = config.input_size_hw
+        facts |= {"kind": "detector", "flavour": config.flavour, "trunk": config.trunk, "input": f"{height}x{width}"}
+        facts |= {"classes": list(config.class_names), "default boxes": len(file.network.anchors_cxcywh)}
+        facts |= {"parameters": sum(parameter.numel() for parameter in file.network.parameters())}
+        facts |= {"postprocess": to_json_dict(config.postprocess)}
+        preprocess = config.preprocess
+    facts |= {"channel order": preprocess.channel_order, "mean rgb": list(preprocess.mean_rgb)}
+    facts |= {"std rgb": list(preprocess.std_rgb)}
+    return facts | {name: value for name, value in file.provenance.items() if name not in facts}

@@ -1,0 +1,144 @@
+"""Pascal VOC from its publisher or a mirror: fetched, checked, unpacked, and ready for `train`.
+
+The server is slow and sometimes down, so a broken download is continued, a part that is there is not fetched again,
+and any mirror that keeps the archives' names will do: what counts is the hash. An archive is unpacked into a hidden
+folder first and its files move to their places when all of it is there; no file of the user's is replaced.
+
+Names and hashes: the archives of the VOC2007 and VOC2012 challenges; MD5 is what their community publishes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from singleshot import download, durable
+from singleshot.data.unpacking import unpack
+from singleshot.errors import CannotCreateError, NotPermittedError, StorageError, UsageError
+
+PUBLISHER = "http://host.robots.ox.ac.uk/pascal/VOC"
+
+
+@dataclass(frozen=True)
+class Archive:
+    """One file to fetch.
+
+    Args:
+        file_name: its name, the same on every mirror.
+        folder: where it lies on the publisher's server.
+        md5: of the whole file.
+        max_bytes: its files, unpacked, are not larger than this.
+    """
+
+    file_name: str
+    folder: str
+    md5: str
+    max_bytes: int
+
+
+ARCHIVES: dict[str, tuple[Archive, ...]] = {
+    "voc07": (
+        Archive("VOCtrainval_06-Nov-2007.tar", "voc2007", "c52e279531787c972589f7e41ab4ae64", 1 << 30),
+        Archive("VOCtest_06-Nov-2007.tar", "voc2007", "b6e924de25625d8de591ea690078ad9f", 1 << 30),
+    ),
+    "voc12": (Archive("VOCtrainval_11-May-2012.tar", "voc2012", "6cd6e144f989b92b3379bac3b3de84fd", 4 << 30),),
+}
+
+Observer = Callable[[str, int, int | None], None]
+"""Is told what is going on (`VOCtest_06-Nov-2007.tar` or `unpacking …`), how many bytes are done, and of how many."""
+
+
+def fetch(
+    names: Sequence[str],
+    out: Path,
+    *,
+    mirror: str | None = None,
+    keep_archives: bool = False,
+    observer: Observer | None = None,
+    archives: dict[str, tuple[Archive, ...]] | None = None,
+    wait_s: float = download.WAIT_S,
+) -> list[Path]:
+    """Fetch data sets into `out/VOCdevkit/VOC2007` and `…/VOC2012`; what is there already is left as it is.
+
+    Args:
+        names: which ones.
+        out: the folder; it may exist, and may hold an earlier, unfinished fetch.
+        mirror: an http address of a folder that holds the archives under their names, instead of the publisher's.
+        keep_archives: leave the archives in `out/archives` when they are unpacked.
+        observer: see `Observer`.
+        archives: others than VOC's, for tests.
+        wait_s: seconds before a broken download is tried again.
+
+    Returns:
+        The archives' files' folders: those in `out/VOCdevkit`.
+
+    Raises:
+        UnreachableError: no network, or the server does not answer. What has arrived is kept for the next call.
+        DataError: a file is not what was published, or an archive is unsafe; nothing of it is kept.
+        CannotCreateError: a file of another content is in the way.
+        NotPermittedError, StorageError: the file system refuses, or fails.
+    """
+    table = ARCHIVES if archives is None else archives
+    unknown = [name for name in names if name not in table]
+    if unknown or not names:
+        what = f"no data set is called {', '.join(unknown)}" if unknown else "no data set is named"
+        raise UsageError(what, remedy=f"Known are {', '.join(table)}")
+    tell = observer or (lambda _what, _done, _total: None)
+    for name in dict.fromkeys(names):
+        for archive in table[name]:
+            marker = out / "archives" / f"{archive.file_name}.json"
+            if marker.is_file():
+                continue
+            base = mirror.rstrip("/") if mirror is not None else f"{PUBLISHER}/{archive.folder}"
+            file = download.fetch(
+                f"{base}/{archive.file_name}",
+                to=out / "archives" / archive.file_name,
+                md5=archive.md5,
+                observer=lambda done, total, archive=archive: tell(archive.file_name, done, total),
+                wait_s=wait_s,
+            )
+            files = _unpack_into(file, out, archive, tell)
+            # The marker comes last: an unpacking that was cut off is done again.
+            durable.write_text(marker, json.dumps({"md5": archive.md5, "files": files, "from": base}) + "\n")
+            if not keep_archives:
+                file.unlink()
+    return sorted(path for path in (out / "VOCdevkit").glob("*") if path.is_dir())
+
+
+def _unpack_into(file: Path, out: Path, archive: Archive, tell: Observer) -> int:
+    """Unpack beside `out`'s folders, then move every file to its place. Returns how many files there were."""
+    hidden = out / f".{archive.file_name}.{os.getpid()}.tmp"
+    size = file.stat().st_size
+    try:
+        hidden.mkdir(parents=True)
+        files, _ = unpack(
+            file,
+            hidden,
+            max_bytes=archive.max_bytes,
+            on_bytes=lambda done: tell(f"unpacking {archive.file_name}", done, size),
+        )
+        for path in sorted(path for path in hidden.rglob("*") if path.is_file()):
+            _move(path, out / path.relative_to(hidden))
+    except PermissionError as error:
+        raise NotPermittedError("no permission to write", remedy="Choose another --out", file=out) from error
+    except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+        raise CannotCreateError("cannot be created", remedy="Choose another --out", file=out) from error
+    except OSError as error:
+        raise StorageError(f"unpacking failed ({error.strerror or error})", remedy="Free space", file=out) from error
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
+    return files
+
+
+def _move(path: Path, target: Path) -> None:
+    """Move a file to its place, unless the same bytes are there already (an earlier fetch was cut off here)."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists() or target.is_symlink():
+        if target.is_file() and target.read_bytes() == path.read_bytes():
+            return
+        raise CannotCreateError("another file is in the way", remedy="Choose another --out", file=target)
+    path.replace(target)

@@ -1,0 +1,167 @@
+"""A data set that was read before opens at once: what the reader found is kept, outside the data folder.
+
+Reading 17,000 XML files takes seconds, and looking whether one has changed takes a tenth of one. So an index is kept
+under the user's cache folder and used as long as *every* file and folder that the answer came from has the size, the
+times of change, and the inode that it had: an edit that keeps the size, and even one that sets the old time back, is
+noticed (the time of status change cannot be set). Files that changed in the last moments are not trusted, for a clock's
+tick may hide a second change; git does the same.
+
+The cache is never the reason for a failure: a damaged index is made anew, and a folder that cannot be written to costs
+one warning. Indices may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+
+from singleshot import durable
+from singleshot.data.sample_table import SampleTable
+from singleshot.errors import Fault, SingleshotError
+from singleshot.structures import Dataset, LabelMap
+
+MAGIC = b"singleshot index 1\n"
+SETTLED_NS = 2_000_000_000
+"""A file counts as settled when its last change is older than this: FAT's clock ticks every two seconds."""
+_RECORD = "record"
+
+log = logging.getLogger(__name__)
+
+
+def cached(identity: Mapping[str, Any], sources: Iterable[Path], build: Callable[[], Dataset]) -> Dataset:
+    """What `build` returns, from the cache if nothing has changed.
+
+    Args:
+        identity: what is asked for: reader, root, split and options, as JSON holds them.
+        sources: the files and folders that the answer depends on; folders with everything in them.
+        build: reads the data set.
+
+    Samples come as a `SampleTable` either way.
+
+    Raises whatever `build` raises, and nothing of its own.
+    """
+    facts, newest_ns = _facts(sources)  # before reading: an edit during it must not pass for what was read
+    file = _file(identity)
+    known = None if file is None else _load(file, facts, Path(identity["root"]))
+    if known is not None:
+        return known
+    dataset = build()
+    table = SampleTable.from_samples(dataset.samples)
+    dataset = Dataset(
+        dataset.root, dataset.layout, dataset.split, dataset.label_map, table, dataset.faults,
+        category_ids=dataset.category_ids,
+    )  # fmt: skip
+    if file is not None and newest_ns < time.time_ns() - SETTLED_NS:
+        try:
+            durable.write_bytes(file, _packed(dataset, table, facts))
+        except SingleshotError as error:
+            _say_once(f"data sets are read anew each time: {error}")
+    return dataset
+
+
+def folder() -> Path | None:
+    """Where indices lie: `$XDG_CACHE_HOME/singleshot/index`, or below `~/.cache`; None for a user without a home."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    try:
+        return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "singleshot" / "index"
+    except RuntimeError:
+        return None
+
+
+def _file(identity: Mapping[str, Any]) -> Path | None:
+    place = folder()
+    text = json.dumps(identity, sort_keys=True, ensure_ascii=True)
+    return None if place is None else place / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.index"
+
+
+def _facts(sources: Iterable[Path]) -> tuple[str, int]:
+    """A digest of what the file system says of the sources, and the time of the latest change among them."""
+    digest = hashlib.sha256()
+    newest = 0
+    for source in sources:
+        for name, state in _walk(source):
+            digest.update(
+                f"{name}\0{state.st_size},{state.st_mtime_ns},{state.st_ctime_ns},{state.st_ino},{state.st_mode}\n".encode(
+                    "utf-8", "surrogateescape"
+                )
+            )
+            newest = max(newest, state.st_mtime_ns, state.st_ctime_ns)
+    return digest.hexdigest(), newest
+
+
+def _walk(source: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """Every file below a source with its state, sorted by name; nothing for what cannot be looked at.
+
+    A folder that may not be listed gives no facts, and its reader then says so: such answers are not kept.
+    """
+    try:
+        yield str(source), source.stat()
+        entries = sorted(os.scandir(source), key=lambda entry: entry.name) if source.is_dir() else []
+    except OSError:
+        return
+    for entry in entries:
+        try:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _walk(Path(entry.path))
+            else:
+                yield entry.path, entry.stat()
+        except OSError:  # a link that ends nowhere is a fact too
+            yield entry.path, entry.stat(follow_symlinks=False)
+
+
+def _packed(dataset: Dataset, table: SampleTable, facts: str) -> bytes:
+    record = {
+        "facts": facts,
+        "layout": dataset.layout,
+        "split": dataset.split,
+        "names": dataset.label_map.names,
+        "category_ids": dataset.category_ids,
+        "faults": [fault.as_json() for fault in dataset.faults],
+    }
+    blob = np.frombuffer(json.dumps(record).encode(), np.uint8)
+    body = safetensors.numpy.save({**table.arrays(), _RECORD: blob})
+    return MAGIC + hashlib.sha256(body).digest() + body
+
+
+def _load(file: Path, facts: str, root: Path) -> Dataset | None:
+    """The data set in an index; None where there is none, or it is of another time, or damaged."""
+    try:
+        content = file.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        log.info("%s: cannot be read (%s); the data is read anew", file, error.strerror)
+        return None
+    start = len(MAGIC) + 32
+    body = memoryview(content)[start:]
+    if not content.startswith(MAGIC) or hashlib.sha256(body).digest() != content[len(MAGIC) : start]:
+        log.info("%s: damaged, or of another version; the data is read anew", file)
+        return None
+    arrays = safetensors.numpy.load(bytes(body))
+    record = json.loads(arrays.pop(_RECORD).tobytes())
+    if record["facts"] != facts:
+        return None
+    return Dataset(
+        root,
+        record["layout"],
+        record["split"],
+        LabelMap(tuple(record["names"])),
+        SampleTable.from_arrays(arrays),
+        tuple(Fault(**{**fault, "file": Path(fault["file"])}) for fault in record["faults"]),
+        category_ids=tuple(record["category_ids"]),
+    )
+
+
+@functools.cache
+def _say_once(line: str) -> None:
+    log.warning("%s", line)

@@ -1,0 +1,201 @@
+"""A file from the network: checked by its hash, continued where a connection broke, kept in a cache.
+
+Weights and data sets are hundreds of megabytes from servers that are slow and sometimes down. What has arrived stays
+beside the target as `<name>.part` and the next try asks for the rest alone; nothing appears under the target's own
+name before its hash was right.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import http.client
+import os
+import socket
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from singleshot.errors import CannotCreateError, DataError, NotPermittedError, StorageError, UnreachableError
+
+Observer = Callable[[int, int | None], None]
+"""Is told how many bytes are there and how many there will be (None where the server does not say)."""
+Opener = Callable[[urllib.request.Request, float], Any]
+"""Opens a request with a time-out in seconds, as `urllib.request.urlopen` does."""
+
+CHUNK = 1 << 18
+TRIES_WITHOUT_PROGRESS = 3
+WAIT_S = 1.0
+TIMEOUT_S = 30.0
+
+
+def cache_folder() -> Path:
+    """Where downloads and imported weights are kept: `$SINGLESHOT_CACHE`, or `singleshot` in the user's cache."""
+    chosen = os.environ.get("SINGLESHOT_CACHE")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "singleshot"
+
+
+def fetch(
+    url: str,
+    *,
+    to: Path,
+    sha256: str | None = None,
+    md5: str | None = None,
+    observer: Observer | None = None,
+    opener: Opener | None = None,
+    wait_s: float = WAIT_S,
+) -> Path:
+    """The file at `url` as `to`. It is not downloaded again if it is there with the right hash (or with no hash given).
+
+    Args:
+        url: an http or https address.
+        to: the target file; missing folders are made.
+        sha256: hexadecimal digits, all of them or only the first (torchvision's file names hold eight).
+        md5: the same for MD5, which some publishers still use.
+        observer: see `Observer`.
+        opener: see `Opener`; for tests and for proxies of one's own.
+        wait_s: seconds before another try, doubled at each.
+
+    Returns:
+        `to`.
+
+    Raises:
+        UnreachableError: no network, no such host, the server refuses, or the connection broke again and again. What
+            has arrived is kept and continued by the next call.
+        DataError: the file is there in full and its hash is wrong; nothing is kept.
+        CannotCreateError, NotPermittedError, StorageError: the target cannot be written.
+    """
+    if urlsplit(url).scheme not in ("http", "https"):
+        raise UnreachableError(f"{url} is neither an http nor an https address", remedy="Check the address")
+    if to.is_file() and _fault(to, sha256, md5) is None:
+        return to
+    part = to.with_name(f"{to.name}.part")
+    try:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        continued = part.is_file() and part.stat().st_size > 0
+        _download(url, part, observer, opener or _open, wait_s)
+        fault = _fault(part, sha256, md5)
+        if fault is not None and continued:
+            # The start may be another file's, or an older version's: once more from nothing.
+            part.unlink()
+            _download(url, part, observer, opener or _open, wait_s)
+            fault = _fault(part, sha256, md5)
+        if fault is not None:
+            part.unlink()
+            raise DataError(
+                f"{url} is not the file that was published: {fault}",
+                kind="wrong-hash",
+                remedy="Try again later, or another mirror",
+            )
+        part.replace(to)
+    except (PermissionError, NotADirectoryError, FileExistsError, IsADirectoryError) as error:
+        kind = NotPermittedError if isinstance(error, PermissionError) else CannotCreateError
+        raise kind(
+            f"cannot be written ({error.strerror})", remedy="Set SINGLESHOT_CACHE to another folder", file=to
+        ) from error
+    except OSError as error:
+        remedy = "Free space" if error.errno == errno.ENOSPC else None
+        raise StorageError(f"writing failed ({error.strerror or error})", remedy=remedy, file=to) from error
+    return to
+
+
+def hash_of(path: Path, kind: str = "sha256") -> str:
+    """The hexadecimal hash of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, kind).hexdigest()
+
+
+def _open(request: urllib.request.Request, timeout_s: float) -> Any:
+    return urllib.request.urlopen(request, timeout=timeout_s)
+
+
+def _download(url: str, part: Path, observer: Observer | None, opener: Opener, wait_s: float) -> None:
+    """Fill `part` up to the end of the file, in as many connections as it takes while each brings something."""
+    failures = 0
+    while True:
+        before = part.stat().st_size if part.is_file() else 0
+        problem = _one_connection(url, part, observer, opener)
+        if problem is None:
+            return
+        after = part.stat().st_size if part.is_file() else 0
+        failures = 0 if after > before else failures + 1
+        if failures >= TRIES_WITHOUT_PROGRESS:
+            kept = f"; {after / 1e6:.1f} MB are kept, run again to go on" if after else ""
+            raise UnreachableError(f"{url} cannot be fetched: {problem}{kept}", remedy="Check the network")
+        time.sleep(wait_s * 2 ** max(failures - 1, 0))
+
+
+def _one_connection(url: str, part: Path, observer: Observer | None, opener: Opener) -> str | None:
+    """What broke the connection, or None if the file is whole. Raises UnreachableError where trying is no use."""
+    have = part.stat().st_size if part.is_file() else 0
+    request = urllib.request.Request(url, headers={"User-Agent": "singleshot", "Accept-Encoding": "identity"})
+    if have:
+        request.add_header("Range", f"bytes={have}-")
+    try:
+        with opener(request, TIMEOUT_S) as response:
+            start, total = _extent(response, have)
+            with part.open("r+b" if start else "wb") as file:
+                file.seek(start)
+                file.truncate()
+                done = start
+                while chunk := _read(response):
+                    file.write(chunk)
+                    done += len(chunk)
+                    if observer is not None:
+                        observer(done, total)
+            return None if total is None or done >= total else f"the connection ended after {done:,} of {total:,} bytes"
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code == 416 and have:  # more is here than there: somebody else's start
+            part.unlink()
+            return "the server has a shorter file"
+        if error.code in (408, 429) or error.code >= 500:
+            return f"the server answers {error.code} {error.reason}"
+        raise UnreachableError(
+            f"{url}: the server answers {error.code} {error.reason}", remedy="The file may have moved: get it yourself"
+        ) from error
+    except urllib.error.URLError as error:
+        if isinstance(error.reason, socket.gaierror):  # no use in asking again at once
+            raise UnreachableError(
+                f"{url} cannot be fetched: {urlsplit(url).hostname} is not found", remedy="Check the network"
+            ) from error
+        return f"{error.reason}"
+    except (_BrokenError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+        return f"{error}" or type(error).__name__
+
+
+class _BrokenError(Exception):
+    """The connection failed while it was read: apart from OSErrors of the disk."""
+
+
+def _read(response: Any) -> bytes:
+    try:
+        return response.read(CHUNK)
+    except (OSError, http.client.HTTPException) as error:
+        raise _BrokenError(f"{error}" or type(error).__name__) from error
+
+
+def _extent(response: Any, have: int) -> tuple[int, int | None]:
+    """Where the answer's bytes belong and how long the whole file is, by its headers (RFC 9110, section 14.4)."""
+    length = response.headers.get("Content-Length", "")
+    if response.status == 206:
+        unit, _, rest = response.headers.get("Content-Range", "").partition(" ")
+        span, _, whole = rest.partition("/")
+        if unit == "bytes" and span.partition("-")[0] == str(have):
+            return have, int(whole) if whole.isdecimal() else None
+        raise _BrokenError("the server answered with another part than was asked for")
+    return 0, int(length) if length.isdecimal() else None
+
+
+def _fault(path: Path, sha256: str | None, md5: str | None) -> str | None:
+    """What is wrong with the hash, or None."""
+    for kind, wanted in (("sha256", sha256), ("md5", md5)):
+        if wanted is not None and not (found := hash_of(path, kind)).startswith(wanted.lower()):
+            return f"its {kind.upper()} is {found[: max(len(wanted), 8)]} and not {wanted.lower()}"
+    return None

@@ -1,0 +1,138 @@
+"""Judge the detections of a split by COCO's protocol: one report, for people and for JSON.
+
+Any data set can be judged so, not COCO's own alone. What VOC calls difficult is then treated as COCO treats a crowd:
+it counts neither as found nor as missed. COCO gives its objects' areas, by which they are small, medium or large;
+elsewhere the area of the box is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from singleshot.evaluation.report import Figures
+from singleshot.metrics.coco_ap import MAX_DETECTIONS, CocoFigures, CocoTruths, coco_ap
+from singleshot.metrics.voc_matching import FlatDetections, GroundTruths
+from singleshot.structures import Dataset, Detections, Sample
+
+SUMMARY = (
+    *("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large"),
+    *("ar1", "ar10", "ar100", "ar_small", "ar_medium", "ar_large"),
+)
+
+
+@dataclass(frozen=True)
+class CocoReport(Figures):
+    """What a split says about some detections; `map` is COCO's AP. All figures are fractions in 0…1.
+
+    Args:
+        figures: COCO's twelve figures and counts.
+        ground_truths_of: objects to find by class name.
+        images: pictures in the split.
+    """
+
+    figures: CocoFigures
+    ground_truths_of: Mapping[str, int]
+    images: int
+
+    @property
+    def summary(self) -> dict[str, float | None]:
+        """COCO's twelve figures by name; None where the split has no object of that kind."""
+        return {name: getattr(self.figures, name) for name in SUMMARY}
+
+    def as_json(self) -> dict[str, Any]:
+        """What `evaluate --metric coco --json` writes; `ap_small` and its like stand beside `map` and `ap` by class."""
+        return {
+            "metric": "coco",
+            "map": self.map,
+            "ap": dict(self.ap),
+            "images": self.images,
+            "ground_truths": self.figures.ground_truths,
+            "detections": self.figures.detections,
+            "detections_cut": self.figures.cut,
+            **{name: value for name, value in self.summary.items() if name != "ap"},
+        }
+
+
+def judge_coco(detections: Sequence[Detections], dataset: Dataset) -> CocoReport:
+    """Judge the detections of a whole split by COCO's protocol.
+
+    Args:
+        detections: by picture, in the order of `dataset.samples`; pictures without detections included.
+        dataset: the split with its annotations.
+
+    No detections give 0; a class without objects gives None and is not in the mean. Raises ValueError where detections
+    and pictures do not pair off, and DataError as `coco_ap` does.
+    """
+    if len(detections) != len(dataset):
+        raise ValueError(f"detections of {len(detections)} pictures do not pair off with {len(dataset)} pictures")
+    names = dataset.label_map.names
+    truths = _truths(dataset.samples)
+    figures = coco_ap(FlatDetections.from_pictures(detections), truths, len(names))
+    ignored = np.zeros(len(truths), np.bool_) if truths.is_crowd is None else truths.is_crowd
+    counts = np.bincount(truths.class_ids[~ignored], minlength=len(names))
+    return CocoReport(
+        map=figures.ap,
+        ap=dict(zip(names, figures.class_ap, strict=True)),
+        figures=figures,
+        ground_truths_of=dict(zip(names, counts.tolist(), strict=True)),
+        images=len(dataset),
+    )
+
+
+def cut_warning(report: CocoReport) -> str | None:
+    """What to tell a user of whose detections some were not judged; None where all were.
+
+    The protocol takes the best hundred of a class in a picture, and nobody notices where more were found.
+    """
+    if not report.figures.cut:
+        return None
+    return (
+        f"{report.figures.cut} of {report.figures.detections} detections were not judged: COCO takes the "
+        f"{MAX_DETECTIONS} best of a class in a picture"
+    )
+
+
+def coco_table(report: CocoReport) -> Any:
+    """A `rich.table.Table`: COCO's twelve figures, and the AP of every class that has objects."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    shown = Table(title="AP by class (coco: mean over overlaps of 0.50 to 0.95)")
+    for column in ("class", "objects", "AP"):
+        shown.add_column(column, justify="left" if column == "class" else "right")
+    for name, ap in report.ap.items():
+        if ap is not None:
+            shown.add_row(escape(name), str(report.ground_truths_of[name]), _fraction(ap))
+    shown.add_section()
+    for name, value in report.summary.items():
+        label = "mean" if name == "ap" else name[:2].upper() + name[2:].replace("_", " ")
+        count = str(report.figures.ground_truths) if name == "ap" else ""
+        shown.add_row(label, count, _fraction(value), style="bold" if name == "ap" else None)
+    return shown
+
+
+def _truths(samples: Sequence[Sample]) -> CocoTruths:
+    plain = GroundTruths.from_samples(samples)
+    areas = [_areas(sample) for sample in samples]
+    return CocoTruths(
+        plain.boxes_xyxy,
+        plain.class_ids,
+        plain.image_indices,
+        is_crowd=plain.difficult,
+        areas=np.concatenate([np.empty(0), *areas]),
+    )
+
+
+def _areas(sample: Sample) -> Any:
+    if sample.areas is not None:
+        return sample.areas
+    sides = sample.boxes_xyxy[:, 2:] - sample.boxes_xyxy[:, :2]
+    return sides[:, 0] * sides[:, 1]
+
+
+def _fraction(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.3f}"

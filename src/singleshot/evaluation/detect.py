@@ -1,0 +1,106 @@
+"""What a detector sees in a whole split: the first half of every judgement of weights.
+
+The judges see detections and annotations only. Whether a network of ours made the detections or they were read from
+another program's result files makes no difference, so their figures can be compared.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from singleshot.data.augment import NONE
+from singleshot.data.loader import DetectionLoader
+from singleshot.detection.raw import RawDetections
+from singleshot.errors import Fault
+from singleshot.prediction.exported import ExportedDetector
+from singleshot.prediction.predictor import Detector
+from singleshot.structures import Batch, Dataset, Detections
+
+EMPTY = RawDetections(torch.zeros(0, 0, 1), torch.zeros(0, 0, 4))
+
+
+def detect(
+    detector: Detector,
+    dataset: Dataset,
+    *,
+    batch_size: int = 16,
+    workers: int = 0,
+    on_batch: Callable[[Batch, RawDetections], None] | None = None,
+    on_bad: Literal["fail", "skip"] = "fail",
+    on_skipped: Callable[[list[Fault]], None] | None = None,
+    rank: int = 0,
+    world: int = 1,
+    gather: Callable[[Any], list[Any]] | None = None,
+) -> list[Detections]:
+    """What a detector sees in every picture of a split, in the order of `dataset.samples`.
+
+    Args:
+        detector: the detector.
+        dataset: the pictures. Their boxes are not looked at.
+        batch_size: pictures that go through the network together.
+        workers: processes that read pictures.
+        on_batch: is shown every batch with the network's answer, for a loss or a progress bar. An exported detector
+            keeps its answer to itself, and an empty one is shown.
+        on_bad: end at a picture that cannot be read, or go on; nothing is detected in it then.
+        on_skipped: is told of the pictures that were left out.
+        rank: this process, from 0.
+        world: how many processes share the work. Each takes whole batches of one process's run, every `world`-th from
+            its `rank`-th on, so that the result is the same bit for bit and no picture counts twice.
+        gather: gives every rank's value to all; needed where `world` is above 1.
+
+    Raises:
+        DataError, InputMissingError: a picture cannot be read, and `on_bad` is "fail".
+    """
+    blank = np.zeros((0, 4), dtype=np.float32)
+    found = [
+        Detections(blank, blank[:, 0], np.zeros(0, dtype=np.int64), np.empty(0, dtype=object), sample.size_hw or (0, 0))
+        for sample in dataset.samples
+    ]
+    if not found:
+        return found
+    places = _share(len(dataset), batch_size, rank, world)
+    mine: dict[int, Detections] = {}
+    with contextlib.ExitStack() as stack:
+        if places:
+            loader = stack.enter_context(
+                DetectionLoader(
+                    replace(dataset, samples=[dataset.samples[place] for place in places]),
+                    size_hw=detector.input_size_hw,
+                    fill_rgb=detector.network.config.preprocess.fill_rgb,
+                    augmentation=NONE,
+                    batch_size=batch_size,
+                    seed=0,
+                    workers=workers,
+                    shuffle=False,
+                    on_bad=on_bad,
+                )
+            )
+            for batch in loader.epoch(0):
+                sizes_hw = [(int(height), int(width)) for height, width in batch.sizes_hw.tolist()]
+                if isinstance(detector, ExportedDetector):
+                    raw, results = EMPTY, detector.see(batch.images, sizes_hw)
+                else:
+                    raw = detector.raw(batch.images)
+                    results = detector.postprocess(raw, sizes_hw)
+                if on_batch is not None:
+                    on_batch(batch, raw)
+                for index, result in zip(batch.indices.tolist(), results, strict=True):
+                    mine[places[index]] = result
+            if loader.faults and on_skipped is not None:
+                on_skipped(loader.faults)
+    for part in [mine] if gather is None else gather(mine):
+        for place, result in part.items():
+            found[place] = result
+    return found
+
+
+def _share(count: int, batch_size: int, rank: int, world: int) -> list[int]:
+    """The places of one rank's batches; only the last batch of all may be smaller."""
+    batches = range(rank * batch_size, count, world * batch_size)
+    return [place for start in batches for place in range(start, min(start + batch_size, count))]

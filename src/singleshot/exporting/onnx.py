@@ -1,0 +1,111 @@
+"""Programs as ONNX: standard operators alone, one file, opset 18.
+
+NonMaxSuppression limits how many boxes are kept and not how many enter, so the best of each class are picked before it
+(`program`), and every class of every picture is a batch entry of its own, whose candidates are its own.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from singleshot.exporting.program import INPUT, DetectorProgram, SegmenterProgram
+from singleshot.exporting.suppression import OPERATOR
+from singleshot.prediction.extras import needs_extra, quiet
+
+OPSET = 18
+
+
+def to_onnx(program: DetectorProgram | SegmenterProgram) -> Any:
+    """The program as an `onnx.ModelProto`, its outputs under the program's names.
+
+    Raises ConfigError where the packages of the extra `export` are missing.
+    """
+    with needs_extra("export"):
+        import onnxscript  # noqa: F401  (the exporter needs it and says so in its own way)
+    height, width = program.config.input_size_hw
+    # Sizes that no guess could take for constants.
+    example = torch.zeros(2, height + 17, width + 29, 3, dtype=torch.uint8)
+    batch, high, wide = (torch.export.Dim(name) for name in ("batch", "height", "width"))
+    with warnings.catch_warnings(), quiet("torch.onnx", "onnxscript"):
+        warnings.simplefilter("ignore")
+        made = torch.onnx.export(
+            program,
+            (example,),
+            input_names=[INPUT],
+            output_names=list(program.output_names),
+            dynamic_shapes={INPUT: {0: batch, 1: high, 2: wide}},
+            custom_translation_table={OPERATOR: _non_max_suppression},
+            opset_version=OPSET,
+            external_data=False,
+            verbose=False,
+            dynamo=True,
+        )
+    if made is None:
+        raise RuntimeError("torch.onnx.export made nothing")
+    model = made.model_proto
+    _forget_origins(model)
+    return model
+
+
+def with_texts(model: Any, texts: Mapping[str, str]) -> Any:
+    """A copy of the model with those texts as its metadata."""
+    from onnx import helper
+
+    copied = type(model)()
+    copied.CopyFrom(model)
+    del copied.metadata_props[:]
+    helper.set_model_props(copied, dict(texts))
+    return copied
+
+
+def with_outputs(model: Any, names: tuple[str, ...]) -> Any:
+    """A copy of the model that gives these outputs alone; what only led to others is gone."""
+    copied = type(model)()
+    copied.CopyFrom(model)
+    kept = [output for output in copied.graph.output if output.name in names]
+    del copied.graph.output[:]
+    copied.graph.output.extend(kept)
+    needed, nodes = set(names), []
+    for node in reversed(copied.graph.node):  # a node stands after those that it needs
+        if needed.intersection(node.output):
+            needed.update(node.input)
+            nodes.append(node)
+    del copied.graph.node[:]
+    copied.graph.node.extend(reversed(nodes))
+    initializers = [each for each in copied.graph.initializer if each.name in needed]
+    del copied.graph.initializer[:]
+    copied.graph.initializer.extend(initializers)
+    return copied
+
+
+def _non_max_suppression(boxes_xyxy: Any, scores: Any, nms_iou: float) -> Any:
+    """`suppression.standing_in` in ONNX: what NonMaxSuppression selects keeps its score, all else becomes 0."""
+    from onnxscript import opset18 as op
+
+    count = int(scores.shape[1])
+    alone = op.Reshape(scores, op.Constant(value_ints=[-1, 1, count]))
+    selected = op.NonMaxSuppression(
+        boxes_xyxy,
+        alone,
+        op.Constant(value_ints=[count]),
+        op.Constant(value_floats=[nms_iou]),
+        op.Constant(value_floats=[0.0]),
+    )
+    none = op.Mul(alone, op.Constant(value_float=0.0))
+    kept = op.ScatterND(none, selected, op.GatherND(alone, selected))
+    return op.Reshape(kept, op.Shape(scores))
+
+
+def _forget_origins(model: Any) -> None:
+    """Drop, in place, what the exporter notes about our source files: paths of this machine, and a third of the text."""
+    for graph in (model.graph, *model.functions):
+        for node in graph.node:
+            del node.metadata_props[:]
+            node.doc_string = ""
+    for value in (*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer):
+        del value.metadata_props[:]
+    del model.graph.metadata_props[:]

@@ -1,0 +1,111 @@
+"""Programs as OpenVINO's pair of files: an `.xml` that describes the network and a `.bin` with its numbers.
+
+The way goes through ONNX, which OpenVINO reads as it is. Nothing calls home: the reader has no telemetry, and the one
+of the quantiser is switched off before it is imported.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from numpy import ndarray
+
+from singleshot.prediction.backends.openvino import BIN_SHA256
+from singleshot.prediction.export_record import KEY
+from singleshot.prediction.extras import needs_extra, quiet
+
+CONVOLUTIONS = ("Convolution", "GroupConvolution", "ConvolutionBackpropData", "GroupConvolutionBackpropData", "MatMul")
+
+
+def to_openvino(onnx_model: Any) -> Any:
+    """An `onnx.ModelProto` as an `openvino.Model`. Raises ConfigError where the extra `openvino` is missing."""
+    with needs_extra("openvino"):
+        import openvino
+    return openvino.Core().read_model(model=onnx_model.SerializeToString(), weights=b"")
+
+
+def quantised(model: Any, inputs: Sequence[UInt8[ndarray, "1 H W 3"]]) -> Any:
+    """The model with its network in 8-bit integers, measured on these pictures; what is around it stays as it is.
+
+    Quantised is what lies between the first convolutions and the last ones: neither the resize, where half a grey
+    level counts, nor anything that decodes or suppresses.
+    """
+    with needs_extra("openvino"), _no_telemetry():
+        import nncf
+    ignored = nncf.IgnoredScope(names=sorted(_outside_network(model)), validate=False)
+    with quiet("nncf"):
+        return nncf.quantize(
+            model,
+            nncf.Dataset(list(inputs)),
+            preset=nncf.QuantizationPreset.MIXED,
+            subset_size=len(inputs),
+            ignored_scope=ignored,
+        )
+
+
+def with_outputs(model: Any, names: Sequence[str]) -> Any:
+    """The model with these outputs alone, in this order. Its numbers are shared, not copied."""
+    import openvino
+
+    results = {output.get_any_name(): output.get_node() for output in model.outputs}
+    return openvino.Model([results[name] for name in names], model.get_parameters(), "singleshot")
+
+
+def write(model: Any, path: Path, texts: Mapping[str, str], *, fp16: bool) -> None:
+    """Write `path` (.xml) and its `.bin`, with those texts and the hash of the `.bin` as metadata of the first.
+
+    Args:
+        model: what to write.
+        path: the `.xml`.
+        texts: the metadata.
+        fp16: store the network's numbers in half precision.
+    """
+    import openvino
+
+    for name, text in texts.items():
+        model.set_rt_info(text, [KEY, name])
+    openvino.save_model(model, path, compress_to_fp16=fp16)
+    with path.with_suffix(".bin").open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    model.set_rt_info(digest, [KEY, BIN_SHA256])
+    openvino.save_model(model, path, compress_to_fp16=fp16)
+
+
+def _outside_network(model: Any) -> set[str]:
+    """Names of all operators that do not lie on a way from one convolution to another."""
+    operators = model.get_ordered_ops()
+    convolutions = {each.get_friendly_name() for each in operators if each.get_type_name() in CONVOLUTIONS}
+    after, before = set(convolutions), set(convolutions)
+    for each in operators:
+        if any(value.get_node().get_friendly_name() in after for value in each.input_values()):
+            after.add(each.get_friendly_name())
+    for each in reversed(operators):
+        if each.get_friendly_name() in before:
+            before.update(value.get_node().get_friendly_name() for value in each.input_values())
+    return {each.get_friendly_name() for each in operators} - (after & before)
+
+
+@contextlib.contextmanager
+def _no_telemetry() -> Iterator[None]:
+    """NNCF looks at this variable while it is imported, and then speaks to nobody."""
+    before = os.environ.get("NNCF_CI")
+    os.environ["NNCF_CI"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["NNCF_CI"]
+        else:
+            os.environ["NNCF_CI"] = before
+
+
+def as_input(picture: UInt8[ndarray, "H W 3"]) -> UInt8[ndarray, "1 H W 3"]:
+    """A picture as a batch of one."""
+    return np.ascontiguousarray(picture[None])

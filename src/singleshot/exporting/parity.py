@@ -1,0 +1,224 @@
+"""The proof that an export answers as the model that it was made from.
+
+Two comparisons on real pictures. On equal resized pictures, the network's own outputs: they differ by rounding alone.
+And from a picture of its own size to the boxes: the graph's resize and suppression against ours. Where two boxes of
+an object score the same to the fourth digit, a rounding decides which is kept, so a box is compared with what the
+original says at the same place, kept or not, and which ones are kept is counted by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from numpy import ndarray
+
+from singleshot import preprocess
+from singleshot.boxes import cxcywh_to_xyxy
+from singleshot.detection.coding import decode
+from singleshot.detection.raw import RawDetections, fold_unnamed
+from singleshot.errors import ParityError
+from singleshot.prediction.backends.backend import Backend
+from singleshot.prediction.export_record import Precision
+from singleshot.prediction.predictor import Detector
+from singleshot.prediction.segmenter import Segmenter
+from singleshot.structures import Detections
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How far an export may be off.
+
+    Args:
+        raw: difference of the network's outputs on equal pictures, against the largest of them.
+        box_px: difference of a box's edges from picture to box, in pixels.
+        score: difference of scores (of probabilities, for a segmenter).
+        agreement: least share of detections (of pixels, for a segmenter) that both have.
+    """
+
+    raw: float
+    box_px: float
+    score: float
+    agreement: float
+
+
+BOUNDS: dict[Precision, Bounds] = {
+    "fp32": Bounds(1e-3, 0.5, 1e-2, 0.97),
+    "fp16": Bounds(1e-2, 2.0, 3e-2, 0.90),
+    "bf16": Bounds(5e-2, 8.0, 0.10, 0.80),
+    "int8": Bounds(0.30, 40.0, 0.40, 0.50),
+}
+"""Of each precision. What int8 costs is told by the AP; its bounds only catch what is broken."""
+
+
+@dataclass(frozen=True)
+class Parity:
+    """What was found. The fields are those of `Bounds`; 0 and 1 where there was nothing to compare.
+
+    Args:
+        pictures: how many were compared.
+        compared: how many detections, or pixels, of the export.
+        bounds: what was allowed.
+    """
+
+    pictures: int
+    compared: int
+    raw: float
+    box_px: float
+    score: float
+    agreement: float
+    bounds: Bounds
+
+    def failures(self) -> list[str]:
+        """What is out of bounds; a value that is not a number always is."""
+        rows = [(name, getattr(self, name), getattr(self.bounds, name)) for name in ("raw", "box_px", "score")]
+        found = [f"{name} {value:.3g} above {limit:g}" for name, value, limit in rows if not value <= limit]
+        if not self.agreement >= self.bounds.agreement:
+            found.append(f"agreement {self.agreement:.3f} below {self.bounds.agreement:g}")
+        return found
+
+    def require(self) -> None:
+        """Raise ParityError where anything is out of bounds."""
+        if failures := self.failures():
+            what = f"the export does not answer as the model: {', '.join(failures)}, on {self.pictures} pictures"
+            raise ParityError(what, remedy="Nothing was written; try another precision, or report this")
+
+    def as_json(self) -> dict[str, Any]:
+        """The figures as JSON holds them."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        bounds = self.bounds
+        return "\n".join(
+            [
+                f"parity on {self.pictures} pictures, {self.compared} compared   found      allowed",
+                f"  network's outputs, equal pictures   {self.raw:9.2e}   {bounds.raw:9.0e}   of the largest",
+                f"  boxes, from picture to box          {self.box_px:9.4f}   {bounds.box_px:9g}   pixels",
+                f"  scores                              {self.score:9.5f}   {bounds.score:9g}",
+                f"  both have the same                  {self.agreement:9.2%}   {bounds.agreement:9.0%}   or more",
+            ]
+        )
+
+
+def compare(
+    model: Detector | Segmenter,
+    export: Backend,
+    probe: Backend,
+    images: Sequence[UInt8[ndarray, "_ _ 3"]],
+    precision: Precision,
+) -> Parity:
+    """Compare an export with the model that it was made from.
+
+    Args:
+        model: the original, in float32.
+        export: the file that was made, in its runtime.
+        probe: the same graph with the network's own outputs too; `export` itself where it has them.
+        images: pictures of any sizes; at least one, or nothing is proven.
+        precision: of the export, for the bounds.
+    """
+    bounds = BOUNDS[precision]
+    if isinstance(model, Detector):
+        rows = [_detections_of(model, export, probe, image, bounds) for image in images]
+    else:
+        rows = [_pixels_of(model, export, probe, image) for image in images]
+    compared, same, whole = (sum(row[place] for row in rows) for place in (0, 4, 5))
+    raw, box_px, score = (float(max((row[place] for row in rows), default=0.0)) for place in (1, 2, 3))
+    return Parity(len(rows), int(compared), raw, box_px, score, same / whole if whole else 1.0, bounds)
+
+
+Row = tuple[int, float, float, float, int, int]
+"""Of one picture: compared, raw, box_px, score, how many agree, of how many."""
+
+
+def _detections_of(
+    model: Detector, export: Backend, probe: Backend, image: UInt8[ndarray, "H W 3"], bounds: Bounds
+) -> Row:
+    config, size_hw = model.network.config, (image.shape[0], image.shape[1])
+    shown = preprocess.to_input(image, config.preprocess)[None]
+    ours, theirs = model.raw(torch.from_numpy(shown)), probe.run(shown)
+    raw = max(_relative(getattr(ours, name).numpy(), theirs[name]) for name in RawDetections._fields)
+    wanted = model.postprocess(ours, [size_hw])[0]
+    boxes_xyxy, scores, class_ids = _found(model, export.run(image[None]), size_hw)
+    box_px = score = 0.0
+    places, chances = _candidates(model, ours, size_hw)
+    for box, one_score, class_id in zip(boxes_xyxy, scores, class_ids, strict=True):
+        box_off = np.abs(places - box).max(axis=1)
+        score_off = np.abs(chances[:, class_id] - one_score)
+        nearest = int(np.argmin(np.maximum(box_off / bounds.box_px, score_off / bounds.score)))
+        box_px, score = max(box_px, float(box_off[nearest])), max(score, float(score_off[nearest]))
+    same, whole = _agreement(model, wanted, (boxes_xyxy, scores, class_ids), bounds)
+    return len(scores), raw, box_px, score, same, whole
+
+
+def _found(model: Detector, outputs: Any, size_hw: tuple[int, int]) -> tuple[Any, Any, Any]:
+    """Boxes, scores and classes that an export gives for one picture at its own size."""
+    if "counts" in outputs:
+        count = int(outputs["counts"][0])
+        return tuple(outputs[name][0, :count] for name in ("boxes_xyxy", "scores", "class_ids"))  # pyright: ignore[reportReturnType]
+    raw = RawDetections(*(torch.from_numpy(outputs[name]) for name in RawDetections._fields))
+    found = model.postprocess(raw, [size_hw])[0]
+    return found.boxes_xyxy, found.scores, found.class_ids
+
+
+def _candidates(
+    model: Detector, raw: RawDetections, size_hw: tuple[int, int]
+) -> tuple[Float[ndarray, "A 4"], Float[ndarray, "A C"]]:
+    """Every anchor's box in pixels of the picture and its chances by class id, before anything is suppressed."""
+    config = model.network.config
+    folded = fold_unnamed(raw, config.unnamed_slots)
+    corners = cxcywh_to_xyxy(decode(folded.box_offsets[0], model.network.anchors_cxcywh)).numpy()
+    seen_hw = preprocess.seen_hw(size_hw, config.input_size_hw, config.preprocess.fit)
+    if config.postprocess.clip_before_nms:
+        edges = np.array([size_hw[1] / seen_hw[1], size_hw[0] / seen_hw[0]] * 2, dtype=np.float32)
+        corners = corners.clip(0.0, edges)
+    chances = folded.class_logits[0].softmax(dim=-1)[:, 1:].numpy()
+    return preprocess.boxes_to_pixels(corners, size_hw, config.preprocess), chances
+
+
+def _agreement(
+    model: Detector, wanted: Detections, found: tuple[Any, Any, Any], bounds: Bounds
+) -> tuple[int, int]:
+    """How many detections of both sides the other has too, and how many there are.
+
+    Those near the threshold, or near the last that is kept of too many, may be on either side of it and do not count.
+    """
+    limits = model.network.config.postprocess
+    boxes_xyxy, scores, class_ids = found
+    floor = limits.score_threshold
+    for each in (wanted.scores, scores):
+        if len(each) >= limits.max_detections:
+            floor = max(floor, float(each[-1]))
+    floor += bounds.score
+    alike = (
+        (wanted.class_ids[:, None] == class_ids)
+        & (np.abs(wanted.boxes_xyxy[:, None] - boxes_xyxy).max(axis=2, initial=0.0) <= bounds.box_px)
+        & (np.abs(wanted.scores[:, None] - scores) <= bounds.score)
+    )
+    ours, theirs = wanted.scores > floor, scores > floor
+    same = int((alike.any(axis=1) & ours).sum() + (alike.any(axis=0) & theirs).sum())
+    return same, int(ours.sum() + theirs.sum())
+
+
+def _pixels_of(model: Segmenter, export: Backend, probe: Backend, image: UInt8[ndarray, "H W 3"]) -> Row:
+    shown = preprocess.to_input(image, model.network.config.preprocess)[None]
+    ours = model.raw(torch.from_numpy(shown))
+    theirs = torch.from_numpy(probe.run(shown)["logits"])
+    score = float((ours.softmax(dim=1) - theirs.softmax(dim=1)).abs().max())
+    outputs, wanted = export.run(image[None]), model.predict(image).class_ids
+    class_ids = outputs["class_ids"][0] if "class_ids" in outputs else _own_map(model, outputs["logits"], wanted.shape)
+    return wanted.size, _relative(ours.numpy(), theirs.numpy()), 0.0, score, int((class_ids == wanted).sum()), wanted.size
+
+
+def _own_map(model: Segmenter, logits: Any, size_hw: tuple[int, ...]) -> UInt8[ndarray, "H W"]:
+    return model.class_maps(torch.from_numpy(logits), [(size_hw[0], size_hw[1])])[0]
+
+
+def _relative(wanted: ndarray, found: ndarray) -> float:
+    """The largest difference against the largest magnitude; infinite where the other is not finite."""
+    if wanted.shape != found.shape or not np.isfinite(found).all():
+        return float("inf")
+    return float(np.abs(wanted - found).max(initial=0.0) / max(np.abs(wanted).max(initial=0.0), 1e-30))

@@ -1,0 +1,54 @@
+"""An ONNX model's convolutions in 8-bit integers, by ONNX Runtime's own quantiser.
+
+Each convolution gets a scale for its input and one for each of its filters, measured on pictures. Everything else,
+from the resize to the suppression, stays in float32: those operators are not convolutions.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxtyping import UInt8
+from numpy import ndarray
+
+from singleshot.exporting.program import INPUT
+from singleshot.prediction.extras import needs_extra, quiet
+
+
+def quantised(model: Any, inputs: Sequence[UInt8[ndarray, "1 H W 3"]]) -> Any:
+    """The `onnx.ModelProto` with quantised convolutions, measured on these pictures of the input size.
+
+    Raises ConfigError where the extra `export` is missing.
+    """
+    with needs_extra("export"):
+        import onnx
+        from onnxruntime import quantization
+
+    class Pictures(quantization.CalibrationDataReader):
+        """The pictures one by one, in the form that the quantiser wants."""
+
+        def __init__(self) -> None:
+            self.rest: Iterator[Any] = iter(inputs)
+
+        def get_next(self) -> dict[str, Any] | None:
+            picture = next(self.rest, None)
+            return None if picture is None else {INPUT: picture}
+
+    with tempfile.TemporaryDirectory() as folder, quiet("root"):
+        made = Path(folder) / "int8.onnx"
+        quantization.quantize_static(
+            model,
+            made,
+            Pictures(),
+            quant_format=quantization.QuantFormat.QDQ,
+            op_types_to_quantize=["Conv"],
+            per_channel=True,
+            activation_type=quantization.QuantType.QUInt8,
+            weight_type=quantization.QuantType.QInt8,
+            calibrate_method=quantization.CalibrationMethod.MinMax,
+            extra_options={"CalibMovingAverage": True},
+        )
+        return onnx.load(made)

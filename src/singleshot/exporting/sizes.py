@@ -1,0 +1,42 @@
+"""How large a model is in each of its forms: what training saves, the weights, each export.
+
+The 2017 post froze a checkpoint of 1.3 GB, in which the optimiser's state and the graph's text lay too, into a graph of
+100 MB. The same table for ours says what a form costs on a disk or a wire.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def files_of(path: Path) -> tuple[Path, ...]:
+    """The files that make up an export: an `.xml` has its `.bin` beside it."""
+    return (path, path.with_suffix(".bin")) if path.suffix == ".xml" else (path,)
+
+
+def size_bytes(path: Path) -> int:
+    """Bytes of an export, of a file, or of all files in a folder; 0 for what is not there."""
+    if path.is_dir():
+        return sum(each.stat().st_size for each in path.rglob("*") if each.is_file())
+    return sum(each.stat().st_size for each in files_of(path) if each.is_file())
+
+
+def checkpoint_of(weights: Path) -> Path | None:
+    """The newest checkpoint of the run that weights belong to: in `checkpoints/` beside them; None without one."""
+    folder = weights.parent / "checkpoints"
+    found = [each for each in folder.iterdir() if not each.name.startswith(".")] if folder.is_dir() else []
+    return max(found, key=lambda each: each.stat().st_mtime, default=None)
+
+
+def size_table(weights: Path, exports: Sequence[Path]) -> str:
+    """One line a form: its size in MB (10⁶ bytes) and against the weights."""
+    checkpoint = checkpoint_of(weights)
+    rows = [("checkpoint", checkpoint)] if checkpoint is not None else []
+    rows += [("weights", weights), *((f"export {each.suffix}", each) for each in exports)]
+    whole = max(size_bytes(weights), 1)
+    lines = [f"{'size':16}{'MB':>9}   of the weights"]
+    for name, path in rows:
+        size = size_bytes(path)
+        lines.append(f"{name:16}{size / 1e6:9.2f}   {size / whole:6.1%}   {path.name}")
+    return "\n".join(lines)

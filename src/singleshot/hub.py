@@ -1,0 +1,141 @@
+"""Detectors on the Hugging Face hub: `config.json` and `model.safetensors` in a repository, down and up.
+
+`model.safetensors` is an ordinary weights file, whole by itself. `config.json` repeats its config for people and
+programs that look before they download; the two must agree, or somebody changed one of them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import socket
+import tempfile
+import urllib.request
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from singleshot import weights
+from singleshot.detection.ssd import SSDConfig
+from singleshot.errors import ConfigError, DataError, InputMissingError, NotPermittedError, UnreachableError, UsageError
+
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?")
+
+
+def is_repository_id(text: str) -> bool:
+    """Whether text has the form of a hub id, `owner/name`, with `@revision` behind it or not.
+
+    >>> is_repository_id("somebody/blood-cells@main"), is_repository_id("runs/a/best.safetensors")
+    (True, False)
+    """
+    return _ID.fullmatch(text) is not None and not text.endswith(".safetensors")
+
+
+def fetch(repository: str, *, endpoint: str | None = None) -> Path:
+    """The weights file of a repository, in the hub's own cache, downloaded if it is not there or was renewed.
+
+    Args:
+        repository: `owner/name` or `owner/name@revision`.
+        endpoint: another hub than the public one; None follows the hub client's own settings.
+
+    Raises:
+        InputMissingError: there is no such repository (or it is private), or no weights in it.
+        UnreachableError: the hub does not answer and nothing is in the cache.
+        DataError: `config.json` does not belong to the weights, or these are damaged.
+    """
+    from huggingface_hub import constants, errors, hf_hub_download
+
+    name, _, revision = repository.partition("@")
+    offline = not _host_is_known(endpoint or constants.ENDPOINT)
+    try:
+        paths = [
+            Path(hf_hub_download(name, file, revision=revision or None, endpoint=endpoint, local_files_only=offline))
+            for file in (CONFIG, WEIGHTS)
+        ]
+    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
+        raise InputMissingError(
+            f"{repository} is neither a file here nor a repository on the hub that you may see",
+            remedy="Check the name, or log in with `hf auth login`",
+        ) from error
+    except errors.RemoteEntryNotFoundError as error:
+        raise InputMissingError(
+            f"{repository} on the hub has no {CONFIG} and {WEIGHTS}", remedy="It may be another program's model"
+        ) from error
+    except errors.HFValidationError as error:
+        raise UsageError(f"{repository!r} is no name of a repository", remedy="Write owner/name") from error
+    except OSError as error:  # the client's errors of connection and of the server are OSErrors
+        raise UnreachableError(
+            f"{repository} is no file here, and the hub cannot be reached for it", remedy="Check path and network"
+        ) from error
+    _compare(paths[0], paths[1])
+    return paths[1]
+
+
+def push(path: Path, repository: str, *, private: bool = False, endpoint: str | None = None) -> str:
+    """Put a weights file into a repository of the hub, which is made if it is not there. Returns its address.
+
+    Raises:
+        DataError, InputMissingError: the file is not a good weights file of a detector.
+        NotPermittedError: you are not logged in, or the repository is somebody else's.
+        UnreachableError: the hub does not answer.
+    """
+    from huggingface_hub import HfApi, errors
+
+    network = weights.load(path).network
+    hub = HfApi(endpoint=endpoint)
+    try:
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary)
+            shutil.copyfile(path, folder / WEIGHTS)
+            (folder / CONFIG).write_text(config_json(network.config), encoding="utf-8")
+            address = hub.create_repo(repository, private=private, exist_ok=True)
+            hub.upload_folder(repo_id=repository, folder_path=folder, commit_message="singleshot weights push")
+    except errors.HFValidationError as error:
+        raise UsageError(f"{repository!r} is no name of a repository", remedy="Write owner/name") from error
+    except errors.LocalTokenNotFoundError as error:
+        raise NotPermittedError("not logged in to the hub", remedy="Run `hf auth login`") from error
+    except errors.HfHubHTTPError as error:
+        status = getattr(error.response, "status_code", None)
+        if status in (401, 403):
+            raise NotPermittedError(
+                f"the hub does not let you write to {repository} ({status})", remedy="Run `hf auth login`"
+            ) from error
+        raise UnreachableError(f"the hub answers {status}", remedy="Try again later") from error
+    except OSError as error:
+        raise UnreachableError(f"the hub cannot be reached ({error})", remedy="Check the network") from error
+    return str(address)
+
+
+def config_json(config: SSDConfig) -> str:
+    """What `config.json` holds: the config of the weights file, and which library reads it."""
+    return json.dumps({"library_name": "singleshot", "singleshot": config.to_json_dict()}, indent=2) + "\n"
+
+
+def _host_is_known(endpoint: str) -> bool:
+    """Whether the hub's name resolves, or a proxy does that: the client itself tries for half a minute to find out."""
+    if urllib.request.getproxies():
+        return True
+    try:
+        socket.getaddrinfo(urlsplit(endpoint).hostname, None)
+    except OSError:
+        return False
+    return True
+
+
+def _compare(config_path: Path, weights_path: Path) -> None:
+    try:
+        stated = json.loads(config_path.read_text(encoding="utf-8"))["singleshot"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DataError(f"{CONFIG} is not one of singleshot's", kind="foreign-weights", file=config_path) from error
+    try:
+        agreed = weights.config_of(stated) == weights.load(weights_path).network.config
+    except ConfigError as error:
+        raise DataError(error.what, kind="hub-config", remedy=error.remedy, file=config_path) from error
+    if not agreed:
+        raise DataError(
+            f"{CONFIG} and {WEIGHTS} do not belong together",
+            kind="hub-config",
+            remedy="Push the weights again",
+            file=config_path,
+        )

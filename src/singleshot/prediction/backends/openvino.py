@@ -1,0 +1,117 @@
+"""`.xml` files with their `.bin`, and `.onnx` files, in OpenVINO, on the CPU."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from numpy import ndarray
+
+from singleshot.errors import DataError, InputMissingError, SingleshotError
+from singleshot.files import file_bytes
+from singleshot.prediction.backends.backend import check_outputs, refused
+from singleshot.prediction.backends.onnx_check import AGAIN, checked_model
+from singleshot.prediction.backends.threads import default_threads
+from singleshot.prediction.export_record import KEY, ExportRecord, parse
+from singleshot.prediction.extras import needs_extra
+
+MOST_TEXT, MOST_WEIGHTS = 64 << 20, 8 << 30
+BIN_SHA256 = "bin_sha256"
+
+
+class OpenvinoBackend:
+    """A model compiled for this CPU.
+
+    Args:
+        model: an `openvino.Model`; `open_openvino` makes one of a file.
+        record: what it says of itself.
+        output_names: of its outputs, in their order.
+        bf16: let it compute in bfloat16 where the CPU has units for it; otherwise it computes in float32, which is not
+            OpenVINO's own choice on such CPUs.
+        threads: of one run; None for `default_threads`.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        record: ExportRecord,
+        output_names: tuple[str, ...],
+        *,
+        bf16: bool = False,
+        threads: int | None = None,
+    ) -> None:
+        import openvino
+
+        self.record, self.output_names = record, output_names
+        settings = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": threads or default_threads(),
+            "INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32",
+        }
+        compiled = openvino.Core().compile_model(model, "CPU", settings)
+        self._request: Any = compiled.create_infer_request()
+
+    def run(self, images: UInt8[ndarray, "B H W 3"]) -> Mapping[str, Any]:
+        """As `Backend.run`."""
+        self._request.infer([np.ascontiguousarray(images)])
+        return {name: self._request.get_output_tensor(i).data.copy() for i, name in enumerate(self.output_names)}
+
+
+def open_openvino(path: Path, *, bf16: bool = False, threads: int | None = None) -> OpenvinoBackend:
+    """An `.xml` with the `.bin` of the same stem beside it, or an `.onnx`, in OpenVINO.
+
+    Raises:
+        DataError: not a file that singleshot exported, or its `.bin` is another one's or damaged.
+        InputMissingError: the file or its `.bin` is not there.
+        ConfigError: the extra `openvino` is missing.
+    """
+    with needs_extra("openvino"):
+        import openvino
+    core = openvino.Core()
+    try:
+        model, record = _onnx(core, path) if path.suffix.lower() == ".onnx" else _ir(core, path)
+        check_outputs([output.get_any_name() for output in model.outputs], record, path)
+        return OpenvinoBackend(model, record, record.output_names, bf16=bf16, threads=threads)
+    except SingleshotError:
+        raise
+    except Exception as error:  # its own are RuntimeError and more
+        raise refused("OpenVINO", error, path) from error
+
+
+def openvino_bytes(data: bytes) -> Any:
+    """Bytes as OpenVINO takes a file's content."""
+    import openvino
+
+    return openvino.Tensor(np.frombuffer(data, dtype=np.uint8))
+
+
+def _onnx(core: Any, path: Path) -> tuple[Any, ExportRecord]:
+    proto, data = checked_model(path)
+    texts = {entry.key: entry.value for entry in proto.metadata_props}
+    return core.read_model(model=data, weights=b""), parse(texts.get(KEY), path)
+
+
+def _ir(core: Any, path: Path) -> tuple[Any, ExportRecord]:
+    """The description is small and goes through the runtime's own parser; the numbers are checked by their hash."""
+    text = file_bytes(path, MOST_TEXT)
+    weights = path.with_suffix(".bin")
+    if not weights.is_file():
+        raise InputMissingError("its weights are not beside it", remedy=f"Copy {weights.name} too", file=path)
+    if not text.lstrip().startswith(b"<?xml") or b"<!DOCTYPE" in text or b"<!ENTITY" in text:
+        raise DataError("not an OpenVINO model", kind="damaged-export", remedy=AGAIN, file=path)
+    data = file_bytes(weights, MOST_WEIGHTS)
+    model = core.read_model(model=text, weights=openvino_bytes(data))
+    record = parse(_text(model, KEY), path)
+    if _text(model, BIN_SHA256) != hashlib.sha256(data).hexdigest():
+        what = f"SHA-256 mismatch: {weights.name} is damaged or another model's"
+        raise DataError(what, kind="damaged-export", remedy="Copy both files again", file=path)
+    return model, record
+
+
+def _text(model: Any, name: str) -> str | None:
+    """A text out of a model's metadata, None where it is not there."""
+    return model.get_rt_info([KEY, name]).astype(str) if model.has_rt_info([KEY, name]) else None

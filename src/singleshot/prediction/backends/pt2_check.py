@@ -1,0 +1,106 @@
+"""Whether a `.pt2` archive can be opened without running anything that its author wrote.
+
+torch's reader unpickles weights and example inputs that are marked so, loads compiled libraries, calls any function of
+torch that a node names, evaluates the text of symbolic sizes as Python, and executes guards, which are Python too. An
+export of ours has none of the first, names operators alone, and its sizes are plain arithmetic. What is not like that
+is opened only by somebody who trusts its author.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from singleshot.errors import DataError, InputMissingError
+
+MOST_BYTES, MOST_TEXT = 8 << 30, 256 << 20
+TARGET = re.compile(
+    r"(torch\.ops\.(aten|prims)\.\w+(\.\w+)?|torch\.ops\.higher_order\.while_loop|_operator\.\w+|math\.\w+|torch\.sym_\w+)"
+)
+EXPRESSION = re.compile(
+    r"(Symbol\('\w+'(, (positive|integer|nonnegative)=True)*\)|Integer\(-?\d+\)|(Add|Mul|Pow|Max|Min|FloorDiv|Mod|CeilDiv)"
+    r"|[-\d, ()]|oo|True|False)*"
+)
+INERT = re.compile(
+    r"(data/(weights|constants)/(weight|tensor)_\d+|data/(weights|constants)/model_(weights|constants)_config\.json"
+    r"|models/model\.json|data/sample_inputs/model\.pt|extra/[\w.]+|archive_format|archive_version|\.data/\w+|byteorder"
+    r"|version)"
+)
+
+
+def record_text(path: Path, *, trust: bool) -> str | None:
+    """The text of an archive's record, None where it has none, once the archive was found harmless or is trusted.
+
+    Raises:
+        DataError: not an archive; or one that could run code, without `trust`.
+        InputMissingError: there is no such file.
+    """
+    if not path.is_file():
+        raise InputMissingError("no such file", file=path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _looked_through(archive, path, trust)
+    except (zipfile.BadZipFile, OSError, ValueError, KeyError, RecursionError, AttributeError, TypeError) as error:
+        what = "not a readable .pt2 archive: it may be truncated"
+        raise DataError(what, kind="damaged-export", remedy="Export or copy it again", file=path) from error
+
+
+def _looked_through(archive: zipfile.ZipFile, path: Path, trust: bool) -> str | None:
+    entries = archive.infolist()
+    if sum(entry.file_size for entry in entries) > MOST_BYTES:
+        raise DataError(f"more than {MOST_BYTES >> 30} GiB", kind="absurd-size", file=path)
+    danger = next(_dangers(archive), None)
+    if danger is not None and not trust:
+        what = f"it {danger}, which could run code, and is refused"
+        remedy = "If you trust who made it, say so with --trust"
+        raise DataError(what, kind="pickle", remedy=remedy, file=path)
+    for entry in entries:
+        if entry.filename.partition("/")[2] == "extra/singleshot.txt":
+            return _text(archive, entry)
+    return None
+
+
+def _dangers(archive: zipfile.ZipFile) -> Iterator[str]:
+    """What in the archive could run, each as the end of a sentence."""
+    for entry in archive.infolist():
+        name = entry.filename.partition("/")[2]  # the first folder is the archive's own
+        if not INERT.fullmatch(name):
+            yield f"carries {name or entry.filename}"
+        elif name == "data/sample_inputs/model.pt" and entry.file_size:
+            yield "carries pickled example inputs"
+        elif name.endswith("_config.json"):
+            for each in _objects(json.loads(_text(archive, entry))):
+                if each.get("use_pickle"):
+                    yield f"carries a pickled tensor {each.get('path_name')}"
+        elif name == "models/model.json":
+            program = json.loads(_text(archive, entry))
+            if program.get("guards_code"):
+                yield "carries guards in Python"
+            for each in _objects(program):
+                target, expression = each.get("target"), each.get("expr_str")
+                if isinstance(target, str) and "inputs" in each and not TARGET.fullmatch(target):
+                    yield f"calls {target}"
+                if expression is not None and not (isinstance(expression, str) and EXPRESSION.fullmatch(expression)):
+                    yield "has sizes that are no arithmetic"
+
+
+def _objects(tree: Any) -> Iterator[dict[str, Any]]:
+    """Every dictionary within a JSON value."""
+    waiting = [tree]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            yield value
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+
+
+def _text(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> str:
+    if entry.file_size > MOST_TEXT:
+        raise ValueError("too much text")
+    return archive.read(entry).decode("utf-8")

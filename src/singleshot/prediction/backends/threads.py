@@ -1,0 +1,43 @@
+"""How many threads a runtime gets: one a physical core that this process may use.
+
+A convolution keeps its core's arithmetic busy by itself, so the second hardware thread of a core only gets in its way,
+and threads beyond what a container was given wait for one another. Runtimes guess from the whole machine; we ask.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+CPUS = Path("/sys/devices/system/cpu")
+QUOTA = Path("/sys/fs/cgroup/cpu.max")
+
+
+def default_threads() -> int:
+    """OMP_NUM_THREADS if it is set, else the physical cores of this process within its container's share; at least 1."""
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    if wanted.isdecimal() and int(wanted) > 0:
+        return int(wanted)
+    mine = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
+    return max(1, min(physical_cores(mine), _share()))
+
+
+def physical_cores(logical: set[int], cpus: Path = CPUS) -> int:
+    """How many cores these logical processors are, as Linux lists them; each is one where it does not say."""
+    cores = set()
+    for number in logical:
+        try:
+            siblings = (cpus / f"cpu{number}" / "topology" / "thread_siblings_list").read_text(encoding="ascii")
+        except (OSError, ValueError):
+            siblings = str(number)
+        cores.add(siblings.strip())
+    return max(1, len(cores))
+
+
+def _share(quota: Path = QUOTA) -> int:
+    """Whole processors of a container's share; without a limit more than any machine has."""
+    try:
+        allowed, period = quota.read_text(encoding="ascii").split()
+        return max(1, int(allowed) // int(period))
+    except (OSError, ValueError, ZeroDivisionError):
+        return 1 << 16

@@ -1,0 +1,98 @@
+"""Which of the detections a user wants to see: by score, with one's own threshold for a class, and by class.
+
+Choosing comes last. It changes no box and no score, and what is kept is the same with or without the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+from numpy import ndarray
+
+from singleshot.errors import UsageError, nearest
+from singleshot.structures import Detections, LabelMap
+
+Threshold = float | int | Mapping[str, float]
+DEFAULT = 0.5
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is shown.
+
+    Args:
+        thresholds: (C,) the least score of each class; above 1 for one that is not wanted.
+    """
+
+    thresholds: Float[ndarray, " C"]
+
+    @property
+    def least(self) -> float:
+        """The lowest threshold: below it nothing is shown."""
+        return float(self.thresholds.min())
+
+    def kept(self, found: Detections) -> Detections:
+        """The detections that are shown."""
+        return found[found.scores >= self.thresholds[found.class_ids]]
+
+    def wanted(self, found: Detections) -> Bool[ndarray, " N"]:
+        """Whether each detection is of a class that is shown, whatever its score."""
+        return self.thresholds[found.class_ids] <= 1
+
+
+def choice(label_map: LabelMap, threshold: Threshold = DEFAULT, classes: Sequence[str] | None = None) -> Choice:
+    """A choice by names.
+
+    Args:
+        label_map: the detector's classes.
+        threshold: a least score, 0…1, for all; or one for each of some classes, the others at `DEFAULT`, or at what
+            stands under the empty name.
+        classes: names of the classes that are shown; None for all.
+
+    Raises:
+        UsageError: a class that the detector does not know, or a threshold beyond 0…1.
+
+    >>> choice(LabelMap(("car", "bus")), {"bus": 0.25}).thresholds
+    array([0.5 , 0.25], dtype=float32)
+    """
+    table: dict[str, float] = dict(threshold) if isinstance(threshold, Mapping) else {"": float(threshold)}
+    for name in [*table, *(classes or ())]:
+        if name and name not in label_map.names:
+            near = nearest(name, label_map.names)
+            known = ", ".join(label_map.names[:20]) + (", …" if len(label_map) > 20 else "")
+            remedy = f"Did you mean {near}?" if near else f"Known are {known}"
+            raise UsageError(f"the detector knows no class {name!r}", remedy=remedy)
+    for value in table.values():
+        if not 0 <= value <= 1:
+            raise UsageError(f"a threshold of {value:g}", remedy="Give 0 to 1")
+    if classes is not None and not classes:
+        raise UsageError("no class is to be shown", remedy="Name at least one")
+    common = table.get("", DEFAULT)
+    values = [
+        table.get(name, common) if classes is None or name in classes else np.inf for name in label_map.names
+    ]
+    return Choice(np.array(values, np.float32))
+
+
+def parse_threshold(text: str) -> dict[str, float]:
+    """`0.5`, `car=0.3,bus=0.6` or `0.5,car=0.3` as a mapping from class to threshold; the empty name is for the rest.
+
+    Raises UsageError where a part is not a number.
+
+    >>> parse_threshold("0.4,traffic light=0.2")
+    {'': 0.4, 'traffic light': 0.2}
+    """
+    table: dict[str, float] = {}
+    for part in text.split(","):
+        name, _, number = part.rpartition("=")
+        try:
+            value: Any = float(number)
+        except ValueError:
+            remedy = "Give a number, or one for some classes: 0.5,car=0.3"
+            raise UsageError(f"the threshold {part.strip()!r} is not a number", remedy=remedy) from None
+        table[name.strip()] = value
+    return table

@@ -1,0 +1,116 @@
+"""What an exported file says of itself: which model it is, how it was shown its pictures, what comes out of it.
+
+Every format has a place for a little text. The record goes there, as one JSON text that singleshot reads strictly and
+a few short ones beside it for people and for programs of others.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from singleshot import strict_json, weights
+from singleshot.detection.ssd import SSDConfig
+from singleshot.errors import ConfigError, DataError
+from singleshot.segmentation.fcn import FCNConfig
+
+Form = Literal["whole", "raw"]
+Precision = Literal["fp32", "bf16", "fp16", "int8"]
+SCHEMA = 1
+KEY = "singleshot"
+MOST_CHARACTERS = 16_000_000
+
+
+@dataclass(frozen=True)
+class ExportRecord:
+    """The record of an exported model.
+
+    Args:
+        config: the model's, as in its weights file.
+        form: `whole`, or `raw` for the network's own answer.
+        precision: of the network's numbers.
+        weights_sha256: of the weights file that it was made from.
+        provenance: as stored with the weights.
+    """
+
+    config: SSDConfig | FCNConfig
+    form: Form
+    precision: Precision
+    weights_sha256: str = ""
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def task(self) -> Literal["detection", "segmentation"]:
+        """What the model does."""
+        return "detection" if isinstance(self.config, SSDConfig) else "segmentation"
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Names of the file's outputs, in their order."""
+        if self.task == "detection":
+            whole = ("boxes_xyxy", "scores", "class_ids", "counts")
+            return whole if self.form == "whole" else ("class_logits", "box_offsets")
+        return ("class_ids", "logits") if self.form == "whole" else ("logits",)
+
+    def texts(self) -> dict[str, str]:
+        """What is written into a file: `singleshot` for us, the others for everyone."""
+        config = self.config.to_json_dict()
+        record = {
+            "schema": SCHEMA,
+            "task": self.task,
+            "form": self.form,
+            "precision": self.precision,
+            "weights_sha256": self.weights_sha256,
+            "config": config,
+            "provenance": self.provenance,
+        }
+        texts = {
+            KEY: json.dumps(record, sort_keys=True),
+            "task": self.task,
+            "flavour": self.config.flavour,
+            "class_names": json.dumps(list(self.config.class_names), ensure_ascii=False),
+            "preprocess": json.dumps(config["preprocess"]),
+            "precision": self.precision,
+            "weights_sha256": self.weights_sha256,
+        }
+        return texts | ({"thresholds": json.dumps(config["postprocess"])} if self.task == "detection" else {})
+
+
+def parse(text: str | None, path: Path) -> ExportRecord:
+    """The record out of a file's text; None where there is none.
+
+    Raises DataError: the file is not one of ours, is of a later version, or its record makes no sense.
+    """
+    if text is None:
+        remedy = "Export it with `singleshot export`"
+        raise DataError("not a file that singleshot exported", kind="foreign-export", remedy=remedy, file=path)
+    try:
+        if len(text) > MOST_CHARACTERS:
+            raise ValueError("too long")
+        data = dict(json.loads(text))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise DataError("its record is not a JSON object", kind="bad-export", file=path) from error
+    if data.get("schema") != SCHEMA:
+        what = f"exported in schema {data.get('schema')}; this version reads {SCHEMA}"
+        raise DataError(what, kind="newer-export", remedy="Update singleshot", file=path)
+    form, precision, provenance = data.get("form"), data.get("precision"), data.get("provenance")
+    sha256 = data.get("weights_sha256")
+    if (
+        form not in get_args(Form)
+        or precision not in get_args(Precision)
+        or not isinstance(provenance, dict)
+        or not isinstance(sha256, str)
+    ):
+        raise DataError("its record makes no sense", kind="bad-export", file=path)
+    try:
+        config = (
+            strict_json.from_json_dict(FCNConfig, data.get("config"))
+            if data.get("task") == "segmentation"
+            else weights.config_of(data.get("config"))
+        )
+        weights.refuse_absurd(config)
+    except ConfigError as error:
+        raise DataError(error.what, kind="bad-export", remedy=error.remedy, file=path) from error
+    return ExportRecord(config, form, precision, sha256, provenance)

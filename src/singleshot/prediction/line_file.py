@@ -1,0 +1,68 @@
+"""A text file that grows line by line, and is there under its own name only when it is whole.
+
+A video of an hour has a hundred thousand frames: what was seen in them goes to the disk as it comes. Until the end,
+and for good where the work breaks off, the file is called `<stem>.partial.<suffix>`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from singleshot import durable
+from singleshot.errors import CannotCreateError, NotPermittedError, StorageError
+
+
+def partial(path: Path) -> Path:
+    """The name of a file that is not whole.
+
+    >>> str(partial(Path("out/street.mp4")))
+    'out/street.partial.mp4'
+    """
+    return path.with_name(f"{path.stem}.partial{path.suffix}")
+
+
+class LineFile:
+    """A file that is being written.
+
+    Args:
+        path: the file; its folder is made. What stands there is replaced in the end, not before.
+
+    Raises:
+        CannotCreateError, NotPermittedError, StorageError: it cannot be made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with self._errors():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._stream = partial(path).open("w", encoding="utf-8", errors="surrogateescape", newline="\n")
+
+    def write(self, text: str) -> None:
+        """Add text. Raises StorageError where the disk is full or failing."""
+        with self._errors():
+            self._stream.write(text)
+
+    def close(self, *, whole: bool = True) -> Path:
+        """End the file and say what it is called. Raises StorageError as `write`."""
+        with self._errors():
+            self._stream.close()
+            there = partial(self.path)
+            durable.sync(there)
+            if whole:
+                there.replace(self.path)
+                durable.sync(self.path.parent)
+        return self.path if whole else there
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except PermissionError as error:
+            raise NotPermittedError("no permission to write", remedy="Choose another --out", file=self.path) from error
+        except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+            raise CannotCreateError("cannot be created", remedy="Choose another --out", file=self.path) from error
+        except OSError as error:
+            what = f"writing failed ({error.strerror or error})"
+            raise StorageError(what, remedy="Free space", file=self.path) from error

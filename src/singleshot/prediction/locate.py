@@ -1,0 +1,41 @@
+"""Which file a user means by "the weights": a path, the name of published weights, or a repository on the hub.
+
+They are tried in this order, so that a file that is there is never passed over for something on the network.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from singleshot import download, hub
+from singleshot.errors import InputMissingError, nearest
+
+
+def find_weights(name: str | Path, *, observer: download.Observer | None = None) -> Path:
+    """The weights file on this machine, fetched into a cache where it has to be.
+
+    Args:
+        name: a path; a folder with `model.safetensors`; a name of `weights import`; `owner/name` on the hub.
+        observer: is told how a download goes on.
+
+    Raises:
+        InputMissingError: it is none of these.
+        UnreachableError: it is to be had from the network alone, and there is none.
+        DataError: what was fetched is not what was published.
+    """
+    from singleshot.foreign import sources
+
+    path, text = Path(name), str(name)
+    if path.is_dir() and (path / hub.WEIGHTS).is_file():
+        return path / hub.WEIGHTS
+    if path.exists():
+        return path
+    if sources.find(text) is not None:
+        from singleshot.foreign.importing import cached
+
+        return cached(text, observer=observer)
+    if hub.is_repository_id(text):
+        return hub.fetch(text)
+    near = nearest(text, [row.name for row in sources.SOURCES])
+    remedy = f"Did you mean {near}?" if near else "Check the path, or see `singleshot weights import --help`"
+    raise InputMissingError("no such weights file", remedy=remedy, file=path)

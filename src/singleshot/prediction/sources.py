@@ -1,0 +1,87 @@
+"""What a user names, as what there is to look at: pictures, videos and cameras.
+
+A path, a folder, a pattern such as `in/*.jpg`, the number of a camera. A file is a picture or a video by its content,
+so that a wrong extension misleads nobody; in a folder the extension decides which files are meant at all.
+Network addresses are refused: what reads videos would open them, and whatever they lead to.
+"""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from singleshot.errors import InputMissingError, UsageError
+from singleshot.prediction.video_format import SUFFIXES as VIDEO_SUFFIXES
+from singleshot.prediction.video_format import looks_like_video
+
+PICTURE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"))
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What is to be looked at, each kind in the order in which it was named; a file that is named twice comes once.
+
+    Args:
+        pictures: picture files, and files that are no videos.
+        videos: video files.
+        cameras: numbers of cameras.
+    """
+
+    pictures: tuple[Path, ...] = ()
+    videos: tuple[Path, ...] = ()
+    cameras: tuple[int, ...] = ()
+
+
+def resolve(names: Sequence[str | Path]) -> Sources:
+    """The pictures, videos and cameras that are meant.
+
+    Args:
+        names: files, folders (pictures and videos directly in them, by name), patterns with `*`, `?` or `[…]` (`**`
+            for folders in folders), and numbers of cameras. A file that is there is never taken for a pattern.
+
+    Raises:
+        InputMissingError: nothing of that name, an empty folder, or a pattern that fits nothing.
+        UsageError: a network address.
+    """
+    files: dict[Path, None] = {}
+    cameras: dict[int, None] = {}
+    for name in names:
+        text, path = str(name), Path(name)
+        if path.is_dir():
+            files |= dict.fromkeys(_inside(path))
+        elif path.exists() or path.is_symlink():
+            files[path] = None
+        elif text.isdecimal() and text.isascii():
+            cameras[int(text)] = None
+        elif _is_address(text):
+            raise UsageError(f"{text} is no local file", remedy="Fetch it first: only local files are read")
+        elif glob.has_magic(text):
+            found = sorted(Path(each) for each in glob.glob(text, recursive=True))  # noqa: PTH207 (`Path.glob` knows no absolute patterns)
+            if not found:
+                raise InputMissingError("no file fits this pattern", remedy="Check it", file=path)
+            files |= dict.fromkeys(each for each in found if each.is_file())
+        else:
+            raise InputMissingError("no such file", remedy="Check the path", file=path)
+    videos = [file for file in files if looks_like_video(file)]
+    others = tuple(file for file in files if file not in set(videos))
+    return Sources(others, tuple(videos), tuple(cameras))
+
+
+def _inside(folder: Path) -> list[Path]:
+    known = PICTURE_SUFFIXES | VIDEO_SUFFIXES
+    inside = sorted(path for path in folder.iterdir() if path.suffix.lower() in known and not path.is_dir())
+    if not inside:
+        raise InputMissingError("no pictures or videos in this folder", remedy="Name a folder of them", file=folder)
+    return inside
+
+
+def _is_address(text: str) -> bool:
+    """Whether FFmpeg would take it for something that is not a file: `http://…`, `rtsp:…`, `concat:a|b`.
+
+    >>> _is_address("http://a/b.mp4"), _is_address("concat:a|b"), _is_address("a/b.mp4"), _is_address("C:/b.mp4")
+    (True, True, False, False)
+    """
+    scheme, colon, _ = text.partition(":")
+    return bool(colon) and len(scheme) > 1 and scheme.isalnum()

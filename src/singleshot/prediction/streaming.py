@@ -1,0 +1,186 @@
+"""A detector's or segmenter's work as stages: brought to size, network, boxes, tracks, drawing.
+
+The same stages serve pictures, videos and cameras, the command line and `stream` from Python. Frames travel through
+them in chunks, and the network sees a chunk as one batch.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from numpy import ndarray
+
+from singleshot import preprocess
+from singleshot.drawing import draw
+from singleshot.prediction import track
+from singleshot.prediction.choosing import Choice
+from singleshot.prediction.frames import CHUNK_PIXELS, Frame, Seen, Unreadable
+from singleshot.prediction.stages import Pipeline, Stage
+from singleshot.prediction.tiles import Tiling, detect_tiled
+from singleshot.structures import Detections, LabelMap, Segmentation
+
+BATCH_SIZE = 4
+MOST_WORKERS = 4
+Item = Frame | Unreadable
+Image = UInt8[ndarray, "_ _ 3"]
+
+
+@runtime_checkable
+class Model(Protocol):
+    """What can look at pictures: a `Detector` or `Segmenter`, of whatever backend."""
+
+    @property
+    def label_map(self) -> LabelMap:
+        """Class names in the order of class ids."""
+        ...
+
+    def predict(self, source: Any, /) -> Any:
+        """What is in a picture or a list of pictures."""
+        ...
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is to be done with every frame.
+
+    Args:
+        model: what looks.
+        choice: which detections are shown; None for a segmenter.
+        tiling: look at large pictures in tiles too; None for the whole picture only.
+        tracker: gives detections the numbers of their things; None for none. A video needs one of its own.
+        drawing: draw what is seen into a copy of each frame.
+    """
+
+    model: Model
+    choice: Choice | None = None
+    tiling: Tiling | None = None
+    tracker: track.Tracker | None = None
+    drawing: bool = False
+
+    @property
+    def least(self) -> float:
+        """The lowest score that anything behind the network asks for."""
+        shown = 0.0 if self.choice is None else min(self.choice.least, 1.0)
+        return shown if self.tracker is None else min(shown, track.LOW_SCORE)
+
+    def stages(self) -> list[Stage]:
+        """The stages from chunks of frames to lists of `Seen` and `Unreadable`."""
+        stages = [Stage("net", _mapped(self._predicted))]
+        if self.choice is not None and self.tiling is None and _shows_its_parts(self.model):
+            workers, threads = crew(self.model)
+            set_up = None if threads is None else (lambda: torch.set_num_threads(threads))
+            stages = [
+                Stage("pre", self._prepared),
+                Stage("net", self._answered, workers, set_up),
+                Stage("post", self._finished),
+            ]
+        if self.choice is not None:
+            # The last of the steps that need the frames in order.
+            stages.append(Stage("choose" if self.tracker is None else "track", _mapped(self._chosen)))
+        return [*stages, Stage("draw", _mapped(self._drawn))] if self.drawing else stages
+
+    def _prepared(self, chunk: list[Item]) -> tuple[list[Item], Any]:
+        config = self.model.network.config.preprocess  # pyright: ignore[reportAttributeAccessIssue]
+        images = [preprocess.to_input(item.image, config) for item in chunk if isinstance(item, Frame)]
+        return chunk, torch.from_numpy(np.stack(images)) if images else None
+
+    def _answered(self, prepared: tuple[list[Item], Any]) -> tuple[list[Item], Any]:
+        chunk, inputs = prepared
+        raw = self.model.raw  # pyright: ignore[reportAttributeAccessIssue]
+        return chunk, None if inputs is None else raw(inputs)
+
+    def _finished(self, answered: tuple[list[Item], Any]) -> list[Any]:
+        chunk, raw = answered
+        frames = [item for item in chunk if isinstance(item, Frame)]
+        postprocess = self.model.postprocess  # pyright: ignore[reportAttributeAccessIssue]
+        results = iter(postprocess(raw, [frame.size_hw for frame in frames]) if frames else ())
+        return [Seen(item, next(results)) if isinstance(item, Frame) else item for item in chunk]
+
+    def _predicted(self, frames: list[Frame]) -> list[Seen]:
+        model: Any = self.model
+        if self.choice is None:
+            return [Seen(frame, model.predict(frame.image)) for frame in frames]
+
+        def detect(images: list[Image]) -> list[Detections]:
+            return model.predict(images, threshold=self.least, batch_size=BATCH_SIZE)
+
+        if self.tiling is not None:
+            return [Seen(frame, detect_tiled(detect, frame.image, self.tiling)) for frame in frames]
+        found = detect([frame.image for frame in frames])
+        return [Seen(frame, result) for frame, result in zip(frames, found, strict=True)]
+
+    def _chosen(self, seen: list[Seen]) -> list[Seen]:
+        return [replace(each, result=self._choose(each.result)) for each in seen]
+
+    def _choose(self, found: Detections | Segmentation) -> Detections | Segmentation:
+        if self.choice is None or not isinstance(found, Detections):
+            return found
+        if self.tracker is None:
+            return self.choice.kept(found)
+        wanted = found[self.choice.wanted(found)]
+        return self.tracker.update(wanted, self.choice.thresholds[wanted.class_ids])
+
+    def _drawn(self, seen: list[Seen]) -> list[Seen]:
+        return [replace(each, drawn=draw(each.frame.image, each.result)) for each in seen]
+
+
+def chunked(items: Iterable[Item], size: int = BATCH_SIZE) -> Iterator[list[Item]]:
+    """The items in chunks of `size`, or of fewer where they are large; never an empty one."""
+    chunk: list[Item] = []
+    pixels = 0
+    for item in items:
+        chunk.append(item)
+        pixels += item.image.shape[0] * item.image.shape[1] if isinstance(item, Frame) else 0
+        if len(chunk) >= size or pixels >= CHUNK_PIXELS:
+            yield chunk
+            chunk, pixels = [], 0
+    if chunk:
+        yield chunk
+
+
+def crew(model: Model) -> tuple[int, int | None]:
+    """How many workers the network gets, and how many threads each; None leaves PyTorch's number alone.
+
+    On a CPU several single-threaded workers do more than one with as many threads, because they wait for nobody
+    between two layers. A GPU takes one batch after the other anyway.
+    """
+    if getattr(model, "device", torch.device("cuda")).type != "cpu":
+        return 1, None
+    available = cores()
+    workers = min(available, MOST_WORKERS)
+    return workers, max(1, available // workers)
+
+
+def cores() -> int:
+    """The processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run(pipeline: Pipeline) -> Iterator[Seen | Unreadable]:
+    """The pipeline's results one by one, with PyTorch's number of threads as it was in the end."""
+    threads = torch.get_num_threads()
+    try:
+        for chunk in pipeline:
+            yield from chunk
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _mapped(work: Callable[[list[Any]], list[Any]]) -> Callable[[Sequence[Any]], list[Any]]:
+    """The work done on all of a chunk that could be read; the rest stays in its place."""
+
+    def on_chunk(chunk: Sequence[Any]) -> list[Any]:
+        done = iter(work([item for item in chunk if not isinstance(item, Unreadable)]))
+        return [item if isinstance(item, Unreadable) else next(done) for item in chunk]
+
+    return on_chunk
+
+
+def _shows_its_parts(model: Model) -> bool:
+    return all(hasattr(model, name) for name in ("network", "raw", "postprocess"))

@@ -1,0 +1,182 @@
+"""A video file → its frames, upright, with the times at which they are shown; and an account of what was lost.
+
+A common reader hands out the frames up to the first broken byte and ends as if that were all. Here the reader goes on
+behind a packet that does not decode, and in the end says how many frames were lost or damaged and where the file ends
+too early. Times are the frames' own, not a count divided by a rate: many cameras and screen recorders vary theirs.
+Only local files are read, and only by the reader that fits the file (`video_format`): no playlist is followed and no
+network address opened.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+from numpy import ndarray
+
+from singleshot import pictures
+from singleshot.errors import ConfigError, DataError
+from singleshot.files import REPLACE
+from singleshot.prediction.frames import Frame
+from singleshot.prediction.video_format import VideoFormat, video_format
+
+NO_INDEX = "no index (moov): the recording was cut off before it was written"
+
+
+def import_av() -> Any:
+    """PyAV. Raises ConfigError where it is not installed."""
+    try:
+        import av
+    except ImportError as error:
+        raise ConfigError("PyAV is not installed", remedy="pip install 'singleshot[video]'") from error
+    return av
+
+
+class VideoReader:
+    """An open video file; iterate over it once for its frames.
+
+    Args:
+        path: the file.
+        threads: of the decoder.
+
+    Attributes:
+        size_hw: height and width of the frames as they are handed out, upright.
+        rate: frames a second on average, as the file says; None where it does not. For an encoder's sake only.
+        expected: how many frames the file says it has; None where it does not. A guess: headers are wrong at times.
+        notes: what was mended on the way, a sentence each.
+
+    Raises:
+        ConfigError: PyAV is not installed.
+        DataError: no video, no video stream, no index, larger than `pictures.MAX_PIXELS`; `kind` is `not-a-video`,
+            `no-video-stream`, `truncated-video`, `corrupt-video` or `too-large-video`.
+        InputMissingError, NotPermittedError, StorageError: the file cannot be opened.
+    """
+
+    def __init__(self, path: Path, *, threads: int = 1) -> None:
+        av = import_av()
+        self.path, self._format = path, video_format(path)
+        if self._format.no_index:
+            remedy = "Record it again, or let a tool such as untrunc rebuild the index"
+            raise DataError(NO_INDEX, kind="truncated-video", remedy=remedy, file=path)
+        self._error: type[Exception] = av.error.FFmpegError
+        self._container = open_local(av, path, self._format)
+        streams = self._container.streams.video
+        if not streams:
+            self.close()
+            raise DataError("no video stream", kind="no-video-stream", remedy="Name a file with pictures", file=path)
+        self._stream = streams[0]
+        context = self._stream.codec_context
+        if context is None or not context.width or not context.height:
+            self.close()
+            raise DataError("no frame can be decoded", kind="corrupt-video", remedy=REPLACE, file=path)
+        if context.width * context.height > pictures.MAX_PIXELS:
+            self.close()
+            limit = pictures.MAX_PIXELS // 1_000_000
+            what = f"{context.width}×{context.height} pixels are more than the {limit} million that are read"
+            raise DataError(what, kind="too-large-video", remedy="Scale it down", file=path)
+        context.thread_count = threads
+        self.rate: Fraction | None = self._stream.average_rate or self._stream.guessed_rate
+        self.expected = self._guess()
+        self.notes: list[str] = []
+        self.read = self.damaged = self.lost = 0
+        self._start = Fraction(self._container.start_time or 0, 1_000_000)
+        self._frames = self._decoded()
+        self._first = next(self._frames, None)
+        if self._first is None:
+            self.close()
+            what = "no frame can be decoded"
+            raise DataError(what, kind="corrupt-video", remedy=REPLACE, file=path)
+        self.size_hw = self._first.size_hw
+
+    def __iter__(self) -> Iterator[Frame]:
+        """The frames in the order in which they are shown."""
+        if self._first is not None:
+            first, self._first = self._first, None
+            yield first
+        yield from self._frames
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._container.close()
+
+    def fault(self) -> DataError | None:
+        """What was lost, once all frames are read; None where nothing was."""
+        if not (self.damaged or self.lost or self._format.cut):
+            return None
+        of = f" of {'about ' if self._format.cut else ''}{self.expected}" if self.expected else ""
+        parts = [f"{self.read}{of} frames could be read"]
+        parts += [f"{self.damaged} of them are damaged"] if self.damaged else []
+        parts += ["the file is truncated"] if self._format.cut else []
+        kind = "truncated-video" if self._format.cut else "corrupt-video"
+        return DataError("; ".join(parts), kind=kind, remedy="Copy or record it again", file=self.path)
+
+    def _guess(self) -> int | None:
+        if self._stream.frames:
+            return int(self._stream.frames)
+        if self._container.duration and self.rate:
+            return round(self._container.duration / 1_000_000 * self.rate)
+        return None
+
+    def _decoded(self) -> Iterator[Frame]:
+        last: Fraction | None = None
+        packets = self._container.demux(self._stream)
+        while True:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                return
+            except self._error:  # the file's structure is broken here, and its reader has given up
+                self.lost += 1
+                return
+            try:
+                decoded = packet.decode()
+            except self._error:
+                self.lost += 1
+                continue
+            for picture in decoded:
+                self.damaged += bool(picture.is_corrupt)
+                frame = self._frame(picture, last)
+                last = frame.time
+                self.read += 1
+                yield frame
+
+    def _frame(self, picture: Any, last: Fraction | None) -> Frame:
+        """A decoded picture as RGB, upright, of the first one's size, shown later than the one before it."""
+        image = upright(picture.to_ndarray(format="rgb24"), picture.rotation)
+        step = 1 / self.rate if self.rate else Fraction(1, 25)
+        least = Fraction(0) if last is None else last + min(step, Fraction(1, 1000))
+        time = least if last is None else last + step
+        if picture.pts is not None:
+            time = max(picture.pts * picture.time_base - self._start, least)
+        if self.read and image.shape[:2] != self.size_hw:
+            if not self.notes:
+                height, width = image.shape[:2]
+                self.notes.append(f"from {float(time):.2f} s on the frames are {width}×{height}; they are scaled back")
+            image = np.asarray(cv2.resize(image, self.size_hw[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
+        elif not self.read:
+            self.size_hw = (int(image.shape[0]), int(image.shape[1]))
+        duration = picture.duration * picture.time_base if picture.duration else None
+        return Frame(image, str(self.path), self.read, time, duration)
+
+
+def upright(image: UInt8[ndarray, "H W 3"], degrees: int) -> UInt8[ndarray, "H2 W2 3"]:
+    """A frame turned as its display matrix asks: counter-clockwise by 0, 90, 180 or 270 (or −90) degrees."""
+    turns = round(degrees / 90) % 4
+    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+
+
+def open_local(av: Any, path: Path, kind: VideoFormat) -> Any:
+    """PyAV's container of a local file, opened by the one reader that fits it. Raises DataError where that fails."""
+    try:
+        # The scheme in front keeps FFmpeg from reading one into a file name such as `concat:a|b`.
+        return av.open(f"file:{os.path.abspath(path)}", format=kind.reader, metadata_errors="replace")  # noqa: PTH100
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        said = getattr(error, "strerror", None) or str(error)
+        kind_of = "truncated-video" if kind.cut else "corrupt-video"
+        raise DataError(f"not readable as video ({said})", kind=kind_of, remedy=REPLACE, file=path) from error

@@ -1,0 +1,35 @@
+"""The demo's recipe for masks: street scenes, a light segmenter from nothing, two minutes on two cores.
+
+    singleshot demo
+
+It trains by the clock, as the demo's detector does, on the same scenes.
+"""
+
+from __future__ import annotations
+
+from singleshot.data.augment import Augmentation
+from singleshot.data.sampling import WHOLE
+from singleshot.training.optimizer import OptimizerConfig
+from singleshot.training.recipe import Recipe
+from singleshot.training.schedule import Schedule
+
+RECIPE = Recipe(
+    model="fcn8s-fine",
+    input_size_hw=(240, 320),
+    epochs=None,
+    minutes=2.25,
+    batch_size=8,
+    optimizer=OptimizerConfig(kind="adamw", lr=3e-3, weight_decay=0.05, clip_norm=10.0, bias_lr=1.0),
+    schedule=Schedule(kind="cosine", warmup_steps=50),
+    augmentation=Augmentation(
+        contrast_probability=0.0,
+        saturation_probability=0.0,
+        hue_probability=0.0,
+        expand_probability=0.0,
+        samplers=(WHOLE,),
+        interpolations=("linear",),
+    ),
+    ema_decay=0.995,
+    validate_every=1_000_000,
+    train_subset=0,
+)

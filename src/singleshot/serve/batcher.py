@@ -1,0 +1,124 @@
+"""Pictures of different callers go through the network together, and each caller gets its own answer.
+
+A batch starts when it is full or when its first picture has waited for the latency budget. While one is under way the
+next gathers. The queue is bounded: where it is full a caller is told at once to come back, because a long wait that
+ends in a timeout helps nobody. Callers that went away meanwhile are left out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from singleshot.serve.refusal import Refusal, busy
+from singleshot.serve.settings import Settings
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One picture to look at: its file's bytes, and the least score that is told."""
+
+    picture: bytes
+    threshold: float = 0.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is sent back for one picture: a status of HTTP and a line of JSON."""
+
+    status: int
+    body: bytes
+
+
+Run = Callable[[Sequence[Asked]], Awaitable[Sequence[Answer]]]
+"""The work: answers in the order of what was asked. It may raise Refusal for a whole batch."""
+
+
+class Batcher:
+    """A bounded queue before `run`, which sees one batch at a time. `async with` starts and ends it.
+
+    Args:
+        run: the work.
+        settings: sizes and waiting times.
+        on_batch: is told the number of pictures and the seconds of each batch that was answered.
+    """
+
+    def __init__(self, run: Run, settings: Settings, on_batch: Callable[[int, float], None]) -> None:
+        self._run, self._settings, self._on_batch = run, settings, on_batch
+        self._queue: asyncio.Queue[tuple[Asked, asyncio.Future[Answer]]] = asyncio.Queue(settings.queue_size)
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Pictures in the queue."""
+        return self._queue.qsize()
+
+    def check_room(self) -> None:
+        """Raises Refusal (503) where the queue is full; asked before a body is read."""
+        if self._queue.full():
+            raise busy("The queue is full.", self._settings.retry_after_s)
+
+    async def submit(self, asked: Asked) -> Answer:
+        """The answer for one picture. Cancelling the call takes it out of the queue.
+
+        Raises:
+            Refusal: the queue is full, or the batch failed as a whole.
+        """
+        self.check_room()
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._queue.put_nowait((asked, future))
+        return await future
+
+    async def __aenter__(self) -> Batcher:
+        self._task = asyncio.create_task(self._work())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _work(self) -> None:
+        while True:
+            batch = [each for each in await self._gather() if not each[1].done()]
+            if batch:
+                await self._answer(batch)
+
+    async def _gather(self) -> list[tuple[Asked, asyncio.Future[Answer]]]:
+        batch = [await self._queue.get()]
+        deadline = time.monotonic() + self._settings.latency_s
+        while len(batch) < self._settings.batch_size:
+            if self._queue.empty():
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    break
+                try:
+                    batch.append(await asyncio.wait_for(self._queue.get(), left))
+                except TimeoutError:
+                    break
+            else:
+                batch.append(self._queue.get_nowait())
+        return batch
+
+    async def _answer(self, batch: Sequence[tuple[Asked, asyncio.Future[Answer]]]) -> None:
+        start = time.monotonic()
+        try:
+            answers = await self._run([asked for asked, _ in batch])
+            self._on_batch(len(batch), time.monotonic() - start)
+            for (_, future), answer in zip(batch, answers, strict=True):
+                if not future.done():
+                    future.set_result(answer)
+        except Exception as error:
+            failure = error if isinstance(error, Refusal) else Refusal(500, "internal", "Something failed inside.")
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(failure)
+            if failure is not error:
+                raise  # our bug: it ends the batcher's task, and the lifespan shows it
+        finally:
+            for _, future in batch:
+                future.cancel()

@@ -1,0 +1,271 @@
+"""Checkpoints on the disk: a folder each, whole or not there, and every damaged byte is noticed.
+
+    checkpoints/step-000001500/state.safetensors      every tensor of the run
+    checkpoints/step-000001500/manifest.json          everything else, and the SHA-256 of both
+
+A folder is filled under a temporary name, forced to the disk, and gets its own name by one rename, so a kill leaves
+the old checkpoints or the old ones and the new one. Nothing is believed that the hashes do not confirm: one flipped bit
+in a safetensors file loads without a word otherwise. Their order is that of their steps, for clocks go back; a second
+one of the same step is `step-000001500.1` until the first is gone.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from singleshot import durable
+from singleshot.errors import ConfigError, DataError, NotPermittedError, SingleshotError, StorageError
+
+SCHEMA = 1
+TENSORS, MANIFEST = "state.safetensors", "manifest.json"
+_NAME = re.compile(r"step-([0-9]{9,})(?:\.([0-9]+))?")
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    """How often a run is saved, and what is kept.
+
+    Args:
+        minutes: a checkpoint whenever so many minutes have passed since the last; None for none by the clock.
+        steps: a checkpoint whenever so many steps have been taken; None for none by count.
+        keep: how many of the newest stay. At least 2: the second is what a damaged newest falls back to.
+        keep_every: checkpoints at multiples of so many steps stay for good.
+    """
+
+    minutes: float | None = 5.0
+    steps: int | None = None
+    keep: int = 2
+    keep_every: int | None = None
+
+    def __post_init__(self) -> None:
+        limits = {"minutes": self.minutes, "steps": self.steps, "keep_every": self.keep_every}
+        wrong = [f"{name} is {value}" for name, value in limits.items() if value is not None and not value > 0]
+        if wrong or self.keep < 2:
+            what = ", ".join([*wrong, *([f"keep is {self.keep}"] if self.keep < 2 else [])])
+            raise ConfigError(f"checkpoint: {what}", remedy="Give numbers above 0, and keep 2 or more")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A run at the end of one of its steps.
+
+    Args:
+        path: its folder.
+        step: how many steps were taken.
+        tensors: by name.
+        facts: the rest, as JSON holds it.
+    """
+
+    path: Path
+    step: int
+    tensors: dict[str, Tensor]
+    facts: dict[str, Any]
+
+
+def write(root: Path, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Path:
+    """Write a checkpoint and return its folder. One of the same step is replaced once the new one is on the disk.
+
+    Args:
+        root: the folder of all checkpoints of a run; it exists.
+        step: how many steps were taken.
+        tensors: on the CPU; no two share memory.
+        facts: what JSON can hold.
+
+    Raises:
+        StorageError: the disk is full or failing, or the folder is gone; the checkpoints that were there still are.
+        NotPermittedError: the folder may not be written to.
+    """
+    data = safetensors.torch.save(dict(tensors))
+    files = {TENSORS: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}}
+    manifest = _sealed({"schema": SCHEMA, "step": step, "facts": dict(facts), "files": files}).encode()
+    name = f"step-{step:09d}"
+    temporary = root / f".{name}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
+    try:
+        same = [path for (each, _), path in _steps(root) if each == step]
+        final = root / (f"{name}.{_order(same[-1])[1] + 1}" if same else name)
+        _make_room(root, len(data) + len(manifest))
+        temporary.mkdir()
+        _write_synced(temporary / TENSORS, data)
+        _write_synced(temporary / MANIFEST, manifest)
+        durable.sync(temporary)
+        temporary.rename(final)
+        durable.sync(root)
+        for path in same:  # not before the new one is safe under its name
+            _remove(path)
+    except PermissionError as error:
+        raise NotPermittedError("no permission to save a checkpoint", remedy="Give write access", file=root) from error
+    except FileNotFoundError as error:
+        raise StorageError("the folder was removed while the run went on", remedy="Start again", file=root) from error
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        what = _shortage(root, len(data) + len(manifest)) if full else f"saving failed ({error.strerror or error})"
+        remedy = "Free space, then --resume" if full else "See to the disk, then --resume"
+        raise StorageError(what, remedy=remedy, file=root) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return final
+
+
+def read(path: Path) -> Checkpoint:
+    """Read a checkpoint's folder and check every byte of it.
+
+    Raises:
+        DataError: something is missing, cut off, changed, or written by a newer version.
+        StorageError, NotPermittedError: it cannot be read.
+    """
+    manifest = _unsealed(_bytes(path / MANIFEST), path / MANIFEST)
+    if manifest["schema"] > SCHEMA:
+        what = f"written in schema {manifest['schema']}; this version reads up to {SCHEMA}"
+        raise DataError(what, kind="newer-checkpoint", remedy="Update singleshot", file=path / MANIFEST)
+    if _order(path)[0] != manifest["step"]:
+        raise _damaged(f"it holds step {manifest['step']}", path)
+    data, stated = _bytes(path / TENSORS), manifest["files"][TENSORS]
+    if len(data) < stated["bytes"]:
+        raise _damaged(f"truncated: {len(data)} of {stated['bytes']} bytes", path / TENSORS)
+    if hashlib.sha256(data).hexdigest() != stated["sha256"]:
+        raise _damaged("SHA-256 mismatch", path / TENSORS)
+    try:
+        tensors = safetensors.torch.load(data)
+    except safetensors.SafetensorError as error:
+        raise _damaged(f"not readable ({error})", path / TENSORS) from error
+    return Checkpoint(path, manifest["step"], tensors, manifest["facts"])
+
+
+def newest(root: Path, on_damaged: Callable[[SingleshotError], None]) -> Checkpoint | None:
+    """The newest checkpoint that is whole, or None where there is none at all.
+
+    Args:
+        root: the folder of all checkpoints of a run.
+        on_damaged: is told of each newer one that is not.
+
+    Raises:
+        DataError: there are checkpoints, and every one is damaged; or the newest is of a newer version than this.
+    """
+    there = _steps(root)
+    for _, path in reversed(there):
+        try:
+            return read(path)
+        except (DataError, StorageError) as error:
+            if isinstance(error, DataError) and error.kind == "newer-checkpoint":
+                raise  # it is whole: to pass it over would throw its steps away
+            on_damaged(error)
+    if there:
+        what = f"none of the {len(there)} checkpoints is whole"
+        raise DataError(what, kind="damaged-checkpoint", remedy="Start the run anew in another --out", file=root)
+    return None
+
+
+def clean(root: Path) -> None:
+    """Remove what killed saves left behind. Only the process that holds the run's lock may do this."""
+    for left_over in root.glob(".step-*.tmp"):
+        shutil.rmtree(left_over, ignore_errors=True)
+
+
+def prune(root: Path, config: CheckpointConfig, last: int | None = None) -> None:
+    """Remove all but the newest, and those that are kept for good.
+
+    Args:
+        root: the folder of all checkpoints of a run.
+        config: what is kept.
+        last: the step of the checkpoint just written. Those above it were damaged, and the run went on from an older
+            one; counted among the newest they would push out the good ones.
+
+    Raises:
+        StorageError: the disk is failing.
+    """
+    there = _steps(root)
+    given_up = [path for (step, _), path in there if last is not None and step > last]
+    good = [(step, path) for (step, _), path in there if path not in given_up]
+    old = [path for step, path in good[: -config.keep] if config.keep_every is None or step % config.keep_every]
+    try:
+        for path in [*given_up, *old]:
+            _remove(path)
+    except OSError as error:
+        what = f"an old checkpoint cannot be removed ({error.strerror or error})"
+        raise StorageError(what, remedy="See to the disk, then --resume", file=root) from error
+
+
+def _remove(path: Path) -> None:
+    doomed = path.with_name(f".{path.name}.{os.getpid()}.old.tmp")
+    path.rename(doomed)  # a kill half way through must not leave half a checkpoint under its name
+    shutil.rmtree(doomed, ignore_errors=True)
+
+
+def _steps(root: Path) -> list[tuple[tuple[int, int], Path]]:
+    """The checkpoints with their order, oldest first."""
+    folders = [path for path in root.iterdir() if _NAME.fullmatch(path.name)] if root.is_dir() else []
+    return sorted((_order(path), path) for path in folders)
+
+
+def _order(path: Path) -> tuple[int, int]:
+    """Step, and which of the checkpoints of that step; (−1, 0) for another name."""
+    name = _NAME.fullmatch(path.name)
+    return (int(name[1]), int(name[2] or 0)) if name else (-1, 0)
+
+
+def _make_room(root: Path, needed: int) -> None:
+    if shutil.disk_usage(root).free < needed:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _shortage(root: Path, needed: int) -> str:
+    free = shutil.disk_usage(root).free if root.is_dir() else 0
+    return f"a checkpoint needs {needed:,} bytes and {free:,} are free; the previous one is untouched"
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    with path.open("xb", buffering=0) as file:
+        view = memoryview(data)
+        while view:  # an unbuffered write may take less than it was given
+            view = view[file.write(view) :]
+        os.fsync(file.fileno())
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise _damaged("missing", path) from error
+    except PermissionError as error:
+        raise NotPermittedError("no permission to read", remedy="Change its permissions", file=path) from error
+    except OSError as error:
+        raise StorageError(f"reading failed ({error.strerror})", remedy="See to the disk", file=path) from error
+
+
+def _sealed(content: dict[str, Any]) -> str:
+    """JSON with its own SHA-256 as the last entry."""
+    return json.dumps(content | {"sha256": hashlib.sha256(_canonical(content)).hexdigest()}, indent=1) + "\n"
+
+
+def _unsealed(data: bytes, file: Path) -> dict[str, Any]:
+    """The inverse of `_sealed`, which any changed byte makes fail: the text must be the one that would be written."""
+    try:
+        content = json.loads(data)
+        stated = content.pop("sha256")
+        if stated == hashlib.sha256(_canonical(content)).hexdigest() and _sealed(content).encode() == data:
+            return content
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
+        pass
+    raise _damaged("damaged or cut off", file)
+
+
+def _canonical(content: dict[str, Any]) -> bytes:
+    return json.dumps(content).encode()
+
+
+def _damaged(what: str, path: Path) -> DataError:
+    return DataError(what, kind="damaged-checkpoint", remedy="An older checkpoint may be whole: --resume", file=path)

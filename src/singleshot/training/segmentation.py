@@ -1,0 +1,230 @@
+"""Learning to segment: what the loop in `fit` needs to know about FCN.
+
+It is the detector's task with masks in the place of boxes: the same recipe, loader, ranks and running mean. After an
+epoch the validation split is judged at the pictures' own sizes, by mIoU or MaxF, and its loss is taken on the way; a
+fixed part of the training split is judged beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from singleshot import weights
+from singleshot.backbones.synced_batch_norm import synced
+from singleshot.data import mask_files
+from singleshot.data.augment_masks import pad_mask, resize_mask
+from singleshot.data.mask_loader import MaskBatch, MaskLoader
+from singleshot.errors import ConfigError, DataError, Fault
+from singleshot.evaluation.maxf import MaxfJudge
+from singleshot.evaluation.miou import MiouJudge
+from singleshot.evaluation.segment import SegmentedBatch, segment
+from singleshot.metrics.road_maxf import ROAD, as_values
+from singleshot.prediction.segmenter import Segmenter
+from singleshot.preprocess import inner_size_hw, normalise
+from singleshot.segmentation.fcn import FCN
+from singleshot.segmentation.loss import log_weights, pixel_loss, pixel_weight
+from singleshot.structures import Dataset
+from singleshot.training.ranks import Ranks, per_rank
+from singleshot.training.recipe import Recipe
+from singleshot.training.task import Validation
+
+
+@dataclass
+class SegmentationTask:
+    """A segmenter, its data and its recipe.
+
+    Args:
+        network: the segmenter in training.
+        recipe: every choice.
+        train: the pictures to learn from, with masks.
+        val: the pictures to judge by, or None.
+        workers: processes that load pictures.
+        bf16: judge in bfloat16, as the run trains.
+        provenance: what every weights file of the run says about its origin.
+        on_bad: what happens at a pair that cannot be read.
+        ranks: who shares the work.
+        cache_bytes: memory for decoded pairs: a small data set is decoded once, a large one is not held.
+
+    Raises:
+        ConfigError: class weights for another number of classes.
+        DataError: no mask of the split has a class, or MaxF is wanted of more than two classes.
+    """
+
+    network: FCN
+    recipe: Recipe
+    train: Dataset
+    val: Dataset | None
+    workers: int
+    bf16: bool = False
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    on_bad: Any = "fail"
+    ranks: Ranks = field(default_factory=Ranks)
+    cache_bytes: int = 1 << 30
+
+    def __post_init__(self) -> None:
+        world = self.ranks.world
+        if world > 1:
+            synced(self.network)
+        self.loader = MaskLoader(
+            self.train,
+            preprocess=self.network.config.preprocess,
+            augmentation=self.recipe.augmentation,
+            batch_size=per_rank(min(self.recipe.batch_size, len(self.train)), world),
+            seed=self.recipe.seed,
+            workers=self.workers,
+            drop_last=self.recipe.drop_last or world > 1,  # ranks with a batch less would leave the others waiting
+            rank=self.ranks.rank,
+            world=world,
+            pin_memory=torch.cuda.is_available(),
+            on_bad=self.on_bad,
+            fast_decode=self.recipe.fast_decode,
+            cache_bytes=self.cache_bytes,
+        )
+        self.steps_per_epoch = len(self.loader)
+        self.weights = _class_weights(self.recipe, self.train, self.on_bad)
+        self.judged = [("val", self.val)] if self.val is not None else []
+        count = min(self.recipe.train_subset, len(self.train))
+        if count:
+            places = np.unique(np.linspace(0, len(self.train) - 1, count).round().astype(int)).tolist()
+            subset = replace(self.train, samples=[self.train.samples[place] for place in places])
+            self.judged.append(("train_subset", subset))
+
+    @property
+    def position(self) -> int:
+        """Batches of the running epoch that are behind us."""
+        return self.loader.position
+
+    @property
+    def faults(self) -> list[Fault]:
+        """Pairs that could not be read."""
+        return list(self.loader.faults)
+
+    def batches(self, epoch: int, start: int = 0) -> Iterable[MaskBatch]:
+        """The augmented training batches of an epoch, from the `start`-th on."""
+        return self.loader.epoch(epoch, start)
+
+    def losses(self, module: nn.Module, batch: MaskBatch, whole: MaskBatch | None = None) -> dict[str, Tensor]:
+        """Cross-entropy of a batch on the device, and soft IoU if the recipe wants it.
+
+        With `whole`, what the batch adds to the cross-entropy of the whole that it is a part of.
+        """
+        logits = module(normalise(batch.images, self.network.config.preprocess))
+        losses = self._loss(logits, batch.masks)
+        if whole is None:
+            return losses
+        share = self._weight(batch.masks) / self._weight(whole.masks).clamp(min=torch.finfo(torch.float32).tiny)
+        return {name: loss * share for name, loss in losses.items()}
+
+    def _weight(self, masks: Tensor) -> Tensor:
+        """What the cross-entropy of these masks is divided by."""
+        class_weights = None if self.weights is None else self.weights.to(masks.device)
+        return pixel_weight(masks, class_weights)
+
+    def _loss(self, logits: Float[Tensor, "B C H W"], masks: Tensor) -> dict[str, Tensor]:
+        class_weights = None if self.weights is None else self.weights.to(logits.device)
+        return pixel_loss(logits, masks, self.recipe.pixel_loss, class_weights).parts()
+
+    def validate(self, network: FCN) -> Validation:
+        """The recipe's metric, IoU by class and the loss of the validation split, and the same of the subset.
+
+        The score is the validation split's metric, or None without one.
+        """
+        device = next(network.parameters()).device
+        segmenter = Segmenter(network.eval(), device=device, bf16=self.bf16)
+        columns: dict[str, float | None] = {}
+        score = None
+        for name, dataset in self.judged:
+            figure, more = self._judge(segmenter, dataset)
+            columns |= {f"{name}_{key}": value for key, value in more.items()}
+            if name == "val":
+                score = figure
+        return Validation(score, columns)
+
+    def _judge(self, segmenter: Segmenter, dataset: Dataset) -> tuple[float | None, dict[str, float | None]]:
+        ranks, losses = self.ranks, list[tuple[int, float]]()
+
+        def keep_loss(batch: SegmentedBatch) -> None:
+            tiles = [self._at_input_size(truth) for truth in batch.truths if truth is not None]
+            masks = torch.from_numpy(np.stack(tiles)).to(batch.logits.device)
+            losses.append((len(batch), float(self._loss(batch.logits, masks)["pixel"])))
+
+        by_maxf = self.recipe.pixel_metric == "maxf"
+        judge = MaxfJudge(dataset) if by_maxf else MiouJudge(dataset)
+        seen = segment(
+            segmenter,
+            dataset,
+            workers=self.workers,
+            chances_of=ROAD if by_maxf else None,
+            on_batch=keep_loss,
+            on_bad=self.on_bad,
+            rank=ranks.rank,
+            world=ranks.world,
+        )
+        for answer in seen:
+            if answer.truth is not None:
+                found = answer.class_ids if answer.chances is None else as_values(answer.chances)
+                judge.count(answer.index, answer.truth, found)
+        every = ranks.gather((judge, losses))
+        whole = MaxfJudge(dataset) if by_maxf else MiouJudge(dataset)
+        whole.merge([theirs for theirs, _ in every])  # pyright: ignore[reportArgumentType]
+        counted = [pair for _, theirs in every for pair in theirs]
+        columns: dict[str, float | None] = {"pixel": _mean(counted)}
+        report = whole.report()
+        if by_maxf:
+            score = report.maxf  # pyright: ignore[reportAttributeAccessIssue]
+            return score, columns | {"maxf": score}
+        figures = report.figures  # pyright: ignore[reportAttributeAccessIssue]
+        columns |= {"miou": figures.miou, "pixel_accuracy": figures.pixel_accuracy}
+        return figures.miou, columns | {f"iou_{label}": iou for label, iou in figures.iou.items()}
+
+    def _at_input_size(self, truth: np.ndarray) -> np.ndarray:
+        """A truth as the network's own scores see it: resized, and letterboxed if that is its way."""
+        preprocess = self.network.config.preprocess
+        inner_hw = inner_size_hw((truth.shape[0], truth.shape[1]), preprocess.size_hw, preprocess.fit)
+        return pad_mask(resize_mask(truth, inner_hw), preprocess.size_hw)
+
+    def save(self, path: Path, network: FCN, facts: Mapping[str, Any]) -> None:
+        """Write a weights file with the run's provenance and these facts."""
+        weights.save(path, network, {**self.provenance, **facts})
+
+    def close(self) -> None:
+        """End the workers."""
+        self.loader.close()
+
+
+def _class_weights(recipe: Recipe, train: Dataset, on_bad: Any) -> Float[Tensor, " C"] | None:
+    """The weights that the recipe asks for; `log` reads every mask of the split once."""
+    wanted, classes = recipe.pixel_loss.class_weights, len(train.label_map)
+    if wanted == "none":
+        return None
+    if wanted != "log":
+        if len(wanted) != classes:
+            what = f"{len(wanted)} class weights for {classes} classes"
+            raise ConfigError(what, remedy=f"Give one each: {', '.join(train.label_map.names)}")
+        return torch.tensor(wanted)
+    counts = np.zeros(classes, dtype=np.int64)
+    for sample in train.samples:
+        if sample.mask_path is None or train.mask_code is None:
+            continue
+        try:
+            counts += mask_files.class_share(mask_files.read(sample.mask_path, train.mask_code), classes)
+        except DataError:
+            if on_bad == "fail":
+                raise
+    if not counts.any():
+        raise DataError("no mask has a class", kind="void-mask", remedy="Draw masks", file=train.root)
+    return torch.from_numpy(log_weights(counts))
+
+
+def _mean(losses: list[tuple[int, float]]) -> float | None:
+    """The mean over pictures of what each batch gave."""
+    pictures = sum(count for count, _ in losses)
+    return sum(count * loss for count, loss in losses) / pictures if pictures else None

@@ -1,0 +1,59 @@
+"""Signals that end a run: the first lets the step finish and be saved, the second ends at once.
+
+SIGTERM is what clusters send before they take a machine away, SIGHUP what a dropped connection sends, SIGINT is Ctrl-C.
+A handler may run between any two instructions, so it only takes a note. The loop looks at the note after each step;
+where nothing can be left half done (waiting for data, validation) the handler breaks in at once.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType, TracebackType
+from typing import Any
+
+STOPPING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGINT") if hasattr(signal, name))
+
+
+class Interrupted(BaseException):
+    """Raised by the handler where the loop may be broken into. Not an Exception: no library may swallow it."""
+
+
+class StopSignals:
+    """Listens while it is entered; in a thread other than the main one it hears nothing, as Python has it."""
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self._may_break_in = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> StopSignals:
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._first) for number in STOPPING}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _first(self, number: int, _frame: FrameType | None) -> None:
+        self.received = number
+        for each in STOPPING:  # who asks twice does not want to wait
+            signal.signal(each, signal.SIG_DFL)
+        if self._may_break_in:
+            raise Interrupted
+
+    @contextmanager
+    def breaking_in(self) -> Iterator[None]:
+        """While inside, a signal raises `Interrupted` at once; so does one that came before."""
+        self._may_break_in = True  # first, so that no signal falls between the question and the wait
+        try:
+            if self.received is not None:
+                raise Interrupted
+            yield
+        finally:
+            self._may_break_in = False

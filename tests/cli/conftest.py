@@ -1,0 +1,28 @@
+"""A few drawn scenes and a detector that has learned nothing, for verbs that take weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from singleshot import weights
+from singleshot.data import streets
+from singleshot.detection.ssd import SSD, config_for
+
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A VOC folder with four pictures in split test. Tests leave it as it is."""
+    out = tmp_path_factory.mktemp("scenes") / "data"
+    return streets.make(out, train=2, val=1, test=4, size_hw=(150, 200), seed=3, workers=1)
+
+
+@pytest.fixture(scope="session")
+def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of a small detector of those scenes' classes. Tests leave them as they are."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "w.safetensors"
+    weights.save(path, SSD(config_for("lite320-fine", streets.CLASS_NAMES, (64, 96))), {})
+    return path

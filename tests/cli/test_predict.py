@@ -1,0 +1,83 @@
+"""`singleshot predict`: what it may write, and how it goes on past what it cannot read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from singleshot import pictures
+from singleshot.cli.main import app
+from singleshot.errors import CannotCreateError, NotPermittedError, SingleshotError, StorageError, UsageError
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, ["predict", *map(str, arguments)], catch_exceptions=False)
+
+
+@pytest.fixture
+def folder(scenes: Path, tmp_path: Path) -> Path:
+    (tmp_path / "in").mkdir()
+    for place, picture in enumerate(sorted((scenes / "JPEGImages").iterdir())[:3]):
+        (tmp_path / "in" / f"{place}.jpg").write_bytes(picture.read_bytes())
+    return tmp_path / "in"
+
+
+def test_j5_json_never_replaces_the_weights_or_a_picture(untrained: Path, folder: Path) -> None:
+    before = {path: path.read_bytes() for path in (untrained, *folder.iterdir())}
+    for target in before:
+        for more in ((), ("--overwrite",)):
+            with pytest.raises(UsageError, match="input"):
+                run(untrained, folder, "--json", target, *more)
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_json_is_written_again_over_its_own_report_and_over_nothing_else(
+    untrained: Path, folder: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "p.json"
+    assert run(untrained, folder, "--json", file).exit_code == 0
+    assert run(untrained, folder, "--json", file, "--threshold", "0.25").exit_code == 0
+    assert json.loads(file.read_text())["threshold"] == 0.25
+    file.write_text('{"metric": "voc07", "images": 3}')
+    with pytest.raises(CannotCreateError):
+        run(untrained, folder, "--json", file)
+    assert run(untrained, folder, "--json", file, "--overwrite").exit_code == 0
+    assert len(json.loads(file.read_text())["pictures"]) == 3
+
+
+def test_bad_places_show_before_a_picture_is_read(untrained: Path, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pictures, "read", None)
+        for options in (("--out", tmp_path / "file"), ("--json", tmp_path / "file" / "a.json"), ("--json", tmp_path)):
+            with pytest.raises(CannotCreateError):
+                run(untrained, folder, *options)
+        with pytest.raises(UsageError, match="twice"):
+            run(untrained, folder, "--out", tmp_path / "out", "--json", tmp_path / "out" / "0.jpg")
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(NotPermittedError("no permission to read"), 77), (StorageError("reading failed (Input/output error)"), 74)],
+)
+def test_the_batch_goes_on_past_a_picture_that_the_file_system_refuses(
+    untrained: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: SingleshotError, code: int
+) -> None:
+    (folder / "bad.jpg").write_bytes(b"<html>")  # 65, which is not the worst
+    honest = pictures.read
+
+    def read(path: Path, **options: bool) -> object:
+        if path.name == "1.jpg":
+            raise error
+        return honest(path, **options)
+
+    monkeypatch.setattr(pictures, "read", read)
+    result = run(untrained, folder, "--json", tmp_path / "p.json", "--out", tmp_path / "out", "--threshold", "0")
+    assert result.exit_code == code
+    rows = json.loads((tmp_path / "p.json").read_text())["pictures"]
+    assert [Path(row["file"]).name for row in rows if "error" in row] == ["1.jpg", "bad.jpg"]
+    assert error.what in rows[1]["error"] and "2 of 4 pictures could not be read" in result.stderr
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"0.jpg", "2.jpg"}

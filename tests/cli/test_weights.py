@@ -1,0 +1,96 @@
+"""The verbs about weights, through the command line."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from typer.testing import CliRunner, Result
+
+from singleshot import classes, download, hub, weights
+from singleshot.cli.main import app
+from singleshot.errors import CannotCreateError, UnreachableError
+from tests.foreign.made_files import SSD_PYTORCH, port_state
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(each) for each in arguments], catch_exceptions=False)
+
+
+@pytest.fixture(scope="module")
+def theirs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("theirs") / "ssd300_mAP_77.43_v2.pth"
+    torch.save(port_state(SSD_PYTORCH, 300), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def ours(theirs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("ours") / "w.safetensors"
+    result = run("weights", "import", "ssd300-voc", "--from", theirs, "--out", path)
+    assert result.exit_code == 0 and "states no hash" in result.stderr and str(path) in result.stdout
+    return path
+
+
+def test_info_shows_network_classes_sizes_provenance_and_hash(ours: Path, tmp_path: Path):
+    result = run("weights", "info", ours, "--json", tmp_path / "info.json")
+    facts = json.loads((tmp_path / "info.json").read_text(encoding="utf-8"))
+    assert facts["classes"] == classes.VOC and facts["flavour"] == "vgg300" and facts["input"] == "300x300"
+    assert facts["sha256"] == weights.load(ours).sha256 and facts["sha256"] in result.stdout
+    assert facts["source"] == "ssd300-voc" and "Pascal VOC" in result.stdout
+    assert facts["default boxes"] == 8732 and facts["mean rgb"] == [123.0, 117.0, 104.0]
+
+
+def test_an_output_that_is_there_is_kept(theirs: Path, ours: Path):
+    before = ours.read_bytes()
+    with pytest.raises(CannotCreateError):
+        run("weights", "import", "ssd300-voc", "--from", theirs, "--out", ours)
+    assert ours.read_bytes() == before
+    assert run("weights", "import", "ssd300-voc", "--from", theirs, "--out", ours, "--overwrite").exit_code == 0
+
+
+def test_class_names_come_from_a_file(theirs: Path, tmp_path: Path):
+    names = tmp_path / "names.txt"
+    names.write_text("\n".join(f"thing {place}" for place in range(20)))
+    out = tmp_path / "w.safetensors"
+    run("weights", "import", "ssd300-voc", "--from", theirs, "--class-names", names, "--out", out)
+    assert weights.load(out).network.config.class_names[19] == "thing 19"
+
+
+def test_predict_with_a_known_name_and_no_network_is_one_line_and_69(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    import cv2
+    import numpy as np
+
+    def refused(*_arguments: Any) -> None:
+        raise urllib.error.URLError(ConnectionRefusedError("refused"))
+
+    monkeypatch.setenv("SINGLESHOT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(download, "_open", refused)
+    monkeypatch.setattr(download.time, "sleep", lambda _seconds: None)
+    cv2.imwrite(str(tmp_path / "street.jpg"), np.zeros((20, 30, 3), np.uint8))
+    with pytest.raises(UnreachableError) as caught:
+        run("predict", "ssd300-coco", tmp_path / "street.jpg")
+    assert caught.value.exit_code == 69 and "ssd300_vgg16_coco-b556d3b4.pth" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_push_says_where_it_went(ours: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(hub, "push", lambda path, name, *, private: f"https://hub/{name}?{path.name}&{private}")
+    assert "pushed: https://hub/me/cells?w.safetensors&False" in run("weights", "push", ours, "me/cells").stdout
+
+
+def test_training_starts_from_weights_and_shows_the_table(ours: Path, tmp_path: Path):
+    from singleshot.data import streets
+
+    data = streets.make(tmp_path / "data", train=2, val=1, test=1, workers=1)
+    options = ["--steps", "1", "--batch-size", "1", "--workers", "0", "--precision", "fp32", "--val-split", "none"]
+    options += ["--set", "train_subset=0", "--freeze", "3", "--set", "optimizer.trunk_lr=0.1"]
+    result = run("train", "--data", data, "--weights", ours, "--out", tmp_path / "run", *options)
+    assert result.exit_code == 0 and "left out" in result.stderr and "known: car" in result.stderr
+    file = weights.load(tmp_path / "run" / "last.safetensors")
+    assert file.provenance["started_from"]["source"] == "ssd300-voc"
+    assert file.network.config.flavour == "vgg300" and file.network.config.clip_anchors == "all"

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from singleshot.data.convert_plan import Conversion, has_mask_areas, split_of
+from singleshot.errors import DataError, UsageError
+from singleshot.structures import Dataset, LabelMap, Sample
+
+
+def sample(path: Path, size_hw: tuple[int, int] | None = (30, 40), areas: list[float] | None = None) -> Sample:
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), np.zeros((30, 40, 3), np.uint8))
+    rows = np.array([[0.0, 0.0, 10.0, 20.0]])
+    return Sample(
+        path.stem,
+        path,
+        size_hw,
+        rows,
+        np.zeros(1, int),
+        np.zeros(1, bool),
+        areas=None if areas is None else np.array(areas),
+    )
+
+
+def split(name: str, *samples: Sample) -> Dataset:
+    return Dataset(Path("root"), "voc", name, LabelMap(("cat",)), samples)
+
+
+def test_a_picture_of_two_splits_comes_once_into_one_folder_and_twice_into_two(tmp_path: Path) -> None:
+    both = sample(tmp_path / "a.png")
+    datasets = [split("train", both), split("trainval", sample(tmp_path / "a.png"), sample(tmp_path / "b.png"))]
+    assert [item.stem for item in Conversion().items(datasets, one_folder=True)] == ["a", "b"]
+    places = [(item.split, item.stem) for item in Conversion().items(datasets, one_folder=False)]
+    assert places == [("train", "a"), ("trainval", "a"), ("trainval", "b")]
+
+
+def test_two_pictures_with_one_name_are_refused(tmp_path: Path) -> None:
+    datasets = [split("train", sample(tmp_path / "x/a.png")), split("val", sample(tmp_path / "y/a.png"))]
+    assert len(list(Conversion().items(datasets, one_folder=False))) == 2
+    with pytest.raises(DataError, match="both be called a"):
+        list(Conversion().items(datasets, one_folder=True))
+    with pytest.raises(DataError, match="both be called a"):
+        list(Conversion().items([split("train", *datasets[0].samples, sample(tmp_path / "x/a.jpg"))], one_folder=False))
+
+
+def test_an_unknown_size_is_read_from_the_picture(tmp_path: Path) -> None:
+    items = list(Conversion().items([split("train", sample(tmp_path / "a.png", None))], one_folder=True))
+    assert items[0].size_hw == (30, 40)
+
+
+def test_areas_are_of_masks_where_they_are_not_of_boxes(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    assert not has_mask_areas(sample(path)) and not has_mask_areas(sample(path, areas=[200.0]))
+    assert has_mask_areas(sample(path, areas=[150.0]))
+
+
+@pytest.mark.parametrize("name", ["../train", "", "a/b", "-x", ".hidden", "a\nb"])
+def test_a_split_that_cannot_name_a_file_is_refused(name: str) -> None:
+    with pytest.raises(UsageError):
+        split_of(split(name))
+    assert split_of(split("train2017")) == "train2017"

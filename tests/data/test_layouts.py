@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from singleshot.data import index_cache, layouts, voc
+from singleshot.errors import ConfigError, InputMissingError, UsageError
+from singleshot.structures import Dataset, LabelMap, Sample
+
+
+def picture(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (60, 40)).save(path)
+
+
+def make_voc(root: Path) -> Path:
+    picture(root / "JPEGImages" / "a.jpg")
+    (root / "Annotations").mkdir()
+    (root / "ImageSets" / "Main").mkdir(parents=True)
+    box = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax></bndbox>"
+    size = "<size><width>60</width><height>40</height></size>"
+    text = f"<annotation>{size}<object><name>car</name>{box}</object></annotation>"
+    (root / "Annotations" / "a.xml").write_text(text)
+    for name in ("train", "car_train"):
+        (root / "ImageSets" / "Main" / f"{name}.txt").write_text("a\n")
+    return root
+
+
+def make_coco(root: Path) -> Path:
+    picture(root / "train2017" / "a.jpg")
+    (root / "annotations").mkdir()
+    content = {
+        "images": [{"id": 1, "file_name": "a.jpg", "height": 40, "width": 60}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 5, "bbox": [0, 0, 9, 9], "area": 81, "iscrowd": 0}],
+        "categories": [{"id": 5, "name": "car"}],
+    }
+    (root / "annotations" / "instances_train2017.json").write_text(json.dumps(content))
+    return root
+
+
+def make_yolo(root: Path) -> Path:
+    picture(root / "images" / "train" / "a.jpg")
+    (root / "labels" / "train").mkdir(parents=True)
+    (root / "labels" / "train" / "a.txt").write_text("0 0.075 0.1125 0.15 0.225\n")
+    (root / "data.yaml").write_text("train: images/train\nnames: [car]\n")
+    return root
+
+
+MAKERS = {"voc": make_voc, "coco": make_coco, "yolo": make_yolo}
+SPLITS = {"voc": "train", "coco": "train2017", "yolo": "train"}
+
+
+@pytest.mark.parametrize("layout", MAKERS)
+def test_a_layout_is_recognised_and_read_the_same_from_reader_and_cache(
+    layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index_cache, "SETTLED_NS", -(10**9))
+    root = MAKERS[layout](tmp_path / "data")
+    assert layouts.recognise(root) == layout
+    assert layouts.splits(root) == [SPLITS[layout]]
+    for _ in range(2):
+        dataset = layouts.read(root, SPLITS[layout])
+        assert (dataset.layout, dataset.label_map.names, dataset.faults) == (layout, ("car",), ())
+        np.testing.assert_allclose(dataset.samples[0].boxes_xyxy, [[0, 0, 9, 9]], atol=1e-9)
+        assert dataset.samples[0].image_path.is_file()
+
+
+@pytest.mark.parametrize("layout", MAKERS)
+def test_a13_every_layouts_sources_are_watched(layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index_cache, "SETTLED_NS", -(10**9))
+    root = MAKERS[layout](tmp_path / "data")
+    layouts.read(root, SPLITS[layout])
+    changes = {
+        "voc": ("Annotations/a.xml", "<xmax>9<", "<xmax>8<"),
+        "coco": ("annotations/instances_train2017.json", "[0, 0, 9, 9]", "[0, 0, 8, 9]"),
+        "yolo": ("labels/train/a.txt", "0.075 0.1125 0.15", "0.075 0.1125 0.14"),
+    }
+    name, old, new = changes[layout]
+    text = (root / name).read_text()
+    assert old in text
+    (root / name).write_text(text.replace(old, new))
+    assert layouts.read(root, SPLITS[layout]).samples[0].boxes_xyxy[0, 2] < 9
+
+
+def test_a_name_overrides_what_a_folder_looks_like(tmp_path: Path) -> None:
+    root = make_yolo(make_voc(tmp_path / "data"))
+    assert layouts.recognise(root) == "voc"
+    assert layouts.read(root, "train", layout="yolo").layout == "yolo"
+
+
+def test_j3_a_data_yaml_with_a_slip_is_named_and_not_overlooked(tmp_path: Path) -> None:
+    root = make_yolo(tmp_path / "data")
+    (root / "data.yaml").write_text("train: images/train\nnmaes: [car]\n")
+    with pytest.raises(ConfigError, match=r"data\.yaml:2: unknown key 'nmaes'\. Did you mean names\?"):
+        layouts.read(root, "train")
+
+
+def test_a_layout_that_does_not_exist_is_answered_with_those_that_do() -> None:
+    with pytest.raises(UsageError, match="--data-format takes voc, coco, yolo, kitti_road"):
+        layouts.check_name("pascal")
+    assert (layouts.check_name(None), layouts.check_name("KITTI-road")) == (None, "kitti_road")
+
+
+def test_a1_a_folder_in_no_layout_names_one_nearby(tmp_path: Path) -> None:
+    make_coco(tmp_path / "mine")
+    (tmp_path / "other").mkdir()
+    with pytest.raises(InputMissingError, match=r"no layout that is known.*mine looks like COCO") as caught:
+        layouts.recognise(tmp_path / "other")
+    assert caught.value.exit_code == 66
+    with pytest.raises(InputMissingError, match=r"no layout that is known.*mine looks like COCO"):
+        layouts.recognise(tmp_path)
+    with pytest.raises(InputMissingError, match=r"no such folder.*mine looks like COCO"):
+        layouts.recognise(tmp_path / "nowhere")
+    with pytest.raises(InputMissingError, match=r"data looks like YOLO"):
+        layouts.recognise(make_yolo(tmp_path / "data") / "labels")
+
+
+def test_masks_are_recognised_and_a_voc_folder_is_taken_for_boxes(shared: Path) -> None:
+    data = shared / "data"
+    found = {name: layouts.recognise(data / name) for name in ("bccd", "camvid", "kitti_road_sample")}
+    assert found == {"bccd": "voc", "camvid": "masks", "kitti_road_sample": "kitti_road"}
+    assert layouts.read(data / "camvid", "val").samples[0].mask_path is not None
+
+
+def test_the_splits_of_a_devkit_bear_their_year(tmp_path: Path) -> None:
+    make_voc(tmp_path / "VOCdevkit" / "VOC2007")
+    make_voc(tmp_path / "VOCdevkit" / "VOC2012")
+    assert layouts.splits(tmp_path / "VOCdevkit") == ["2007_train", "2012_train"]
+    union = layouts.read(tmp_path / "VOCdevkit", "2007_train+2012_train")
+    assert len(union) == 2
+
+
+def test_options_of_voc_reach_its_reader(tmp_path: Path) -> None:
+    root = make_voc(tmp_path / "data")
+    (root / "Annotations" / "a.xml").unlink()
+    options = {"label_map": LabelMap(("car",))}
+    assert len(layouts.read(root, "train", **options)) == 0
+    assert len(layouts.read(root, "train", allow_unlabelled=True, **options)) == 1
+
+
+def test_what_a_folder_was_taken_for_is_told_with_counts(tmp_path: Path) -> None:
+    lines = layouts.describe(layouts.read(make_voc(tmp_path / "data"), "train")).split("\n")
+    assert lines == [
+        f"{tmp_path / 'data'}: taken for Pascal VOC, split train: 1 pictures, 1 classes, 1 objects",
+        "  car 1",
+    ]
+    none = np.zeros(0)
+    empty = Sample("a", Path("a"), None, none.reshape(0, 4), none.astype(np.int64), none.astype(np.bool_))
+    nothing = Dataset(Path("d"), "yolo", "val", LabelMap(("car", "bus")), [empty])
+    assert layouts.describe(nothing).endswith("0 objects, 1 pictures without objects\n  car 0 · bus 0")
+
+
+def test_bccd_is_told_as_it_is(shared: Path) -> None:
+    text = layouts.describe(voc.read(shared / "data" / "bccd", "test"))
+    assert text.endswith("72 pictures, 3 classes, 945 objects\n  Platelets 69 · RBC 805 · WBC 71")

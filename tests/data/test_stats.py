@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from singleshot.data import voc
+from singleshot.data.stats import measure
+from singleshot.structures import Dataset, LabelMap, Sample
+
+
+def sample(name: str, size_hw: tuple[int, int] | None, boxes: list[list[float]], class_ids: list[int]) -> Sample:
+    rows = np.array(boxes, float).reshape(-1, 4)
+    return Sample(name, Path(name), size_hw, rows, np.array(class_ids, int), np.arange(len(boxes)) == 1)
+
+
+DATA = Dataset(
+    Path("root"),
+    "voc",
+    "train",
+    LabelMap(("cat", "dog", "owl")),
+    (
+        sample("a", (100, 100), [[0, 0, 20, 5], [10, 10, 20, 20]], [0, 0]),
+        sample("b", (100, 100), [], []),
+        sample("c", None, [[0, 0, 8, 2]], [1]),
+    ),
+)
+
+
+def test_the_figures_by_hand() -> None:
+    found = measure(DATA)
+    assert (found.pictures, found.boxes_per_picture.tolist(), found.difficult) == (3, [2, 0, 1], 1)
+    assert found.sides_px.tolist() == [10.0, 10.0, 4.0]
+    assert found.shares[:2].tolist() == pytest.approx([0.1, 0.1]) and np.isnan(found.shares[2])
+    assert found.aspect_ratios.tolist() == [4.0, 1.0, 4.0]
+    assert found.objects_of_class.tolist() == [2, 1, 0] and found.pictures_of_class.tolist() == [1, 1, 0]
+    assert found.common_sizes_hw() == [((100, 100), 2)]
+
+
+def test_the_json_is_json_and_says_null_where_there_is_nothing() -> None:
+    facts = json.loads(json.dumps(measure(DATA).as_json(), allow_nan=False))
+    assert facts["pictures_without_objects"] == 1 and facts["objects"] == 3
+    assert facts["classes"]["owl"] == {"objects": 0, "pictures": 0, "side_px": None, "aspect_ratio": None}
+    assert facts["classes"]["cat"]["side_px"]["0.5"] == 10.0
+    assert facts["boxes_per_picture"] == {"0": 1, "1": 1, "2": 1}
+
+
+def test_a_split_without_pictures_has_empty_figures() -> None:
+    facts = measure(Dataset(Path("root"), "voc", "train", LabelMap(("cat",)), ())).as_json()
+    assert facts["pictures"] == facts["objects"] == 0 and facts["side_px"] is None
+    assert facts["picture_sizes"]["smallest_hw"] is None
+
+
+def test_bccds_figures(shared: Path) -> None:
+    found = measure(voc.read(shared / "data/bccd", "test"))
+    assert found.pictures == 72 and found.common_sizes_hw() == [((480, 640), 72)]
+    assert int(found.objects_of_class.sum()) == 945

@@ -1,0 +1,34 @@
+"""The class lists of mask folders: classes.json, and classes.txt where the first byte says so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from singleshot.data import mask_classes
+from tests.fuzz.harness import Target, main
+
+GOOD = b'[{"id": 0, "name": "road", "colour": [1, 2, 3]}, {"id": 7, "name": "void", "judged": false},'
+GOOD += b'{"id": 2, "name": "a"}]'
+PIECES = (
+    b'"id" "name" "colour" "judged" null true false NaN 1e9 -1 255 256 99999999999999999999 [] {} [ ] { } , : "" '
+    b'"\\u0000" [[[[[[[[ \xff \xef\xbb\xbf \n \r road'
+).split(b" ")
+
+
+def run(data: bytes, scratch: Path) -> str:
+    """Every value means a class that there is, or void, or nothing."""
+    as_text = data[:1] == b"#"
+    for name in ("classes.txt", "classes.json"):
+        (scratch / name).unlink(missing_ok=True)
+    (scratch / ("classes.txt" if as_text else "classes.json")).write_bytes(data)
+    found = mask_classes.read(scratch)
+    count = len(found.label_map)
+    assert all(value < count or value in (254, 255) for value in found.code.values)
+    assert len(found.colours) in (0, count) and all(0 <= part <= 255 for row in found.colours for part in row)
+    return f"{min(count, 5)} classes, {'text' if as_text else 'json'}"
+
+
+TARGET = Target("mask_classes", [GOOD, b"# road\ncar\n", b"[]"], PIECES, run)
+
+if __name__ == "__main__":
+    main(TARGET)

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from singleshot.errors import ConfigError
+from singleshot.segmentation.fcn import CROP_PICTURE, FCN, PADDING, FCNConfig, StagedHead, config_for
+from singleshot.segmentation.presets import FLAVOURS
+
+SIZES = [(1, 1), (2, 31), (33, 64), (160, 576), (161, 577), (375, 500), (255, 257)]
+
+
+def names(count: int) -> list[str]:
+    return [f"class {i}" for i in range(count)]
+
+
+def on_meta(flavour: str, classes: int) -> FCN:
+    with torch.device("meta"):
+        return FCN(config_for(flavour, names(classes))).eval()
+
+
+def parameters(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def test_the_networks_have_the_published_numbers_of_parameters() -> None:
+    # The reference counts its frozen kernels, square from every class to every class: two of side 4, one of side 16.
+    assert parameters(on_meta("fcn8s", 21)) + 21 * 21 * (4 * 4 + 4 * 4 + 16 * 16) == 134_489_759
+    assert parameters(on_meta("fcn8s-2017", 2)) == 134_291_782
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_any_picture_gives_scores_of_its_own_size(flavour: str) -> None:
+    network = on_meta(flavour, 5)
+    with torch.no_grad():
+        for height, width in SIZES:
+            assert network(torch.empty(1, 3, height, width, device="meta")).shape == (1, 5, height, width)
+
+
+@pytest.mark.parametrize("stride", [8, 16, 32])
+def test_the_staged_crops_centre_the_scores_on_the_picture(stride: int) -> None:
+    # With a trunk that answers where it was, one bright spot must come back where it stood, to half a stride.
+    # fc7's cell k sees the padded picture around 32·k + 112 (fc6: half of 7 cells of 32): 13 is around pixel 528 − 99.
+    head = StagedHead(1, stride)
+    with torch.no_grad():
+        head.score_fc7.weight[0, 0] = 1.0
+    side = 900
+    padded = side + 2 * PADDING
+    sizes = [-(-padded // s) for s in (8, 16, 32)]
+    maps = (torch.zeros(1, 256, sizes[0], sizes[0]), torch.zeros(1, 512, sizes[1], sizes[1]))
+    fc7 = torch.zeros(1, 4096, sizes[2] - 6, sizes[2] - 6)
+    fc7[0, 0, 13, 13] = 1.0
+    with torch.no_grad():
+        answer = head((*maps, fc7), (side, side))[0, 0]
+    centre = (13 + 3.5) * 32 - PADDING
+    rows = answer.sum(dim=1)
+    found = float((rows * (torch.arange(side) + 0.5)).sum() / rows.sum())
+    assert answer.shape == (side, side)
+    assert abs(found - centre) <= stride / 2
+    assert CROP_PICTURE[stride] + side <= stride * (sizes[(8, 16, 32).index(stride)]) + stride
+
+
+def test_the_2017_heads_are_weighed_one_two_four() -> None:
+    network = FCN(replace(config_for("fcn8s-2017", names(2)))).head
+    with torch.no_grad():
+        for layer in network.scores:
+            layer.weight.zero_()
+            layer.bias.fill_(1.0)
+        maps = (torch.zeros(1, 256, 16, 16), torch.zeros(1, 512, 8, 8), torch.zeros(1, 4096, 4, 4))
+        answer = network(maps, (128, 128))
+    torch.testing.assert_close(answer[0, :, 64, 64], torch.tensor([7.0, 7.0]))
+
+
+def test_the_staged_scores_start_at_zero() -> None:
+    with torch.no_grad():
+        head = StagedHead(3)
+        maps = (torch.randn(1, 256, 45, 45), torch.randn(1, 512, 23, 23), torch.randn(1, 4096, 6, 6))
+        assert head(maps, (160, 160)).abs().max() == 0
+
+
+@pytest.mark.parametrize("flavour", ["fcn8s-lite", "fcn8s-fine"])
+def test_a_light_segmenter_computes_float32_scores_and_learns_in_every_part(flavour: str) -> None:
+    network = FCN(config_for(flavour, names(4), (64, 96)))
+    logits = network(torch.randn(2, 3, 61, 90))
+    assert logits.shape == (2, 4, 61, 90) and logits.dtype == torch.float32
+    logits.square().mean().backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+    assert parameters(network) < 4_000_000
+    assert network.eval()(torch.zeros(0, 3, 64, 96)).shape == (0, 4, 64, 96)
+
+
+def test_frozen_layers_do_not_learn_and_stay_in_evaluation() -> None:
+    network = FCN(config_for("fcn8s-fine", names(2)))
+    network.freeze([network.trunk.stem])
+    network.train()
+    assert not any(module.training for module in network.trunk.stem.modules())
+    assert not any(parameter.requires_grad for parameter in network.trunk.stem.parameters())
+    assert network.head.training
+
+
+def test_a_config_survives_json_and_refuses_nonsense() -> None:
+    config = config_for("fcn8s-lite", ["road", "sky"], (96, 128), [(1, 2, 3), (4, 5, 6)], "letterbox")
+    assert FCNConfig.from_json_dict(config.to_json_dict()) == config
+    assert config.input_size_hw == (96, 128) and config.label_map.names == ("road", "sky")
+    with pytest.raises(ConfigError, match="Did you mean fcn8s"):
+        config_for("fcn8", names(2))
+    for changes in ({"class_names": ("one",)}, {"colours": ((1, 2, 3),)}, {"trunk": "vgg16"}, {"stride": 16}):
+        with pytest.raises(ConfigError):
+            replace(config, **changes)

@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from singleshot import weights
+from singleshot.errors import ConfigError, DataError
+from singleshot.training.ranks import Ranks, in_turn, per_rank
+
+BASE = ["--batch-size", "4", "--input-size", "64x96", "--workers", "1", "--precision", "fp32"]
+# Plain SGD: Adam's first steps are the gradient's sign, and turn its last bits into whole steps.
+PLAIN = ["--set", "optimizer.kind=sgd", "--set", "optimizer.lr=0.001", "--set", "augmentation.samplers=[]"]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+
+
+def torchrun(*command: str, processes: int = 2) -> subprocess.Popen[str]:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+    return subprocess.Popen(
+        [*launcher, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
+    )
+
+
+def train(squares: Path, out: Path, *more: str, processes: int = 2) -> subprocess.Popen[str]:
+    command = ["train", "--data", str(squares), "--out", str(out), *BASE, *PLAIN, *more]
+    if processes == 1:
+        alone = [sys.executable, "-m", "singleshot", *command]
+        return subprocess.Popen(alone, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
+    return torchrun("-m", "singleshot", *command, processes=processes)
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    said, warned = process.communicate(timeout=240)
+    assert process.returncode == 0, warned
+    return said
+
+
+def rows(out: Path) -> list[dict[str, float]]:
+    table = csv.DictReader((out / "log.csv").read_text().splitlines())
+    return [{name: float(value) for name, value in row.items() if "second" not in name} for row in table]
+
+
+def test_one_rank_answers_at_once() -> None:
+    ranks = Ranks()
+    assert ranks.first and ranks.any(True) and not ranks.any(False) and ranks.gather(7) == [7]
+    assert ranks.from_first("a") == "a" and ranks.mean(torch.tensor(3.0)) == 3
+    assert ranks.first_does(lambda: 5) == 5
+    ranks.must_agree({"seed": 1})
+    with pytest.raises(DataError):
+        ranks.first_does(lambda: (_ for _ in ()).throw(DataError("bad")))
+
+
+def test_what_ranks_did_in_turn_is_put_together_as_one_process_would_have_done_it() -> None:
+    assert in_turn([[0, 3], [1, 4], [2]]) == [0, 1, 2, 3, 4] and in_turn([[], []]) == [] and in_turn([]) == []
+
+
+def test_a_batch_that_cannot_be_shared_evenly_is_refused_with_the_nearest_that_can() -> None:
+    with pytest.raises(ConfigError, match="Take a batch of 8 or 12"):
+        per_rank(10, 4)
+
+
+CONVERSATION = """
+import json, os, sys, torch, torch.distributed as dist
+from torch import nn
+from singleshot.backbones.batch_norm import BatchNorm
+from singleshot.backbones.synced_batch_norm import synced
+from singleshot.errors import ConfigError, DataError
+from singleshot.training.fabric import open_fabric
+from singleshot.training.ranks import Ranks
+
+torch.set_num_threads(1)
+fabric = open_fabric(precision="fp32", device="cpu")
+ranks = Ranks(fabric)
+said = {"rank": ranks.rank, "any": ranks.any(ranks.rank == 1)}
+said["mean"] = float(ranks.mean(torch.tensor(float(ranks.rank))))
+said["from_first"] = ranks.from_first({"rank": ranks.rank})["rank"]
+said["gather"] = ranks.gather(ranks.rank * 10)
+def refuse():
+    raise DataError("a bad file", remedy="Mend it", file="a.xml", line=3)
+try:
+    ranks.first_does(refuse)
+except DataError as error:
+    said["refused"] = str(error)
+try:
+    ranks.must_agree({"seed": 1, "lr": 0.5 + ranks.rank})
+except ConfigError as error:
+    said["differs"] = str(error)
+
+torch.manual_seed(0)
+pixels, pull = torch.randn(6, 5, 4, 3) * 3 + 100, torch.randn(6, 5, 4, 3)
+alone = BatchNorm(5).train(); nn.init.normal_(alone.weight); nn.init.normal_(alone.bias)
+shared = BatchNorm(5).train(); shared.load_state_dict(alone.state_dict())
+shared = synced(nn.Sequential(shared))
+whole = pixels.clone().requires_grad_(); output = alone(whole); (output * pull).sum().backward()
+rows = slice(0, 2) if ranks.rank == 0 else slice(2, 6)
+mine = pixels[rows].clone().requires_grad_(); part = shared(mine); (part * pull[rows]).sum().backward()
+weight, bias = (ranks.sum(p.grad) for p in (shared[0].weight, shared[0].bias))
+pairs = {"output": (part, output[rows]), "grad": (mine.grad, whole.grad[rows]), "weight": (weight, alone.weight.grad),
+         "bias": (bias, alone.bias.grad), "mean": (shared[0].running_mean, alone.running_mean),
+         "var": (shared[0].running_var, alone.running_var)}
+said["norm"] = {name: float((a - b).abs().max() / b.abs().max()) for name, (a, b) in pairs.items()}
+said["eval"] = bool(torch.equal(shared.eval()(pixels), shared[0](pixels)))
+with open(f"{sys.argv[1]}/{ranks.rank}.json", "w") as file:
+    json.dump(said, file)
+"""
+
+
+@pytest.mark.slow
+def test_ranks_talk_and_normalise_over_all_of_them(tmp_path: Path) -> None:
+    script = tmp_path / "conversation.py"
+    script.write_text(CONVERSATION)
+    finish(torchrun(str(script), str(tmp_path)))
+    for rank in (0, 1):
+        said: dict[str, Any] = json.loads((tmp_path / f"{rank}.json").read_text())
+        assert said["rank"] == rank and said["mean"] == 0.5 and said["any"] is True and said["from_first"] == 0
+        assert said["gather"] == [0, 10]
+        assert said["refused"] == "a.xml:3: a bad file. Mend it."
+        assert "rank 1 on host" in said["differs"] and "lr is 1.5, not 0.5" in said["differs"]
+        assert max(said["norm"].values()) < 1e-5, said["norm"]
+        assert said["eval"]
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_and_judge_bit_for_bit(standing_squares: Path, tmp_path: Path) -> None:
+    runs = [train(standing_squares, tmp_path / f"run{n}", "--steps", "3", processes=n) for n in (1, 2)]
+    for process in runs:
+        said = finish(process)
+        assert said.count("steps in") == 1  # the second rank keeps quiet
+    one, two = rows(tmp_path / "run1"), rows(tmp_path / "run2")
+    assert len(one) == len(two) == 3
+    for alone, shared in zip(one, two, strict=True):
+        for name, value in alone.items():
+            assert shared[name] == pytest.approx(value, rel=1e-5, abs=1e-5), name
+    tensors = [weights.load(tmp_path / f"run{n}/last.safetensors").network.state_dict() for n in (1, 2)]
+    for name, tensor in tensors[0].items():
+        torch.testing.assert_close(tensors[1][name], tensor, rtol=1e-3, atol=1e-4)
+
+
+def wait_for(pattern: str, out: Path, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 120
+    while not list(out.glob(pattern)):
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def children_of(process: subprocess.Popen[str]) -> list[int]:
+    """The ranks under a launcher, in their order."""
+    listed = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return sorted(int(pid) for pid in listed)
+
+
+@pytest.mark.slow
+def test_i5_a_signal_to_one_rank_stops_all_after_one_step_and_the_resumption_equals_the_whole_run(
+    standing_squares: Path, tmp_path: Path
+) -> None:
+    often = ["--steps", "16", "--set", "checkpoint.steps=1", "--set", "validate_every=1000"]
+    stopped = train(standing_squares, tmp_path / "run", *often)
+    wait_for("checkpoints/step-*", tmp_path / "run", stopped)
+    os.kill(children_of(stopped)[-1], signal.SIGTERM)
+    said = stopped.communicate(timeout=60)[1]
+    assert "stopped by SIGTERM after step" in said and "does not answer" not in said
+    finish(train(standing_squares, tmp_path / "run", *often, "--resume"))
+    finish(train(standing_squares, tmp_path / "whole", *often))
+    tensors = [weights.load(tmp_path / f"{n}/last.safetensors").network.state_dict() for n in ("run", "whole")]
+    assert all(torch.equal(tensors[0][name], tensors[1][name]) for name in tensors[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGSTOP])
+def test_i1_i2_a_killed_or_hanging_rank_ends_all_soon_is_named_and_the_run_can_be_resumed(
+    standing_squares: Path, tmp_path: Path, blow: int
+) -> None:
+    often = ["--set", "checkpoint.steps=2", "--set", "rank_timeout_s=5"]
+    process = train(standing_squares, tmp_path / "run", "--epochs", "5000", *often)
+    wait_for("checkpoints/step-*", tmp_path / "run", process)
+    victim = children_of(process)[-1]
+    os.kill(victim, blow)
+    started = time.monotonic()
+    while process.poll() is None and time.monotonic() - started < 60:
+        time.sleep(0.2)
+        if time.monotonic() - started > 25:  # by now the others have ended; the launcher waits for the stopped one
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(victim, signal.SIGKILL)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode != 0 and "rank 1 on host" in said and "does not answer" in said
+    finish(train(standing_squares, tmp_path / "run", "--steps", "3", *often, "--resume", "--force"))

@@ -1,0 +1,159 @@
+"""A segmenter through the same loop as the detector: train, judge, save, load, resume, start from weights."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from singleshot import weights
+from singleshot.data import masks
+from singleshot.data.augment import NONE
+from singleshot.data.mask_loader import MaskBatch
+from singleshot.detection.ssd import SSD
+from singleshot.detection.ssd import config_for as detector_config
+from singleshot.errors import ConfigError, DataError, FaultyDataError
+from singleshot.prediction.opening import load_segmenter
+from singleshot.segmentation.fcn import FCN, config_for
+from singleshot.segmentation.loss import PixelLossConfig
+from singleshot.training import starting_masks
+from singleshot.training.defaults import default_recipe
+from singleshot.training.recipe import Recipe, override
+from singleshot.training.run import train
+from singleshot.training.segmentation import SegmentationTask
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*tensor cores.*", "ignore::FutureWarning")
+
+
+def tiny(**changes: Any) -> Recipe:
+    recipe = Recipe(model="fcn8s-fine", input_size_hw=(48, 64), epochs=2, batch_size=2, workers=0, precision="fp32")
+    recipe = override(recipe, ["optimizer.lr=0.003", "schedule.warmup_steps=0", "ema_decay=0.8"])
+    return replace(recipe, augmentation=NONE, **changes)
+
+
+def test_a_run_leaves_log_and_weights_that_segment(halves: Any, tmp_path: Path) -> None:
+    run = train(halves.root, tiny(pixel_loss=PixelLossConfig("log", soft_iou=0.5)), out=tmp_path / "run")
+    rows = list(csv.DictReader((run.folder / "log.csv").read_text().splitlines()))
+    wanted = {"train_pixel", "train_soft_iou", "val_pixel", "val_miou", "val_iou_dark", "train_subset_miou"}
+    assert wanted <= set(rows[0]) and [row["epoch"] for row in rows] == ["1", "2"]
+    assert run.score == pytest.approx(max(float(row["val_miou"]) for row in rows))
+    segmenter = load_segmenter(run.weights)
+    assert segmenter.label_map.names == ("dark", "bright") and segmenter.provenance["metric"] == "miou"
+    assert run.segmenter.predict(masks.read(halves.root, "val").samples[0].image_path).size_hw == (48, 64)
+    with pytest.raises(TypeError):
+        _ = run.detector
+
+
+@pytest.mark.slow
+def test_it_learns_to_tell_dark_from_bright(halves: Any, tmp_path: Path) -> None:
+    recipe = tiny(epochs=None, steps=80, batch_size=4, validate_every=99)
+    run = train(halves.root, recipe, out=tmp_path / "run", val_split=None)
+    *_, row = csv.DictReader((run.folder / "log.csv").read_text().splitlines())
+    assert float(row["train_subset_miou"]) > 0.9 and run.score is None
+
+
+def test_f23_the_same_seed_gives_the_same_weights_bit_for_bit(halves: Any, tmp_path: Path) -> None:
+    runs = [train(halves.root, tiny(epochs=1), out=tmp_path / f"run{i}", val_split=None) for i in range(2)]
+    first, second = (load_segmenter(run.weights, device="cpu").network.state_dict() for run in runs)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a19_b33_faulty_pairs_are_refused_and_left_out_when_asked(halves: Any, tmp_path: Path) -> None:
+    cv2.imwrite(str(halves.mask("train", 0)), np.zeros((10, 10), np.uint8))
+    halves.mask("train", 1).unlink()
+    with pytest.raises(FaultyDataError, match="--on-bad skip") as raised:
+        train(halves.root, tiny(epochs=1), out=tmp_path / "run")
+    assert "00.png" in str(raised.value) and "01.png" in str(raised.value) and raised.value.exit_code == 65
+    run = train(halves.root, tiny(epochs=1), out=tmp_path / "run", on_bad="skip")
+    kinds = [json.loads(line)["kind"] for line in (run.folder / "bad.jsonl").read_text().splitlines()]
+    assert sorted(kinds) == ["missing-mask", "other-size-mask"]
+
+
+def test_b31_an_unknown_value_stops_the_run_with_its_file(halves: Any, tmp_path: Path) -> None:
+    cv2.imwrite(str(halves.mask("train", 2)), np.full((48, 64), 5, np.uint8))
+    with pytest.raises(DataError, match="unknown value 5") as raised:
+        train(halves.root, tiny(epochs=1), out=tmp_path / "run", val_split=None)
+    assert raised.value.file == halves.mask("train", 2)
+
+
+def task(halves: Any, **changes: Any) -> SegmentationTask:
+    split = masks.read(halves.root, "train")
+    network = FCN(config_for("fcn8s-fine", split.label_map.names, (48, 64)))
+    return SegmentationTask(network, tiny(**changes), split, None, workers=0)
+
+
+def test_class_weights_come_from_the_pixels_and_are_checked(halves: Any) -> None:
+    learnt = task(halves, pixel_loss=PixelLossConfig("log")).weights
+    assert learnt is not None and learnt.shape == (2,) and 1.42 < float(learnt.min()) < float(learnt.max())
+    assert task(halves).weights is None
+    with pytest.raises(ConfigError, match="3 class weights for 2 classes"):
+        task(halves, pixel_loss=PixelLossConfig((1.0, 2.0, 3.0)))
+
+
+def test_b32_an_all_void_batch_gives_a_loss_of_zero(halves: Any) -> None:
+    learner = task(halves)
+    batch = MaskBatch(
+        torch.zeros(1, 48, 64, 3, dtype=torch.uint8),
+        torch.full((1, 48, 64), 255, dtype=torch.uint8),
+        ("a",),
+        torch.tensor([0]),
+    )
+    (part,) = learner.losses(learner.network.eval(), batch).values()
+    assert float(part.detach()) == 0.0
+
+
+def test_a_segmenter_starts_from_another_one_by_class_name(halves: Any, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    source = FCN(config_for("fcn8s-fine", ["bright", "sky", "dark"], (64, 64)))
+    weights.save(tmp_path / "s.safetensors", source, {"data": "other"})
+    split = masks.read(halves.root, "train")
+    began = starting_masks.start(tiny(weights=str(tmp_path / "s.safetensors"), freeze=1), split)
+    theirs, ours = source.state_dict(), began.network.state_dict()
+    assert torch.equal(ours["trunk.stem.0.0.weight"], theirs["trunk.stem.0.0.weight"])
+    assert torch.equal(ours["head.score.weight"], theirs["head.score.weight"][[2, 0]])
+    assert "trunk" in began.table and began.provenance is not None and began.provenance["data"] == "other"
+    assert not any(parameter.requires_grad for parameter in began.network.trunk.stem.parameters())
+    with pytest.raises(ConfigError, match="blocks are to be frozen"):
+        starting_masks.start(tiny(weights=str(tmp_path / "s.safetensors"), freeze=99), split)
+
+
+def test_a_segmenter_starts_from_a_detectors_trunk(halves: Any, tmp_path: Path) -> None:
+    source = SSD(detector_config("lite320-fine", ["car"], (96, 96)))
+    weights.save(tmp_path / "d.safetensors", source, {})
+    split = masks.read(halves.root, "train")
+    began = starting_masks.start(tiny(weights=str(tmp_path / "d.safetensors")), split)
+    for name in ("trunk.stem.0.0.weight", "trunk.stages.2.0.first.0.weight", "trunk.lateral.0.0.weight"):
+        assert torch.equal(began.network.state_dict()[name], source.state_dict()[name])
+    with pytest.raises(ConfigError, match="made on mobilenetv3-large"):
+        starting_masks.start(replace(tiny(weights=str(tmp_path / "d.safetensors")), model="fcn8s-lite"), split)
+
+
+def test_the_thirteen_convolutions_of_a_vgg_trunk_file_fit_and_fc6_starts_new(halves: Any, tmp_path: Path) -> None:
+    from singleshot.backbones.vgg import atrous_vgg16
+    from singleshot.preprocess import Preprocess
+
+    trunk = {f"trunk.vgg.{name}": tensor for name, tensor in atrous_vgg16().state_dict().items() if "conv" in name}
+    preprocess = Preprocess(mean_rgb=(104.0, 117.0, 123.0), channel_order="bgr")
+    weights.save_trunk(tmp_path / "t.safetensors", weights.TrunkConfig("vgg16", preprocess), trunk, {})
+    split = masks.read(halves.root, "train")
+    began = starting_masks.start(
+        replace(tiny(weights=str(tmp_path / "t.safetensors"), freeze=2), model="fcn8s-2017"), split
+    )
+    assert torch.equal(began.network.state_dict()["trunk.conv5_3.weight"], trunk["trunk.vgg.conv5_3.weight"])
+    assert began.network.config.preprocess.channel_order == "bgr"
+    assert "new: fc6, fc7" in began.table
+    frozen = [name for name, parameter in began.network.named_parameters() if not parameter.requires_grad]
+    assert {name.split(".")[1] for name in frozen} == {"conv1_1", "conv1_2", "conv2_1", "conv2_2"}
+
+
+def test_the_defaults_of_a_segmenter_ask_for_no_boxes() -> None:
+    recipe = default_recipe("fcn8s-lite")
+    assert recipe.model == "fcn8s-lite" and all(sampler.is_free for sampler in recipe.augmentation.samplers)
+    assert default_recipe(None) == Recipe() == default_recipe("vgg300")

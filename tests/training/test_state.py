@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from singleshot.errors import DataError
+from singleshot.training import checkpoint
+from singleshot.training.ema import RunningMean
+from singleshot.training.optimizer import OptimizerConfig, build
+from singleshot.training.state import Progress, facts_of, restore, tensors_of
+
+
+class Parts:
+    """A network in training, two steps taken."""
+
+    def __init__(self, kind: Any = "adamw", steps: int = 2) -> None:
+        torch.manual_seed(1)
+        self.network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1))
+        self.optimizer = build(self.network, OptimizerConfig(kind=kind))
+        self.mean = RunningMean(self.network, 0.9)
+        self.progress = Progress()
+        for step in range(steps):
+            self.step(step)
+
+    def step(self, step: int) -> None:
+        torch.manual_seed(step)
+        loss = self.network(torch.randn(2, 3, 8, 8)).square().mean()
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self.mean.update(self.network)
+        self.progress.count(step + 1, 2, 0.5)
+        self.progress.sums["class"] = self.progress.sums.get("class", torch.zeros(())) + loss.detach()
+
+    def save(self, root: Path) -> checkpoint.Checkpoint:
+        tensors = tensors_of(self.progress, self.network, self.optimizer, self.mean)
+        facts = facts_of(self.progress, self.optimizer, self.mean)
+        return checkpoint.read(checkpoint.write(root, self.progress.step, tensors, facts))
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adam", "adam-tf1", "adamw"])
+def test_what_is_restored_takes_the_same_next_step_bit_for_bit(tmp_path: Path, kind: str) -> None:
+    first = Parts(kind)
+    saved = first.save(tmp_path)
+    second = Parts(kind, steps=0)
+    second.progress = restore(saved, second.network, second.optimizer, second.mean)
+    assert second.progress == first.progress or second.progress.sums.keys() == first.progress.sums.keys()
+    for parts in (first, second):
+        parts.step(2)
+    one, two = (tensors_of(p.progress, p.network, p.optimizer, p.mean) for p in (first, second))
+    assert one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+    assert facts_of(first.progress, first.optimizer, first.mean) == facts_of(
+        second.progress, second.optimizer, second.mean
+    )
+
+
+def test_a_new_epoch_begins_at_nought_and_keeps_what_belongs_to_the_run() -> None:
+    progress = Parts().progress
+    progress.end_epoch()
+    assert (progress.epoch, progress.step, progress.images, progress.training_seconds) == (1, 2, 4, 1.0)
+    assert (progress.position, progress.epoch_images, progress.epoch_seconds, progress.sums) == (0, 0, 0.0, {})
+
+
+def test_another_network_is_refused_with_the_checkpoints_name(tmp_path: Path) -> None:
+    saved = Parts().save(tmp_path)
+    other = nn.Sequential(nn.Conv2d(3, 5, 3))
+    optimizer = build(other, OptimizerConfig())
+    with pytest.raises(DataError, match="does not fit this run") as raised:
+        restore(saved, other, optimizer, RunningMean(other, 0.9))
+    assert raised.value.file == saved.path
