@@ -146,6 +146,15 @@ def test_a_mask_tints_half_and_its_borders_are_in_full_colour() -> None:
     assert (named != drawn)[:15].any()
 
 
+def test_background_and_void_are_left_as_they_are() -> None:
+    image = np.full((20, 30, 3), 100, np.uint8)
+    ids = np.zeros((20, 30), np.uint8)
+    ids[:, 10:20], ids[:, 20:] = 1, 255
+    found = Segmentation(ids, ("background", "road"), np.array([[200, 0, 0], [0, 0, 200]], np.uint8))
+    drawn = draw_masks(image, found, legend=False)
+    assert (drawn[:, :10] == 100).all() and (drawn[:, 20:] == 100).all() and drawn[5, 15].tolist() == [50, 50, 150]
+
+
 def test_void_is_black_and_another_size_is_refused() -> None:
     ids = np.full((4, 4), 255, np.uint8)
     assert class_colour_picture(segmentation(ids)).max() == 0

@@ -1,5 +1,7 @@
 """What a reader runs, this runs: README's Python, its marked commands, and every command that a page mentions.
 
+A page of docs/ with a marked block is run as README is.
+
 In a page, an HTML comment on the line before a block speaks to this file:
 
     <!-- skip-test: reason -->   the Python block that follows is shown and not run
@@ -131,10 +133,26 @@ def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
+def is_run(path: Path) -> bool:
+    """Whether a page beside README wants to be run: it then has a marked block, and its Python is run too."""
+    return any(each.mark == "run" for each in blocks(path.read_text(encoding="utf-8")))
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_what_readme_shows_runs(tmp_path: Path) -> None:
     run_page(README.read_text(encoding="utf-8"), tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("path", [path for path in PAGES if path != README and is_run(path)], ids=name_of)
+def test_what_a_page_marks_runs(path: Path, tmp_path: Path) -> None:
+    run_page(path.read_text(encoding="utf-8"), tmp_path)
+
+
+def test_the_tutorial_is_run() -> None:
+    assert is_run(ROOT / "docs" / "tutorial.md")
 
 
 def test_readme_has_python_to_run_and_every_skipped_block_has_a_reason() -> None:

@@ -122,9 +122,9 @@ def test_without_supervision_its_installation_is_the_remedy(monkeypatch: pytest.
 
 
 def test_a_segmentation_knows_its_size_and_its_shares() -> None:
-    ids = np.array([[0, 0, 2, 2], [2, 2, 2, 2]], np.uint8)
+    ids = np.array([[0, 0, 2, 2], [2, 2, 255, 255]], np.uint8)
     found = Segmentation(ids, ("road", "car", "sky"), np.zeros((3, 3), np.uint8))
-    assert found.size_hw == (2, 4) and found.shares() == {"road": 0.25, "sky": 0.75}
+    assert found.size_hw == (2, 4) and found.shares() == {"road": 0.25, "sky": 0.5}
 
 
 def test_a_mask_code_has_a_meaning_for_every_value() -> None:

@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from singleshot.drawing import draw
     from singleshot.errors import SingleshotError
     from singleshot.evaluation.evaluate import evaluate
+    from singleshot.exporting.export import export
     from singleshot.prediction.opening import load
     from singleshot.prediction.predictor import Detector
     from singleshot.prediction.segmenter import Segmenter
+    from singleshot.reporting.report import report
     from singleshot.structures import Dataset, Detections, LabelMap, Sample, Segmentation
     from singleshot.training.recipe import Recipe
     from singleshot.training.run import train
@@ -36,7 +38,9 @@ __all__ = [
     "SingleshotError",
     "draw",
     "evaluate",
+    "export",
     "load",
+    "report",
     "train",
 ]
 
@@ -52,7 +56,9 @@ _HOME = {
     "SingleshotError": "errors",
     "draw": "drawing",
     "evaluate": "evaluation.evaluate",
+    "export": "exporting.export",
     "load": "prediction.opening",
+    "report": "reporting.report",
     "train": "training.run",
 }
 

@@ -110,7 +110,9 @@ def draw_masks(
     opacity: float = MASK_OPACITY,
     legend: bool = True,
 ) -> UInt8[ndarray, "H W 3"]:
-    """A copy of a picture with every pixel tinted in its class's colour, borders between classes in full colour.
+    """A copy of a picture with pixels tinted in their classes' colours, borders between classes in full colour.
+
+    Void, and a class that is called `background`, are left as they are.
 
     Args:
         image_rgb: the picture that was segmented, 0…255.
@@ -132,6 +134,11 @@ def draw_masks(
     border[:, 1:] |= ids[:, 1:] != ids[:, :-1]
     border[1:] |= ids[1:] != ids[:-1]
     canvas[border] = tint[border]
+    # Background and void are what is left over: a picture that they tint hides what was found.
+    plain = np.ones(256, np.bool_)
+    plain[: len(segmentation.class_names)] = [name == "background" for name in segmentation.class_names]
+    left_over = plain[ids]
+    canvas[left_over] = image_rgb[left_over]
     return _with_legend(canvas, segmentation) if legend else canvas
 
 

@@ -186,7 +186,7 @@ class Segmentation:
     """What every pixel of one picture shows.
 
     Args:
-        class_ids: (H, W) uint8, 0-based, at the picture's own size.
+        class_ids: (H, W) uint8, 0-based, at the picture's own size; `VOID` only in what was no network's answer.
         class_names: names by class id.
         colours: (C, 3) uint8 RGB by class id.
         probabilities: (C, H, W) float32 in 0…1 where they were asked for; they sum to 1 over C.
@@ -203,8 +203,8 @@ class Segmentation:
         return self.class_ids.shape[0], self.class_ids.shape[1]
 
     def shares(self) -> dict[str, float]:
-        """The share of the picture's pixels that each class has, by name, for the classes that occur."""
-        counts = np.bincount(self.class_ids.ravel(), minlength=len(self.class_names))
+        """The share of the picture's pixels that each class has, by name, for the classes that occur; void has none."""
+        counts = np.bincount(self.class_ids.ravel(), minlength=len(self.class_names))[: len(self.class_names)]
         found = np.flatnonzero(counts).tolist()
         return {self.class_names[class_id]: float(counts[class_id] / self.class_ids.size) for class_id in found}
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from singleshot.backbones.fine import FineLayout, FinePyramid, Stage
+from singleshot.backbones.fine import FineLayout, FinePyramid, FineSkips, Stage
 
 SMALL = FineLayout((4, 8), (Stage(8, 1, stride=1), Stage(8, 2), Stage(16, 1), Stage(16, 1)), merged=8, extras=(16, 8))
 
@@ -53,3 +53,13 @@ def test_every_parameter_learns():
 def test_no_pictures_give_empty_maps():
     with torch.no_grad():
         assert [features.shape[0] for features in FinePyramid(SMALL).eval()(torch.zeros(0, 3, 64, 64))] == [0] * 5
+
+
+def test_the_skips_begin_at_stride_4_and_share_the_pyramids_names():
+    with torch.device("meta"), torch.no_grad():
+        network = FineSkips().eval()
+        maps = network(torch.empty(1, 3, 64, 96))
+        pyramid = FinePyramid().state_dict()
+    assert [tuple(features.shape[1:]) for features in maps] == [(32, 16, 24), (64, 8, 12), (64, 4, 6), (192, 2, 3)]
+    assert network.channels == (32, 64, 64, 192)
+    assert all(pyramid[name].shape == tensor.shape for name, tensor in network.state_dict().items())

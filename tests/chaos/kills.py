@@ -24,11 +24,9 @@ import torch
 
 from singleshot.training import checkpoint
 from singleshot.training.checkpoint import CheckpointConfig
-from singleshot.training.run import train
+from singleshot.training.run import NoObserver, train
 from tests.chaos.runs import child, ended, newest, tiny
 from tests.training.conftest import draw_squares
-
-LONGEST_WAIT_S = 120.0
 
 
 @dataclass
@@ -60,11 +58,14 @@ def train_for_ever(data: Path, out: Path, acknowledge: Callable[[int], None]) ->
         return path
 
     checkpoint.write = reported
-    train(data, tiny(save_every=1, epochs=1 << 20, validate_every=1 << 20), out=out, val_split=None, resume=True)
+    recipe = tiny(save_every=1, epochs=1 << 20, validate_every=1 << 20)
+    train(data, recipe, out=out, val_split=None, resume=True, observer=NoObserver())
 
 
-def kill_often(root: Path, work: Callable[[Callable[[int], None]], None], kills: int, seed: int) -> Outcome:
-    """Start the work, kill it at a random moment after its first acknowledged save, look at what is left; again."""
+def kill_often(
+    root: Path, work: Callable[[Callable[[int], None]], None], kills: int, seed: int, longest_wait_s: float
+) -> Outcome:
+    """Start the work, kill it at a random moment, mostly after its first save, look at what is left; and again."""
     rng = np.random.default_rng(seed)
     outcome = Outcome()
     for _ in range(kills):
@@ -72,8 +73,8 @@ def kill_often(root: Path, work: Callable[[Callable[[int], None]], None], kills:
         pid = child(lambda writer=writer: work(lambda step: os.write(writer, f"{step}\n".encode()) and None))
         os.close(writer)
         with os.fdopen(reader, "rb", buffering=0) as pipe:
-            said = pipe.read(1)  # waits for the first
-            time.sleep(float(rng.uniform(0.0, 0.5)))
+            said = pipe.read(1) if rng.random() < 0.8 or not outcome.kills else b""  # waits for the first
+            time.sleep(float(rng.uniform(0.0, longest_wait_s)))
             os.kill(pid, signal.SIGKILL)
             assert ended(pid) == -signal.SIGKILL, "it ended by itself"
             while more := pipe.read(1 << 16):
@@ -82,7 +83,7 @@ def kill_often(root: Path, work: Callable[[Callable[[int], None]], None], kills:
         for path in root.glob("step-*"):
             checkpoint.read(path)  # whatever has a checkpoint's name is whole
         found = newest(root)
-        assert found is not None and found.step >= max(steps, default=0), f"lost: {max(steps)}, have {found}"
+        assert found is not None and found.step >= max([outcome.last_step, *steps]), f"lost: {steps}, {found}"
         outcome.kills += 1
         outcome.acknowledged += len(steps)
         outcome.left_over += len(list(root.glob(".step-*")))
@@ -100,8 +101,8 @@ def main(kills: int, seed: int = 0) -> list[Outcome]:
         saves, out = Path(scratch, "saves"), Path(scratch, "run")
         saves.mkdir()
         data = draw_squares(Path(scratch, "squares"))
-        saving = kill_often(saves, lambda done: save_for_ever(saves, done), kills - kills // 2, seed)
-        training = kill_often(out / "checkpoints", lambda done: train_for_ever(data, out, done), kills // 2, seed)
+        saving = kill_often(saves, lambda done: save_for_ever(saves, done), kills - kills // 2, seed, 0.5)
+        training = kill_often(out / "checkpoints", lambda done: train_for_ever(data, out, done), kills // 2, seed, 1.5)
     for name, outcome in (("saving", saving), ("training", training)):
         print(
             f"{name}: {outcome.kills} kills, {outcome.acknowledged} saves acknowledged, 0 corrupt, 0 lost; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -90,3 +91,12 @@ def test_ctrl_c_is_one_line_and_130(monkeypatch: pytest.MonkeyPatch, capfd: pyte
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     result = singleshot("train", "--data", "nowhere", "--debug", cwd=tmp_path)
     assert "Traceback" in result.stderr and "InputMissingError" in result.stderr
+
+
+def test_f30_a_reader_that_goes_away_is_no_fault() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "singleshot", "train", "--help"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert done.returncode == 0 and done.stderr == ""

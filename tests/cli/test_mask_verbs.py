@@ -1,4 +1,4 @@
-"""The second job through the command line: train, evaluate and predict with a segmenter, judge other programs' masks."""
+"""The second job through the command line: train, evaluate and predict with a segmenter, judge others' masks."""
 
 from __future__ import annotations
 

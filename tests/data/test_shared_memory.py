@@ -12,7 +12,7 @@ from singleshot.data.shared_memory import check_shared_memory, sweep
 from singleshot.errors import ConfigError
 
 
-def test_too_little_shared_memory_is_said_before_work_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_f14_too_little_shared_memory_is_said_before_work_begins(monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage(64_000_000, 0, 64_000_000))
     check_shared_memory(60_000_000)

@@ -98,7 +98,7 @@ def test_workers_see_no_gpu_and_take_one_core_each() -> None:
 
 
 @pytest.mark.parametrize(("work", "reason"), [(die_at_three, "out of memory"), (crash_at_three, "SIGSEGV")])
-def test_a_dead_worker_is_an_error_within_seconds_and_names_its_file(work: object, reason: str) -> None:
+def test_f10_f11_a_dead_worker_is_an_error_within_seconds_and_names_its_file(work: object, reason: str) -> None:
     some = pool(work)
     start = time.monotonic()
     with pytest.raises(StoppedError, match=reason) as caught:
@@ -116,7 +116,7 @@ def test_new_workers_take_over_after_a_death() -> None:
     some.close()
 
 
-def test_a_stuck_worker_is_an_error_after_the_timeout_and_names_its_file() -> None:
+def test_f12_a_stuck_worker_is_an_error_after_the_timeout_and_names_its_file() -> None:
     some = pool(hang_at_three, timeout_s=1.5)
     start = time.monotonic()
     with pytest.raises(StoppedError, match=r"nothing for 1\.5 s") as caught:

@@ -54,6 +54,14 @@ def test_e12_the_newest_is_the_one_with_the_most_steps_whatever_the_clock_says(t
     assert found is not None and found.step == 100
 
 
+def test_e11_the_newest_is_found_by_looking_and_links_that_lead_nowhere_do_no_harm(tmp_path: Path) -> None:
+    checkpoint.write(tmp_path, 5, tensors(), {})
+    (tmp_path / "last").symlink_to(tmp_path / "gone")
+    (tmp_path / "step-000000009").symlink_to(tmp_path / "gone")
+    found, passed_over = heard(tmp_path)
+    assert found is not None and found.step == 5 and "missing" in str(passed_over[0])
+
+
 def test_no_checkpoints_are_none_and_not_an_error(tmp_path: Path) -> None:
     assert heard(tmp_path) == (None, []) and heard(tmp_path / "absent") == (None, [])
 

@@ -37,9 +37,7 @@ def segment_scenes(out: Path, data: Path, *, folder: Path, seed: int, minutes: f
 
     recipe = dataclasses.replace(RECIPE, seed=seed, minutes=RECIPE.minutes if minutes is None else minutes)
     with progress.TrainingBar() as bar:
-        trained = run.train(
-            data, recipe, out=folder, data_format="masks", val_split=None, overwrite=True, observer=bar
-        )
+        trained = run.train(data, recipe, out=folder, data_format="masks", val_split=None, overwrite=True, observer=bar)
     # The file is judged, as `singleshot evaluate` would.
     segmenter = load_segmenter(trained.weights)
     judged = masks.read(data, "test")

@@ -6,6 +6,7 @@ Segmenters and masks have figures of their own, in `evaluate_masks`.
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -43,8 +44,14 @@ def evaluate(
         Path | None, typer.Option(help="Draw precision-recall curves into this .png, .svg or .pdf.")
     ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
+    report_file: Annotated[
+        Path | None,
+        typer.Option("--report", help="Write a page with curves and errors; weights of a run get one beside them."),
+    ] = None,
     workers: Annotated[int, typer.Option(help="Processes that read pictures.", min=0)] = 0,
     partial: Annotated[bool, typer.Option("--partial", help="Judge masks though some are missing.")] = False,
+    backend: Annotated[str | None, typer.Option(help="What runs the file: torch, pt2, onnx or openvino.")] = None,
+    trust: Annotated[bool, typer.Option("--trust", help="Open a .pt2 even if it could run code.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
 ) -> None:
     """Judge detections by Pascal VOC's protocol or COCO's, masks by mean IoU or KITTI road's MaxF."""
@@ -52,15 +59,16 @@ def evaluate(
         if threshold is not None or curves is not None:
             raise UsageError("--threshold and --curves are for detections", remedy="Leave them out")
         evaluate_masks(
-            MaskJudgement(data, weights, detections, split, data_format, metric, partial, on_bad),
+            MaskJudgement(data, weights, detections, split, data_format, metric, partial, on_bad, backend, trust),
             write_masks=write_detections,
             annotated=annotated,
             json_file=json_file,
+            report_file=report_file,
             workers=workers,
             overwrite=overwrite,
         )
         return
-    from singleshot.cli import outputs, progress
+    from singleshot.cli import outputs, progress, reports
     from singleshot.data import coco_results, layouts, voc_results
     from singleshot.data.refusal import refuse_or_list
     from singleshot.evaluation.coco import CocoReport, coco_table, cut_warning, judge_coco
@@ -68,12 +76,12 @@ def evaluate(
     from singleshot.evaluation.judge import SIZE_BANDS_PX, judge, threshold_warning
     from singleshot.evaluation.table import map_line, table
     from singleshot.metrics.curves import draw_precision_recall, picture_format
-    from singleshot.prediction.predictor import load
+    from singleshot.prediction.opening import load_detector
 
     if (weights is None) == (detections is None):
         raise UsageError("give either WEIGHTS or --detections", remedy="See singleshot evaluate --help")
     if not annotated:
-        _refuse_without_annotations(detections, write_detections, curves, json_file)
+        _refuse_without_annotations(detections, write_detections, curves, json_file, report_file)
     if curves is not None:
         if metric == "coco":
             raise UsageError("--curves draws VOC's curves", remedy="Use --metric voc12 with it")
@@ -90,7 +98,9 @@ def evaluate(
     )
     if write_detections is not None and not writes_json:
         outputs.check_folder(write_detections)
-    detector = None if weights is None else load(weights)
+    page = reports.target(report_file, weights, split, inputs=inputs, overwrite=overwrite)
+    seconds: float | None = None
+    detector = None if weights is None else load_detector(weights, backend=backend, trust=trust)
     label_map = None if detector is None else detector.label_map
     dataset = layouts.read(
         data, split, layout=data_format, label_map=label_map, annotated=annotated, with_pictures=weights is not None
@@ -100,6 +110,7 @@ def evaluate(
     if write_detections is not None and not writes_json:
         outputs.check(*voc_results.paths_in(write_detections, dataset), inputs=inputs, overwrite=overwrite)
     if detector is not None:
+        started = time.monotonic()
         with progress.bar("detecting", len(dataset)) as advance:
             seen = [0]
 
@@ -108,6 +119,7 @@ def evaluate(
                 advance(seen[0])
 
             found, dataset, unread = detect_readable(detector, dataset, on_bad=on_bad, workers=workers, on_batch=count)
+        seconds = time.monotonic() - started
         for fault in unread:
             progress.warn(str(fault))
         faults += unread
@@ -139,14 +151,20 @@ def evaluate(
         draw_precision_recall(report.curves, curves)
     if json_file is not None:
         durable.write_text(json_file, json.dumps(report.as_json() | {"left_out": len(faults)}, indent=2) + "\n")
+    reports.of_detections(page, report_file, f"{weights or detections} on {split}", found, dataset, report, seconds)
 
 
 def _refuse_without_annotations(
-    detections: Path | None, write_detections: Path | None, curves: Path | None, json_file: Path | None
+    detections: Path | None,
+    write_detections: Path | None,
+    curves: Path | None,
+    json_file: Path | None,
+    report_file: Path | None,
 ) -> None:
     """Refuse what makes no sense on a split whose annotations a server keeps: there are no figures, only files."""
     remedy = "Without annotations there is only --write-detections, for WEIGHTS"
-    for option, given in (("--detections", detections), ("--json", json_file), ("--curves", curves)):
+    outputs = (("--json", json_file), ("--curves", curves), ("--report", report_file))
+    for option, given in (("--detections", detections), *outputs):
         if given is not None:
             raise UsageError(f"--not-annotated does not go with {option}", remedy=remedy)
     if write_detections is None:

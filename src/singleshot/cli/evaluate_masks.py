@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -29,6 +30,8 @@ class MaskJudgement:
     metric: Literal["miou", "maxf"]
     partial: bool
     on_bad: Literal["fail", "skip"]
+    backend: str | None = None
+    trust: bool = False
 
 
 def evaluate_masks(
@@ -37,15 +40,17 @@ def evaluate_masks(
     write_masks: Path | None,
     annotated: bool,
     json_file: Path | None,
+    report_file: Path | None,
     workers: int,
     overwrite: bool,
 ) -> None:
     """Judge, show, and write what was asked for. Raises what reading, judging and writing raise."""
-    from singleshot.cli import outputs, progress
+    from singleshot.cli import outputs, progress, reports
     from singleshot.data import layouts, mask_results
     from singleshot.data.refusal import refuse_or_list
     from singleshot.evaluation.maxf import MaxfJudge, maxf_table, plane_note
     from singleshot.evaluation.miou import MiouJudge, absent_note, miou_table
+    from singleshot.reporting.masks_part import MaskWatch
 
     if (wanted.weights is None) == (wanted.detections is None):
         raise UsageError("give either WEIGHTS or --detections", remedy="See singleshot evaluate --help")
@@ -55,14 +60,19 @@ def evaluate_masks(
     outputs.check(json_file=json_file, json_keys=("metric", "images"), inputs=inputs, overwrite=overwrite)
     if write_masks is not None:
         mask_results.check_target(write_masks, overwrite=overwrite)
+    page = reports.target(report_file, wanted.weights, wanted.split, inputs=inputs, overwrite=overwrite)
     dataset = layouts.read(wanted.data, wanted.split, layout=wanted.data_format, annotated=annotated, with_masks=True)
     progress.err.print(layouts.describe(dataset), markup=False, soft_wrap=True)
     faults: list[Any] = refuse_or_list([dataset], wanted.on_bad)
     judge = (MaxfJudge if wanted.metric == "maxf" else MiouJudge)(dataset)
+    watch = MaskWatch(dataset)
+    started = time.monotonic()
     with progress.bar("judging", len(dataset)) as advance:
         for done, seen in enumerate(_seen(wanted, dataset, workers, faults), start=1):
             if seen.truth is not None and annotated:
                 judge.count(seen.index, seen.truth, _found(seen, wanted.metric))
+                if page is not None and (wanted.metric == "miou" or seen.chances is not None):
+                    watch.count(seen.index, seen.truth, seen.class_ids)
             if write_masks is not None:
                 _write(write_masks, dataset, seen)
             advance(done)
@@ -83,6 +93,8 @@ def evaluate_masks(
         progress.warn(note)
     if json_file is not None:
         durable.write_text(json_file, json.dumps(report.as_json() | {"left_out": len(faults)}, indent=2) + "\n")
+    title = f"{wanted.weights or wanted.detections} on {wanted.split}"
+    reports.of_masks(page, report_file, title, watch, report, time.monotonic() - started)
 
 
 def _seen(wanted: MaskJudgement, dataset: Dataset, workers: int, faults: list[Any]) -> Iterator[Seen]:
@@ -92,7 +104,7 @@ def _seen(wanted: MaskJudgement, dataset: Dataset, workers: int, faults: list[An
         from singleshot.metrics.road_maxf import ROAD
         from singleshot.prediction.opening import load_segmenter
 
-        segmenter = load_segmenter(wanted.weights)
+        segmenter = load_segmenter(wanted.weights, backend=wanted.backend, trust=wanted.trust)
         if segmenter.label_map != dataset.label_map:
             theirs, ours = ", ".join(dataset.label_map.names), ", ".join(segmenter.label_map.names)
             what = f"the split's classes are {theirs}, the segmenter's {ours}"

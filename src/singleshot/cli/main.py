@@ -5,13 +5,16 @@ Nothing heavy is imported before a verb runs, so that `--help` answers at once.
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import signal
 import sys
+from typing import Any
 
 import typer
 
-from singleshot.cli import data, demo, evaluate, predict, train, weights
+from singleshot.cli import benchmark, data, demo, doctor, evaluate, export, predict, serve, train, versions, weights
 from singleshot.errors import SingleshotError, nearest, sentence, visible
 
 app = typer.Typer(
@@ -26,6 +29,10 @@ app.command("demo")(demo.demo)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
+app.command("export")(export.export)
+app.command("serve")(serve.serve)
+app.command("doctor")(doctor.doctor)
+app.add_typer(benchmark.app, name="benchmark")
 app.add_typer(data.app, name="data")
 app.add_typer(weights.app, name="weights")
 
@@ -47,14 +54,19 @@ def run(arguments: list[str] | None = None) -> None:
     """The program: runs a verb and exits with the code that DESIGN's table gives to what happened."""
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr is: a locale without ≥ is no reason to end
     try:
+        if any(not each.startswith("-") and each != "doctor" for each in arguments[:1]):
+            versions.check()
         # Not standalone: typer would show faults of the call in a form of its own.
         code = app([each for each in arguments if each != "--debug"], prog_name="singleshot", standalone_mode=False)
         code = code if isinstance(code, int) else 0
         if code == STOPPED:  # typer has caught it already
             raise KeyboardInterrupt
     except SystemExit as end:
-        code = end.code
+        # typer ends with 1 where somebody closed the pipe (`| head`), which is no fault of ours.
+        code = 0 if isinstance(end.__context__, BrokenPipeError) else end.code
     except CALL_ERROR as error:
         code = error.exit_code  # pyright: ignore[reportAttributeAccessIssue]
         sys.stderr.write(said_of_call(error))
@@ -92,11 +104,18 @@ def said_of_call(error: Exception) -> str:
     context = getattr(error, "ctx", None)
     # "(Possible options: --help, --threshold)" has them in the order of letters; the nearest is what was meant.
     options = sorted(getattr(error, "possibilities", None) or [])
-    near = nearest(getattr(error, "option_name", ""), options)
+    said = said.replace("Value error, ", "")
+    near = nearest(getattr(error, "option_name", ""), options) or _nearest_choice(said)
     what = said.partition(" (Possible options")[0] if near else said
     remedy = f" Did you mean {near}?" if near else "" if said.endswith("?") else f" See {_path(context)} --help."
     return f"singleshot: error: {visible(sentence(' '.join(what.split())))}{remedy}\n"
 
 
-def _path(context: typer.Context | None) -> str:
+def _nearest_choice(said: str) -> str | None:
+    """What was meant where a word is not one of a list, as in `'voc7' is not one of 'voc07', 'voc12'`."""
+    word, found, choices = said.partition(" is not one of ")
+    return nearest(word.rpartition(" ")[2].strip("'"), re.findall(r"'([^']*)'", choices)) if found else None
+
+
+def _path(context: Any) -> str:
     return "singleshot" if context is None else context.command_path

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -39,20 +40,23 @@ class Watched:
     classes: Counter[str] = field(default_factory=Counter)
     things: dict[int, str] = field(default_factory=dict)
 
-    def add(self, seen: Seen) -> None:
-        """Count a frame."""
+    def add(self, seen: Seen, *, keep_row: bool) -> None:
+        """Count a frame, and note it for `--json`."""
         found = seen.result
         self.classes.update(set(found.class_names if isinstance(found, Detections) else found.shares()))
         if isinstance(found, Detections) and found.track_ids is not None:
             self.things.update(zip(found.track_ids.tolist(), map(str, found.class_names), strict=True))
-        facts = {"detections": found.as_json()} if isinstance(found, Detections) else {"shares": found.shares()}
-        self.row["frames"].append({**frame_facts(seen), **facts})
+        if keep_row:
+            facts = {"detections": found.as_json()} if isinstance(found, Detections) else {"shares": found.shares()}
+            self.row["frames"].append({**frame_facts(seen), **facts})
 
     def summary(self) -> str:
         """What was seen, in a few words."""
         if self.things:
             counts = Counter(self.things.values())
-            return f"{len(self.things)} tracked: " + ", ".join(f"{name} {count}" for name, count in counts.most_common())
+            return f"{len(self.things)} tracked: " + ", ".join(
+                f"{name} {count}" for name, count in counts.most_common()
+            )
         return ", ".join(f"{name} in {count}" for name, count in self.classes.most_common()) or "nothing"
 
 
@@ -100,8 +104,7 @@ def watch(
                 if isinstance(seen, Unreadable):
                     raise seen.error
                 done += 1
-                if keep_rows or not done % 1000:
-                    watched.add(seen)
+                watched.add(seen, keep_row=keep_rows)
                 if isinstance(seen.result, Detections):
                     for file in files:
                         file.add(seen, seen.result, f"{name}_{done - 1:06d}")
@@ -142,7 +145,7 @@ class _Copy:
             if isinstance(seen, Seen) and seen.drawn is not None:
                 if self._writer is None:
                     self._writer = VideoWriter(self._target, seen.frame.size_hw, threads=self._threads)
-                self._writer.write(seen.drawn, *_times(seen))
+                self._writer.write(seen.drawn, seen.frame.time or Fraction(0), seen.frame.duration)
         return [replace(seen, drawn=None) if isinstance(seen, Seen) else seen for seen in chunk]
 
     @property
@@ -164,8 +167,3 @@ class _Copy:
         with contextlib.suppress(SingleshotError):
             return self._writer.close(whole=False)
         return None
-
-
-def _times(seen: Seen) -> Iterator[Any]:
-    yield seen.frame.time
-    yield seen.frame.duration

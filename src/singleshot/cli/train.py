@@ -41,7 +41,7 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Of weights, order and augmentation.")] = None,
     precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"] | None, typer.Option(help="Arithmetic.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that load pictures.")] = None,
-    devices: Annotated[int, typer.Option(help="Processes that share each batch, one a device.")] = 1,
+    devices: Annotated[int, typer.Option(help="Processes that share each batch, one a device.", min=1)] = 1,
     input_size: Annotated[str | None, typer.Option(help="Network input as HxW, such as 300x300.")] = None,
     fit: Annotated[Literal["warp", "letterbox"] | None, typer.Option(help="Stretch pictures to it, or pad.")] = None,
     anchors: Annotated[Path | None, typer.Option(help="Default boxes, from `singleshot data anchors`.")] = None,
@@ -54,11 +54,12 @@ def train(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run that is there.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, where it stopped.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Resume though recipe or data have changed.")] = False,
+    log: Annotated[Literal["tensorboard"] | None, typer.Option(help="Write this log too.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="Any recipe field: field=value.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write what came out to this file.")] = None,
 ) -> None:
     """Train a detector on pictures with boxes, or a segmenter (--model fcn8s-lite, …) on pictures with masks."""
-    from singleshot.cli import outputs, progress
+    from singleshot.cli import outputs, progress, reports
     from singleshot.data import layouts
     from singleshot.prediction.segmenter import Segmenter
     from singleshot.training import run
@@ -73,7 +74,9 @@ def train(
         json_file=json_file,
         json_keys=("weights", "score", "steps"),
         inputs=(data, weights, anchors),
-        reserved=[out / name for name in ("best.safetensors", "last.safetensors", "recipe.json", "log.csv")],
+        reserved=[
+            out / name for name in ("best.safetensors", "last.safetensors", "recipe.json", "log.csv", "report.html")
+        ],
         overwrite=overwrite,
     )
     if recipe is None and not resume:
@@ -110,6 +113,7 @@ def train(
             force=force,
             devices=devices,
             observer=bar,
+            log=log,
             on_start=lambda table: progress.err.print(table, markup=False, soft_wrap=True),
             on_data=lambda dataset: progress.err.print(layouts.describe(dataset), markup=False, soft_wrap=True),
         )
@@ -134,6 +138,7 @@ def train(
             "images_per_second": result.images_per_second,
         }
         durable.write_text(json_file, json.dumps(facts, indent=2) + "\n")
+    reports.of_run(result, workers=0)
 
 
 def find_recipe(name: str | None) -> Recipe:

@@ -16,7 +16,8 @@ from singleshot.evaluation.detect import detect
 from singleshot.evaluation.judge import SIZE_BANDS_PX, judge
 from singleshot.evaluation.report import Report
 from singleshot.metrics.voc_ap import Metric
-from singleshot.prediction.predictor import Detector, load
+from singleshot.prediction.opening import load_detector
+from singleshot.prediction.predictor import Detector
 from singleshot.structures import Batch, Dataset, Detections
 
 
@@ -79,7 +80,7 @@ def evaluate(
         DataError, InputMissingError: a picture cannot be read and `on_bad` is "fail"; or the annotations name a class
             that the detector does not know.
     """
-    detector = weights if isinstance(weights, Detector) else load(weights)
+    detector = weights if isinstance(weights, Detector) else load_detector(weights)
     if not isinstance(data, Dataset):
         data = layouts.read(data, split, layout=data_format, label_map=detector.label_map)
     if data.label_map != detector.label_map:

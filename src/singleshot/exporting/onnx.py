@@ -84,8 +84,9 @@ def with_outputs(model: Any, names: tuple[str, ...]) -> Any:
 
 def _non_max_suppression(boxes_xyxy: Any, scores: Any, nms_iou: float) -> Any:
     """`suppression.standing_in` in ONNX: what NonMaxSuppression selects keeps its score, all else becomes 0."""
-    from onnxscript import opset18 as op
+    from onnxscript import opset18
 
+    op: Any = opset18  # its annotations are of tensors, not of what stands for them here
     count = int(scores.shape[1])
     alone = op.Reshape(scores, op.Constant(value_ints=[-1, 1, count]))
     selected = op.NonMaxSuppression(
@@ -101,7 +102,7 @@ def _non_max_suppression(boxes_xyxy: Any, scores: Any, nms_iou: float) -> Any:
 
 
 def _forget_origins(model: Any) -> None:
-    """Drop, in place, what the exporter notes about our source files: paths of this machine, and a third of the text."""
+    """Drop, in place, what the exporter notes about our source files: paths of this machine, and much text."""
     for graph in (model.graph, *model.functions):
         for node in graph.node:
             del node.metadata_props[:]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,12 +40,14 @@ def quantised(model: Any, inputs: Sequence[UInt8[ndarray, "1 H W 3"]]) -> Any:
     """
     with needs_extra("openvino"), _no_telemetry():
         import nncf
-    ignored = nncf.IgnoredScope(names=sorted(_outside_network(model)), validate=False)
-    with quiet("nncf"):
-        return nncf.quantize(
+
+    quantiser: Any = nncf
+    ignored = quantiser.IgnoredScope(names=sorted(_outside_network(model)), validate=False)
+    with quiet("nncf"), contextlib.redirect_stdout(sys.stderr):  # where its progress bar belongs
+        return quantiser.quantize(
             model,
-            nncf.Dataset(list(inputs)),
-            preset=nncf.QuantizationPreset.MIXED,
+            quantiser.Dataset(list(inputs)),
+            preset=quantiser.QuantizationPreset.MIXED,
             subset_size=len(inputs),
             ignored_scope=ignored,
         )

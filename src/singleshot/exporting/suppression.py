@@ -87,7 +87,11 @@ def loop(boxes_xyxy: Tensor, scores: Tensor, nms_iou: float) -> Tensor:
     return torch.ops.higher_order.while_loop(unfinished, step, start, ())[1]
 
 
-@torch.library.custom_op("singleshot_export::suppress", mutates_args=())
+@torch.library.custom_op(
+    "singleshot_export::suppress",
+    mutates_args=(),
+    schema="(Tensor boxes_xyxy, Tensor scores, float nms_iou) -> Tensor",
+)
 def standing_in(boxes_xyxy: Tensor, scores: Tensor, nms_iou: float) -> Tensor:
     """What `onnx` turns into NonMaxSuppression; run by torch it gives what `loop` gives."""
     return torch.where(loop(boxes_xyxy, scores, nms_iou), scores, 0.0)

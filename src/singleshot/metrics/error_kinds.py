@@ -108,7 +108,11 @@ def error_kinds(
 
 def _fates(kinds: ndarray, objects: ndarray, ground_truths: GroundTruths) -> ndarray:
     fates = np.full(len(ground_truths), MISSED, np.int8)
-    for kind, fate in ((POOR_BOX, MISPLACED), (WRONG_CLASS, MISNAMED), (RIGHT, FOUND)):  # the best one has the last word
+    for kind, fate in (
+        (POOR_BOX, MISPLACED),
+        (WRONG_CLASS, MISNAMED),
+        (RIGHT, FOUND),
+    ):  # the best one has the last word
         fates[objects[kinds == kind]] = fate
     fates[ground_truths.difficult] = UNCOUNTED
     return fates
@@ -138,7 +142,7 @@ def _confusion(
     np.add.at(matrix, (ground_truths.class_ids[counted], named[counted]), 1)
     stray = ~np.isin(kinds, (RIGHT, PASSED_OVER))
     stray[taken] = False
-    np.add.at(matrix, (num_classes, detections.class_ids[stray]), 1)
+    matrix[num_classes, :num_classes] = np.bincount(detections.class_ids[stray], minlength=num_classes)
     return matrix
 
 

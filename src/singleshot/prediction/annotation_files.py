@@ -82,7 +82,16 @@ class Csv:
         )
         frame, time_s = ("" if value is None else value for value in (seen.frame.index, seen.frame.time_s))
         self._write(
-            [seen.frame.source, frame, time_s, label, class_id, round(score, 6), *(round(edge, 3) for edge in box), number]
+            [
+                seen.frame.source,
+                frame,
+                time_s,
+                label,
+                class_id,
+                round(score, 6),
+                *(round(edge, 3) for edge in box),
+                number,
+            ]
             for label, class_id, score, box, number in rows
         )
 

@@ -72,9 +72,7 @@ def choice(label_map: LabelMap, threshold: Threshold = DEFAULT, classes: Sequenc
     if classes is not None and not classes:
         raise UsageError("no class is to be shown", remedy="Name at least one")
     common = table.get("", DEFAULT)
-    values = [
-        table.get(name, common) if classes is None or name in classes else np.inf for name in label_map.names
-    ]
+    values = [table.get(name, common) if classes is None or name in classes else np.inf for name in label_map.names]
     return Choice(np.array(values, np.float32))
 
 

@@ -95,14 +95,10 @@ def parse(text: str | None, path: Path) -> ExportRecord:
     if data.get("schema") != SCHEMA:
         what = f"exported in schema {data.get('schema')}; this version reads {SCHEMA}"
         raise DataError(what, kind="newer-export", remedy="Update singleshot", file=path)
-    form, precision, provenance = data.get("form"), data.get("precision"), data.get("provenance")
-    sha256 = data.get("weights_sha256")
-    if (
-        form not in get_args(Form)
-        or precision not in get_args(Precision)
-        or not isinstance(provenance, dict)
-        or not isinstance(sha256, str)
-    ):
+    form = next((each for each in get_args(Form) if each == data.get("form")), None)
+    precision = next((each for each in get_args(Precision) if each == data.get("precision")), None)
+    provenance, sha256 = data.get("provenance"), data.get("weights_sha256")
+    if form is None or precision is None or not isinstance(provenance, dict) or not isinstance(sha256, str):
         raise DataError("its record makes no sense", kind="bad-export", file=path)
     try:
         config = (

@@ -53,7 +53,9 @@ class ExportedDetector(Detector):
 
     def with_postprocess(self, **changes: Any) -> Detector:
         """Raises UsageError: thresholds are part of the file."""
-        raise UsageError("an exported detector has its thresholds built in", remedy="Change the weights and export them")
+        raise UsageError(
+            "an exported detector has its thresholds built in", remedy="Change the weights and export them"
+        )
 
     def _detections(self, found: Any, place: int, size_hw: tuple[int, int]) -> Detections:
         """One picture's rows, in pixels of the input, as detections in pixels of the picture."""

@@ -12,15 +12,15 @@ import signal
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy import ndarray
 
 from singleshot import pictures
-from singleshot.errors import DataError, SingleshotError, StoppedError
+from singleshot.errors import DataError, StoppedError
 from singleshot.files import REPLACE
 from singleshot.prediction.frames import Frame, Unreadable
+from singleshot.prediction.picture_child import serve
 
 AHEAD = 2
 START_S = 60.0
@@ -73,7 +73,7 @@ class PictureProcess:
         # Spawned, not forked: a process with PyTorch's threads in it must not be forked.
         context = multiprocessing.get_context("spawn")
         self._pipe, other = context.Pipe()
-        self._process = context.Process(target=_serve, args=(other, self._read), daemon=True)
+        self._process = context.Process(target=serve, args=(other, self._read), daemon=True)
         self._process.start()
         other.close()
         self._ready = False
@@ -121,26 +121,3 @@ class PictureProcess:
         self.close()
         self._start()
         return Unreadable(str(file), DataError(what, kind=kind, remedy=REPLACE, file=file))
-
-
-def _serve(pipe: Any, read: Callable[[Path], ndarray]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which then ends us
-    try:
-        pipe.send("ready")
-        while True:
-            file = pipe.recv()
-            try:
-                image = np.ascontiguousarray(read(file))
-            except SingleshotError as error:
-                pipe.send((type(error), _fields(error)))
-                continue
-            pipe.send((None, image.shape))
-            pipe.send_bytes(image.reshape(-1).data)
-    except (EOFError, OSError):  # the parent is gone or wants no more
-        return
-
-
-def _fields(error: SingleshotError) -> dict[str, Any]:
-    """What an error is made of: exceptions with named arguments do not travel by themselves."""
-    named = {"what": error.what, "remedy": error.remedy, "file": error.file, "line": error.line}
-    return named | ({"kind": error.kind} if isinstance(error, DataError) else {})

@@ -97,7 +97,7 @@ class Detector:
         return self._predict([as_array(source)])[0].above(threshold)
 
     def stream(self, source: Any, **options: Any) -> Iterator[Seen]:
-        """Frame by frame what the detector sees in a video, a camera, a folder, …; see `stream.stream` for the options."""
+        """What the detector sees, frame by frame, in a video, a camera, a folder, …; options: see `stream.stream`."""
         return stream.stream(self, source, **options)
 
     def _predict(self, images: Sequence[UInt8[ndarray, "_ _ 3"]]) -> list[Detections]:

@@ -76,8 +76,8 @@ class Pipeline:
         depth: how many items may wait between two stages.
         source_name: what the table of times calls the source.
 
-    An error in the source or in a stage comes out of the iteration, after the results that were ready before it. Whoever
-    leaves the iteration early, by an exception such as Ctrl-C too, leaves no thread behind.
+    An error in the source comes out of the iteration after the results of all that came before it, one in a stage as
+    soon as it happens. Whoever leaves early, by an exception such as Ctrl-C too, leaves no thread behind.
     """
 
     def __init__(
@@ -168,9 +168,10 @@ class Pipeline:
     def _put(self, items: queue.Queue[tuple[int, Any]], item: tuple[int, Any]) -> None:
         while not self._stop.is_set():
             try:
-                return items.put(item, timeout=POLL_S)
+                items.put(item, timeout=POLL_S)
             except queue.Full:
                 continue
+            return
 
 
 class _Turn:

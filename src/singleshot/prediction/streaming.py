@@ -72,18 +72,19 @@ class Work:
     def stages(self) -> list[Stage]:
         """The stages from chunks of frames to lists of `Seen` and `Unreadable`."""
         stages = [Stage("net", _mapped(self._predicted))]
-        if self.choice is not None and self.tiling is None and _shows_its_parts(self.model):
-            workers, threads = crew(self.model)
-            set_up = None if threads is None else (lambda: torch.set_num_threads(threads))
-            stages = [
-                Stage("pre", self._prepared),
-                Stage("net", self._answered, workers, set_up),
-                Stage("post", self._finished),
-            ]
+        if self.choice is not None and self.tiling is None and hasattr(self.model, "see"):
+            stages = [Stage("pre", self._prepared), *self._network_stages()]
         if self.choice is not None:
             # The last of the steps that need the frames in order.
             stages.append(Stage("choose" if self.tracker is None else "track", _mapped(self._chosen)))
         return [*stages, Stage("draw", _mapped(self._drawn))] if self.drawing else stages
+
+    def _network_stages(self) -> list[Stage]:
+        if hasattr(self.model, "backend"):  # an exported file: boxes come out of its network, which has its own threads
+            return [Stage("net", self._seen)]
+        workers, threads = crew(self.model)
+        set_up = None if threads is None else (lambda: torch.set_num_threads(threads))
+        return [Stage("net", self._answered, workers, set_up), Stage("post", self._finished)]
 
     def _prepared(self, chunk: list[Item]) -> tuple[list[Item], Any]:
         config = self.model.network.config.preprocess  # pyright: ignore[reportAttributeAccessIssue]
@@ -97,9 +98,16 @@ class Work:
 
     def _finished(self, answered: tuple[list[Item], Any]) -> list[Any]:
         chunk, raw = answered
+        return self._together(chunk, raw, self.model.postprocess)  # pyright: ignore[reportAttributeAccessIssue]
+
+    def _seen(self, prepared: tuple[list[Item], Any]) -> list[Any]:
+        chunk, inputs = prepared
+        return self._together(chunk, inputs, self.model.see)  # pyright: ignore[reportAttributeAccessIssue]
+
+    def _together(self, chunk: list[Item], given: Any, detect: Callable[..., list[Detections]]) -> list[Any]:
+        """The chunk with what is seen in its frames; `detect` takes what was given for all of them, and their sizes."""
         frames = [item for item in chunk if isinstance(item, Frame)]
-        postprocess = self.model.postprocess  # pyright: ignore[reportAttributeAccessIssue]
-        results = iter(postprocess(raw, [frame.size_hw for frame in frames]) if frames else ())
+        results = iter(detect(given, [frame.size_hw for frame in frames]) if frames else ())
         return [Seen(item, next(results)) if isinstance(item, Frame) else item for item in chunk]
 
     def _predicted(self, frames: list[Frame]) -> list[Seen]:
@@ -180,7 +188,3 @@ def _mapped(work: Callable[[list[Any]], list[Any]]) -> Callable[[Sequence[Any]],
         return [item if isinstance(item, Unreadable) else next(done) for item in chunk]
 
     return on_chunk
-
-
-def _shows_its_parts(model: Model) -> bool:
-    return all(hasattr(model, name) for name in ("network", "raw", "postprocess"))

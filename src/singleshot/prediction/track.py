@@ -16,8 +16,8 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from singleshot.boxes import cxcywh_to_xyxy, pairwise_iou, xyxy_to_cxcywh
-from singleshot.errors import ConfigError
 from singleshot.prediction import kalman
+from singleshot.prediction.extras import needs_extra
 from singleshot.prediction.kalman import Motion
 from singleshot.structures import Detections
 
@@ -85,7 +85,9 @@ class Tracker:
             (known & recent, unsure, UNSURE_OVERLAP, False),
             (~known, sure, NEW_OVERLAP, True),
         ):
-            self._match(tracks, found, owner, np.flatnonzero(who & free), np.flatnonzero(which & (owner < 0)), least, weighted)
+            self._match(
+                tracks, found, owner, np.flatnonzero(who & free), np.flatnonzero(which & (owner < 0)), least, weighted
+            )
             free[owner[owner >= 0]] = False
         begins = sure & (owner < 0) & (found.scores >= np.minimum(limits + NEW_MARGIN, 1))
         self._tracks, numbers = self._stepped(tracks, found, owner, begins)
@@ -151,8 +153,6 @@ class Tracker:
 
 
 def _assignment() -> Any:
-    try:
+    with needs_extra("video"):
         from scipy.optimize import linear_sum_assignment
-    except ImportError as error:
-        raise ConfigError("SciPy is not installed", remedy="pip install 'singleshot[video]'") from error
     return linear_sum_assignment

@@ -21,8 +21,9 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from singleshot import pictures
-from singleshot.errors import ConfigError, DataError
+from singleshot.errors import DataError
 from singleshot.files import REPLACE
+from singleshot.prediction.extras import needs_extra
 from singleshot.prediction.frames import Frame
 from singleshot.prediction.video_format import VideoFormat, video_format
 
@@ -31,10 +32,8 @@ NO_INDEX = "no index (moov): the recording was cut off before it was written"
 
 def import_av() -> Any:
     """PyAV. Raises ConfigError where it is not installed."""
-    try:
+    with needs_extra("video"):
         import av
-    except ImportError as error:
-        raise ConfigError("PyAV is not installed", remedy="pip install 'singleshot[video]'") from error
     return av
 
 

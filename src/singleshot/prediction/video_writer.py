@@ -40,7 +40,7 @@ _SMPTE170M, _LIMITED = 6, 1
 
 
 class VideoWriter:
-    """A video that is being written. The file is there, with its header, once this is made.
+    """A video that is being written. Its file is there once this is made, and can be played from the first fragment on.
 
     Args:
         path: the `.mp4` to write; its folder is made. What stands there is replaced in the end, not before.
@@ -72,6 +72,7 @@ class VideoWriter:
             raise ConfigError("this PyAV is built without H.264 (libx264)", remedy=remedy)
         self.path, self.notes, self.written = path, [], 0
         self._size_hw, self._last = size_hw, -1
+        self._durations: dict[int, int] = {}  # of the frames that are in the encoder, by their times
         self._even_hw = (size_hw[0] + size_hw[0] % 2, size_hw[1] + size_hw[1] % 2)
         self._sound: _Sound | None = None
         with self._errors():
@@ -82,8 +83,9 @@ class VideoWriter:
                 f"file:{os.path.abspath(partial(path))}",  # noqa: PTH100 (resolve() would follow links)
                 "w",
                 format="mp4",
-                # FFmpeg's recipe for recordings: fragments on the way, an ordinary file in the end.
-                options={"movflags": "hybrid_fragmented"},
+                # FFmpeg's recipe for recordings: fragments on the way, an ordinary file in the end. The delay lets a
+                # track that begins later than the other one say so.
+                options={"movflags": "hybrid_fragmented+delay_moov"},
             )
             self._stream = self._video_stream(rate, threads)
             if sound_from is not None:
@@ -110,11 +112,11 @@ class VideoWriter:
         picture.pts = self._last = max(round(time / TICKS), self._last + 1)
         picture.time_base = TICKS
         if duration is not None:
-            picture.duration = round(duration / TICKS)
+            self._durations[picture.pts] = round(duration / TICKS)
         with self._errors():
             if self._sound is not None:
                 self._container.mux(self._sound.until(time))
-            self._container.mux(self._stream.encode(picture))
+            self._container.mux(self._encoded(picture))
         self.written += 1
 
     def close(self, *, whole: bool = True) -> Path:
@@ -123,7 +125,7 @@ class VideoWriter:
         Raises StorageError as `write`.
         """
         with self._errors():
-            self._container.mux(self._stream.encode(None))
+            self._container.mux(self._encoded(None))
             if self._sound is not None:
                 end = None if whole else self._last * TICKS
                 self._container.mux(self._sound.until(end))
@@ -135,6 +137,13 @@ class VideoWriter:
                 there.replace(self.path)
                 durable.sync(self.path.parent)
         return self.path if whole else there
+
+    def _encoded(self, picture: Any) -> list[Any]:
+        """What the encoder has ready, each packet with its frame's duration: the encoder thinks in rates."""
+        packets = self._stream.encode(picture)
+        for packet in packets:
+            packet.duration = self._durations.pop(packet.pts, packet.duration)
+        return packets
 
     def _video_stream(self, rate: Fraction | None, threads: int) -> Any:
         # A rate outside these is a mistake in a header, and H.264 cannot say it.

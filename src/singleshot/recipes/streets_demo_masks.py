@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from singleshot.data.augment import Augmentation
 from singleshot.data.sampling import WHOLE
+from singleshot.segmentation.loss import PixelLossConfig
 from singleshot.training.optimizer import OptimizerConfig
 from singleshot.training.recipe import Recipe
 from singleshot.training.schedule import Schedule
@@ -29,6 +30,7 @@ RECIPE = Recipe(
         samplers=(WHOLE,),
         interpolations=("linear",),
     ),
+    pixel_loss=PixelLossConfig(soft_iou=1.0),
     ema_decay=0.995,
     validate_every=1_000_000,
     train_subset=0,

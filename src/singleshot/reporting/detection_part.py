@@ -23,6 +23,10 @@ from singleshot.reporting.page import Html
 MOST_CURVES = 40
 MOST_IN_MATRIX = 24
 PAIRS = 20
+CURVES_NOTE = (
+    "Recall is the share of objects that are found, precision the share of shown boxes that are right. The marks are "
+    "score thresholds: pick the one whose point you can live with."
+)
 MEANINGS = {
     "right": "overlaps an object of its class by at least 0.5, and is the first to",
     "duplicate": "on an object that was found already: a stricter NMS would drop it",
@@ -55,7 +59,7 @@ def class_table(report: Report, coco: CocoReport | None = None) -> Html:
 
 
 def size_table(report: Report) -> Html:
-    """mAP by the size of objects; nothing where it was not asked for."""
+    """The mAP by the size of objects; nothing where it was not asked for."""
     rows = [
         (f"{low:g}–{'…' if high == float('inf') else f'{high:g}'} px", band.ground_truths, band.map)
         for band in report.ap_by_size
@@ -73,13 +77,12 @@ def curves(report: Report) -> Html:
     note = page.paragraph(f"{left} classes with fewer objects are not drawn; their AP is in the table.", "soft")
     return page.joined(
         [
-            page.paragraph("Recall is the share of objects that are found, precision the share of shown boxes that are "
-                           "right. The marks are score thresholds: pick the one whose point you can live with.", "soft"),
+            page.paragraph(CURVES_NOTE, "soft"),
             mark_legend([f"{threshold:g}" for threshold in THRESHOLDS]),
             Html(f"<div class='charts'>{''.join(charts)}</div>"),
             note if left > 0 else Html(""),
         ]
-    )  # fmt: skip
+    )
 
 
 def _curve(name: str, result: ClassResult) -> Html:
@@ -92,7 +95,7 @@ def _curve(name: str, result: ClassResult) -> Html:
     start = result.precision[:1] if len(result.precision) else np.zeros(1)
     line = thinned(Line(name, np.append(0.0, result.recall), np.append(start, result.precision), tuple(marks)))
     title = f"{name}  AP {result.ap:.3f}"
-    return chart([line], Frame(title, "recall (precision upwards)", (0, 1), (0, 1), width=340, height=250))
+    return chart([line], Frame(title, "recall (precision upwards)", (0.0, 1.0), (0.0, 1.0), width=340, height=250))
 
 
 def threshold_chart(report: Report) -> Html:
@@ -106,7 +109,7 @@ def threshold_chart(report: Report) -> Html:
     shown = [(f"{threshold:g}", figures.map) for threshold, figures in report.at_thresholds.items()]
     return page.joined(
         [
-            page.figure(chart(lines, Frame("Against the score threshold", "score threshold", (0, 1), (0, 1)))),
+            page.figure(chart(lines, Frame("Against the score threshold", "score threshold", (0.0, 1.0), (0.0, 1.0)))),
             page.table(("threshold", *(name for name, _ in shown)), [("mAP", *(value for _, value in shown))]),
         ]
     )
@@ -138,7 +141,7 @@ def confusion(errors: Errors, names: Sequence[str]) -> Html:
         for true, found in (divmod(int(pair), len(names)) for pair in pairs)
         if wrong[true, found]
     ]
-    return page.table(("is", "is called", "times", "objects of that class"), rows)
+    return page.table(("is", "is called", "times", "objects of that class"), rows, words=(0, 1))
 
 
 def kinds_table(by_threshold: Mapping[float, Errors]) -> Html:
@@ -149,7 +152,7 @@ def kinds_table(by_threshold: Mapping[float, Errors]) -> Html:
     kinds = [(kind, *(count[kind] for count in found), MEANINGS[kind]) for kind in KINDS]
     return page.joined(
         [
-            page.table(("detections", *columns, ""), kinds),
+            page.table(("detections", *columns, ""), kinds, words=(0, len(columns) + 1)),
             page.table(("objects", *columns), [(fate, *(count[fate] for count in fates)) for fate in FATES]),
         ]
     )

@@ -67,12 +67,12 @@ def errors_by_kind(judged: Judged, album: Album) -> Html:
     missed = np.flatnonzero(judged.errors.fates == MISSED)
     missed = missed[np.argsort(-sides[missed].prod(axis=1), kind="stable")]
     shots = [_missed(judged, int(row), album) for row in missed[:EACH]]
-    parts = [_row("Missed", f"{len(missed)} objects, the largest first", shots)]
+    parts = [_row("Missed", _counted(len(missed), "object", "the largest first"), shots)]
     for kind, title in TITLES.items():
         rows = np.flatnonzero(judged.errors.kinds == kind)
         rows = rows[np.argsort(-judged.flat.scores[rows], kind="stable")]
         shots = [_false(judged, int(row), album) for row in rows[:EACH]]
-        parts.append(_row(title, f"{len(rows)} detections, the surest first", shots))
+        parts.append(_row(title, _counted(len(rows), "detection", "the surest first"), shots))
     return page.joined(parts)
 
 
@@ -176,6 +176,11 @@ def _read(dataset: Dataset, place: int) -> ndarray | None:
         return pictures.read(dataset.samples[place].image_path)
     except SingleshotError:
         return None
+
+
+def _counted(count: int, noun: str, order: str) -> str:
+    """`7 objects, the largest first`; `none` for 0."""
+    return f"{count} {noun}{'' if count == 1 else 's'}, {order}" if count else "none"
 
 
 def _row(title: str, said: str, shots: Sequence[Html]) -> Html:

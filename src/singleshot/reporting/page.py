@@ -8,7 +8,7 @@ else: functions take text and give `Html`, and what is `Html` already is not esc
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from singleshot import durable
@@ -39,10 +39,11 @@ nav a { margin-right: 14px; } a { color: var(--c0); }
 .note { background: var(--warn); border-left: 4px solid var(--c4); padding: 8px 14px; border-radius: 4px; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; margin: 10px 0; font-variant-numeric: tabular-nums; font-size: 0.92rem; }
-th, td { padding: 4px 12px; border-bottom: 1px solid var(--line); text-align: right; }
-th:first-child, td:first-child { text-align: left; } th { color: var(--soft); font-weight: 600; }
+th { white-space: nowrap; } th, td { padding: 4px 12px; border-bottom: 1px solid var(--line); text-align: right; }
+.words { text-align: left; } th { color: var(--soft); font-weight: 600; }
 tr.sum td { font-weight: 700; } .matrix td { min-width: 54px; text-align: center; }
-.matrix th { max-width: 130px; overflow-wrap: anywhere; } .matrix td:first-child { font-weight: 600; }
+.matrix th { white-space: normal; max-width: 130px; overflow-wrap: anywhere; }
+.matrix td:first-child, .matrix th:first-child { font-weight: 600; text-align: left; }
 .charts, .shots { display: flex; flex-wrap: wrap; gap: 18px; margin: 12px 0; align-items: flex-start; }
 figure { margin: 0; } figcaption { padding-top: 4px; max-width: 60ch; overflow-wrap: anywhere; }
 .shots img { max-width: 100%; height: auto; border-radius: 4px; display: block; }
@@ -93,16 +94,29 @@ def tiles(figures: Iterable[tuple[str, object]]) -> Html:
     return Html(f"<div class='tiles'>{''.join(boxes)}</div>")
 
 
-def table(columns: Sequence[object], rows: Iterable[Sequence[object]], *, sums: int = 0, kind: str = "") -> Html:
-    """A table; the last `sums` rows are set off. Wide ones scroll by themselves."""
-    lines = [f"<tr>{''.join(f'<td>{text(cell)}</td>' for cell in row)}</tr>" for row in rows]
+def table(
+    columns: Sequence[object], rows: Iterable[Sequence[object]], *, sums: int = 0, words: Collection[int] = (0,)
+) -> Html:
+    """A table. Wide ones scroll by themselves.
+
+    Args:
+        columns: what stands above.
+        rows: of cells.
+        sums: the last rows that are set off.
+        words: columns of words, which begin at the left; numbers end at the right.
+    """
+    starts = [f"<td{' class=words' if place in words else ''}>" for place in range(len(columns))]
+    lines = [
+        f"<tr>{''.join(f'{start}{text(cell)}</td>' for start, cell in zip(starts, row, strict=True))}</tr>"
+        for row in rows
+    ]
     if sums:
         lines[-sums:] = [line.replace("<tr>", "<tr class='sum'>", 1) for line in lines[-sums:]]
-    head = "".join(f"<th scope='col'>{text(column)}</th>" for column in columns)
-    return Html(
-        f"<div class='wide'><table class='{kind}'><thead><tr>{head}</tr></thead>"
-        f"<tbody>{''.join(lines)}</tbody></table></div>"
+    head = "".join(
+        f"<th scope='col'{' class=words' if place in words else ''}>{text(column)}</th>"
+        for place, column in enumerate(columns)
     )
+    return Html(f"<div class='wide'><table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>")
 
 
 def matrix(names: Sequence[str], last_row: str, last_column: str, counts: Sequence[Sequence[int]]) -> Html:
@@ -123,7 +137,7 @@ def matrix(names: Sequence[str], last_row: str, last_column: str, counts: Sequen
             for count in row
         )
         lines.append(f"<tr><td>{text(name)}</td>{''.join(cells)}</tr>")
-    head = "".join(f"<th scope='col'>{text(name)}</th>" for name in ("truth ↓", *names, last_column))
+    head = "".join(f"<th scope='col'>{text(name)}</th>" for name in ("truth ↓", *names, *filter(None, [last_column])))
     return Html(
         f"<div class='wide'><table class='matrix'><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody>"
         "</table></div>"
@@ -162,15 +176,19 @@ def document(title: str, lead: Html, sections: Sequence[tuple[str, Html]]) -> st
     )
 
 
+def is_ours(path: Path) -> bool:
+    """Whether a file is a report that was written here. Those are made anew without asking."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as stream:
+        return GENERATOR.encode() in stream.read(LOOKED_AT)
+
+
 def check_target(path: Path, *, overwrite: bool = False) -> None:
     """Refuse a file that is there already and is no report of ours. Raises CannotCreateError."""
     if path.is_dir():
         raise CannotCreateError("is a folder", remedy="Name a file", file=path)
-    if not path.is_file() or overwrite:
-        return
-    with path.open("rb") as stream:
-        ours = GENERATOR.encode() in stream.read(LOOKED_AT)
-    if not ours:
+    if path.is_file() and not overwrite and not is_ours(path):
         remedy = "Choose another name or pass --overwrite"
         raise CannotCreateError("already exists and is no report of ours", remedy=remedy, file=path)
 

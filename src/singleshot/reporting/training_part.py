@@ -28,7 +28,8 @@ def read_log(path: Path) -> list[Row]:
             try:
                 rows.append({name: float(value) if value else None for name, value in row.items() if name})
             except (TypeError, ValueError) as error:
-                raise DataError("not a row of numbers", remedy="Mend it, or delete it", file=path, line=number) from error
+                what, remedy = "not a row of numbers", "Mend it, or delete it"
+                raise DataError(what, remedy=remedy, file=path, line=number) from error
     return rows
 
 
@@ -76,7 +77,13 @@ def _is_loss(name: str) -> bool:
 
 
 def _chart(
-    rows: Sequence[Row], names: Sequence[str], title: str, *, strip: str = "", log: bool = False, top: float | None = None
+    rows: Sequence[Row],
+    names: Sequence[str],
+    title: str,
+    *,
+    strip: str = "",
+    log: bool = False,
+    top: float | None = None,
 ) -> Html:
     epochs = np.array([row.get("epoch") or place + 1 for place, row in enumerate(rows)], np.float64)
     lines = []
@@ -86,5 +93,5 @@ def _chart(
             lines.append(thinned(Line(name.removeprefix(strip).replace("_", " "), epochs, values)))
     if not lines:
         return Html("")
-    x_range = (float(epochs[0]), float(epochs[-1])) if len(epochs) > 1 else None
-    return page.figure(chart(lines, Frame(title, "epoch", (0, top) if top else None, x_range, log_y=log)))
+    x_range = (float(epochs[0]), float(epochs[-1])) if len(epochs) > 1 else (0.0, 2.0)
+    return page.figure(chart(lines, Frame(title, "epoch", (0.0, top) if top else None, x_range, log_y=log)))

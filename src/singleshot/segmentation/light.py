@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from singleshot.backbones.batch_norm import BatchNorm
 from singleshot.backbones.mobilenet import initialise
 
+
 class LightHead(nn.Module):
     """Skips and scores for `classes` classes on a trunk whose maps have these channels, finest first."""
 

@@ -93,13 +93,16 @@ def soft_iou_loss(logits: Float[Tensor, "B C H W"], masks: UInt8[Tensor, "B H W"
 
     Classes that the masks do not hold are left out: they would all have IoU 0. No class at all gives 0.
     """
-    known = (masks != VOID)[:, None]
-    truth = F.one_hot(masks.long().clamp(max=logits.shape[1]), logits.shape[1] + 1)[..., :-1]
-    truth = truth.movedim(-1, 1).to(logits.dtype) * known
-    probabilities = logits.softmax(dim=1) * known
-    both = (probabilities * truth).sum(dim=(0, 2, 3))
-    there = truth.sum(dim=(0, 2, 3))
-    either = probabilities.sum(dim=(0, 2, 3)) + there - both
+    classes = logits.shape[1]
+    known = masks != VOID
+    probabilities = logits.softmax(dim=1)
+    truth = masks.long() * known
+    # What the true class got, pixel by pixel, summed by class; void counts 0 towards class 0.
+    got = probabilities.gather(1, truth[:, None])[:, 0] * known
+    both = got.new_zeros(classes).index_add(0, truth.flatten(), got.flatten())
+    there = torch.bincount(truth[known], minlength=classes).to(got.dtype)
+    claimed = (probabilities * known[:, None]).sum(dim=(0, 2, 3))
+    either = claimed + there - both
     present = there > 0
     ious = both / either.clamp(min=torch.finfo(logits.dtype).tiny)
     return (present * (1 - ious)).sum() / present.sum().clamp(min=1)

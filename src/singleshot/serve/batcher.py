@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from singleshot.serve.refusal import Refusal, busy
 from singleshot.serve.settings import Settings
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -113,12 +116,12 @@ class Batcher:
                 if not future.done():
                     future.set_result(answer)
         except Exception as error:
+            if not isinstance(error, Refusal):
+                log.exception("a batch failed")
             failure = error if isinstance(error, Refusal) else Refusal(500, "internal", "Something failed inside.")
             for _, future in batch:
                 if not future.done():
                     future.set_exception(failure)
-            if failure is not error:
-                raise  # our bug: it ends the batcher's task, and the lifespan shows it
         finally:
             for _, future in batch:
-                future.cancel()
+                future.cancel()  # where this task itself was cancelled; nothing otherwise

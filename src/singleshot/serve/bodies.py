@@ -15,11 +15,9 @@ from typing import Any
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from singleshot.serve.protocol import LINGER_BYTES, LINGER_S
 from singleshot.serve.refusal import Refusal, busy
 from singleshot.serve.settings import Settings
-
-LINGER_S = 1.0
-LINGER_BYTES = 2**20
 
 
 class Held:
@@ -73,7 +71,10 @@ class Lingering:
             await self._app(scope, receive, send)
             return
         names = {name for name, _ in scope["headers"]}
-        unread = bool(names & {b"content-length", b"transfer-encoding"}) and (b"content-length", b"0") not in scope["headers"]
+        unread = (
+            bool(names & {b"content-length", b"transfer-encoding"})
+            and (b"content-length", b"0") not in scope["headers"]
+        )
         early = False
 
         async def reading() -> Message:

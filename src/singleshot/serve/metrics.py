@@ -56,7 +56,12 @@ class Metrics:
             ("singleshot_queue_pictures", "gauge", "Pictures that wait for a batch.", waiting),
             ("singleshot_held_bytes", "gauge", "Bytes of uploads in memory.", held_bytes),
             ("singleshot_worker_up", "gauge", "1 while the network answers.", int(worker_up)),
-            ("singleshot_worker_restarts_total", "counter", "Times the network's process was replaced.", worker_restarts),
+            (
+                "singleshot_worker_restarts_total",
+                "counter",
+                "Times the network's process was replaced.",
+                worker_restarts,
+            ),
         ):
             lines += [f"# HELP {name} {help_text}", f"# TYPE {name} {kind}", f"{name} {value}"]
         return "\n".join(lines) + "\n"

@@ -12,6 +12,7 @@ import asyncio
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 import h11
@@ -22,6 +23,8 @@ from singleshot.serve.settings import Settings
 
 MAX_HEAD_BYTES = 16 * 1024
 MAX_TARGET_BYTES = 4 * 1024
+LINGER_S, LINGER_BYTES = 1.0, 2**20
+"""How long, and over how many bytes, a refused client may go on before the connection is cut."""
 DRAIN_GRACE_S = 0.5
 """A stopping server leaves idle connections open this long: a request may be on its way."""
 _BAD_HEADS = {
@@ -58,6 +61,8 @@ class StrictConnection(h11.Connection):
 def _check_head(request: h11.Request, head: bytes) -> None:
     if len(request.target) > MAX_TARGET_BYTES:
         raise h11.RemoteProtocolError("the address is too long", error_status_hint=414)
+    if len(head) > MAX_HEAD_BYTES:  # h11 looks at heads that come in pieces only
+        raise h11.RemoteProtocolError("the head is too long", error_status_hint=431)
     names = [name for name, _ in request.headers]
     # RFC 9112, 6.1 and 6.3: a request whose length can be read in two ways smuggles a second one in.
     if (b"content-length" in names and b"transfer-encoding" in names) or len(_LENGTHS.findall(head)) > 1:
@@ -86,6 +91,7 @@ class GuardedProtocol(H11Protocol):
         self._watch: asyncio.TimerHandle | None = None
         self._last_look = _Look("new", None, 0, 0)
         self._received = 0
+        self._hung_up_at: int | None = None
         self._draining = False
 
     def connection_made(self, transport: Any) -> None:
@@ -106,7 +112,9 @@ class GuardedProtocol(H11Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes of a request."""
         self._received += len(data)
-        if self.transport.is_closing():
+        if self._hung_up_at is not None:
+            if self._received - self._hung_up_at > LINGER_BYTES:
+                self.transport.abort()
             return
         super().data_received(data)
         if self._draining and self.cycle is not None:
@@ -125,12 +133,24 @@ class GuardedProtocol(H11Protocol):
             self.cycle.message_event.set()
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             headers = [*refusal.response_headers(), (b"connection", b"close")]
-            self.transport.write(self.conn.send(h11.Response(status_code=refusal.status, headers=headers)) or b"")
+            reason = HTTPStatus(refusal.status).phrase
+            response = h11.Response(status_code=refusal.status, headers=headers, reason=reason)
+            self.transport.write(self.conn.send(response) or b"")
             self.transport.write(self.conn.send(h11.Data(data=refusal.body())) or b"")
             self.on_refused(refusal.status)
-        self.transport.close()
-        # close() waits until the client has read what was written, which it may never do.
-        self._watch = self.loop.call_later(self.settings.window_s, self.transport.abort)
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Say no more, and listen a moment longer: closing on unread bytes would take the answer back (a reset)."""
+        self._hung_up_at = self._received
+        if self._watch is not None:
+            self._watch.cancel()
+        self._watch = self.loop.call_later(LINGER_S, self.transport.abort)
+        if self.transport.can_write_eof() and not self.transport.is_closing():
+            self.transport.write_eof()
+            self.flow.resume_reading()
+        else:
+            self.transport.close()
 
     def shutdown(self) -> None:
         """The server stops: finish what is under way, and what is on its way already."""

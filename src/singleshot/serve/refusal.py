@@ -22,17 +22,15 @@ class Refusal(Exception):  # noqa: N818
         headers: more headers of the response.
     """
 
-    def __init__(
-        self, status: int, code: str, message: str, *, headers: Sequence[tuple[bytes, bytes]] = ()
-    ) -> None:
+    def __init__(self, status: int, code: str, message: str, *, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
         super().__init__(message)
         self.status, self.code, self.message, self.headers = status, code, message, tuple(headers)
 
     def body(self, request_id: str = "") -> bytes:
-        """The response's body, one line of JSON.
+        r"""The response's body, one line of JSON.
 
         >>> Refusal(404, "not-found", "There is nothing here.").body("7f")
-        b'{"error":{"code":"not-found","message":"There is nothing here.","request_id":"7f"}}\\n'
+        b'{"error":{"code":"not-found","message":"There is nothing here.","request_id":"7f"}}\n'
         """
         said = {"code": self.code, "message": self.message} | ({"request_id": request_id} if request_id else {})
         return json.dumps({"error": said}, separators=(",", ":")).encode() + b"\n"

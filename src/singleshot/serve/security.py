@@ -19,8 +19,17 @@ from singleshot.serve.refusal import RawHeaders, Refusal
 from singleshot.serve.settings import Settings
 
 REQUEST_ID = "singleshot.request_id"
-OPEN_PATHS = {"/", "/app.js", "/view.js", "/style.css", "/healthz"}
-"""What a caller without a token may see: the page, which holds nothing secret, and whether the server lives."""
+PAGE = {
+    "/": ("index.html", "text/html; charset=utf-8"),
+    "/app.js": ("app.js", "text/javascript; charset=utf-8"),
+    "/server.js": ("server.js", "text/javascript; charset=utf-8"),
+    "/sources.js": ("sources.js", "text/javascript; charset=utf-8"),
+    "/view.js": ("view.js", "text/javascript; charset=utf-8"),
+    "/style.css": ("style.css", "text/css; charset=utf-8"),
+}
+"""The page's parts: the file and the type of each address. They hold nothing secret."""
+OPEN_PATHS = {*PAGE, "/healthz"}
+"""What a caller without a token may see."""
 _POLICY = (
     "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; "
     "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -67,7 +76,9 @@ class Gate:
         headers: dict[bytes, bytes] = dict(scope["headers"])
         host = headers.get(b"host", b"").decode("latin-1")
         if not self._is_ours(host):
-            raise Refusal(421, "unknown-host", "This server does not go by that name. It may be added with --allow-host.")
+            raise Refusal(
+                421, "unknown-host", "This server does not go by that name. It may be added with --allow-host."
+            )
         origin = headers.get(b"origin")
         if origin is not None and urlsplit(origin.decode("latin-1")).netloc.lower() != host.lower():
             raise Refusal(403, "foreign-origin", "Pages of other sites may not call this server.")

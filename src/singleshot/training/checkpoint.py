@@ -207,7 +207,10 @@ def _remove(path: Path) -> None:
 
 def _steps(root: Path) -> list[tuple[tuple[int, int], Path]]:
     """The checkpoints with their order, oldest first."""
-    folders = [path for path in root.iterdir() if _NAME.fullmatch(path.name)] if root.is_dir() else []
+    try:
+        folders = [path for path in root.iterdir() if _NAME.fullmatch(path.name)] if root.is_dir() else []
+    except OSError as error:
+        raise StorageError(f"reading failed ({error.strerror})", remedy="See to the disk", file=root) from error
     return sorted((_order(path), path) for path in folders)
 
 

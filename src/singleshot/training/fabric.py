@@ -9,6 +9,8 @@ from __future__ import annotations
 import datetime
 import logging
 import os
+import socket
+import time
 from pathlib import Path
 from typing import Literal
 
@@ -59,6 +61,8 @@ def open_fabric(*, precision: Precision, device: str = "auto", devices: int = 1,
         devices = int(os.environ["LOCAL_WORLD_SIZE"])
         nodes = int(os.environ["WORLD_SIZE"]) // devices
     many = devices * nodes > 1
+    if many and os.environ.get("RANK", "0") != "0":
+        reach(os.environ.get("MASTER_ADDR", "127.0.0.1"), int(os.environ.get("MASTER_PORT", "29500")))
     strategy = DDPStrategy(timeout=datetime.timedelta(seconds=timeout_s)) if many else "auto"
     try:
         fabric = Fabric(accelerator=device, devices=devices, num_nodes=nodes, precision=chosen, strategy=strategy)  # pyright: ignore[reportArgumentType]
@@ -71,6 +75,24 @@ def open_fabric(*, precision: Precision, device: str = "auto", devices: int = 1,
         what = f"the other processes are not found at {place} ({' '.join(str(error).split())[:200]})"
         raise UnreachableError(what, remedy="See whether the address is right and its port free") from error
     return fabric
+
+
+def reach(host: str, port: int, timeout_s: float = 60.0) -> None:
+    """Wait until rank 0 listens. torch would wait as long as a collective may take, for an address that is wrong.
+
+    Raises UnreachableError where nobody listens there within the time.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            with socket.create_connection((host, port), timeout=max(deadline - time.monotonic(), 0.1)):
+                return
+        except OSError as error:
+            if time.monotonic() >= deadline or isinstance(error, socket.gaierror):
+                what = f"rank 0 is not found at {host}:{port} ({error.strerror or error})"
+                remedy = "See whether the address is right, and whether rank 0 was started"
+                raise UnreachableError(what, remedy=remedy) from error
+            time.sleep(0.2)
 
 
 def resolve_precision(precision: Precision, device: str = "auto") -> Literal["fp32", "bf16", "fp16"]:

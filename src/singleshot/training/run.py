@@ -32,12 +32,14 @@ from singleshot.training.detection import DetectionTask
 from singleshot.training.fabric import open_fabric, resolve_precision
 from singleshot.training.fit import fit
 from singleshot.training.heartbeat import Heartbeat
+from singleshot.training.memory import shortage_named
 from singleshot.training.ranks import Ranks
 from singleshot.training.recipe import Recipe
 from singleshot.training.resume import find, identity
 from singleshot.training.run_folder import RunFolder
 from singleshot.training.segmentation import SegmentationTask
 from singleshot.training.task import Observer, Task
+from singleshot.training.tensorboard import Log, logged
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ class Run:
         steps: taken.
         seconds: of training and validation.
         images_per_second: of training alone.
+        train_data: the split that it learned from.
+        val_data: the split that it was judged by, if any.
     """
 
     folder: Path
@@ -61,6 +65,8 @@ class Run:
     steps: int
     seconds: float
     images_per_second: float
+    train_data: Dataset | None = None
+    val_data: Dataset | None = None
 
     @property
     def detector(self) -> Detector:
@@ -94,6 +100,7 @@ def train(
     allow_unlabelled: bool = False,
     fix_boxes: bool = False,
     observer: Observer | None = None,
+    log: Log | None = None,
     on_start: Callable[[str], None] | None = None,
     on_data: Callable[[Dataset], None] | None = None,
 ) -> Run:
@@ -115,6 +122,7 @@ def train(
         allow_unlabelled: take pictures without annotation for background; else they are left out.
         fix_boxes: swap the corners of inverted boxes; else they are faults.
         observer: is told of steps, epochs and warnings; None prints nothing.
+        log: `tensorboard` for figures, pictures and histograms in the run's folder beside all else.
         on_start: is given the table of what a run from `recipe.weights` has taken over, as text.
         on_data: is given each split as soon as it is read.
 
@@ -173,9 +181,14 @@ def train(
             start = ranks.first_does(lambda: find(folder, wanted, force=force, warn=watcher.warn) if resume else None)
             folder.write_recipe(recipe.to_json())
             folder.add_faults(faults)
-            with Heartbeat(ranks, recipe.rank_timeout_s):
+            kind = log if ranks.first else None
+            with (
+                logged(watcher, kind, folder.root, data, val, anew=start is None) as seen,
+                Heartbeat(ranks, recipe.rank_timeout_s),
+                shortage_named(),
+            ):
                 outcome = fit(
-                    cast(Task[Any], task), recipe, folder, fabric, watcher, ranks=ranks, start=start, identity=wanted
+                    cast(Task[Any], task), recipe, folder, fabric, seen, ranks=ranks, start=start, identity=wanted
                 )
         finally:
             folder.close()
@@ -189,6 +202,8 @@ def train(
         outcome.steps,
         outcome.seconds,
         outcome.images_per_second,
+        data,
+        val,
     )
 
 

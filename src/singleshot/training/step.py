@@ -60,7 +60,10 @@ class TrainingStep(Generic[Network]):
         self.module, self.stepper = fabric.setup(self.network, self.optimizer)
         self._unproven = recipe.compile
         if recipe.compile:
-            self.network.compile()
+            try:
+                self.network.compile()
+            except Exception as error:
+                self._uncompile(error)
         # The other ranks must hear of a bad loss before they wait in backward, so several ranks do not put it off.
         can_skip = self.scaler is None and optimizers.can_skip(self.optimizer)
         self.deferred = fabric.device.type == "cuda" and ranks.world == 1 and can_skip

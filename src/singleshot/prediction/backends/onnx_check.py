@@ -77,7 +77,9 @@ def _check_input(model: Any, path: Path) -> None:
     inputs = [value for value in model.graph.input if value.name not in initial]
     names = [value.name for value in inputs]
     if names != [INPUT]:
-        raise _refused(f"its inputs are {', '.join(names) or 'none'}; needed is one called {INPUT}", path, "other-input")
+        raise _refused(
+            f"its inputs are {', '.join(names) or 'none'}; needed is one called {INPUT}", path, "other-input"
+        )
     kind = inputs[0].type.tensor_type
     if kind.elem_type != TensorProto.UINT8 or len(kind.shape.dim) != 4:
         raise _refused(f"its input {INPUT} is not uint8 of (B, H, W, 3)", path, "other-input")
@@ -109,7 +111,10 @@ def _tensors(model: Any) -> Iterator[Any]:
                 yield from attribute.tensors
                 if attribute.HasField("t"):
                     yield attribute.t
-                for sparse in (*attribute.sparse_tensors, *([attribute.sparse_tensor] * attribute.HasField("sparse_tensor"))):
+                for sparse in (
+                    *attribute.sparse_tensors,
+                    *([attribute.sparse_tensor] * attribute.HasField("sparse_tensor")),
+                ):
                     yield from (sparse.values, sparse.indices)
 
 

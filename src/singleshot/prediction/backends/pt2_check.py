@@ -22,8 +22,8 @@ TARGET = re.compile(
     r"(torch\.ops\.(aten|prims)\.\w+(\.\w+)?|torch\.ops\.higher_order\.while_loop|_operator\.\w+|math\.\w+|torch\.sym_\w+)"
 )
 EXPRESSION = re.compile(
-    r"(Symbol\('\w+'(, (positive|integer|nonnegative)=True)*\)|Integer\(-?\d+\)|(Add|Mul|Pow|Max|Min|FloorDiv|Mod|CeilDiv)"
-    r"|[-\d, ()]|oo|True|False)*"
+    r"(Symbol\('\w+'(, (positive|integer|nonnegative)=True)*\)|Integer\(-?\d+\)"
+    r"|(Add|Mul|Pow|Max|Min|FloorDiv|Mod|CeilDiv)|[-\d, ()]|oo|True|False)*"
 )
 INERT = re.compile(
     r"(data/(weights|constants)/(weight|tensor)_\d+|data/(weights|constants)/model_(weights|constants)_config\.json"

@@ -14,7 +14,7 @@ QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 def default_threads() -> int:
-    """OMP_NUM_THREADS if it is set, else the physical cores of this process within its container's share; at least 1."""
+    """OMP_NUM_THREADS if it is set, else this process's physical cores within its container's share; at least 1."""
     wanted = os.environ.get("OMP_NUM_THREADS", "")
     if wanted.isdecimal() and int(wanted) > 0:
         return int(wanted)

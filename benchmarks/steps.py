@@ -1,0 +1,97 @@
+"""Our training step on random pictures with a few boxes: the step of `singleshot train`, without a loader.
+
+The network's values play no part in its time, so it starts from nothing and learns at a rate of almost 0, which keeps
+every step finite.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from singleshot.classes import VOC
+from singleshot.recipes import ssd300_voc0712
+from singleshot.structures import Batch, Dataset, LabelMap, Sample
+from singleshot.training import starting
+from singleshot.training.detection import DetectionTask
+from singleshot.training.fabric import Precision, open_fabric
+from singleshot.training.ranks import Ranks
+from singleshot.training.recipe import Recipe
+from singleshot.training.step import TrainingStep
+
+BOXES = 3
+
+
+def arguments_of(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """The options that all of these scripts have; torch's threads are set."""
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--precision", default="bf16", choices=("fp32", "bf16"))
+    parser.add_argument("--size", type=int, help="side of the input, for a quick try (the model's own)")
+    chosen = parser.parse_args()
+    torch.set_num_threads(chosen.threads)
+    return chosen
+
+
+def recipe(model: str, batch_size: int, precision: Precision, size: int | None) -> Recipe:
+    """The reference's, on random data."""
+    base = ssd300_voc0712.RECIPE
+    changed = {"weights": None, "model": model, "batch_size": batch_size, "precision": precision, "train_subset": 0}
+    return replace(
+        base,
+        optimizer=replace(base.optimizer, lr=1e-7),
+        input_size_hw=None if size is None else (size, size),
+        workers=0,
+        **changed,
+    )
+
+
+def step(chosen: Recipe, change: Callable[[Any], None] | None = None) -> Callable[[], None]:
+    """A call that takes one training step on the CPU and insists that it was taken.
+
+    Args:
+        chosen: the recipe.
+        change: is given the network before anything is built on it.
+    """
+    torch.manual_seed(0)
+    network = starting.start(chosen, VOC).network
+    if change is not None:
+        change(network)
+    blank = Sample(
+        "0", Path("none.jpg"), None, np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, dtype=bool)
+    )
+    data = Dataset(Path(), "none", "train", LabelMap(tuple(VOC)), [blank] * chosen.batch_size)
+    fabric = open_fabric(precision=chosen.precision, device="cpu")
+    task = DetectionTask(network, chosen, data, None, 0)
+    training: TrainingStep[Any] = TrainingStep(task, chosen, fabric, Ranks(fabric), print)
+    training.network.train()
+    given = batch(chosen.batch_size, network.config.input_size_hw)
+
+    def call() -> None:
+        if not training.take(given).finite:
+            raise RuntimeError("the step was not taken")
+
+    return call
+
+
+def batch(count: int, size_hw: tuple[int, int], seed: int = 0) -> Batch:
+    """Random pictures with three boxes each, a fifth to a half of the side."""
+    rng, (height, width) = np.random.default_rng(seed), size_hw
+    sides = rng.uniform(0.2, 0.5, (count, BOXES, 2))
+    corners = rng.uniform(0.0, 0.5, (count, BOXES, 2))
+    boxes = np.concatenate([corners, corners + sides], axis=2) * (width, height, width, height)
+    return Batch(
+        images=torch.from_numpy(rng.integers(0, 256, (count, height, width, 3), dtype=np.uint8)),
+        boxes_xyxy=torch.from_numpy(boxes.astype(np.float32)),
+        class_ids=torch.from_numpy(rng.integers(0, len(VOC), (count, BOXES))),
+        image_ids=tuple(str(i) for i in range(count)),
+        indices=torch.arange(count),
+        sizes_hw=torch.tensor([size_hw] * count),
+    )

@@ -1,0 +1,105 @@
+"""A video from file to file: frames a second with decoding, network, drawing and H.264, and how full the cores are.
+
+    OMP_NUM_THREADS=1 python -m benchmarks.video ../shared/data/video/one-by-one-person-detection.mp4 --bf16
+
+The network is lite320 with random weights for 20 classes: its time does not depend on what it knows. What it sees does
+not either: each frame gets so many made-up boxes (`--boxes 0,5,50,200`), which are drawn and encoded, after the
+network's own answer went through postprocessing. Printed are frames/s, the stages' times, and the wall time over (the
+stages' CPU time / cores), which is 1.0 where no core is ever idle.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from benchmarks.timing import machine
+from singleshot.detection.ssd import SSD, config_for
+from singleshot.prediction.choosing import choice
+from singleshot.prediction.frames import Seen
+from singleshot.prediction.predictor import Detector
+from singleshot.prediction.stages import Pipeline, Stage, table
+from singleshot.prediction.streaming import Work, chunked, cores, run
+from singleshot.prediction.video_reader import VideoReader
+from singleshot.prediction.video_writer import VideoWriter
+from singleshot.structures import Detections
+
+CLASSES = tuple(f"class {place}" for place in range(20))
+
+
+@dataclass(frozen=True)
+class BoxesOfOurOwn(Work):
+    """Work whose detections are replaced by so many made-up ones, after all was computed."""
+
+    boxes: int = 0
+
+    def _choose(self, found: Any) -> Any:
+        height, width = found.size_hw
+        rng = np.random.default_rng(self.boxes)
+        low = rng.uniform(0, 0.8, (self.boxes, 2)) * [width, height]
+        high = low + rng.uniform(0.05, 0.2, (self.boxes, 2)) * [width, height]
+        class_ids = rng.integers(0, len(CLASSES), self.boxes)
+        scores = np.sort(rng.uniform(0.5, 1, self.boxes))[::-1].astype(np.float32)
+        names = self.model.label_map.names_of(class_ids)
+        return Detections(np.hstack([low, high]).astype(np.float32), scores, class_ids, names, found.size_hw)
+
+
+def measure(file: Path, work: Work, out: Path, *, most: int) -> tuple[Pipeline, int, float]:
+    """The pipeline that did it, how many frames, and the CPU seconds of the whole process."""
+    reader = VideoReader(file, threads=max(1, cores() // 4))
+    writer = VideoWriter(out, reader.size_hw, rate=reader.rate, sound_from=file, threads=max(1, cores() // 2))
+
+    def encode(chunk: list[Seen]) -> list[Seen]:
+        for seen in chunk:
+            if seen.drawn is not None and seen.frame.time is not None:
+                writer.write(seen.drawn, seen.frame.time, seen.frame.duration)
+        return [replace(seen, drawn=None) for seen in chunk]
+
+    frames = (frame for frame, _ in zip(reader, range(most), strict=False))
+    pipeline = Pipeline(chunked(frames), [*work.stages(), Stage("encode", encode)])
+    cpu = time.process_time()
+    done = sum(1 for _ in run(pipeline))
+    cpu = time.process_time() - cpu
+    reader.close()
+    writer.close()
+    return pipeline, done, cpu
+
+
+def main() -> None:
+    """Print a block for each number of boxes."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--flavour", default="lite320")
+    parser.add_argument("--bf16", action="store_true")
+    parser.add_argument("--boxes", default="0,5,50,200")
+    parser.add_argument("--frames", type=int, default=10**9, help="of the file at most")
+    given = parser.parse_args()
+    torch.manual_seed(0)
+    cv2.setNumThreads(0)
+    network = SSD(config_for(given.flavour, CLASSES)).eval()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = Detector(network.to(device, memory_format=torch.channels_last), {}, device, given.bf16)  # pyright: ignore
+    print(machine("torch", "av", "opencv-python-headless", "numba"))
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "out.mp4"
+        work = BoxesOfOurOwn(model, choice(model.label_map, 0.5), drawing=True)
+        measure(given.file, work, out, most=24)  # compiled code and fonts are loaded
+        for boxes in (int(each) for each in given.boxes.split(",")):
+            pipeline, done, cpu = measure(given.file, replace(work, boxes=boxes), out, most=given.frames)
+            stages = sum(times.cpu_s for times in pipeline.times)
+            full = pipeline.wall_s / (max(stages, 1e-9) / cores())
+            rate = done / pipeline.wall_s
+            print(f"\n{boxes} boxes a frame: {done} frames, {rate:.1f} frames/s, wall = {full:.2f} x CPU / cores")
+            print("\n".join(table(pipeline, done, cpu, cores())))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""`singleshot predict --engine`: very many pictures, by a cluster or a process that may die, with nothing done twice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from singleshot.errors import InputMissingError, UsageError
+
+if TYPE_CHECKING:
+    from singleshot.prediction.bulk import Engine
+
+ENGINES = ("ray", "process")
+
+
+def predict_bulk(
+    weights: Path,
+    sources: Sequence[str],
+    *,
+    engine: str,
+    out: Path | None,
+    thresholds: Mapping[str, float],
+    classes: Sequence[str] | None,
+    overwrite: bool,
+) -> None:
+    """Look at pictures shard by shard, and leave `OUT/detections.json` as `--json` would have it.
+
+    Args:
+        weights: a detector's weights.
+        sources: pictures, folders and patterns, or one `.txt` file that lists pictures, one a line.
+        engine: of `ENGINES`.
+        out: the work's folder. The same command goes on with what is not done yet.
+        thresholds: least score by class name; the empty name stands for the rest.
+        classes: the classes that are shown, or None for all.
+        overwrite: begin anew in a folder that holds other or finished work.
+
+    Raises:
+        UsageError: an unknown engine, no folder, or something that is no picture.
+        CannotCreateError: the folder holds other work, or this work and it is finished.
+        typer.Exit: with the worst code of the pictures that could not be read, after all others were done.
+    """
+    from singleshot.cli import outputs, progress
+    from singleshot.prediction import bulk
+    from singleshot.prediction.sources import resolve
+
+    run = find_engine(engine)
+    if out is None:
+        raise UsageError("--engine needs a folder for its work", remedy="Give --out DIR")
+    names = listed(Path(sources[0])) if len(sources) == 1 and sources[0].endswith(".txt") else sources
+    found = resolve(names)
+    if found.videos or found.cameras:
+        raise UsageError("--engine is for pictures", remedy="Leave videos and cameras out")
+    outputs.check_folder(out)
+    job = bulk.make_job(weights, found.pictures, thresholds=thresholds, classes=classes)
+    todo = bulk.open_job(out, job, overwrite=overwrite)
+    if len(todo) < job.shards:
+        progress.out.print(f"{job.shards - len(todo)} of {job.shards} shards are done already")
+    with progress.bar("shards", len(todo)) as advance:
+        for done, _ in enumerate(run(out, todo), start=1):
+            advance(done)
+    table = dict(thresholds)
+    facts = {"threshold": table[""] if set(table) == {""} else table}
+    failed = bulk.finish(out, job, facts)
+    for row in failed:
+        progress.warn(row["error"])
+    progress.out.print(f"{len(found.pictures)} pictures: {out / 'detections.json'}", soft_wrap=True, markup=False)
+    if failed:
+        progress.warn(f"{len(failed)} of {len(found.pictures)} pictures could not be read")
+        raise typer.Exit(max(row["exit_code"] for row in failed))
+
+
+def find_engine(name: str) -> Engine:
+    """The engine of that name. Raises UsageError for no such, ConfigError where it is not installed."""
+    from singleshot.prediction import process_engine, ray_engine
+
+    if name not in ENGINES:
+        raise UsageError(f"no engine is called {name!r}", remedy=f"Known are {', '.join(ENGINES)}")
+    if name == "ray":
+        ray_engine.import_ray()  # before anything is written
+        return ray_engine.run
+    return process_engine.run
+
+
+def listed(file: Path) -> list[str]:
+    """The pictures that a list names, one a line; empty lines do not count. Raises InputMissingError for none."""
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError as error:
+        raise InputMissingError("no such list", remedy="Check the path", file=file) from error
+    names = [line.strip() for line in lines if line.strip()]
+    for number, name in enumerate(lines, start=1):
+        if name.strip() and not Path(name.strip()).exists():
+            raise InputMissingError(f"no such picture: {name.strip()}", remedy="Mend the list", file=file, line=number)
+    if not names:
+        raise InputMissingError("the list is empty", remedy="Name pictures in it, one a line", file=file)
+    return names

@@ -1,0 +1,73 @@
+"""`singleshot predict` on pictures: drawn copies, a line for each, and the ones that could not be read named."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from singleshot.errors import SingleshotError
+from singleshot.prediction import sinks, streaming
+from singleshot.prediction.annotation_files import AnnotationFile, frame_facts
+from singleshot.prediction.frames import Seen, Unreadable
+from singleshot.prediction.picture_process import PictureProcess
+from singleshot.prediction.stages import Pipeline, Stage
+from singleshot.prediction.streaming import Work, chunked
+from singleshot.structures import Detections
+
+
+@dataclass
+class Looked:
+    """What came of some pictures: a row each for `--json`, and what went wrong."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    failures: list[SingleshotError] = field(default_factory=list)
+
+
+def look(
+    work: Work,
+    pictures: Sequence[Path],
+    reading: PictureProcess,
+    *,
+    copies: Mapping[Path, Path],
+    files: Sequence[AnnotationFile] = (),
+    names: Mapping[Path, str] | None = None,
+) -> Looked:
+    """Look at pictures one after the other; one that cannot be read is named, and the rest go on.
+
+    Args:
+        work: what to do with each.
+        pictures: their files.
+        reading: what reads them.
+        copies: where the drawn copy of each goes.
+        files: take what was seen.
+        names: what each picture's own files are called; its stem where it is not in there.
+    """
+    from singleshot.cli import progress
+
+    def save(chunk: list[Seen | Unreadable]) -> list[Seen | Unreadable]:
+        for seen in chunk:
+            if isinstance(seen, Seen) and seen.drawn is not None:
+                sinks.write_picture(copies[Path(seen.frame.source)], seen.drawn)
+        return chunk
+
+    looked = Looked()
+    stages = [*work.stages(), Stage("save", save)] if copies else work.stages()
+    # One at a time and one waiting: pictures may be large, and a person watches the lines come.
+    pipeline = Pipeline(chunked(reading.frames(pictures), 1), stages, depth=1)
+    with progress.bar("pictures", len(pictures)) as advance:
+        for done, seen in enumerate(streaming.run(pipeline), start=1):
+            if isinstance(seen, Unreadable):
+                looked.failures.append(seen.error)
+                progress.warn(str(seen.error))
+                looked.rows.append({"file": seen.source, "error": str(seen.error)})
+            elif isinstance(seen.result, Detections):
+                found = seen.result
+                looked.rows.append({"file": seen.frame.source, **frame_facts(seen), "detections": found.as_json()})
+                for file in files:
+                    file.add(seen, found, (names or {}).get(Path(seen.frame.source), seen.frame.name))
+                said = ", ".join(f"{row['class']} {row['score']:.2f}" for row in found.as_json()) or "nothing"
+                progress.out.print(f"{seen.frame.source}: {said}", soft_wrap=True, markup=False)
+            advance(done)
+    return looked

@@ -1,0 +1,136 @@
+"""Pictures to measure an 8-bit network on, and what the 8 bits cost on them.
+
+A folder in a layout that `data.layouts` knows gives both: its pictures, and with their annotations the score before
+and after. A plain folder of pictures gives the first alone. Calibration takes pictures that are spread over the whole
+list, because neighbours in a list are often neighbours in a film.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from numpy import ndarray
+
+from singleshot import pictures
+from singleshot.data import layouts
+from singleshot.errors import DataError, InputMissingError
+from singleshot.evaluation.evaluate import evaluate
+from singleshot.evaluation.miou import MiouJudge
+from singleshot.evaluation.segment import segment
+from singleshot.prediction.predictor import Detector
+from singleshot.prediction.segmenter import Segmenter
+from singleshot.preprocess import Preprocess, to_input
+from singleshot.structures import Dataset
+
+PICTURES = 128
+"""How many pictures are measured on, and the cost is told of `MOST_JUDGED` at most."""
+MOST_JUDGED = 300
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
+SPLITS = ("val", "test", "trainval", "train")
+"""Which split is taken where a data set has several, the first that is there."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Pictures to measure on.
+
+    Args:
+        files: the pictures.
+        dataset: the same with annotations; None where there are none.
+    """
+
+    files: tuple[Path, ...]
+    dataset: Dataset | None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What an export loses.
+
+    Args:
+        metric: `voc07` or `miou`.
+        before: the model's score, 0…1; None where no class has an object.
+        after: the export's.
+        pictures: how many were judged.
+        split: the split's name.
+    """
+
+    metric: str
+    before: float | None
+    after: float | None
+    pictures: int
+    split: str
+
+    def as_json(self) -> dict[str, Any]:
+        """The fields as JSON holds them."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        if self.before is None or self.after is None:
+            return f"{self.metric} on {self.pictures} pictures of {self.split}: nothing to find, so no score"
+        lost = 100 * (self.before - self.after)
+        scores = f"{self.before:.4f} before, {self.after:.4f} after: {lost:.2f} points lost"
+        return f"{self.metric} on {self.pictures} pictures of {self.split}: {scores}"
+
+
+def read(folder: Path, model: Detector | Segmenter) -> Calibration:
+    """The pictures of a folder or data set.
+
+    Raises:
+        InputMissingError: there is no such folder, or no picture in it.
+        DataError: its annotations are faulty or name other classes than the model's.
+    """
+    with_masks = isinstance(model, Segmenter)
+    try:
+        names = layouts.splits(folder, with_masks=with_masks)
+    except InputMissingError:
+        found = sorted(each for each in folder.rglob("*") if each.suffix.lower() in SUFFIXES) if folder.is_dir() else []
+        if not found:
+            remedy = "Name a folder of pictures, or a data set"
+            raise InputMissingError("no pictures to calibrate on", remedy=remedy, file=folder) from None
+        return Calibration(tuple(found), None)
+    split = next((name for name in SPLITS if name in names), names[0])
+    dataset = layouts.read(folder, split, label_map=None if with_masks else model.label_map, with_masks=with_masks)
+    if dataset.label_map != model.label_map:
+        theirs, ours = ", ".join(dataset.label_map.names), ", ".join(model.label_map.names)
+        what = f"the split's classes are {theirs}, the model's {ours}"
+        raise DataError(what, kind="other-classes", remedy="Calibrate on data with the model's classes", file=folder)
+    return Calibration(tuple(sample.image_path for sample in dataset.samples), dataset)
+
+
+def spread(count: int, wanted: int) -> list[int]:
+    """`wanted` places, or all, evenly over `count`.
+
+    >>> spread(10, 4), spread(3, 4)
+    ([0, 3, 6, 9], [0, 1, 2])
+    """
+    return sorted({round(place) for place in np.linspace(0, count - 1, min(count, wanted)).tolist()})
+
+
+def inputs_of(files: Sequence[Path], preprocess: Preprocess) -> list[UInt8[ndarray, "1 H W 3"]]:
+    """Some of the pictures, each as a batch of one at the network's input size."""
+    chosen = [files[place] for place in spread(len(files), PICTURES)]
+    return [np.ascontiguousarray(to_input(pictures.read(file), preprocess)[None]) for file in chosen]
+
+
+def cost(before: Detector | Segmenter, after: Detector | Segmenter, dataset: Dataset) -> Cost:
+    """The scores of a model and of its export on the same pictures: VOC's AP, or mean IoU."""
+    places = spread(len(dataset), MOST_JUDGED)
+    part = replace(dataset, samples=[dataset.samples[place] for place in places])
+    metric = "voc07" if isinstance(before, Detector) else "miou"
+    return Cost(metric, _score(before, part), _score(after, part), len(part), dataset.split)
+
+
+def _score(model: Detector | Segmenter, dataset: Dataset) -> float | None:
+    if isinstance(model, Detector):
+        return evaluate(model, dataset, on_bad="skip", size_bands_px=()).map
+    judge = MiouJudge(dataset)
+    for seen in segment(model, dataset):
+        if seen.truth is not None:
+            judge.count(seen.index, seen.truth, seen.class_ids)
+    return judge.report().figures.miou

@@ -1,0 +1,184 @@
+"""`singleshot.export`: a weights file as a whole detector or segmenter for a runtime, proven before it is kept.
+
+The file is made in a hidden folder beside its place, opened as a user would open it, and compared with the model. Only
+then does it get its name. A failed proof, a full disk or a kill leaves nothing under that name, or what stood there.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import UInt8
+from numpy import ndarray
+
+from singleshot import durable, pictures, weights
+from singleshot.data.street_scene import scene
+from singleshot.download import Observer
+from singleshot.errors import CannotCreateError, DataError, InputMissingError, NotPermittedError, UsageError
+from singleshot.exporting import calibration, parity
+from singleshot.exporting.building import SUFFIXES, Format, build, check_choice
+from singleshot.exporting.calibration import Calibration, Cost
+from singleshot.exporting.parity import Parity
+from singleshot.exporting.sizes import files_of, size_bytes
+from singleshot.prediction.export_record import ExportRecord, Precision
+from singleshot.prediction.exported import opened
+from singleshot.prediction.locate import find_weights
+from singleshot.prediction.predictor import Detector
+from singleshot.prediction.segmenter import Segmenter
+
+DRAWN_SIZES_HW = ((300, 400), (240, 427), (480, 360), (360, 640))
+"""Sizes of the streets that are drawn for the proof where no pictures are given."""
+MOST_COMPARED = 100
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was made.
+
+    Args:
+        path: the file; of an OpenVINO model the `.xml`, beside which lies its `.bin`.
+        bytes: of all its files.
+        parity: how near it is to the model; None where that was not checked.
+        cost: what 8 bits cost on annotated pictures; None for other precisions or without annotations.
+    """
+
+    path: Path
+    bytes: int
+    parity: Parity | None
+    cost: Cost | None
+
+
+def export(
+    weights_file: str | Path,
+    *,
+    format: str,
+    precision: str = "fp32",
+    raw: bool = False,
+    out: str | Path | None = None,
+    calibration_data: str | Path | None = None,
+    check: bool = True,
+    check_pictures: str | Path | None = None,
+    overwrite: bool = False,
+    observer: Observer | None = None,
+) -> Exported:
+    """Make a file that runs without singleshot, and prove that it answers as the model.
+
+    Args:
+        weights_file: a weights file, the name of published weights, or `owner/name` on the hub.
+        format: `pt2`, `onnx` or `openvino`.
+        precision: `fp32`; `bf16` (pt2), `fp16` or `int8` (the other two).
+        raw: only the network's own two outputs, for people with a suppression of their own.
+        out: where to; None for a name beside the weights (`default_path`).
+        calibration_data: for int8: a folder of pictures, or better a data set, of what the model will be shown.
+        check: compare it with the model, and keep nothing that is out of bounds (`parity.BOUNDS`).
+        check_pictures: a folder of pictures to compare on; None for those of the calibration, or drawn streets.
+        overwrite: replace a file that is there.
+        observer: is told how a download goes on.
+
+    Raises:
+        UsageError: format and precision do not go together, `out` has another suffix, or int8 without pictures.
+        ParityError: it does not answer as the model; nothing is left.
+        CannotCreateError: the file is there already.
+        ConfigError: packages of the extras `export` or `openvino` are missing.
+        InputMissingError, DataError: as `weights.read_any`; or there are no pictures.
+        StorageError, NotPermittedError: it cannot be written.
+    """
+    chosen, accuracy = check_choice(format, precision)
+    if (accuracy == "int8") != (calibration_data is not None):
+        raise UsageError("int8 and calibration pictures need each other", remedy="Give --int8 --calibration DIR")
+    source = find_weights(weights_file, observer=observer)
+    target = Path(out) if out is not None else default_path(source, chosen, accuracy, raw=raw)
+    _check_target(target, chosen, overwrite)
+    model, sha256 = _model(source)
+    measured = None if calibration_data is None else calibration.read(Path(calibration_data), model)
+    inputs = [] if measured is None else calibration.inputs_of(measured.files, model.network.config.preprocess)
+    images = _images(check_pictures, measured) if check else []
+    record = ExportRecord(model.network.config, "raw" if raw else "whole", accuracy, sha256, model.provenance)
+    with _folder_beside(target) as folder:
+        made = Path(folder) / target.name
+        built = build(model.network, record, chosen, made, inputs)
+        found = parity.compare(model, built.export, built.probe, images, accuracy) if check else None
+        if found is not None:
+            found.require()
+        lost = None
+        if measured is not None and measured.dataset is not None:
+            lost = calibration.cost(model, opened(built.export), measured.dataset)
+        for part in reversed(files_of(made)):  # the .bin first: an .xml that is there has what it needs
+            _publish(part, target.with_name(part.name))
+    return Exported(target, size_bytes(target), found, lost)
+
+
+def default_path(weights_file: Path, file_format: Format, precision: Precision, *, raw: bool = False) -> Path:
+    """The name of an export beside its weights.
+
+    >>> str(default_path(Path("runs/a/best.safetensors"), "onnx", "int8"))
+    'runs/a/best-int8.onnx'
+    """
+    parts = [weights_file.stem, *([precision] if precision != "fp32" else []), *(["raw"] if raw else [])]
+    return weights_file.with_name("-".join(parts) + SUFFIXES[file_format])
+
+
+def _check_target(target: Path, file_format: Format, overwrite: bool) -> None:
+    if target.suffix.lower() != SUFFIXES[file_format]:
+        raise UsageError(f"{file_format} files end in {SUFFIXES[file_format]}", remedy="Rename --out", file=target)
+    for part in files_of(target):
+        if part.is_dir():
+            raise CannotCreateError("is a folder", remedy="Name a file", file=part)
+        if part.exists() and not overwrite:
+            raise CannotCreateError("already exists", remedy="Choose another name or pass --overwrite", file=part)
+
+
+def _model(path: Path) -> tuple[Detector | Segmenter, str]:
+    """The model in float32 on the CPU, and its hash. Exports are of weights, not of exports."""
+    if path.suffix.lower() in (".pt2", ".onnx", ".xml"):
+        remedy = "Name the weights file that it was made from"
+        raise UsageError("an export cannot be exported again", remedy=remedy, file=path)
+    file = weights.read_any(path)
+    if isinstance(file, weights.TrunkFile):
+        what = f"a {file.config.trunk} trunk and no detector or segmenter"
+        raise DataError(what, kind="trunk-weights", remedy="Train one from it: singleshot train --weights", file=path)
+    network = file.network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    if isinstance(file, weights.SegmenterFile):
+        return Segmenter(network, file.provenance), file.sha256
+    return Detector(network, file.provenance), file.sha256
+
+
+def _images(folder: str | Path | None, measured: Calibration | None) -> Sequence[UInt8[ndarray, "_ _ 3"]]:
+    """The pictures of the proof: those named, some of the calibration's, or streets that are drawn for it."""
+    if folder is not None:
+        root = Path(folder)
+        files = (
+            sorted(each for each in root.iterdir() if each.suffix.lower() in calibration.SUFFIXES)
+            if root.is_dir()
+            else []
+        )
+        if not files:
+            raise InputMissingError("no pictures to compare on", remedy="Name a folder of pictures", file=root)
+        return [pictures.read(files[place]) for place in calibration.spread(len(files), MOST_COMPARED)]
+    if measured is not None:
+        return [pictures.read(measured.files[place]) for place in calibration.spread(len(measured.files), 16)]
+    return [scene(0, "test", place, size_hw=size_hw).image for place, size_hw in enumerate(DRAWN_SIZES_HW)]
+
+
+def _folder_beside(target: Path) -> tempfile.TemporaryDirectory[str]:
+    """A hidden folder on the target's own file system, gone in the end."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent)
+    except PermissionError as error:
+        raise NotPermittedError("no permission to write", remedy="Choose another --out", file=target) from error
+    except OSError as error:
+        raise CannotCreateError("cannot be created", remedy="Choose another --out", file=target) from error
+
+
+def _publish(made: Path, target: Path) -> None:
+    durable.write(target, lambda temporary: _move(made, temporary))
+
+
+def _move(made: Path, temporary: Path) -> None:
+    shutil.move(made, temporary)

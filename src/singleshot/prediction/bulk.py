@@ -1,0 +1,258 @@
+"""Very many pictures: work that is cut into shards, that any number of processes share and no kill can undo.
+
+    OUT/job.json              what is to be done: weights, thresholds, every picture, how they are cut into shards
+    OUT/shards/00017.jsonl    a shard that is done: a line for each of its pictures
+    OUT/shards/00017.hand     a shard at work: the picture in hand, and how often each has ended its worker
+    OUT/detections.json       the whole, as `singleshot predict --json` writes it
+
+A shard's file appears whole or not at all, so what is there is done, and a second start does the rest only. A picture
+that has ended its worker twice is put aside, named, and the rest go on. Who calls `Worker.do` (one process or a
+cluster, see `process_engine` and `ray_engine`) makes no difference to the result.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from singleshot import durable
+from singleshot.errors import CannotCreateError, ConfigError, DataError, InputMissingError, StorageError, UsageError
+from singleshot.prediction.choosing import Choice, choice
+from singleshot.prediction.frames import Unreadable
+from singleshot.prediction.locate import find_weights
+from singleshot.prediction.opening import load
+from singleshot.prediction.picture_process import PictureProcess
+from singleshot.prediction.segmenter import Segmenter
+from singleshot.prediction.streaming import crew
+
+PER_SHARD = 64
+TRIES = 2
+ELSEWHERE = "Choose another --out or pass --overwrite"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be done. Two jobs are the same where all of this is.
+
+    Args:
+        weights: the weights file, its absolute path.
+        sha256: of its bytes.
+        thresholds: least score by class name; the empty name stands for the rest.
+        classes: the classes that are shown, or None for all.
+        pictures: absolute path, name in the result, size in bytes and time of change (ns) of each, in order.
+        per_shard: pictures in a shard.
+    """
+
+    weights: str
+    sha256: str
+    thresholds: Mapping[str, float]
+    classes: tuple[str, ...] | None
+    pictures: tuple[tuple[str, str, int, int], ...]
+    per_shard: int = PER_SHARD
+
+    @property
+    def shards(self) -> int:
+        """How many there are."""
+        return -(-len(self.pictures) // self.per_shard)
+
+    def shard(self, number: int) -> tuple[tuple[str, str, int, int], ...]:
+        """The pictures of a shard."""
+        return self.pictures[number * self.per_shard : (number + 1) * self.per_shard]
+
+
+Engine = Callable[[Path, Sequence[int]], Iterator[int]]
+"""Does shards of the job in a folder, by `Worker.do` in other processes, and yields the number of each one done."""
+
+
+def make_job(
+    weights: str | Path,
+    pictures: Sequence[Path],
+    *,
+    thresholds: Mapping[str, float],
+    classes: Sequence[str] | None = None,
+    per_shard: int = PER_SHARD,
+) -> Job:
+    """A job for these pictures. Raises InputMissingError where weights or a picture are not there."""
+    file = find_weights(weights)
+    rows = tuple(_row(path) for path in pictures)
+    names = None if classes is None else tuple(classes)
+    return Job(str(file.absolute()), _digest(file), dict(thresholds), names, rows, per_shard)
+
+
+def open_job(folder: Path, job: Job, *, overwrite: bool = False) -> list[int]:
+    """Make the job's folder, or go on with the same job there. Returns the shards that are still to be done.
+
+    Raises:
+        CannotCreateError: another job's folder, or one that is finished, and `overwrite` was not said.
+    """
+    stated = _text(job)
+    file = folder / "job.json"
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        same = file.is_file() and file.read_text(encoding="utf-8") == stated
+        if not (same or overwrite):
+            what = "holds the work on other weights, pictures or thresholds" if file.is_file() else "already exists"
+            raise CannotCreateError(what, remedy=ELSEWHERE, file=folder)
+        if same and not overwrite and (folder / "detections.json").is_file():
+            raise CannotCreateError("this work is finished", remedy=ELSEWHERE, file=folder)
+        if overwrite and folder.is_dir():
+            for left in (folder / "detections.json", file, *(folder / "shards").glob("[0-9]*")):
+                left.unlink(missing_ok=True)
+    if not file.is_file():
+        durable.write_text(file, stated)
+    return [number for number in range(job.shards) if not _done(folder, number).is_file()]
+
+
+def read_job(folder: Path) -> Job:
+    """The job of a folder. Raises DataError where its file was changed."""
+    file = folder / "job.json"
+    try:
+        fields = json.loads(file.read_text(encoding="utf-8"))
+        stated = fields.pop("sealed")
+        classes = None if fields["classes"] is None else tuple(fields["classes"])
+        job = Job(**fields | {"classes": classes, "pictures": tuple(tuple(row) for row in fields["pictures"])})
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError("not a job of this version", remedy=ELSEWHERE, file=file) from error
+    if stated != _seal(job):
+        raise DataError("it was changed", remedy=ELSEWHERE, file=file)
+    return job
+
+
+class Worker:
+    """Does shards of a folder's job, one after the other, in a process of its own; its `do` is what engines call.
+
+    Args:
+        folder: the job's folder, under the same path on every machine.
+
+    Raises:
+        UsageError: the weights are a segmenter's.
+        ConfigError: the weights are not those of the job.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._job = folder, read_job(folder)
+        if _digest(Path(self._job.weights)) != self._job.sha256:
+            what = "not the weights of this work any more"
+            raise ConfigError(what, remedy="Put them back, or begin with another --out", file=self._job.weights)
+        self._reading = PictureProcess()  # it starts while the weights are loaded
+        model = load(self._job.weights)
+        if isinstance(model, Segmenter):
+            raise UsageError("--engine is for detectors", remedy="Leave it out")
+        self._model: Any = model
+        threads = crew(model)[1]
+        if threads is not None:
+            torch.set_num_threads(threads)  # as the plain run does: the same bits
+        self._choice: Choice = choice(model.label_map, self._job.thresholds, self._job.classes)
+
+    def do(self, number: int) -> int:
+        """Do a shard, unless it is done; its number."""
+        final = _done(self._folder, number)
+        if not final.is_file():
+            with _Hand(final.with_suffix(".hand")) as hand:
+                rows = [self._look(row, hand, place) for place, row in enumerate(self._job.shard(number))]
+                durable.write_text(final, "".join(json.dumps(row) + "\n" for row in rows))
+        return number
+
+    def close(self) -> None:
+        """End the process that reads pictures."""
+        self._reading.close()
+
+    def _look(self, row: tuple[str, str, int, int], hand: _Hand, place: int) -> dict[str, Any]:
+        path, name = Path(row[0]), row[1]
+        if not hand.take(place):
+            what = f"it ended the process that looked at it {TRIES} times, and is put aside"
+            error = DataError(what, kind="poison", remedy="Replace it", file=name)
+            return {"file": name, "error": str(error), "exit_code": error.exit_code}
+        if _row(path)[2:] != row[2:]:
+            error = DataError("it changed since the work began", kind="changed", remedy="Start anew", file=name)
+            return {"file": name, "error": str(error), "exit_code": error.exit_code}
+        (frame,) = self._reading.frames([path])
+        if isinstance(frame, Unreadable):
+            error = frame.error
+            error.file = Path(name)
+            return {"file": name, "error": str(error), "exit_code": error.exit_code}
+        found = self._choice.kept(self._model.predict(frame.image, threshold=min(self._choice.least, 1.0)))
+        return {"file": name, "size_hw": list(found.size_hw), "detections": found.as_json()}
+
+
+def finish(folder: Path, job: Job, facts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Put the shards together into `detections.json`, after these facts; the rows of pictures that failed.
+
+    Raises StorageError where a shard is missing.
+    """
+    rows: list[dict[str, Any]] = []
+    for number in range(job.shards):
+        try:
+            rows += [json.loads(line) for line in _done(folder, number).read_text(encoding="utf-8").splitlines()]
+        except OSError as error:
+            raise StorageError("a shard is missing", remedy="Start again", file=_done(folder, number)) from error
+    failed = [row for row in rows if "error" in row]
+    shown = [{key: value for key, value in row.items() if key != "exit_code"} for row in rows]
+    text = json.dumps({**facts, "pictures": shown, "videos": []}, indent=2) + "\n"
+    durable.write_text(folder / "detections.json", text)
+    return failed
+
+
+class _Hand:
+    """The picture in hand, written down before it is touched, so that the next try knows what ended this one."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._deaths: dict[str, int] = {}
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+            said = json.loads(file.read_text(encoding="utf-8"))
+            self._deaths = {str(place): int(count) for place, count in said["deaths"].items()}
+            last = str(said["hand"])
+            self._deaths[last] = self._deaths.get(last, 0) + 1
+
+    def __enter__(self) -> _Hand:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._file.unlink(missing_ok=True)  # an exception is no death: it is told, and nobody is to blame
+
+    def take(self, place: int) -> bool:
+        """Write down that this picture is in hand; False where it has ended too many workers."""
+        if self._deaths.get(str(place), 0) >= TRIES:
+            return False
+        # Not forced to the disk: a process's death loses nothing that was written.
+        beside = self._file.with_suffix(".next")
+        beside.write_text(json.dumps({"hand": place, "deaths": self._deaths}), encoding="utf-8")
+        beside.replace(self._file)
+        return True
+
+
+def _row(path: Path) -> tuple[str, str, int, int]:
+    try:
+        facts = path.stat()
+        return str(path.absolute()), str(path), facts.st_size, facts.st_mtime_ns
+    except OSError:
+        return str(path.absolute()), str(path), -1, -1  # what is wrong with it is said when it is read
+
+
+def _digest(weights: Path) -> str:
+    try:
+        with weights.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except FileNotFoundError as error:
+        remedy = "Check the path; all machines must see it"
+        raise InputMissingError("no such weights", remedy=remedy, file=weights) from error
+
+
+def _done(folder: Path, number: int) -> Path:
+    return folder / "shards" / f"{number:05d}.jsonl"
+
+
+def _text(job: Job) -> str:
+    return json.dumps({**asdict(job), "sealed": _seal(job)}, indent=1) + "\n"
+
+
+def _seal(job: Job) -> str:
+    return hashlib.sha256(json.dumps(asdict(job)).encode()).hexdigest()

@@ -1,0 +1,70 @@
+"""Bulk work on a Ray cluster: ray.data hands the shards to actors on all its machines.
+
+Ray starts an actor anew when it dies and gives it the same shard again, which is all that `bulk` asks of an engine.
+Without a running cluster (`RAY_ADDRESS`) one is started on this machine. All machines must see the job's folder,
+the weights and the pictures under the same paths.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from singleshot import errors
+from singleshot.errors import SingleshotError
+from singleshot.prediction.bulk import Worker
+from singleshot.prediction.extras import needs_extra, quiet
+
+
+def import_ray() -> Any:
+    """Ray, with its data library. Raises ConfigError where it is not installed."""
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")
+    with needs_extra("ray"):
+        import ray
+        import ray.data
+    return ray
+
+
+def run(folder: Path, shards: Sequence[int], worker: Callable[[Path], Worker] = Worker) -> Iterator[int]:
+    """Do shards of the job in a folder, see `bulk.Engine`; `worker` does them in each actor.
+
+    Raises ConfigError where ray is not installed.
+    """
+    ray = import_ray()
+    began = not ray.is_initialized()
+    if began:
+        ray.init(address=os.environ.get("RAY_ADDRESS"), log_to_driver=False, logging_level="ERROR")
+    try:
+        with quiet("ray", "ray.data"):
+            ray.data.DataContext.get_current().enable_progress_bars = False
+            actors = max(1, min(len(shards), int(ray.cluster_resources().get("CPU", 1))))
+            # One shard at a time with each actor: with two in hand, a death could be laid at the wrong one's door.
+            pool = ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=1)
+            rows = ray.data.from_items([{"shard": number} for number in shards], override_num_blocks=len(shards))
+            given = (worker, str(folder.absolute()))
+            for row in rows.map(_Actor, fn_constructor_args=given, compute=pool, num_cpus=1).iter_rows():
+                if row["error"]:
+                    raise getattr(errors, row["error"])(row["what"], remedy=row["remedy"], file=row["file"])
+                yield int(row["shard"])
+    finally:
+        if began:
+            ray.shutdown()
+
+
+class _Actor:
+    def __init__(self, make: Callable[[Path], Worker], folder: str) -> None:
+        self._make, self._folder = make, Path(folder)
+        self._worker: Worker | None = None
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        said = {"shard": int(row["shard"]), "error": "", "what": "", "remedy": "", "file": ""}
+        try:
+            # Not in __init__: an error there would reach the driver as ray's own, and again and again.
+            self._worker = self._worker or self._make(self._folder)
+            self._worker.do(said["shard"])
+        except SingleshotError as error:
+            file = "" if error.file is None else str(error.file)
+            return said | {"error": type(error).__name__, "what": error.what, "remedy": error.remedy or "", "file": file}
+        return said

@@ -1,0 +1,32 @@
+// What is asked of the server. A busy one is asked again when it says; a refusal becomes an Error with its own words.
+
+const LOWEST_SCORE = 0.01; // the page's slider goes down to this, and needs no second inference
+const TRIES = 6;
+
+const headers = () => {
+  const token = sessionStorage.getItem("token");
+  return token ? { Authorization: `Bearer ${token}` } : {};
+};
+
+export async function call(path, options = {}) {
+  for (let attempt = 1; ; attempt += 1) {
+    const response = await fetch(path, { ...options, headers: { ...headers(), ...options.headers } });
+    if (response.ok) return response.json();
+    if (response.status === 503 && attempt < TRIES) {
+      const wait_s = Number(response.headers.get("Retry-After")) || 1;
+      await new Promise((done) => setTimeout(done, 1000 * wait_s));
+      continue;
+    }
+    const said = await response.json().catch(() => null);
+    const error = new Error(said?.error?.message ?? `The server answered ${response.status}.`);
+    error.status = response.status;
+    throw error;
+  }
+}
+
+export const ask = (blob) =>
+  call(`/v1/predict?threshold=${LOWEST_SCORE}`, {
+    method: "POST",
+    body: blob,
+    headers: { "Content-Type": blob.type.startsWith("image/") ? blob.type : "application/octet-stream" },
+  });

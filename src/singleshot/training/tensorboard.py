@@ -1,0 +1,179 @@
+"""A run's figures, pictures and histograms for TensorBoard: `train --log tensorboard`, beside log.csv and the report.
+
+What the 2017 tool drew: parts of the loss, learning rate, mAP, AP by class, three training and three validation
+pictures with what is found in them, histograms of every filter and of the L2-norm scale. Pictures and histograms are
+taken from `last.safetensors`, the weights that were judged, so that the log needs nothing of the loop.
+
+A log is never worth a training: whatever fails in it is said once, and the training goes on without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+from numpy import ndarray
+
+from singleshot import pictures
+from singleshot.drawing import draw
+from singleshot.errors import ConfigError
+from singleshot.prediction.opening import load
+from singleshot.prediction.predictor import Detector
+from singleshot.prediction.segmenter import Segmenter
+from singleshot.structures import Dataset
+from singleshot.training.task import Observer
+
+Log = Literal["tensorboard"]
+EVERY_STEPS = 20
+PICTURES = 3
+LONGEST_SIDE = 512
+SHOWN_FROM = 0.5
+"""The score from which boxes are drawn, as the 2017 tool had it."""
+
+
+@contextmanager
+def logged(
+    observer: Observer, log: Log | None, folder: Path, train: Dataset, val: Dataset | None, *, anew: bool
+) -> Iterator[Observer]:
+    """An observer that writes a log too and passes everything on; the observer itself where none is wanted.
+
+    Args:
+        observer: who watches already.
+        log: which log, or None.
+        folder: of the run; events go into `tensorboard` in it.
+        train: where the training pictures come from.
+        val: where the validation pictures come from, if any.
+        anew: take away the events of a run that this one replaces.
+
+    Raises ConfigError where the package tensorboard is missing.
+    """
+    if log is None:
+        yield observer
+        return
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ConfigError("tensorboard is not installed", remedy="pip install 'singleshot[log]'") from error
+    events = folder / "tensorboard"
+    if anew:
+        for old in events.glob("events.out.tfevents.*"):
+            old.unlink()
+    written = TensorBoardLog(observer, lambda: SummaryWriter(events), folder / "last.safetensors", train, val)
+    try:
+        yield written
+    finally:
+        written.close()
+
+
+@dataclass
+class TensorBoardLog:
+    """Passes everything on to another observer first, then writes it down.
+
+    Args:
+        observer: the other one.
+        open_writer: makes the writer; called at the first word.
+        weights: the file that pictures and histograms are made from, after each epoch in which it changed.
+        train: where the training pictures come from.
+        val: where the validation pictures come from, if any.
+    """
+
+    observer: Observer
+    open_writer: Callable[[], Any]
+    weights: Path
+    train: Dataset
+    val: Dataset | None
+    _writer: Any = field(default=None, init=False)
+    _broken: bool = field(default=False, init=False)
+    _seen: int = field(default=0, init=False)
+
+    def step(self, *, epoch: int, step: int, done: float, parts: Mapping[str, float], rate: float, images: int) -> None:
+        """After every step; every twentieth is written."""
+        self.observer.step(epoch=epoch, step=step, done=done, parts=parts, rate=rate, images=images)
+        if step % EVERY_STEPS == 0:
+            figures = {f"step/{name}": value for name, value in parts.items()} | {"step/lr": rate}
+            self._carefully(lambda writer: _scalars(writer, figures, step))
+
+    def epoch(self, row: Mapping[str, Any]) -> None:
+        """After every epoch: its row, and pictures and histograms where the weights were saved."""
+        self.observer.epoch(row)
+        self._carefully(lambda writer: self._epoch(writer, row))
+
+    def warn(self, line: str) -> None:
+        """Passed on; TensorBoard has no place for it."""
+        self.observer.warn(line)
+
+    def close(self) -> None:
+        """Bring all to the disk."""
+        if self._writer is not None:
+            self._carefully(lambda writer: writer.close())
+
+    def _carefully(self, write: Callable[[Any], None]) -> None:
+        if self._broken:
+            return
+        try:
+            if self._writer is None:
+                self._writer = self.open_writer()
+            write(self._writer)
+        except Exception as error:  # a disk, a network, a picture, the package itself: none is worth the training
+            self._broken = True
+            said = " ".join(f"{type(error).__name__}: {error}".split())
+            self.observer.warn(f"the TensorBoard log ended ({said}); the training goes on without it")
+
+    def _epoch(self, writer: Any, row: Mapping[str, Any]) -> None:
+        epoch = int(row["epoch"])
+        figures = {_place(name): value for name, value in row.items() if name not in ("epoch", "step")}
+        _scalars(writer, figures, epoch)
+        changed = self.weights.stat().st_mtime_ns if self.weights.is_file() else 0
+        if changed != self._seen:
+            self._seen = changed
+            model = load(self.weights)
+            for name, dataset in (("training", self.train), ("validation", self.val)):
+                for place, image in enumerate([] if dataset is None else _annotated(model, dataset)):
+                    writer.add_image(f"{name}/{place}", image, epoch, dataformats="HWC")
+            for name, tensor in model.network.state_dict().items():
+                if name.endswith(".weight") and tensor.dim() == 4:
+                    writer.add_histogram(f"filters/{name}", tensor.float().cpu().numpy(), epoch)
+                elif name.endswith(".scale"):
+                    writer.add_histogram(f"l2norm/{name}", tensor.float().cpu().numpy(), epoch)
+        writer.flush()
+
+
+def _scalars(writer: Any, figures: Mapping[str, Any], at: int) -> None:
+    for name, value in figures.items():
+        if value is not None:
+            writer.add_scalar(name, float(value), at)
+
+
+def _place(column: str) -> str:
+    """Where a column of `log.csv` goes: AP of classes together, losses together, and so on.
+
+    >>> _place("val_ap_car"), _place("train_class"), _place("val_map"), _place("lr")
+    ('ap_val/car', 'loss/train_class', 'score/val_map', 'run/lr')
+    """
+    for kind in ("ap", "iou"):
+        split, found, name = column.partition(f"_{kind}_")
+        if found and split in ("val", "train_subset"):
+            return f"{kind}_{split}/{name}"
+    if column.endswith(("_map", "_miou", "_maxf", "_pixel_accuracy")):
+        return f"score/{column}"
+    return f"loss/{column}" if column.startswith(("train_", "val_")) else f"run/{column}"
+
+
+def _annotated(model: Detector | Segmenter, dataset: Dataset) -> Sequence[UInt8[ndarray, "_ _ 3"]]:
+    """A few pictures, always the same ones, with what the model sees in them."""
+    places = np.unique(np.linspace(0, max(len(dataset) - 1, 0), min(PICTURES, len(dataset))).round().astype(int))
+    drawn = []
+    for place in places.tolist():
+        image = pictures.read(dataset.samples[place].image_path)
+        share = LONGEST_SIDE / max(image.shape[:2])
+        if share < 1:
+            image = cv2.resize(image, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
+        seen = model.predict(image, threshold=SHOWN_FROM) if isinstance(model, Detector) else model.predict(image)
+        drawn.append(draw(image, seen))
+    return drawn

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from singleshot import weights
+from singleshot.benchmark.latency import Row, operations, peak_rate, rows, table
+from singleshot.detection.ssd import SSD, config_for
+from singleshot.errors import InputMissingError
+from singleshot.prediction.opening import load
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    torch.set_num_threads(1)
+    weights.save(tmp_path / "w.safetensors", SSD(config_for("lite320-fine", ("car",), (64, 96))), {})
+    return tmp_path / "w.safetensors"
+
+
+def test_each_precision_and_batch_has_percentiles_a_rate_and_a_share_of_the_peak(
+    small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("singleshot.benchmark.latency.SIDES", {"cpu": 128, "cuda": 128})
+    found = list(rows(str(small), batch_sizes=[1, 2], seconds=0.0, device="cpu"))
+    assert [(row.backend, row.batch_size) for row in found] == [
+        ("torch cpu fp32", 1),
+        ("torch cpu fp32", 2),
+        ("torch cpu bf16", 1),
+        ("torch cpu bf16", 2),
+    ]
+    for row in found:
+        assert row.median_s and row.p90_s and row.p99_s and row.median_s <= row.p90_s <= row.p99_s
+        assert row.images_per_second == pytest.approx(row.batch_size / row.median_s)
+        assert row.peak_share is not None and row.peak_share > 0
+    text = table(found)
+    assert text.splitlines()[0].startswith("backend") and len(text.splitlines()) == 5
+
+
+def test_an_export_that_does_not_open_is_a_row_with_its_reason(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("singleshot.benchmark.latency.SIDES", {"cpu": 64, "cuda": 64})
+    small.with_suffix(".onnx").write_bytes(b"no model")
+    *_, last = rows(str(small), batch_sizes=[1], seconds=0.0, device="cpu")
+    assert last.backend == "onnx w.onnx" and last.error
+    assert "failed: " in table([last])
+
+
+def test_operations_of_a_network_by_hand(small: Path) -> None:
+    """Twice the pixels, about twice the arithmetic; two operations for each multiplication with its addition."""
+    layer = torch.nn.Conv2d(3, 4, 3, padding=1, bias=False)
+
+    class Model:
+        network, input_size_hw = layer, (8, 8)
+
+        def raw(self, images: torch.Tensor) -> torch.Tensor:
+            return layer(images.permute(0, 3, 1, 2).float())
+
+    assert operations(Model()) == 2 * 3 * 3 * 3 * 4 * 8 * 8
+    assert operations(object()) is None
+    assert (operations(load(small, device="cpu")) or 0) > 1e6
+
+
+def test_the_peak_is_a_rate(small: Path) -> None:
+    assert 1e6 < peak_rate("cpu", torch.float32, side=64) < 1e14
+    assert table([Row("a", 1, 0.1, 0.1, 0.1, 10.0)]).endswith("–")
+    with pytest.raises(InputMissingError):
+        next(rows(str(small.with_name("absent.safetensors")), batch_sizes=[1], seconds=0.0))

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from singleshot.cli import doctor, versions
+from singleshot.cli.main import app
+
+
+def test_the_doctor_says_what_is_here_and_exits_with_0(tmp_path: Path) -> None:
+    for _ in range(2):
+        result = CliRunner().invoke(app, ["doctor", "--json", str(tmp_path / "d.json")])
+        assert result.exit_code == 0, result.exception
+    facts = json.loads((tmp_path / "d.json").read_text())
+    assert facts["packages"]["torch"] == torch.__version__
+    assert torch.__version__ in result.output and "serve" in result.output
+    assert set(doctor.JSON_KEYS) <= set(facts) and facts["verbs"]["serve"]["ready"] in (True, False)
+
+
+def test_what_a_verb_lacks_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = versions.version
+    replaced = {"tensorboard": None, "fastapi": "0.1"}
+    monkeypatch.setattr(versions, "version", lambda name: replaced[name] if name in replaced else real(name))
+    verbs = doctor.examine()["verbs"]
+    log, serve = verbs["train --log tensorboard"], verbs["serve"]
+    assert not log["ready"] and log["missing"][0].startswith("tensorboard>=")
+    assert log["remedy"] == "pip install 'singleshot[log]'"
+    assert not serve["ready"] and "here is 0.1" in serve["missing"][0]
+
+
+def test_a_package_that_breaks_when_asked_does_not_end_the_doctor(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> str:
+        raise RuntimeError("no such\nlibrary")
+
+    def absent() -> str:
+        raise ImportError
+
+    monkeypatch.setattr(doctor, "_openvino", broken)
+    monkeypatch.setattr(doctor, "_onnxruntime", absent)
+    backends = doctor.examine()["backends"]
+    assert backends["openvino"] == {"broken": "RuntimeError: no such library"} and backends["onnxruntime"] is None
+
+
+def test_a_file_of_the_users_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "mine.json").write_text("{}")
+    assert CliRunner().invoke(app, ["doctor", "--json", str(tmp_path / "mine.json")]).exit_code
+    assert (tmp_path / "mine.json").read_text() == "{}"

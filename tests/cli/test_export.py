@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from singleshot.cli.main import app
+from singleshot.errors import CannotCreateError, UsageError
+from tests.exporting import made
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(each) for each in arguments], catch_exceptions=False)
+
+
+def test_contradictions_and_files_that_are_there_are_refused_first(tmp_path: Path):
+    weights = made.write_weights(tmp_path)
+    with pytest.raises(UsageError, match="contradict"):
+        run("export", weights, "--format", "onnx", "--int8", "--precision", "fp16")
+    (tmp_path / "d.onnx").write_bytes(b"mine")
+    with pytest.raises(CannotCreateError, match="--overwrite"):
+        run("export", weights, "--format", "onnx")
+    with pytest.raises(UsageError, match="itself an input"):
+        run("export", weights, "--format", "onnx", "--out", weights)
+    assert (tmp_path / "d.onnx").read_bytes() == b"mine"
+
+
+@pytest.mark.slow
+def test_export_shows_the_proof_and_the_sizes_and_other_verbs_take_the_file(tmp_path: Path, shared: Path):
+    weights, out = made.write_weights(tmp_path), tmp_path / "made.pt2"
+    photos = shared / "data" / "photos"
+    result = run(
+        "export", weights, "--format", "pt2", "--out", out, "--json", tmp_path / "e.json", "--check-pictures", photos
+    )
+    assert result.exit_code == 0 and "parity on 11 pictures" in result.output and "weights" in result.output
+    facts = json.loads((tmp_path / "e.json").read_text())
+    assert facts["path"] == str(out) and facts["parity"]["box_px"] < 0.5 and facts["bytes"] == out.stat().st_size
+    result = run("predict", out, photos / "road1.jpg", "--json", tmp_path / "p.json", "--threshold", "0.1")
+    assert result.exit_code == 0 and json.loads((tmp_path / "p.json").read_text())["pictures"][0]["detections"]

@@ -1,0 +1,95 @@
+"""Rows of the fault matrix, section D, through `singleshot predict`."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from singleshot.cli.main import app
+from singleshot.errors import CannotCreateError, InputMissingError, UsageError
+from singleshot.prediction.video_reader import VideoReader
+from tests.prediction.videos import facts, make
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, ["predict", *map(str, arguments)], catch_exceptions=False)
+
+
+def test_a_video_keeps_its_frames_times_and_sound_and_says_where_the_time_went(untrained: Path, tmp_path: Path) -> None:
+    film = make(tmp_path / "film.mkv", 12, sound=True)
+    out = tmp_path / "out"
+    options = ("--out", out, "--json", tmp_path / "p.json", "--threshold", "0", "--save", "json,csv,yolo", "--track")
+    result = run(untrained, film, *options)
+    assert result.exit_code == 0, result.output
+    times, duration, packets = facts(out / "film.mp4")
+    # Matroska begins with the sound's lead-in, and the pictures a little later.
+    assert times == pytest.approx([each - facts(film)[0][0] + times[0] for each in facts(film)[0]], abs=2e-3)
+    assert times[0] == pytest.approx(facts(film)[0][0], abs=2e-3)
+    assert duration == pytest.approx(facts(film)[1], abs=0.2) and packets == facts(film)[2]
+    (row,) = json.loads((tmp_path / "p.json").read_text())["videos"]
+    assert row["frame_count"] == 12 and [frame["frame"] for frame in row["frames"]] == list(range(12))
+    assert len((out / "detections.jsonl").read_text().splitlines()) == 12
+    assert len(list((out / "yolo").glob("film_*.txt"))) == 12
+    for stage in ("decode", "pre", "net", "post", "draw", "encode", "the limit is"):
+        assert stage in result.stderr
+    with pytest.raises(CannotCreateError):
+        run(untrained, film, "--out", out)
+
+
+def test_d2_of_a_truncated_video_every_readable_frame_is_used_and_the_output_says_that_it_is_a_part(
+    untrained: Path, tmp_path: Path
+) -> None:
+    film = make(tmp_path / "film.mp4", 20, options={"movflags": "faststart"})
+    film.write_bytes(film.read_bytes()[: int(film.stat().st_size * 0.6)])
+    result = run(untrained, film, "--out", tmp_path / "out", "--json", tmp_path / "p.json")
+    assert result.exit_code == 65
+    said = " ".join(result.stderr.split())
+    assert "film.mp4:" in said and "of about 20 frames could be read; the file is truncated" in said
+    readable = len(list(VideoReader(film)))
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["film.partial.mp4"]
+    assert len(facts(tmp_path / "out" / "film.partial.mp4")[0]) == readable > 5
+    assert "truncated" in json.loads((tmp_path / "p.json").read_text())["videos"][0]["error"]
+
+
+def test_d1_d4_videos_without_a_frame_are_named_and_the_rest_go_on(untrained: Path, tmp_path: Path) -> None:
+    make(tmp_path / "in" / "good.mp4", 5)
+    cut = make(tmp_path / "in" / "cut.mp4", 5)
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
+    (tmp_path / "in" / "empty.mp4").write_bytes(b"")
+    (tmp_path / "in" / "list.ts").write_text("#EXTM3U\nhttp://example.org/a.ts\n")
+    result = run(untrained, tmp_path / "in", "--out", tmp_path / "out")
+    said = " ".join(result.stderr.split())
+    assert result.exit_code == 65
+    for what in ("cut.mp4: no index (moov)", "empty.mp4: empty file", "list.ts: a playlist, which is not followed"):
+        assert what in said
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["good.mp4"]
+
+
+def test_d14_an_address_is_a_wrong_call(untrained: Path) -> None:
+    with pytest.raises(UsageError, match="no local file"):
+        run(untrained, "https://example.org/a.mp4")
+    with pytest.raises(InputMissingError):
+        run(untrained, "none.mp4")
+
+
+@pytest.mark.slow
+def test_d11_ctrl_c_leaves_a_video_that_plays_and_exits_with_130(untrained: Path, tmp_path: Path) -> None:
+    film = make(tmp_path / "film.mp4", 3000)
+    command = [sys.executable, "-m", "singleshot", "predict", str(untrained), str(film), "--out", str(tmp_path / "out")]
+    child = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    target = tmp_path / "out" / "film.partial.mp4"
+    deadline = time.monotonic() + 120
+    while not (target.exists() and target.stat().st_size > 2000) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    child.send_signal(signal.SIGINT)
+    said = child.communicate(timeout=60)[1]
+    assert child.returncode == 130 and "stopped by Ctrl-C" in said and "not the whole video" in said
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["film.partial.mp4"]
+    assert 10 < len(facts(target)[0]) < 3000

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import singleshot
+from singleshot.errors import CannotCreateError, DataError, InputMissingError, ParityError, StorageError, UsageError
+from singleshot.exporting import export as exporting
+from singleshot.exporting import parity
+from singleshot.exporting.building import Built
+from tests.exporting import made
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Making a file costs seconds; these tests are about what happens to it. The file is a real one."""
+
+    def build(_network: object, record: object, _format: object, path: Path, _inputs: object) -> Built:
+        from singleshot.exporting import pt2
+        from singleshot.prediction.backends.pt2 import Pt2Backend, open_pt2
+
+        assert record.form == "whole"  # pyright: ignore[reportAttributeAccessIssue]
+        pt2.write(made.pt2_program(), path, record.texts())  # pyright: ignore[reportAttributeAccessIssue]
+        export = open_pt2(path)
+        assert isinstance(export, Pt2Backend)
+        from tests.exporting.test_parity import Answers
+
+        return Built(export, Answers())  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(exporting, "build", build)
+    monkeypatch.setattr(exporting, "DRAWN_SIZES_HW", ((120, 160),))
+
+
+def left(folder: Path) -> list[str]:
+    return sorted(each.name for each in folder.iterdir())
+
+
+@pytest.mark.usefixtures("quick")
+def test_an_export_is_compared_and_lies_beside_its_weights(tmp_path: Path):
+    weights = made.write_weights(tmp_path)
+    done = singleshot.export(weights, format="pt2")
+    assert done.path == tmp_path / "d.pt2" and done.bytes == done.path.stat().st_size
+    assert done.parity is not None and done.parity.pictures == 1 and done.cost is None
+    assert left(tmp_path) == ["d.pt2", "d.safetensors"]
+    assert isinstance(singleshot.load(done.path), singleshot.Detector)
+
+
+@pytest.mark.usefixtures("quick")
+def test_h1_an_export_that_differs_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    weights = made.write_weights(tmp_path)
+    monkeypatch.setitem(parity.BOUNDS, "fp32", parity.Bounds(1e-12, 1e-9, 1e-12, 1.0))
+    with pytest.raises(ParityError, match="does not answer as the model"):
+        singleshot.export(weights, format="pt2")
+    assert left(tmp_path) == ["d.safetensors"]
+
+
+@pytest.mark.usefixtures("quick")
+def test_h1_a_failed_check_leaves_the_file_that_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    weights = made.write_weights(tmp_path)
+    (tmp_path / "d.pt2").write_bytes(b"before")
+    monkeypatch.setitem(parity.BOUNDS, "fp32", parity.Bounds(1e-12, 1e-9, 1e-12, 1.0))
+    with pytest.raises(CannotCreateError, match="--overwrite"):
+        singleshot.export(weights, format="pt2")
+    with pytest.raises(ParityError):
+        singleshot.export(weights, format="pt2", overwrite=True)
+    assert (tmp_path / "d.pt2").read_bytes() == b"before"
+
+
+@pytest.mark.usefixtures("quick")
+def test_h2_a_full_disk_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    weights = made.write_weights(tmp_path)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(exporting, "_move", full)
+    with pytest.raises(StorageError, match="No space left on device") as caught:
+        singleshot.export(weights, format="pt2", check=False)
+    assert caught.value.exit_code == 74 and left(tmp_path) == ["d.safetensors"]
+
+
+def test_h2_a_full_disk_while_the_file_is_made_is_said_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from singleshot.exporting import building
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(building, "_pt2", full)
+    with pytest.raises(StorageError, match="No space left on device"):
+        singleshot.export(made.write_weights(tmp_path), format="pt2")
+    assert left(tmp_path) == ["d.safetensors"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("after_s", [0.5, 4.0, 6.0, 8.0])
+def test_h2_a_kill_leaves_no_file_under_the_final_name(tmp_path: Path, after_s: float):
+    weights = made.write_weights(tmp_path)
+    command = [sys.executable, "-m", "singleshot", "export", str(weights), "--format", "pt2"]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    time.sleep(after_s)
+    os.kill(process.pid, signal.SIGKILL)
+    ended = process.wait()
+    assert ended == -signal.SIGKILL or (tmp_path / "d.pt2").exists()
+    if (tmp_path / "d.pt2").exists():
+        singleshot.load(tmp_path / "d.pt2")
+
+
+def test_calls_that_make_no_sense_are_refused_before_any_work(tmp_path: Path):
+    weights = made.write_weights(tmp_path)
+    with pytest.raises(UsageError, match="need each other"):
+        singleshot.export(weights, format="onnx", precision="int8")
+    with pytest.raises(UsageError, match="need each other"):
+        singleshot.export(weights, format="onnx", calibration_data=tmp_path)
+    with pytest.raises(UsageError, match=r"onnx files end in \.onnx"):
+        singleshot.export(weights, format="onnx", out=tmp_path / "a.pt2")
+    with pytest.raises(InputMissingError, match="no pictures to compare on"):
+        singleshot.export(weights, format="onnx", check_pictures=tmp_path)
+    with pytest.raises(InputMissingError):
+        singleshot.export(tmp_path / "none.safetensors", format="onnx")
+    (tmp_path / "x.onnx").write_bytes(b"")
+    with pytest.raises(UsageError, match="cannot be exported again"):
+        singleshot.export(tmp_path / "x.onnx", format="pt2")
+    (tmp_path / "bad.safetensors").write_bytes(b"nothing")
+    with pytest.raises(DataError):
+        singleshot.export(tmp_path / "bad.safetensors", format="onnx")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("file_format", "precision"), [("onnx", "fp16"), ("openvino", "fp16"), ("pt2", "bf16")])
+def test_narrower_precisions_are_made_within_their_stated_bounds(tmp_path: Path, file_format: str, precision: str):
+    weights = made.write_weights(tmp_path)
+    done = singleshot.export(weights, format=file_format, precision=precision)
+    assert done.parity is not None and not done.parity.failures()
+    assert done.bytes < 0.65 * weights.stat().st_size
+
+
+@pytest.mark.slow
+def test_h1_a_hundred_pictures_are_within_bounds(shared: Path, tmp_path: Path):
+    folder = shared / "data" / "bccd" / "JPEGImages"
+    done = singleshot.export(made.write_weights(tmp_path), format="onnx", check_pictures=folder)
+    assert done.parity is not None and done.parity.pictures == 100 and done.parity.box_px < 0.5

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import onnx
+import pytest
+
+from singleshot.errors import ConfigError
+from singleshot.exporting.onnx import OPSET, to_onnx, with_outputs
+from singleshot.exporting.program import DetectorProgram
+from singleshot.exporting.suppression import OperatorSuppression
+from tests.exporting import made
+
+
+def test_the_file_has_standard_operators_alone_and_says_nothing_of_this_machine():
+    model = onnx.load_from_string(made.onnx_bytes())
+    onnx.checker.check_model(model)
+    assert [(each.domain, each.version) for each in model.opset_import] == [("", OPSET)]
+    assert not model.functions and {node.domain for node in model.graph.node} == {""}
+    assert b"/src/singleshot" not in made.onnx_bytes() and b".py" not in made.onnx_bytes()
+
+
+def test_the_number_of_pictures_and_their_size_are_left_open():
+    shape = onnx.load_from_string(made.onnx_bytes()).graph.input[0].type.tensor_type.shape
+    assert [each.dim_param or each.dim_value for each in shape.dim] == ["batch", "height", "width", 3]
+
+
+def test_the_best_of_each_class_are_picked_before_the_suppression():
+    nodes = made.onnx_model().graph.node
+    kinds = [node.op_type for node in nodes]
+    assert kinds.index("TopK") < kinds.index("NonMaxSuppression") and kinds.count("NonMaxSuppression") == 1
+
+
+def test_a_raw_file_has_no_suppression_and_none_of_what_led_to_it():
+    raw = with_outputs(made.onnx_model(), ("class_logits", "box_offsets"))
+    assert [each.name for each in raw.graph.output] == ["class_logits", "box_offsets"]
+    assert not {"NonMaxSuppression", "TopK", "Softmax"} & {node.op_type for node in raw.graph.node}
+    assert len(made.onnx_model().graph.output) == 6, "the original is not changed"
+
+
+def test_without_the_extra_it_says_which_one(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(__import__("sys").modules, "onnxscript", None)
+    with pytest.raises(ConfigError, match=r"singleshot\[export\]"):
+        to_onnx(DetectorProgram(made.network(), OperatorSuppression()))

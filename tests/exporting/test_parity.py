@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from singleshot.errors import ParityError
+from singleshot.exporting.parity import BOUNDS, Parity, compare
+from singleshot.exporting.program import DetectorProgram
+from singleshot.exporting.suppression import LoopSuppression
+from tests.exporting import made
+
+
+class Answers:
+    """A backend that gives the program's answers, changed."""
+
+    def __init__(self, form: str = "both", **change: Any) -> None:
+        self.record = made.record()
+        self.change = change
+        self.program = DetectorProgram(made.network(), LoopSuppression(), form)  # pyright: ignore[reportArgumentType]
+
+    def run(self, images: np.ndarray) -> Mapping[str, Any]:
+        with torch.no_grad():
+            outputs = self.program(torch.from_numpy(np.ascontiguousarray(images)))
+        found = {name: each.numpy() for name, each in zip(self.program.output_names, outputs, strict=True)}
+        return found | {name: change(found[name]) for name, change in self.change.items()}
+
+
+def found(images: list[np.ndarray], precision: Any = "fp32", **change: Any) -> Parity:
+    return compare(made.detector(), Answers(**change), Answers(**change), images, precision)
+
+
+def test_the_same_program_is_within_bounds():
+    parity = found(made.pictures(4))
+    parity.require()
+    assert parity.pictures == 4 and parity.compared > 100 and parity.raw < 1e-4 and parity.agreement > 0.97
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"boxes_xyxy": lambda boxes: boxes + 1.0}, "box_px"),
+        ({"scores": lambda scores: np.where(scores > 0, scores * 0.9, 0)}, "score"),
+        ({"class_ids": lambda ids: (ids + 1) % 3}, "agreement"),
+        ({"counts": lambda counts: np.minimum(counts, 3)}, "agreement"),
+        ({"class_logits": lambda logits: logits * 1.01}, "raw"),
+        ({"box_offsets": lambda offsets: np.full_like(offsets, np.nan)}, "raw inf"),
+    ],
+)
+def test_h1_an_answer_that_differs_is_refused_with_what_differs_and_by_how_much(change: dict, said: str):
+    with pytest.raises(ParityError, match=said) as caught:
+        found(made.pictures(2), **change).require()
+    assert caught.value.exit_code == 70
+
+
+def test_no_number_is_out_of_bounds():
+    nan = float("nan")
+    assert len(Parity(1, 1, nan, nan, nan, nan, BOUNDS["fp32"]).failures()) == 4
+    assert Parity(1, 0, 0.0, 0.0, 0.0, 1.0, BOUNDS["fp32"]).failures() == []
+
+
+def test_pictures_without_detections_agree():
+    quiet = made.Detector(made.network()).with_postprocess(score_threshold=1.0)
+    parity = compare(quiet, Answers(counts=lambda counts: counts * 0), Answers(), made.pictures(1), "fp32")
+    assert (parity.compared, parity.agreement, parity.box_px) == (0, 1.0, 0.0)
+
+
+def test_the_report_has_a_line_for_each_figure_with_its_bound():
+    text = str(found(made.pictures(1)))
+    assert text.count("\n") == 4 and "0.5" in text and "pixels" in text
+
+
+def test_bounds_grow_as_precision_falls():
+    order = [BOUNDS[name] for name in ("fp32", "fp16", "bf16", "int8")]
+    assert order == sorted(order, key=lambda bounds: (bounds.raw, bounds.box_px, bounds.score, -bounds.agreement))
+    assert (BOUNDS["fp32"].raw, BOUNDS["fp32"].box_px, BOUNDS["fp32"].score) == (1e-3, 0.5, 1e-2)

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import json
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from singleshot.errors import DataError, InputMissingError
+from singleshot.prediction.backends.pt2 import open_pt2
+from singleshot.prediction.backends.pt2_check import record_text
+from tests.exporting import made
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return made.write_pt2(tmp_path_factory.mktemp("pt2"))
+
+
+def changed(archive: Path, folder: Path, name: str, change: Any) -> Path:
+    """A copy of an archive in which one entry is other bytes; a new entry where there was none."""
+    with zipfile.ZipFile(archive) as old, zipfile.ZipFile(folder / "x.pt2", "w") as new:
+        prefix = old.namelist()[0].split("/")[0]
+        entries = {entry: old.read(entry) for entry in old.namelist()}
+        whole = f"{prefix}/{name}"
+        entries[whole] = change(entries.get(whole, b""))
+        for entry, data in entries.items():
+            new.writestr(entry, data)
+    return folder / "x.pt2"
+
+
+class Bomb:
+    """Leaves a canary when it is unpickled."""
+
+    def __init__(self, canary: Path) -> None:
+        self.canary = canary
+
+    def __reduce__(self) -> Any:
+        return (Path.touch, (self.canary,))
+
+
+def test_our_own_archive_needs_no_trust(archive: Path):
+    assert "lite320-fine" in (record_text(archive, trust=False) or "")
+
+
+def test_e3_pickled_example_inputs_are_not_opened_without_trust(archive: Path, tmp_path: Path):
+    canary = tmp_path / "canary"
+    bad = changed(archive, tmp_path, "data/sample_inputs/model.pt", lambda _: pickle.dumps(Bomb(canary)))
+    with pytest.raises(DataError, match=r"x\.pt2: it carries pickled example inputs.*--trust") as caught:
+        open_pt2(bad)
+    assert caught.value.exit_code == 65 and not canary.exists()
+    assert record_text(bad, trust=True)
+
+
+def with_program(**fields: Any) -> Any:
+    def change(data: bytes) -> bytes:
+        return json.dumps(json.loads(data) | fields).encode()
+
+    return change
+
+
+def test_e3_guards_foreign_calls_and_sizes_that_are_python_are_not_opened_without_trust(archive: Path, tmp_path: Path):
+    bad = changed(archive, tmp_path, "models/model.json", with_program(guards_code=["__import__('os').system('true')"]))
+    with pytest.raises(DataError, match="guards in Python"):
+        record_text(bad, trust=False)
+    bad = changed(archive, tmp_path, "models/model.json", with_program(more={"target": "torch.hub.load", "inputs": []}))
+    with pytest.raises(DataError, match=r"calls torch\.hub\.load"):
+        record_text(bad, trust=False)
+    for text in ("__import__('os').getcwd()", "Symbol('s1').__class__", "().__class__", 7):
+        bad = changed(archive, tmp_path, "models/model.json", with_program(more={"expr_str": text}))
+        with pytest.raises(DataError, match="no arithmetic"):
+            record_text(bad, trust=False)
+
+
+def test_e3_pickled_tensors_and_compiled_libraries_are_not_opened_without_trust(archive: Path, tmp_path: Path):
+    config = json.dumps({"config": {"w": {"use_pickle": True, "path_name": "weight_0"}}}).encode()
+    bad = changed(archive, tmp_path, "data/weights/model_weights_config.json", lambda _: config)
+    with pytest.raises(DataError, match="a pickled tensor weight_0"):
+        record_text(bad, trust=False)
+    bad = changed(archive, tmp_path, "data/aotinductor/model/x.so", lambda _: b"elf")
+    with pytest.raises(DataError, match=r"carries data/aotinductor/model/x\.so"):
+        record_text(bad, trust=False)
+
+
+def test_e1_a_truncated_archive_is_refused(archive: Path, tmp_path: Path):
+    data = archive.read_bytes()
+    for share in (0.0, 0.3, 0.9, 0.999):
+        (tmp_path / "x.pt2").write_bytes(data[: int(len(data) * share)])
+        with pytest.raises(DataError, match="truncated"):
+            record_text(tmp_path / "x.pt2", trust=True)
+    with pytest.raises(InputMissingError):
+        record_text(tmp_path / "none.pt2", trust=False)
+
+
+def test_an_archive_of_somebody_else_is_named_as_such(tmp_path: Path):
+    with zipfile.ZipFile(tmp_path / "x.pt2", "w") as new:
+        new.writestr("a/archive_format", "pt2")
+    with pytest.raises(DataError, match="not a file that singleshot exported"):
+        open_pt2(tmp_path / "x.pt2")

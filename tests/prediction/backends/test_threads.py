@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from singleshot.prediction.backends import threads
+
+
+def test_the_user_is_obeyed(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert threads.default_threads() == 3
+
+
+def test_without_a_wish_it_is_at_least_one_and_at_most_what_this_process_has(monkeypatch: pytest.MonkeyPatch):
+    for wish in ("", "0", "many"):
+        monkeypatch.setenv("OMP_NUM_THREADS", wish)
+        assert 1 <= threads.default_threads() <= (os.cpu_count() or 1)
+
+
+def test_two_hardware_threads_of_a_core_are_one(tmp_path: Path):
+    for number, siblings in enumerate(("0,2", "1,3", "0,2", "1,3")):
+        (tmp_path / f"cpu{number}" / "topology").mkdir(parents=True)
+        (tmp_path / f"cpu{number}" / "topology" / "thread_siblings_list").write_text(f"{siblings}\n")
+    assert threads.physical_cores({0, 1, 2, 3}, tmp_path) == 2
+    assert threads.physical_cores({0, 2}, tmp_path) == 1
+    assert threads.physical_cores({0, 1, 7}, tmp_path) == 3
+    assert threads.physical_cores(set(), tmp_path) == 1
+
+
+def test_a_containers_share_counts_whole_processors(tmp_path: Path):
+    quota = tmp_path / "cpu.max"
+    for text, expected in (("250000 100000\n", 2), ("50000 100000\n", 1), ("max 100000\n", 1 << 16), ("", 1 << 16)):
+        quota.write_text(text)
+        assert threads._share(quota) == expected

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import csv
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from singleshot.data import voc_xml
+from singleshot.errors import UsageError
+from singleshot.prediction.annotation_files import KINDS, open_files, parse_kinds
+from singleshot.prediction.frames import Frame, Seen
+from singleshot.structures import Detections, LabelMap
+
+LABELS = LabelMap(("car", "bus"))
+
+
+def written(out: Path) -> None:
+    boxes = np.array([[10, 20, 30, 60], [-5, 0, 50, 200], [99.5, 0, 120, 50]], np.float32)
+    class_ids = np.array([1, 0, 0])
+    scores = np.array([0.75, 0.5, 0.25], np.float32)
+    found = Detections(boxes, scores, class_ids, LABELS.names_of(class_ids), (100, 100), np.array([4, 2, 9]))
+    picture = Seen(Frame(np.zeros((100, 100, 3), np.uint8), "in/a.png"), found)
+    frame = Seen(Frame(np.zeros((100, 100, 3), np.uint8), "b.mp4", 7, Fraction(7, 10)), found[:0])
+    files = open_files(list(KINDS), out, LABELS)
+    for file in files:
+        file.add(picture, found, "a")
+        file.add(frame, frame.result if isinstance(frame.result, Detections) else found, "b_000007")
+        file.close()
+
+
+def test_every_kind_holds_what_was_seen(tmp_path: Path) -> None:
+    written(tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "detections.jsonl").read_text().splitlines()]
+    assert lines[0]["file"] == "in/a.png" and lines[0]["detections"][0]["track_id"] == 4 and "frame" not in lines[0]
+    assert lines[1] == {"file": "b.mp4", "frame": 7, "time_s": 0.7, "size_hw": [100, 100], "detections": []}
+    with (tmp_path / "detections.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == 3 and rows[0]["class"] == "bus" and float(rows[0]["y2"]) == 60 and rows[0]["frame"] == ""
+    assert rows[1]["x1"] == "-5.0", "what the detector said, beyond the edge too"
+
+
+def test_annotations_have_boxes_inside_the_picture_and_none_thinner_than_a_pixel(tmp_path: Path) -> None:
+    written(tmp_path)
+    annotation = voc_xml.read(tmp_path / "voc" / "a.xml")
+    assert [each.corners for each in annotation.objects] == [(11, 21, 30, 60), (1, 1, 50, 100)]
+    assert (tmp_path / "yolo" / "a.txt").read_text() == "1 0.2 0.4 0.2 0.4\n0 0.25 0.5 0.5 1\n"
+    assert (tmp_path / "yolo" / "b_000007.txt").read_text() == ""
+    assert (tmp_path / "yolo" / "classes.txt").read_text() == "car\nbus\n"
+    coco = json.loads((tmp_path / "coco.json").read_text())
+    assert [image["file_name"] for image in coco["images"]] == ["a.png", "b_000007.jpg"]
+    assert coco["annotations"][0]["bbox"] == [10, 20, 20, 40] and coco["annotations"][0]["category_id"] == 2
+    assert [row["image_id"] for row in coco["annotations"]] == [1, 1]
+
+
+def test_an_unknown_kind_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UsageError, match="Did you mean json"):
+        parse_kinds("jsno")
+    assert parse_kinds("") == ()

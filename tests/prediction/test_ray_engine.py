@@ -1,0 +1,53 @@
+"""Ray is an extra that the environment of the tests need not have; where it is missing its own tests say so."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from singleshot.errors import ConfigError
+from singleshot.prediction import process_engine, ray_engine
+from singleshot.prediction.bulk import finish, open_job
+from tests.prediction.bulk_data import draw_pictures, poison, small_job
+from tests.prediction.poisoned import PoisonedWorker
+
+needs_ray = pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason="needs ray: pip install 'singleshot[ray]'"
+)
+
+
+def test_where_ray_is_missing_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ConfigError, match=r"pip install 'singleshot\[ray\]'"):
+        list(ray_engine.run(tmp_path, [0]))
+
+
+@needs_ray
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # ray's own
+def test_i13_the_cluster_gives_what_one_process_gives_and_puts_poison_aside(tmp_path: Path) -> None:
+    files = draw_pictures(tmp_path, 6)
+    poison(files[3])
+    job = small_job(tmp_path, files)
+    for name, engine in (("ray", ray_engine.run), ("process", process_engine.run)):
+        todo = open_job(tmp_path / name, job)
+        assert sorted(engine(tmp_path / name, todo, PoisonedWorker)) == todo
+        failed = finish(tmp_path / name, job, {})
+        assert [row["file"] for row in failed] == [str(files[1]), str(files[3])]
+    said = [(tmp_path / name / "detections.json").read_bytes() for name in ("ray", "process")]
+    assert said[0] == said[1] and len(json.loads(said[0])["pictures"]) == 6
+
+
+@needs_ray
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_what_a_worker_cannot_do_reaches_the_caller_as_it_was_said(tmp_path: Path) -> None:
+    job = small_job(tmp_path, draw_pictures(tmp_path, 2))
+    open_job(tmp_path / "out", job)
+    Path(job.weights).write_bytes(b"no weights")
+    with pytest.raises(ConfigError, match="not the weights of this work"):
+        list(ray_engine.run(tmp_path / "out", [0]))

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from singleshot.errors import InputMissingError, UsageError
+from singleshot.prediction.sources import Sources, resolve
+from tests.prediction.videos import make
+
+
+def test_files_folders_patterns_and_cameras_are_told_apart(tmp_path: Path) -> None:
+    for name in ("a/2.jpg", "a/1.PNG", "a/notes.txt", "b/x.jpg", "b/y[1].jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"\xff\xd8\xff")
+    video = make(tmp_path / "a" / "film.mp4", 2)
+    found = resolve(
+        [tmp_path / "a", str(tmp_path / "b/*.jpg"), "0", str(tmp_path / "a/2.jpg"), tmp_path / "b/y[1].jpg"]
+    )
+    assert [path.name for path in found.pictures] == ["1.PNG", "2.jpg", "x.jpg", "y[1].jpg"]
+    assert found.videos == (video,) and found.cameras == (0,)
+
+
+def test_c5_a_video_is_one_by_its_content(tmp_path: Path) -> None:
+    video = make(tmp_path / "a.mp4", 2).rename(tmp_path / "a.jpg")
+    assert resolve([video]).videos == (video,)
+
+
+def test_nothing_named_is_nothing_to_look_at() -> None:
+    assert resolve([]) == Sources()
+
+
+def test_what_is_not_there_is_said(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for name in (tmp_path / "none.jpg", tmp_path / "empty", tmp_path / "*.jpg"):
+        with pytest.raises(InputMissingError):
+            resolve([name])
+
+
+@pytest.mark.parametrize(
+    "name", ["http://example.org/a.mp4", "rtsp://10.0.0.1/live", "concat:a.mp4|b.mp4", "file:/etc"]
+)
+def test_d14_an_address_is_refused_without_a_look_at_it(name: str) -> None:
+    with pytest.raises(UsageError, match="no local file"):
+        resolve([name])

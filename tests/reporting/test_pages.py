@@ -1,0 +1,96 @@
+"""The page on boxes and the page on masks, whole: what each part shows of detections that are wrong in known ways."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from singleshot.data import mask_files, masks
+from singleshot.evaluation.coco import judge_coco
+from singleshot.evaluation.judge import SIZE_BANDS_PX, judge
+from singleshot.evaluation.miou import MiouJudge
+from singleshot.reporting.masks_part import MaskWatch
+from singleshot.reporting.pages import Story, no_judgement, write_detections, write_masks
+from singleshot.structures import Dataset, Detections, MaskCode
+from tests.reporting.conftest import found_in, nothing_in, renamed
+
+STORY = Story("a run <b>", "singleshot train --data 'my data'", [("pictures a second", "7")])
+
+
+def page_of(path: Path, found: list[Detections], dataset: Dataset, *, coco: bool = False) -> str:
+    figures = judge(found, dataset, metric="voc12", size_bands_px=SIZE_BANDS_PX)
+    other = judge_coco(found, dataset) if coco else None
+    return write_detections(path, STORY, found, dataset, figures, other).read_text(encoding="utf-8")
+
+
+def test_a_page_shows_every_kind_of_error_with_a_picture(scenes: Dataset, tmp_path: Path) -> None:
+    made = page_of(tmp_path / "r.html", found_in(scenes), scenes, coco=True)
+    for title in ("Wrong class", "Poor box", "Duplicate", "Background taken for an object"):
+        part = made.split(f"<h3>{title}</h3>")[1].split("<h3>")[0]
+        assert "base64" in part, title
+    assert all(f">{name}</td>" in made for name in scenes.label_map.names)
+    assert made.count("one scene") == 0 and "at 0.01" in made and "&#x27;my data&#x27;" in made
+    assert "AP (coco)" in made and "<b>a run" not in made and "a run &lt;b&gt;" in made
+    assert "OpenCV" in made and "GPU" in made
+
+
+def test_a_page_needs_nothing_from_outside_and_is_small(scenes: Dataset, tmp_path: Path) -> None:
+    made = page_of(tmp_path / "r.html", found_in(scenes), scenes)
+    sources = re.findall(r"(?:src|href)='([^']{0,20})", made)
+    assert sources and all(source.startswith(("data:image/jpeg", "#s")) for source in sources)
+    assert (tmp_path / "r.html").stat().st_size < 10_000_000
+
+
+def test_a_detector_that_finds_nothing_gets_a_page_too(scenes: Dataset, tmp_path: Path) -> None:
+    made = page_of(tmp_path / "r.html", nothing_in(scenes), scenes)
+    missed = made.split("<h3>Missed</h3>")[1].split("<h3>")[0]
+    assert "base64" in missed and "No picture has a detection" in made
+
+
+def test_a_split_without_pictures_gets_a_page_too(scenes: Dataset, tmp_path: Path) -> None:
+    made = page_of(tmp_path / "r.html", [], replace(scenes, samples=()))
+    assert "n/a" in made
+
+
+def test_a_picture_that_is_gone_costs_its_example_and_not_the_page(scenes: Dataset, tmp_path: Path) -> None:
+    gone = replace(scenes, samples=[replace(each, image_path=tmp_path / "gone.jpg") for each in scenes.samples])
+    made = page_of(tmp_path / "r.html", found_in(gone), gone)
+    assert "could not be read" in made and "base64" not in made
+
+
+def test_many_classes_give_pairs_instead_of_a_matrix(scenes: Dataset, tmp_path: Path) -> None:
+    many = renamed(scenes, tuple(f"class {place}" for place in range(30)))
+    made = page_of(tmp_path / "r.html", found_in(many), many)
+    assert "is called" in made and "class='matrix'" not in made
+
+
+def test_a_hostile_class_name_stays_text(scenes: Dataset, tmp_path: Path) -> None:
+    names = ("<script>alert(1)</script>", "a' onload='x", "b")[: len(scenes.label_map)]
+    made = page_of(tmp_path / "r.html", found_in(renamed(scenes, names)), renamed(scenes, names))
+    assert "<script" not in made and "' onload='" not in made
+
+
+def test_a_training_alone_makes_a_page(tmp_path: Path) -> None:
+    log = [{"epoch": 1.0, "train_class": 2.0, "lr": 0.1}, {"epoch": 2.0, "train_class": 1.0, "lr": None}]
+    made = no_judgement(tmp_path / "r.html", replace(STORY, log=log, warning="beware")).read_text(encoding="utf-8")
+    assert "Loss by part" in made and "beware" in made and "Confusion" not in made
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_a_page_on_masks_shows_the_best_and_the_worst(street_folder: Path, tmp_path: Path, right: bool) -> None:
+    dataset = masks.read(street_folder, "test")
+    watch, counts = MaskWatch(dataset, each=1), MiouJudge(dataset)
+    for place, sample in enumerate(dataset.samples):
+        truth = mask_files.read(sample.mask_path or Path(), dataset.mask_code or MaskCode((0,) * 256))
+        answer = truth if right and place else np.zeros_like(truth)
+        answer = np.where(answer == 255, 0, answer).astype(np.uint8)
+        counts.count(place, truth, answer)
+        watch.count(place, truth, answer)
+    assert (watch.worst[0].index, watch.best[0].miou) == (0, pytest.approx(1.0 if right else watch.best[0].miou))
+    made = write_masks(tmp_path / "r.html", STORY, watch, counts.report()).read_text(encoding="utf-8")
+    assert made.count("base64") == 2 and "mean IoU" in made
+    assert np.array_equal(watch.matrix, counts.matrix)

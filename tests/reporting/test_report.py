@@ -1,0 +1,94 @@
+"""`singleshot.report` on runs as they lie on the disk, and the verbs that write it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+import singleshot
+from singleshot import weights
+from singleshot.cli.main import app
+from singleshot.data import streets, voc
+from singleshot.detection.ssd import SSD, config_for
+from singleshot.errors import CannotCreateError, DataError, InputMissingError
+
+
+@pytest.fixture
+def run_folder(tmp_path: Path) -> Path:
+    """A run's folder as a training leaves it, with a detector that has learned nothing."""
+    torch.manual_seed(0)
+    folder = tmp_path / "run"
+    facts = {"command": "singleshot train", "data": "x", "metric": "voc12"}
+    weights.save(folder / "best.safetensors", SSD(config_for("lite320-fine", streets.CLASS_NAMES, (64, 96))), facts)
+    (folder / "recipe.json").write_text("{}")
+    (folder / "log.csv").write_text("epoch,step,train_class,lr,images_per_second,seconds\n1,2,3,0.1,5,6\n")
+    return folder
+
+
+def test_a_run_gets_its_page_and_pictures(run_folder: Path, street_folder: Path) -> None:
+    path = singleshot.report(run_folder, data=street_folder, split="test")
+    assert path == run_folder / "report.html"
+    made = path.read_text(encoding="utf-8")
+    assert "Loss by part" in made and "Kinds of errors" in made and "singleshot train" in made
+    assert len(list((run_folder / "pictures").iterdir())) == 4
+    assert singleshot.report(run_folder, data=voc.read(street_folder, "test")) == path, "ours is made anew"
+
+
+def test_a_folder_without_data_shows_its_training_alone(run_folder: Path, tmp_path: Path) -> None:
+    made = singleshot.report(run_folder, out=tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "Nothing was judged" in made and "Loss by part" in made
+    assert not (run_folder / "pictures").exists() and not (run_folder / "report.html").exists()
+
+
+def test_what_is_no_run_and_what_is_in_the_way_are_named(run_folder: Path, tmp_path: Path, street_folder: Path) -> None:
+    with pytest.raises(InputMissingError, match="no run"):
+        singleshot.report(tmp_path / "nothing")
+    (run_folder / "report.html").write_text("mine")
+    with pytest.raises(CannotCreateError):
+        singleshot.report(run_folder, data=street_folder, split="test")
+    assert (run_folder / "report.html").read_text() == "mine"
+
+
+def test_other_classes_are_refused(run_folder: Path, street_folder: Path) -> None:
+    other = voc.read(street_folder, "test")
+    swapped = other.label_map.names[::-1]
+    from tests.reporting.conftest import renamed
+
+    with pytest.raises(DataError, match="classes"):
+        singleshot.report(run_folder, data=renamed(other, swapped))
+
+
+def test_evaluate_leaves_a_page_beside_weights_of_a_run_and_nowhere_else(
+    run_folder: Path, street_folder: Path, tmp_path: Path
+) -> None:
+    def evaluate(*more: str | Path) -> str:
+        file = run_folder / "best.safetensors"
+        call = ["evaluate", str(file), "--data", str(street_folder), "--split", "test", *map(str, more)]
+        result = CliRunner().invoke(app, call)
+        assert result.exit_code == 0, result.exception
+        return result.output
+
+    beside = run_folder / "report-test.html"
+    assert f"report: {beside}" in evaluate()
+    asked = tmp_path / "asked.html"
+    evaluate("--report", asked, "--metric", "coco")
+    assert "AP (coco)" in asked.read_text(encoding="utf-8")
+    beside.write_text("mine")
+    evaluate()
+    assert beside.read_text() == "mine"
+    (run_folder / "recipe.json").unlink()
+    before = sorted(run_folder.iterdir())
+    assert "report:" not in evaluate() and sorted(run_folder.iterdir()) == before
+
+
+@pytest.mark.slow
+def test_train_leaves_a_page_and_says_when_it_judged_what_it_learned_from(street_folder: Path, tmp_path: Path) -> None:
+    call = ["train", "--data", street_folder, "--val-split", "none", "--steps", "2", "--batch-size", "2"]
+    call += ["--input-size", "64x96", "--workers", "0", "--out", tmp_path / "run"]
+    result = CliRunner().invoke(app, [str(each) for each in call])
+    assert result.exit_code == 0, result.exception
+    made = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "no validation split" in made and len(list((tmp_path / "run" / "pictures").iterdir())) == 2

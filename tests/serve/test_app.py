@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.serve.conftest import QUICK, Stub, body, code, digest, get, jpeg, post, status, stub_server, until
+
+watched: list[tuple[str, str]] = []
+watching: list[int] = []  # the thread that is watched; a hook cannot be taken off again
+
+
+def hook(event: str, arguments: tuple[Any, ...]) -> None:
+    if watching and threading.get_ident() == watching[0] and event in ("open", "socket.connect", "subprocess.Popen"):
+        watched.append((event, str(arguments[:2])))
+
+
+@contextmanager
+def watch(stub: Stub) -> Iterator[list[tuple[str, str]]]:
+    """What the server's thread opens, connects to and starts meanwhile."""
+    stub.post(jpeg(), "Content-Type: image/jpeg")  # what the test suite's own import hook reads, it has read by now
+    if hook not in installed:
+        sys.addaudithook(hook)
+        installed.append(hook)
+    assert stub.thread is not None and stub.thread.ident is not None
+    watched.clear()
+    watching.append(stub.thread.ident)
+    try:
+        yield watched
+    finally:
+        watching.clear()
+
+
+installed: list[Any] = []
+
+
+@pytest.mark.parametrize("path", ["/../", "/%2e%2e/", "/..%2f", "/page/../", "/app.js/../../", "/%00", "/style.css%00"])
+def test_h12_no_address_leads_to_a_file(stub: Stub, path: str) -> None:
+    with watch(stub) as seen:
+        for tail in ("etc/passwd", "pyproject.toml", "server.py", "a" * 3000, "%2e%2e%2f" * 20 + "etc/passwd", ""):
+            assert status(stub.ask(get(path + tail))) in (404, 400)
+    assert seen == []
+
+
+def test_h13_no_address_in_a_request_is_followed(stub: Stub) -> None:
+    playlist = b"#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/x.ts\n"
+    svg = b'<svg xmlns="http://www.w3.org/2000/svg"><image href="http://127.0.0.1:9/x.png"/></svg>'
+    with watch(stub) as seen:
+        for data in (playlist, svg, b"http://127.0.0.1:9/x.jpg"):
+            stub.post(data, "Content-Type: image/svg+xml", path="/v1/predict?url=http://127.0.0.1:9/&image=file:///etc")
+    assert seen == []
+
+
+@pytest.mark.parametrize("threshold", ["nan", "inf", "-0.1", "1.01", "", "x", "0.5&threshold=2", "[0.5]", "1e999"])
+def test_h16_a_threshold_that_is_none_is_refused(stub: Stub, threshold: str) -> None:
+    said = stub.post(jpeg(), "Content-Type: image/jpeg", path=f"/v1/predict?threshold={threshold}")
+    assert code(said) == (422, "bad-threshold")
+
+
+def test_h16_json_is_not_read_at_all(stub: Stub) -> None:
+    for data in (b"[" * 100_000, b'{"threshold": NaN}', b'{"a":' * 50_000):
+        assert code(stub.post(data, "Content-Type: application/json")) == (415, "unsupported-type")
+
+
+def test_h19_what_fails_inside_stays_inside() -> None:
+    with stub_server() as stub:
+        stub.failure = RuntimeError("/home/me/secret.safetensors psm_4711")
+        said = stub.post(jpeg(), "Content-Type: image/jpeg")
+        assert code(said) == (500, "internal")
+        for secret in (b"secret", b"psm_", b"Traceback", b"RuntimeError", b"/home", b".py"):
+            assert secret not in said
+        stub.failure = None
+        assert status(stub.post(jpeg(), "Content-Type: image/jpeg")) == 200
+
+
+def test_h19_errors_carry_a_number_that_the_header_has_too(stub: Stub) -> None:
+    said = stub.ask(get("/nothing"))
+    number = body(said)["error"]["request_id"]
+    assert f"x-request-id: {number}".encode() in said and len(number) == 12
+
+
+def test_h7_many_at_once_are_answered_or_told_to_come_back_soon() -> None:
+    with stub_server(batch_size=8, queue_size=16, window_s=5.0) as stub:
+        stub.delay_s = 0.05
+        taken: list[tuple[int, float]] = []
+
+        def ask(seed: int) -> None:
+            picture = jpeg(seed=seed % 20)
+            start = time.monotonic()
+            said = stub.post(picture, "Content-Type: image/jpeg", path="/v1/predict")
+            taken.append((status(said), time.monotonic() - start))
+            if status(said) == 503:
+                assert b"retry-after: 1\r\n" in said
+            else:
+                assert body(said)["sha256"] == digest(picture)
+
+        with ThreadPoolExecutor(64) as pool:
+            list(pool.map(ask, range(256)))
+        statuses = {each for each, _ in taken}
+        assert statuses == {200, 503}
+        # Three batches of 50 ms are the longest that a picture can wait; the rest is this test's own 64 threads.
+        assert sorted(seconds for _, seconds in taken)[int(0.99 * 256)] < 3.0
+
+
+def test_h8_work_for_a_client_that_left_is_dropped_and_nothing_is_held() -> None:
+    with stub_server(batch_size=1, queue_size=16) as stub:
+        stub.delay_s = 0.3
+        first = threading.Thread(target=stub.post, args=(jpeg(), "Content-Type: image/jpeg"))
+        first.start()
+        until(lambda: stub.batches)
+        for _ in range(10):
+            with socket.create_connection(("127.0.0.1", stub.port)) as client:
+                client.sendall(post(jpeg(), "Content-Type: image/jpeg"))
+                time.sleep(0.02)
+        first.join()
+        stub.delay_s = 0.0
+        text = ""
+
+        def idle() -> bool:
+            nonlocal text
+            text = stub.ask(get("/metrics")).decode()
+            return "singleshot_queue_pictures 0" in text and "singleshot_held_bytes 0\n" in text
+
+        until(idle, 5)
+        assert len(stub.batches) < 5, "most of those who left were left out"
+
+
+def test_h24_each_of_many_mixed_callers_gets_the_answer_to_its_own_picture() -> None:
+    pictures = [jpeg((20, 20 + i), seed=i) for i in range(40)]
+    with stub_server(latency_s=0.002, window_s=5.0) as stub, httpx.Client(base_url=stub.address, timeout=30) as client:
+
+        def ask(i: int) -> bool:
+            picture = pictures[i % 40]
+            if i % 3:
+                answer = client.post("/v1/predict", content=picture, headers={"content-type": "image/jpeg"})
+            else:
+                answer = client.post("/v1/predict", files={"image": ("same-name.jpg", picture)})
+            return answer.json()["sha256"] == digest(picture)
+
+        with ThreadPoolExecutor(16) as pool:
+            assert all(pool.map(ask, range(600)))
+        assert max(stub.batches) > 1
+
+
+def test_while_the_network_is_down_callers_are_told_when_to_come_back() -> None:
+    with stub_server() as stub:
+        stub.is_up = False
+        said = stub.post(jpeg(), "Content-Type: image/jpeg")
+        assert code(said) == (503, "no-worker") and b"retry-after" in said
+        assert status(stub.ask(get("/healthz"))) == 503
+        assert status(stub.ask(get("/v1/model"))) == 200
+
+
+def test_openapi_says_what_is_sent_and_what_comes_back(stub: Stub) -> None:
+    api = httpx.get(f"{stub.address}/openapi.json").json()
+    assert set(api["paths"]) == {"/v1/predict", "/v1/model", "/healthz", "/metrics"}
+    predict = api["paths"]["/v1/predict"]["post"]
+    assert set(predict["requestBody"]["content"]) == {"image/*", "multipart/form-data"}
+    assert {"200", "413", "415", "422", "503"} <= set(predict["responses"])
+    assert httpx.get(f"{stub.address}/docs").status_code == 404, "it would load scripts from elsewhere"
+
+
+def test_the_settings_for_tests_are_only_quicker() -> None:
+    assert QUICK.window_s < 1 < QUICK.answer_s

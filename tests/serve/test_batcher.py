@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from singleshot.serve.batcher import Answer, Asked, Batcher
+from singleshot.serve.refusal import Refusal
+from singleshot.serve.settings import Settings
+
+SETTINGS = Settings(batch_size=4, queue_size=8, latency_s=0.02)
+
+
+class Network:
+    """Answers with what it was shown; it may take its time, or fail."""
+
+    def __init__(self, delay_s: float = 0.0, failure: Exception | None = None) -> None:
+        self.delay_s, self.failure = delay_s, failure
+        self.batches: list[list[bytes]] = []
+
+    async def run(self, batch: Sequence[Asked]) -> list[Answer]:
+        self.batches.append([asked.picture for asked in batch])
+        await asyncio.sleep(self.delay_s)
+        if self.failure is not None:
+            raise self.failure
+        return [Answer(200, asked.picture) for asked in batch]
+
+
+def with_batcher(network: Network, work: Any, settings: Settings = SETTINGS) -> Any:
+    async def main() -> Any:
+        async with Batcher(network.run, settings, lambda _count, _seconds: None) as batcher:
+            return await work(batcher)
+
+    return asyncio.run(asyncio.wait_for(main(), 20))
+
+
+def test_pictures_that_come_together_go_together_and_each_gets_its_own_answer() -> None:
+    network = Network(0.01)
+
+    async def work(batcher: Batcher) -> list[Answer]:
+        return await asyncio.gather(*(batcher.submit(Asked(b"%d" % i)) for i in range(7)))
+
+    assert [answer.body for answer in with_batcher(network, work)] == [b"%d" % i for i in range(7)]
+    assert [len(batch) for batch in network.batches] == [4, 3]
+
+
+def test_a_lone_picture_waits_for_the_budget_and_no_longer() -> None:
+    async def work(batcher: Batcher) -> float:
+        start = asyncio.get_running_loop().time()
+        await batcher.submit(Asked(b"x"))
+        return asyncio.get_running_loop().time() - start
+
+    assert 0.015 < with_batcher(Network(), work) < 1.0
+    assert with_batcher(Network(), work, replace(SETTINGS, latency_s=0.0)) < 1.0
+
+
+def test_h7_a_full_queue_refuses_at_once() -> None:
+    async def work(batcher: Batcher) -> list[Any]:
+        asks: list[Coroutine[Any, Any, Answer]] = [batcher.submit(Asked(b"x")) for _ in range(40)]
+        return await asyncio.gather(*asks, return_exceptions=True)
+
+    results = with_batcher(Network(0.05), work)
+    refused = [each for each in results if isinstance(each, Refusal)]
+    assert {(each.status, each.code, each.headers) for each in refused} == {(503, "busy", ((b"retry-after", b"1"),))}
+    answered = [each for each in results if isinstance(each, Answer)]
+    assert len(answered) == SETTINGS.queue_size, "those that fit are answered; the rest came before a batch began"
+
+
+def test_h8_what_nobody_waits_for_any_more_is_not_looked_at() -> None:
+    network = Network(0.05)
+
+    async def work(batcher: Batcher) -> None:
+        tasks = [asyncio.create_task(batcher.submit(Asked(b"%d" % i))) for i in range(8)]
+        await asyncio.sleep(0.03)
+        for task in tasks[4:7]:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert batcher.waiting == 0
+
+    with_batcher(network, work)
+    assert network.batches == [[b"0", b"1", b"2", b"3"], [b"7"]]
+
+
+@pytest.mark.parametrize(
+    ("failure", "status"), [(Refusal(503, "no-worker", "It ended."), 503), (ZeroDivisionError("ours"), 500)]
+)
+def test_a_batch_that_fails_fails_its_callers_and_no_later_one(failure: Exception, status: int) -> None:
+    network = Network(failure=failure)
+
+    async def work(batcher: Batcher) -> Answer:
+        with pytest.raises(Refusal) as caught:
+            await batcher.submit(Asked(b"x"))
+        assert caught.value.status == status and "ours" not in caught.value.message
+        network.failure = None
+        return await batcher.submit(Asked(b"y"))
+
+    assert with_batcher(network, work).body == b"y"
+
+
+def test_h24_answers_never_cross_whatever_comes_and_goes() -> None:
+    network = Network(0.0)
+    settings = replace(SETTINGS, queue_size=64, latency_s=0.0)
+
+    async def work(batcher: Batcher) -> int:
+        async def client(name: int) -> int:
+            wrong = 0
+            for i in range(40):
+                tag = b"%d/%d" % (name, i)
+                task = asyncio.create_task(batcher.submit(Asked(tag)))
+                if (name + i) % 7 == 0:  # this one loses patience
+                    await asyncio.sleep(0)
+                    task.cancel()
+                answer = (await asyncio.gather(task, return_exceptions=True))[0]
+                wrong += isinstance(answer, Answer) and answer.body != tag
+            return wrong
+
+        return sum(await asyncio.gather(*(client(name) for name in range(50))))
+
+    assert with_batcher(network, work, settings) == 0
+    assert sum(map(len, network.batches)) > 1500

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import pytest
+
+from singleshot.serve.security import PAGE
+from tests.serve.conftest import Stub, code, get, jpeg, post, status, stub_server
+
+
+@pytest.mark.parametrize(
+    ("host", "wanted"),
+    [
+        ("localhost", 200),
+        ("LOCALHOST:8000", 200),
+        ("127.0.0.1:8000", 200),
+        ("[::1]:8000", 200),
+        ("192.168.0.7", 200),  # an address in numbers cannot be rebound
+        ("evil.example", 421),
+        ("localhost.evil.example", 421),
+        ("127.0.0.1.evil.example", 421),
+        ("evil.example@localhost", 200),  # the name is localhost
+        ("localhost@evil.example", 421),
+        ("[::1", 421),
+        ("", 421),
+    ],
+)
+def test_h18_only_our_own_names_are_answered(stub: Stub, host: str, wanted: int) -> None:
+    assert status(stub.ask(get("/v1/model", host=host))) == wanted
+
+
+@pytest.mark.parametrize(
+    ("origin", "wanted"),
+    [
+        ("http://localhost", 200),
+        ("https://localhost", 200),  # behind a proxy that speaks TLS
+        ("http://localhost:3000", 403),
+        ("http://evil.example", 403),
+        ("null", 403),
+    ],
+)
+def test_h18_pages_of_other_sites_may_not_call(stub: Stub, origin: str, wanted: int) -> None:
+    said = stub.post(jpeg(), "Content-Type: image/jpeg", f"Origin: {origin}")
+    assert status(said) == wanted
+    assert b"access-control-allow" not in said
+
+
+def test_an_allowed_name_is_answered() -> None:
+    with stub_server(allowed_hosts=("cells.example",)) as stub:
+        assert status(stub.ask(get("/healthz", host="cells.example:443"))) == 200
+
+
+def test_with_a_token_only_the_page_and_the_health_are_open() -> None:
+    with stub_server(token="a secret of ours") as stub:
+        for path in [*PAGE, "/healthz"]:
+            assert status(stub.ask(get(path))) == 200
+        for path in ("/v1/model", "/metrics", "/openapi.json", "/nothing"):
+            assert code(stub.ask(get(path))) == (401, "no-token")
+        for shown in ("a secret of our", "a secret of ourss", "", "ä secret of ours"):
+            assert status(stub.ask(get("/v1/model", f"Authorization: Bearer {shown}"))) in (400, 401)
+        assert code(stub.ask(post(jpeg(), "Content-Type: image/jpeg"))) == (401, "no-token")
+        assert status(stub.ask(get("/v1/model", "Authorization: Bearer a secret of ours"))) == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/v1/model", "/nothing", "/v1/predict"])
+def test_h17_every_response_forbids_what_did_not_come_from_here(stub: Stub, path: str) -> None:
+    head = stub.ask(get(path)).partition(b"\r\n\r\n")[0]
+    assert b"content-security-policy: default-src 'self';" in head
+    assert b"unsafe" not in head and b"x-content-type-options: nosniff" in head

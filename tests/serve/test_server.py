@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from singleshot.errors import CannotCreateError
+from singleshot.serve import server
+from singleshot.serve.settings import Settings
+from tests.serve.conftest import Program, body, get, heard, jpeg, post, status, until
+
+
+def test_h23_a_model_that_is_swapped_on_the_disk_changes_nothing(program: Program) -> None:
+    model: Path = program.model  # pyright: ignore[reportAttributeAccessIssue]
+    before = body(program.ask(get("/v1/model")))
+    seen = body(program.ask(post(jpeg(), path="/v1/predict?threshold=0.05")))
+    kept = model.read_bytes()
+    model.write_bytes(b"another model")
+    try:
+        network = [each for each in psutil.Process(program.process.pid).children(recursive=True) if each.nice() > 0]
+        network[0].kill()  # the next one opens the file anew
+        deadline = time.monotonic() + 60
+        while status(said := program.ask(post(jpeg(), path="/v1/predict?threshold=0.05"))) != 200:
+            assert time.monotonic() < deadline and status(said) == 503
+            time.sleep(0.05)
+        assert body(said) == seen and body(program.ask(get("/v1/model"))) == before
+    finally:
+        model.write_bytes(kept)
+
+
+@pytest.mark.slow
+def test_h20_sigterm_under_load_drains_and_ends_with_143(weights_file: Path) -> None:
+    served = Program(str(weights_file), "--port", "0", "--batch-size", "2")
+    statuses: list[int] = []
+    stop = threading.Event()
+
+    def client() -> None:
+        while not stop.is_set():
+            try:
+                with socket.create_connection(("127.0.0.1", served.port), timeout=30) as connection:
+                    connection.sendall(post(jpeg((100, 100))))
+                    statuses.append(status(heard(connection)))
+            except ConnectionError:
+                return  # nobody listens any more: refused, not accepted and dropped
+
+    threads = [threading.Thread(target=client) for _ in range(16)]
+    for each in threads:
+        each.start()
+    time.sleep(1.0)
+    children = psutil.Process(served.process.pid).children(recursive=True)
+    for each in children:  # as systemd does it: everybody gets the signal
+        each.terminate()
+    code = served.end()
+    stop.set()
+    for each in threads:
+        each.join()
+    assert code == 143
+    assert len(statuses) > 16 and set(statuses) <= {200, 503}, "each that was let in was answered"
+    until(lambda: not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in children), 10)
+
+
+def test_h22_an_address_that_is_taken_is_said_before_anything_is_started() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(CannotCreateError, match=f"port {port}"):
+            server.serve(Path("never-read"), Settings(port=port), lambda _address, _facts: None)
+
+
+def test_an_address_of_another_machine_cannot_be_listened_at(tmp_path: Path) -> None:
+    with pytest.raises(CannotCreateError, match=r"203\.0\.113\.1"):
+        server.serve(tmp_path, Settings(host="203.0.113.1", token="never mind"), lambda _address, _facts: None)

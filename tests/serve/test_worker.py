@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from singleshot.errors import DataError, SingleshotError
+from singleshot.serve import worker as worker_file
+from singleshot.serve.batcher import Asked
+from singleshot.serve.refusal import Refusal
+from singleshot.serve.settings import Settings
+from singleshot.serve.worker import Worker
+from tests.serve.conftest import Program, body, get, jpeg, post, status, until
+
+
+def network_of(program: Program) -> psutil.Process:
+    """The process that is niced: the one that runs the network."""
+    niced = [each for each in psutil.Process(program.process.pid).children(recursive=True) if each.nice() > 0]
+    assert len(niced) == 1
+    return niced[0]
+
+
+def test_h21_a_network_that_is_killed_is_back_soon(program: Program) -> None:
+    victim = network_of(program)
+    victim.kill()
+    start = time.monotonic()
+    until(lambda: status(program.ask(get("/healthz"))) == 503, 5)
+    until(lambda: status(program.ask(get("/healthz"))) == 200, 30)
+    cpus_wait_for = psutil.getloadavg()[0] / (psutil.cpu_count() or 1)
+    assert time.monotonic() - start < 5 * max(1.0, cpus_wait_for), "5 s on a machine that has nothing else to do"
+    assert network_of(program).pid != victim.pid
+    said = program.ask(post(jpeg((30, 50)), "Content-Type: image/jpeg"))
+    assert status(said) == 200 and body(said)["size_hw"] == [30, 50]
+    assert b"singleshot_worker_restarts_total 0" not in program.ask(get("/metrics"))
+
+
+@pytest.mark.slow
+def test_h21_a_batch_in_a_process_that_stops_answering_is_refused_and_the_process_replaced(weights_file: Path) -> None:
+    async def main() -> None:
+        async with Worker(weights_file, "small", Settings(answer_s=1.0, batch_size=1)) as worker:
+            (answer,) = await worker.run([Asked(jpeg())])
+            assert answer.status == 200 and worker.pid is not None
+            first = worker.pid
+            os.kill(first, signal.SIGSTOP)  # it neither dies nor answers
+            with pytest.raises(Refusal) as caught:
+                await worker.run([Asked(jpeg())])
+            assert (caught.value.status, caught.value.code) == (503, "too-long-inference")
+            deadline = time.monotonic() + 60
+            while not (worker.is_up and worker.pid != first):
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.05)
+            (answer,) = await worker.run([Asked(jpeg((8, 9)))])
+            assert json.loads(answer.body)["size_hw"] == [8, 9] and worker.restarts == 1
+        assert not psutil.pid_exists(first)
+
+    asyncio.run(main())
+
+
+def test_a_model_that_does_not_open_is_named_as_the_user_names_it(tmp_path: Path) -> None:
+    copy = tmp_path / "model.safetensors"
+    copy.write_bytes(b"no weights")
+
+    async def main() -> None:
+        async with Worker(copy, "mine.safetensors", Settings()):
+            pass
+
+    with pytest.raises(SingleshotError, match=r"mine\.safetensors") as caught:
+        asyncio.run(main())
+    assert caught.value.exit_code == DataError.exit_code and str(tmp_path) not in str(caught.value)
+
+
+def test_what_is_imported_once_is_there_to_import() -> None:
+    assert [name for name in worker_file.IMPORTED_ONCE if importlib.util.find_spec(name) is None] == []

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from singleshot import weights
+from singleshot.data import streets, voc
+from singleshot.detection.ssd import SSD, config_for
+from singleshot.structures import Dataset
+from singleshot.training.tensorboard import TensorBoardLog, logged
+
+ROW = {
+    "epoch": 1,
+    "step": 20,
+    "train_class": 2.0,
+    "val_map": 0.25,
+    "val_ap_car": None,
+    "val_ap_pedestrian": 0.5,
+    "lr": 0.1,
+}
+
+
+class Watcher:
+    """Remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.steps, self.rows, self.lines = 0, list[Mapping[str, Any]](), list[str]()
+
+    def step(self, **_facts: Any) -> None:
+        self.steps += 1
+
+    def epoch(self, row: Mapping[str, Any]) -> None:
+        self.rows.append(row)
+
+    def warn(self, line: str) -> None:
+        self.lines.append(line)
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    out = streets.make(tmp_path_factory.mktemp("log") / "data", train=4, val=1, test=1, size_hw=(90, 120), workers=1)
+    return voc.read(out, "train")
+
+
+def save(folder: Path, flavour: str) -> None:
+    torch.manual_seed(0)
+    weights.save(folder / "last.safetensors", SSD(config_for(flavour, streets.CLASS_NAMES, (64, 96))), {})
+
+
+def run(observer: Watcher, folder: Path, scenes: Dataset, epochs: int = 1) -> None:
+    with logged(observer, "tensorboard", folder, scenes, replace(scenes, samples=scenes.samples[:1]), anew=True) as log:
+        for epoch in range(epochs):
+            log.step(epoch=epoch, step=20 * (epoch + 1), done=0.5, parts={"class": 3.0}, rate=0.01, images=2)
+            log.epoch(ROW | {"epoch": epoch + 1})
+
+
+def test_figures_pictures_and_histograms_are_there(scenes: Dataset, tmp_path: Path) -> None:
+    save(tmp_path, "lite320-fine")
+    watcher = Watcher()
+    run(watcher, tmp_path, scenes, epochs=2)
+    found = EventAccumulator(str(tmp_path / "tensorboard"), size_guidance={"scalars": 0, "images": 0, "histograms": 0})
+    found.Reload()
+    tags = found.Tags()
+    assert set(tags["scalars"]) == {
+        "step/class",
+        "step/lr",
+        "loss/train_class",
+        "score/val_map",
+        "ap_val/pedestrian",
+        "run/lr",
+    }
+    assert [event.value for event in found.Scalars("score/val_map")] == [0.25, 0.25]
+    assert set(tags["images"]) == {"training/0", "training/1", "training/2", "validation/0"}
+    assert any(name.startswith("filters/trunk") for name in tags["histograms"])
+    assert len(found.Images("training/0")) == 1, "weights that did not change are not drawn again"
+    assert (watcher.steps, len(watcher.rows), watcher.lines) == (2, 2, [])
+
+
+def test_a_replaced_run_leaves_no_events_and_a_resumed_one_all(scenes: Dataset, tmp_path: Path) -> None:
+    for _ in range(2):
+        run(Watcher(), tmp_path, scenes)
+    assert len(list((tmp_path / "tensorboard").iterdir())) == 1
+    with logged(Watcher(), "tensorboard", tmp_path, scenes, None, anew=False) as log:
+        log.epoch(ROW)
+    assert len(list((tmp_path / "tensorboard").iterdir())) == 2
+
+
+def test_no_log_is_the_observer_itself(scenes: Dataset, tmp_path: Path) -> None:
+    watcher = Watcher()
+    with logged(watcher, None, tmp_path, scenes, None, anew=True) as log:
+        assert log is watcher
+    assert list(tmp_path.iterdir()) == []
+
+
+class Failing:
+    """A writer whose disk is full."""
+
+    calls = 0
+
+    def __getattr__(self, name: str) -> Any:
+        Failing.calls += 1
+        raise OSError(28, "No space left\non device")
+
+
+def test_f29_a_log_that_fails_ends_alone_and_says_so_once(scenes: Dataset, tmp_path: Path) -> None:
+    watcher = Watcher()
+    log = TensorBoardLog(watcher, Failing, tmp_path / "last.safetensors", scenes, None)
+    for step in (20, 40, 60):
+        log.step(epoch=0, step=step, done=0.1, parts={"class": 1.0}, rate=0.1, images=1)
+    log.epoch(ROW)
+    log.close()
+    assert (watcher.steps, len(watcher.rows), Failing.calls) == (3, 1, 1)
+    assert len(watcher.lines) == 1 and "No space left on device" in watcher.lines[0] and "goes on" in watcher.lines[0]
+
+
+def test_f29_a_folder_that_cannot_be_made_ends_the_log_alone(scenes: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "tensorboard").write_text("in the way")
+    watcher = Watcher()
+    run(watcher, tmp_path, scenes)
+    assert len(watcher.rows) == 1 and len(watcher.lines) == 1
+
+
+@pytest.mark.slow
+def test_the_scale_of_the_l2_norm_has_its_histogram(scenes: Dataset, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    config = config_for("vgg300", streets.CLASS_NAMES)
+    weights.save(tmp_path / "last.safetensors", SSD(config), {})
+    run(Watcher(), tmp_path, scenes)
+    found = EventAccumulator(str(tmp_path / "tensorboard"))
+    found.Reload()
+    (name,) = [name for name in found.Tags()["histograms"] if name.startswith("l2norm/")]
+    values = found.Histograms(name)[0].histogram_value
+    assert values.num == 512 and values.min == values.max == 20.0
