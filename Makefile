@@ -13,7 +13,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 TORCH := $(shell sed -n 's/^torch==/&/p' constraints.txt)
 
-.PHONY: help demo test test-fast bench bench-peers check lint types layers spelling installed licences size format pins clean
+.PHONY: help demo docs test test-fast bench bench-peers check lint types layers spelling installed licences size format pins clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -30,7 +30,7 @@ test-fast: .venv/.installed-dev  ## the tests that take no more than a few secon
 # One thread, as every figure is stated. Those that have a peer measure our side alone in `make bench`.
 BENCH := OMP_NUM_THREADS=1 RAYON_NUM_THREADS=1
 BENCHES := augment transport match_loss postprocess voc_ap coco_ap
-BENCHES_ALONE := growth first_call
+BENCHES_ALONE := growth first_call checkpoint
 PEERS ?= $(SINGLESHOT_PEERS)
 
 bench: .venv/.installed  ## our speed, stage by stage, and how it grows: a few minutes, no peers
@@ -74,6 +74,11 @@ pins:  ## write constraints.txt anew: the newest versions that pyproject.toml al
 	.venv-pins/bin/python -m pip install --editable ".[dev]"
 	.venv-pins/bin/python -m tools.pins constraints.txt
 	rm -rf .venv-pins
+
+docs: .venv/.installed  ## the pages as a site, in site/, with the reference from the docstrings
+	$(PIP) install --quiet --constraint constraints.txt --editable ".[docs]"
+	$(BIN)/python -m tools.reference docs/reference
+	$(BIN)/mkdocs build --strict
 
 clean:  ## away with caches, builds and the environment; never with runs/
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist src/*.egg-info

@@ -26,6 +26,7 @@ from singleshot.training.state import Progress, facts_of, tensors_of
 
 
 def main() -> None:
+    """Measure, and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--model", default="lite320")
     parser.add_argument("--batch-size", type=int, default=8)

@@ -62,6 +62,7 @@ def median_step(scratch: Path, arguments: argparse.Namespace, processes: int, tu
 
 
 def main() -> None:
+    """Measure, and print; with `--out` be one of the processes that are measured."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--batch-size", type=int, default=8)
@@ -85,7 +86,9 @@ def main() -> None:
     one, two = (statistics.median(each[processes] for each in rounds) for processes in (1, 2))
     print(machine("torch"))
     print(f"{arguments.model}, batches of {arguments.batch_size}, one thread a process")
-    print(f"1 process:   {one * 1e3:.0f} ms a step\n2 processes: {two * 1e3:.0f} ms a step, {one / two:.2f} times as fast")
+    print(
+        f"1 process:   {one * 1e3:.0f} ms a step\n2 processes: {two * 1e3:.0f} ms a step, {one / two:.2f} times as fast"
+    )
 
 
 if __name__ == "__main__":

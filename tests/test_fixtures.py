@@ -1,4 +1,4 @@
-"""Files that older versions wrote are read for ever: one folder a schema, never rewritten (tests/fixtures/README.md)."""
+"""Files that older versions wrote are read for ever: one folder a schema; see tests/fixtures/README.md."""
 
 from __future__ import annotations
 

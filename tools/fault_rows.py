@@ -52,7 +52,7 @@ def read_rows(file: Path) -> list[Row]:
     return [Row(*line.split("\t")) for line in file.read_text(encoding="utf-8").splitlines()[1:]]
 
 
-def tests_below(folder: Path) -> list[tuple[str, str]]:
+def found_tests(folder: Path) -> list[tuple[str, str]]:
     """File and name of every test function, in order."""
     return [
         (path.as_posix(), name)
@@ -91,7 +91,9 @@ def page(rows: Sequence[Row], tests: Sequence[tuple[str, str]]) -> str:
         lines += [f"## {letter} {title}\n", "| row | fault | test |", "|---|---|---|"]
         for row in rows:
             if row.name[0] == letter:
-                said = "<br>".join(by_row.get(row.name, ())) or (f"left out: {row.left_out}" if row.left_out else "open")
+                said = "<br>".join(by_row.get(row.name, ())) or (
+                    f"left out: {row.left_out}" if row.left_out else "open"
+                )
                 lines.append(f"| {row.name} | {row.fault} | {said} |")
         lines.append("")
     return "\n".join(lines)
@@ -107,7 +109,7 @@ def main() -> int:
     if not rows:
         sys.stderr.write(f"no rows in {ROWS}\n")
         return 1
-    PAGE.write_text(page(rows, tests_below(TESTS)), encoding="utf-8")
+    PAGE.write_text(page(rows, found_tests(TESTS)), encoding="utf-8")
     return 0
 
 

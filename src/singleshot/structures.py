@@ -253,7 +253,7 @@ class Detections:
         return self[self.scores >= threshold]
 
     def as_json(self) -> list[dict[str, Any]]:
-        """One dictionary a detection: `class`, `class_id`, `score`, `box_xyxy`, and `track_id` where they are tracked."""
+        """One dictionary a detection: `class`, `class_id`, `score`, `box_xyxy`, and `track_id` where there are any."""
         rows = zip(self.class_names, self.class_ids, self.scores, self.boxes_xyxy, strict=True)
         found: list[dict[str, Any]] = [
             {"class": str(name), "class_id": int(i), "score": float(score), "box_xyxy": [float(edge) for edge in box]}

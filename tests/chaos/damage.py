@@ -73,7 +73,11 @@ def main(percent: int, count: int, seed: int = 0) -> dict[str, tuple[int, int]]:
             if passed_over:
                 raise passed_over[0]
 
-        uses = {folder / "state.safetensors": resumed, folder / "manifest.json": resumed, file: lambda: weights.load(file)}
+        uses = {
+            folder / "state.safetensors": resumed,
+            folder / "manifest.json": resumed,
+            file: lambda: weights.load(file),
+        }
         for victim, use in uses.items():
             whole = victim.read_bytes()
             for kind, damages in (("cuts", cuts(whole, percent)), ("flips", flips(whole, count, rng))):

@@ -3,8 +3,8 @@
     python -m tests.chaos.kills            a few kills
     python -m tests.chaos.kills --long     200
 
-Half of the kills hit a process that does nothing but save; the other half a training that saves after every step, and
-that each time goes on from what the kill left. A save is acknowledged when `checkpoint.write` has returned.
+Half of the kills hit a process that does nothing but save; the other half a training that saves as often as it
+can, and each time goes on from what the kill left. A save is acknowledged when `checkpoint.write` has returned.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def save_for_ever(root: Path, acknowledge: Callable[[int], None]) -> None:
 
 
 def train_for_ever(data: Path, out: Path, acknowledge: Callable[[int], None]) -> None:
-    """A training that saves after each step, and goes on where it was killed."""
+    """A training that saves as often as it can, and goes on where it was killed."""
     honest = checkpoint.write
 
     def reported(root: Path, step: int, *rest: Any) -> Path:
@@ -116,4 +116,4 @@ if __name__ == "__main__":
     parser.add_argument("--long", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    main(200 if given.long else 6, given.seed)
+    main(200 if given.long else 4, given.seed)

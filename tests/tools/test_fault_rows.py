@@ -3,14 +3,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from tools import fault_rows
-from tools.fault_rows import Row, page, read_rows, rows_of, tests_below
+from tools.fault_rows import Row, found_tests, page, read_rows, rows_of
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_the_page_is_what_the_tests_say() -> None:
     rows = read_rows(ROOT / fault_rows.ROWS)
-    tests = [(Path(file).relative_to(ROOT).as_posix(), test) for file, test in tests_below(ROOT / "tests")]
+    tests = [(Path(file).relative_to(ROOT).as_posix(), test) for file, test in found_tests(ROOT / "tests")]
     said = page(rows, tests)
     assert (ROOT / fault_rows.PAGE).read_text(encoding="utf-8") == said, "run python -m tools.fault_rows"
 
@@ -23,7 +23,7 @@ def test_every_row_is_there_once_and_in_order() -> None:
 
 def test_no_row_of_checkpoints_training_and_ranks_is_open() -> None:
     rows = [row for row in read_rows(ROOT / fault_rows.ROWS) if row.name[0] in "FI" or row.name in ("G14", "G15")]
-    tested = {name for _, test in tests_below(ROOT / "tests") for name in rows_of(test)}
+    tested = {name for _, test in found_tests(ROOT / "tests") for name in rows_of(test)}
     assert [row.name for row in rows if row.name not in tested and not row.left_out] == []
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from tools import reference
 
+
 def test_every_public_file_has_its_place_in_a_page() -> None:
     made = reference.pages()
     everything = "\n".join(made.values())
@@ -22,7 +23,8 @@ def test_a_file_is_described_by_its_own_words(tmp_path: Path, monkeypatch: pytes
     file = tmp_path / "singleshot" / "a.py"
     file.write_text(
         '"""What it is.\n\nArgs:\n    x: y.\n"""\n'
-        "class Thing(Base):\n    '''A thing.'''\n    def of(self, x: int = 1, *, y: str) -> None:\n        '''Does.'''\n"
+        "class Thing(Base):\n    '''A thing.'''\n"
+        "    def of(self, x: int = 1, *, y: str) -> None:\n        '''Does.'''\n"
         "    def _own(self): ...\n"
         "def twice(x: float) -> float:\n    '''Twice x.'''\ndef _hidden(): ...\n"
     )

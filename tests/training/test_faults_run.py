@@ -19,7 +19,7 @@ import pytest
 from singleshot import weights
 from singleshot.data import layouts
 from singleshot.data.augment import NONE
-from singleshot.errors import StorageError, StoppedError
+from singleshot.errors import StoppedError, StorageError
 from singleshot.structures import LabelMap
 from singleshot.training.detection import DetectionTask
 from singleshot.training.recipe import Recipe

@@ -10,7 +10,7 @@ from singleshot.training.memory import shortage_named
 
 @pytest.mark.parametrize("take", [lambda: torch.empty(1 << 58), lambda: np.empty(1 << 58)])
 def test_f15_memory_that_is_not_there_is_75_with_what_to_lower(take: object) -> None:
-    with pytest.raises(StoppedError, match="out of memory .* Set accumulate=2") as raised, shortage_named():
+    with pytest.raises(StoppedError, match=r"out of memory .* Set accumulate=2") as raised, shortage_named():
         take()  # pyright: ignore[reportCallIssue]
     assert raised.value.exit_code == 75
 

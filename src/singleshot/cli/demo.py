@@ -60,7 +60,9 @@ def demo(
     progress.out.print(table(report))
     progress.out.print((out / "report.txt").read_text(encoding="utf-8"), soft_wrap=True, markup=False)
     if masks:
-        summary["segmentation"] = segment_scenes(out, data, folder=mask_folder, seed=seed, minutes=minutes)
+        summary["segmentation"] = segment_scenes(
+            out, data, folder=mask_folder, weights=trained.weights, seed=seed, minutes=minutes
+        )
         durable.write_text(out / "summary.json", json.dumps(summary, indent=2) + "\n")
         said = summary["segmentation"]
         shown = "n/a" if said["miou"] is None else f"{said['miou']:.3f}"

@@ -13,13 +13,16 @@ if TYPE_CHECKING:
 PICTURES = 12
 
 
-def segment_scenes(out: Path, data: Path, *, folder: Path, seed: int, minutes: float | None) -> dict[str, Any]:
+def segment_scenes(
+    out: Path, data: Path, *, folder: Path, weights: Path, seed: int, minutes: float | None
+) -> dict[str, Any]:
     """Train a segmenter on the demo's scenes, judge its file on unseen ones, draw some.
 
     Args:
         out: the demo's folder; overlays go to `pictures_masks` in it.
         data: the drawn scenes.
         folder: of the run.
+        weights: of the demo's detector, whose trunk the segmenter starts from: it knows these streets already.
         seed: of training.
         minutes: of training; None for the recipe's own.
 
@@ -35,7 +38,8 @@ def segment_scenes(out: Path, data: Path, *, folder: Path, seed: int, minutes: f
     from singleshot.recipes.streets_demo_masks import RECIPE
     from singleshot.training import run
 
-    recipe = dataclasses.replace(RECIPE, seed=seed, minutes=RECIPE.minutes if minutes is None else minutes)
+    minutes = RECIPE.minutes if minutes is None else minutes
+    recipe = dataclasses.replace(RECIPE, weights=str(weights), seed=seed, minutes=minutes)
     with progress.TrainingBar() as bar:
         trained = run.train(data, recipe, out=folder, data_format="masks", val_split=None, overwrite=True, observer=bar)
     # The file is judged, as `singleshot evaluate` would.

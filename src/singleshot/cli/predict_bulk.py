@@ -1,4 +1,4 @@
-"""`singleshot predict --engine`: very many pictures, by a cluster or a process that may die, with nothing done twice."""
+"""`singleshot predict --engine`: very many pictures, by a cluster or a process that may die; nothing is done twice."""
 
 from __future__ import annotations
 

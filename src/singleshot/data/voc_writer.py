@@ -57,4 +57,4 @@ def write(datasets: Sequence[Dataset], folder: Path, conversion: Conversion) -> 
 def _can_be_written(item: Item) -> np.ndarray:
     """(N,) whether inclusive corners can say each box: more than a pixel each way."""
     sides = item.sample.boxes_xyxy[:, 2:] - item.sample.boxes_xyxy[:, :2]
-    return (sides > 1).all(axis=1)
+    return np.asarray((sides > 1).all(axis=1))

@@ -31,7 +31,7 @@ def yaml_file(root: Path) -> Path | None:
         inside = sorted(root.iterdir()) if root.is_dir() else []
     except PermissionError as error:
         raise NotPermittedError("may not be read", remedy="Change its permissions", file=root) from error
-    files = [path for path in inside if path.suffix.lower() in (".yaml", ".yml")]
+    files = [path for path in inside if path.suffix.lower() in (".yaml", ".yml") and not path.name.startswith(".")]
     named = [path for path in files if path.stem in ("data", "dataset")]
     return named[0] if named else files[0] if len(files) == 1 else None
 

@@ -58,7 +58,8 @@ def with_outputs(model: Any, names: Sequence[str]) -> Any:
     import openvino
 
     results = {output.get_any_name(): output.get_node() for output in model.outputs}
-    return openvino.Model([results[name] for name in names], model.get_parameters(), "singleshot")
+    model_type: Any = openvino.Model
+    return model_type([results[name] for name in names], model.get_parameters(), "singleshot")
 
 
 def write(model: Any, path: Path, texts: Mapping[str, str], *, fp16: bool) -> None:

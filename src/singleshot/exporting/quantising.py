@@ -38,10 +38,12 @@ def quantised(model: Any, inputs: Sequence[UInt8[ndarray, "1 H W 3"]]) -> Any:
             picture = next(self.rest, None)
             return None if picture is None else {INPUT: picture}
 
+    own = type(model)()
+    own.CopyFrom(model)  # the quantiser moves the numbers of the one that it is given into files
     with tempfile.TemporaryDirectory() as folder, quiet("root"):
         made = Path(folder) / "int8.onnx"
         quantization.quantize_static(
-            model,
+            own,
             made,
             Pictures(),
             quant_format=quantization.QuantFormat.QDQ,

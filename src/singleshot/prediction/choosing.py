@@ -79,7 +79,7 @@ def choice(label_map: LabelMap, threshold: Threshold = DEFAULT, classes: Sequenc
 def parse_threshold(text: str) -> dict[str, float]:
     """`0.5`, `car=0.3,bus=0.6` or `0.5,car=0.3` as a mapping from class to threshold; the empty name is for the rest.
 
-    Raises UsageError where a part is not a number.
+    Raises UsageError where a part is not a number of 0…1.
 
     >>> parse_threshold("0.4,traffic light=0.2")
     {'': 0.4, 'traffic light': 0.2}
@@ -92,5 +92,7 @@ def parse_threshold(text: str) -> dict[str, float]:
         except ValueError:
             remedy = "Give a number, or one for some classes: 0.5,car=0.3"
             raise UsageError(f"the threshold {part.strip()!r} is not a number", remedy=remedy) from None
+        if not 0.0 <= value <= 1.0:
+            raise UsageError(f"--threshold {number.strip()} is not a score", remedy="Give a number of 0 to 1")
         table[name.strip()] = value
     return table

@@ -29,7 +29,9 @@ def run(folder: Path, shards: Sequence[int], worker: Callable[[Path], Worker] = 
     deaths = 0
     while todo:
         ours, theirs = context.Pipe(duplex=False)
-        process = context.Process(target=_serve, args=(worker, folder, todo, theirs))  # not a daemon: it has a child too
+        process = context.Process(
+            target=_serve, args=(worker, folder, todo, theirs)
+        )  # not a daemon: it has a child too
         process.start()
         theirs.close()
         try:

@@ -22,8 +22,8 @@ def import_ray() -> Any:
     """Ray, with its data library. Raises ConfigError where it is not installed."""
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")
     with needs_extra("ray"):
-        import ray
-        import ray.data
+        import ray  # pyright: ignore[reportMissingImports]
+        import ray.data  # pyright: ignore[reportMissingImports]
     return ray
 
 
@@ -66,5 +66,10 @@ class _Actor:
             self._worker.do(said["shard"])
         except SingleshotError as error:
             file = "" if error.file is None else str(error.file)
-            return said | {"error": type(error).__name__, "what": error.what, "remedy": error.remedy or "", "file": file}
+            return said | {
+                "error": type(error).__name__,
+                "what": error.what,
+                "remedy": error.remedy or "",
+                "file": file,
+            }
         return said

