@@ -62,7 +62,7 @@ def test_the_old_content_survives_a_write_that_fails_half_way(
 
 def test_bytes_reach_the_disk_before_the_name_and_the_folder_after_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     steps: list[str] = []
-    sync, rename = durable._sync, Path.replace
+    sync, rename = durable.sync, Path.replace
 
     def synced(path: Path) -> None:
         steps.append("sync folder" if path.is_dir() else "sync file")
@@ -72,7 +72,7 @@ def test_bytes_reach_the_disk_before_the_name_and_the_folder_after_it(tmp_path: 
         steps.append("rename")
         return rename(self, target)
 
-    monkeypatch.setattr(durable, "_sync", synced)
+    monkeypatch.setattr(durable, "sync", synced)
     monkeypatch.setattr(Path, "replace", renamed)
     durable.write_text(tmp_path / "a", "x")
     assert steps == ["sync file", "rename", "sync folder"]

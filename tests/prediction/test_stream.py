@@ -31,7 +31,10 @@ def test_a_video_gives_what_predict_gives_frame_by_frame(model: Detector, tmp_pa
     for seen in frames:
         expected = model.predict(seen.frame.image, threshold=0.0)
         assert isinstance(seen.result, Detections) and len(seen.result) == len(expected) > 0
-        np.testing.assert_allclose(seen.result.boxes_xyxy, expected.boxes_xyxy, atol=1e-2)
+        np.testing.assert_allclose(seen.result.scores, expected.scores, atol=1e-4)
+        # Pictures that go through the network together differ in the last bits, so near-equal scores may change places.
+        away = np.abs(seen.result.boxes_xyxy[:, None] - expected.boxes_xyxy[None]).max(axis=2)
+        assert away.min(axis=1).max() < 1e-2 and away.min(axis=0).max() < 1e-2
 
 
 def test_an_exported_detector_is_asked_as_a_whole(model: Detector) -> None:

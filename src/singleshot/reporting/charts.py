@@ -128,8 +128,8 @@ def mark_legend(said: Sequence[str]) -> Html:
 def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
     """Round numbers from `low` to `high`, about `wanted` of them.
 
-    >>> ticks(0, 1), ticks(3, 29)
-    ([0.0, 0.2, 0.4, 0.6, 0.8, 1.0], [5.0, 10.0, 15.0, 20.0, 25.0])
+    >>> ticks(0.0, 1.0), ticks(3.0, 24.0)
+    ([0.0, 0.2, 0.4, 0.6, 0.8, 1.0], [5.0, 10.0, 15.0, 20.0])
     """
     rough = (high - low) / max(1, wanted) or 1.0
     unit = 10.0 ** math.floor(math.log10(rough))
@@ -141,7 +141,7 @@ def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
 def log_ticks(low: float, high: float) -> list[float]:
     """Powers of ten between two positive numbers; with 2 and 5 times them where there are few.
 
-    >>> log_ticks(0.09, 12), log_ticks(0.8, 6)
+    >>> log_ticks(0.09, 12.0), log_ticks(0.8, 6.0)
     ([0.1, 1.0, 10.0], [1.0, 2.0, 5.0])
     """
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)

@@ -114,7 +114,7 @@ def log_weights(pixel_counts: Int[ndarray, " C"]) -> Float[ndarray, " C"]:
     A class that never occurs gets the weight 0, so that nothing rests on it. Pixels of void must not be counted.
 
     >>> import numpy as np
-    >>> log_weights(np.array([98, 2, 0])).round(2).tolist()
+    >>> [round(float(weight), 2) for weight in log_weights(np.array([98, 2, 0]))]
     [1.44, 25.5, 0.0]
     """
     import numpy as np
