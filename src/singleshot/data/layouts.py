@@ -203,9 +203,9 @@ def _first(root: Path, with_masks: bool) -> Layout | None:
 
 
 def _nearby(root: Path) -> str:
-    """A folder in a known layout above, beside or below one that has none."""
+    """A folder in a known layout below, above or beside one that has none."""
     parent = root.resolve().parent
-    for near in [parent, *_folders(root), *_folders(parent)][:NEAR_FOLDERS]:
+    for near in [*_folders(root), parent, *_folders(parent)][:NEAR_FOLDERS]:
         try:
             layout = _first(near, with_masks=False)
         except NotPermittedError:
