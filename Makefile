@@ -29,8 +29,8 @@ test-fast: .venv/.installed-dev  ## the tests that take no more than a few secon
 
 # One thread, as every figure is stated. Those that have a peer measure our side alone in `make bench`.
 BENCH := OMP_NUM_THREADS=1 RAYON_NUM_THREADS=1
-BENCHES := augment transport match_loss postprocess voc_ap coco_ap
-BENCHES_ALONE := growth first_call checkpoint
+BENCHES := augment match_loss postprocess voc_ap coco_ap
+BENCHES_ALONE := transport growth first_call checkpoint
 PEERS ?= $(SINGLESHOT_PEERS)
 
 bench: .venv/.installed  ## our speed, stage by stage, and how it grows: a few minutes, no peers

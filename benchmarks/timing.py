@@ -75,7 +75,8 @@ def ratio(times: Mapping[str, Spread], slower: str, faster: str) -> float:
 def table(times: Mapping[str, Spread], *, per: str = "call", count: int = 1) -> str:
     """One line a rival: the median in ms per `per`, of which a call makes `count`, its spread, and the rate."""
     width = max(map(len, times))
-    lines = [f"{'':{width}}  ms/{per}: median [least – most]   {per}s/s"]
+    plural = f"{per}es" if per.endswith("ch") else f"{per}s"
+    lines = [f"{'':{width}}  ms/{per}: median [least – most]   {plural}/s"]
     for name, spread in times.items():
         median, least, most = (1e3 * some / count for some in (spread.median_s, spread.least_s, spread.most_s))
         rate = count / spread.median_s if spread.median_s else float("inf")

@@ -74,7 +74,8 @@ def _descendants(parent: int) -> list[int]:
 def left_after_kill() -> tuple[set[str], set[int]]:
     """Kill a run in its middle: the new names in shared memory and the processes that are left a few seconds later."""
     before = {path.name for path in SHARED_MEMORY.iterdir()}
-    child = subprocess.Popen([sys.executable, "-m", "benchmarks.transport", "--forever"], stdout=subprocess.PIPE)
+    command = [sys.executable, "-m", "benchmarks.transport", "--forever"]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)  # the killed one's last words
     if child.stdout is not None:
         child.stdout.readline()
     descendants = _descendants(child.pid)

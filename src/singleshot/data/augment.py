@@ -22,7 +22,6 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from numpy import ndarray
 
-from singleshot import boxes
 from singleshot.data.option_checks import check_probability, check_range
 from singleshot.data.photometric import Distortion, DistortionOptions, distort, draw_distortion
 from singleshot.data.resample import Interpolation, resample
@@ -197,23 +196,24 @@ def apply_to_boxes(
     A centre on the edge is inside, as in the reference. With `clip` boxes end at the picture's edges.
     """
     left, top, right, bottom = plan.window
-    inside_xyxy = boxes_xyxy.astype(np.float64) - np.array([left, top, left, top])
-    centres = boxes.xyxy_to_cxcywh(inside_xyxy)[:, :2]
-    window_wh = np.array([right - left, bottom - top])
-    kept = np.flatnonzero(((centres >= 0) & (centres <= window_wh)).all(axis=1))
+    window_whwh = np.array([right - left, bottom - top, right - left, bottom - top])
+    inside_xyxy = boxes_xyxy - np.array([left, top, left, top], dtype=np.float64)
+    twice_centres = inside_xyxy[:, :2] + inside_xyxy[:, 2:]
+    kept = np.flatnonzero(((twice_centres >= 0) & (twice_centres <= 2 * window_whwh[:2])).all(axis=1))
     inside_xyxy = inside_xyxy[kept]
     if clip:
-        inside_xyxy = boxes.clip(inside_xyxy, (bottom - top, right - left))
+        inside_xyxy = inside_xyxy.clip(0, window_whwh)
 
+    # One row of four numbers at a time: on so few boxes a call costs more than its arithmetic.
     height, width = _turned(size_hw, plan)
-    new_xyxy = boxes.scale(inside_xyxy, (height / (bottom - top), width / (right - left)))
+    new_xyxy = inside_xyxy * (np.array([width, height, width, height]) / window_whwh)
     if plan.mirror:
-        new_xyxy = np.stack([width - new_xyxy[:, 2], new_xyxy[:, 1], width - new_xyxy[:, 0], new_xyxy[:, 3]], axis=1)
+        new_xyxy = (np.array([width, 0, width, 0]) + new_xyxy * (-1, 1, -1, 1))[:, (2, 1, 0, 3)]
     if plan.flip:
-        new_xyxy = np.stack([new_xyxy[:, 0], height - new_xyxy[:, 3], new_xyxy[:, 2], height - new_xyxy[:, 1]], axis=1)
+        new_xyxy = (np.array([0, height, 0, height]) + new_xyxy * (1, -1, 1, -1))[:, (0, 3, 2, 1)]
     for _ in range(plan.quarter_turns):
         # Counter-clockwise: (x, y) comes to (y, width − x).
-        new_xyxy = np.stack([new_xyxy[:, 1], width - new_xyxy[:, 2], new_xyxy[:, 3], width - new_xyxy[:, 0]], axis=1)
+        new_xyxy = (np.array([width, 0, width, 0]) + new_xyxy * (-1, 1, -1, 1))[:, (1, 2, 3, 0)]
         height, width = width, height
     new_xyxy = new_xyxy.astype(np.float32)
     # A sliver in float64 may have no area in float32, and a box without area has no logarithm to train on.
