@@ -19,7 +19,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.timing import machine
-from singleshot.data import anchor_report, streets, voc
+from singleshot.data import anchor_report
+from singleshot.data.drawn import streets
+from singleshot.data.formats import voc
 from singleshot.detection.ssd import config_for
 from singleshot.evaluation.detect import detect
 from singleshot.evaluation.judge import judge

@@ -20,13 +20,13 @@ from PIL import Image
 
 from benchmarks.timing import interleaved, machine, one_thread, ratio, table
 from singleshot import pictures
-from singleshot.data import mask_files
-from singleshot.data.augment import Augmentation, Plan, apply_to_image, draw_plan
-from singleshot.data.augment_masks import apply_to_mask
-from singleshot.data.order import rng_for
-from singleshot.data.sampling import WHOLE, CropSampler
-from singleshot.data.street_scene import scene
-from singleshot.data.street_traffic import MASK_NAMES
+from singleshot.data.augmenting.augment import Augmentation, Plan, apply_to_image, draw_plan
+from singleshot.data.augmenting.augment_masks import apply_to_mask
+from singleshot.data.augmenting.sampling import WHOLE, CropSampler
+from singleshot.data.drawn.street_scene import scene
+from singleshot.data.drawn.street_traffic import MASK_NAMES
+from singleshot.data.label_maps import mask_files
+from singleshot.data.loading.order import rng_for
 from singleshot.structures import UNKNOWN, VOID, MaskCode
 
 SIZE_HW, PICTURE_HW, COUNT = (384, 768), (512, 1024), 16

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from singleshot import pictures
-from singleshot.data.street_scene import scene
+from singleshot.data.drawn.street_scene import scene
 from singleshot.structures import Dataset, LabelMap, Sample
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"

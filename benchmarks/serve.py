@@ -40,7 +40,7 @@ import psutil
 
 from benchmarks.serve_clients import Tagged, Tally, ask, at_rate, connected, refusals, slow_clients, until_answered
 from benchmarks.timing import machine
-from singleshot.data import street_scene
+from singleshot.data.drawn import street_scene
 
 PICTURES = 200
 SLOW_CLIENTS = 200

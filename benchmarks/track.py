@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from singleshot.boxes import pairwise_iou, xyxy_to_cxcywh
-from singleshot.data import street_video
-from singleshot.data.street_traffic import CLASS_NAMES
+from singleshot.data.drawn import street_video
+from singleshot.data.drawn.street_traffic import CLASS_NAMES
 from singleshot.prediction.choosing import choice
 from singleshot.prediction.track import Tracker
 from singleshot.structures import Detections, LabelMap

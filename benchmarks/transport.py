@@ -19,9 +19,9 @@ from pathlib import Path
 import torch
 
 from benchmarks.timing import interleaved, machine, ratio, table
-from singleshot.data.lending import Lender
-from singleshot.data.shared_memory import SHARED_MEMORY
-from singleshot.data.workers import Begin, Workers
+from singleshot.data.loading.lending import Lender
+from singleshot.data.loading.shared_memory import SHARED_MEMORY
+from singleshot.data.loading.workers import Begin, Workers
 
 BATCH, SIZE, BATCHES, WORKERS = 32, 300, 40, 2
 PICTURES = BATCH * BATCHES

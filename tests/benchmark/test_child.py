@@ -8,7 +8,7 @@ import torch
 
 from singleshot.benchmark.child import Job, reason, run
 from singleshot.benchmark.workloads import Workload
-from singleshot.data.streets import make
+from singleshot.data.drawn.streets import make
 from singleshot.errors import ConfigError
 from singleshot.strict_json import from_json_dict, to_json_dict
 

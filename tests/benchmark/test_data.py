@@ -7,7 +7,7 @@ import pytest
 
 from singleshot.benchmark import data
 from singleshot.benchmark.workloads import Workload
-from singleshot.data.streets import make
+from singleshot.data.drawn.streets import make
 from singleshot.errors import InputMissingError
 
 

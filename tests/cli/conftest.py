@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from singleshot import weights
-from singleshot.data import streets
+from singleshot.data.drawn import streets
 from singleshot.detection.ssd import SSD, config_for
 
 

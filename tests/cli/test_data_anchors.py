@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from singleshot import weights
 from singleshot.cli.main import app
-from singleshot.data import streets
+from singleshot.data.drawn import streets
 from singleshot.errors import CannotCreateError, ConfigError, DataError
 
 

@@ -8,8 +8,8 @@ from typer.testing import CliRunner, Result
 
 from singleshot.cli import data_check
 from singleshot.cli.main import app
-from singleshot.data import streets
-from singleshot.data.audit_report import Audit
+from singleshot.data.auditing.audit_report import Audit
+from singleshot.data.drawn import streets
 from singleshot.errors import CannotCreateError, DataError, Fault, InputMissingError, UsageError
 
 

@@ -6,7 +6,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from singleshot.cli.main import app
-from singleshot.data import layouts, streets
+from singleshot.data import layouts
+from singleshot.data.drawn import streets
 from singleshot.errors import CannotCreateError, FaultyDataError, UsageError
 
 

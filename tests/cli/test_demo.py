@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from singleshot.cli.main import app
-from singleshot.data import streets
+from singleshot.data.drawn import streets
 from singleshot.errors import CannotCreateError, ConfigError
 
 

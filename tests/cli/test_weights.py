@@ -84,7 +84,7 @@ def test_push_says_where_it_went(ours: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_training_starts_from_weights_and_shows_the_table(ours: Path, tmp_path: Path):
-    from singleshot.data import streets
+    from singleshot.data.drawn import streets
 
     data = streets.make(tmp_path / "data", train=2, val=1, test=1, workers=1)
     options = ["--steps", "1", "--batch-size", "1", "--workers", "0", "--precision", "fp32", "--val-split", "none"]

@@ -5,9 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from singleshot.data import contact_sheet, streets, voc
-from singleshot.data.augment import CAFFE, NONE
+from singleshot.data import contact_sheet
+from singleshot.data.augmenting.augment import CAFFE, NONE
 from singleshot.data.contact_sheet import Tile
+from singleshot.data.drawn import streets
+from singleshot.data.formats import voc
 from singleshot.structures import Dataset
 
 

@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
-from singleshot.data import coco, streets, voc, yolo
 from singleshot.data.convert import Layout, convert, renamed, without_unions
+from singleshot.data.drawn import streets
+from singleshot.data.formats import coco, voc, yolo
 from singleshot.errors import CannotCreateError, DataError, UsageError
 from singleshot.structures import Dataset, LabelMap, Sample
 

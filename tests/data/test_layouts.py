@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from singleshot.data import index_cache, layouts, voc
+from singleshot.data import index_cache, layouts
+from singleshot.data.formats import voc
 from singleshot.errors import ConfigError, InputMissingError, UsageError
 from singleshot.structures import Dataset, LabelMap, Sample
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from singleshot.data import unions, voc
+from singleshot.data import unions
+from singleshot.data.formats import voc
 from singleshot.errors import InputMissingError
 from singleshot.structures import LabelMap
 

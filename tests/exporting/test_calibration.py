@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from singleshot.data import streets
+from singleshot.data.drawn import streets
 from singleshot.errors import DataError, InputMissingError
 from singleshot.exporting import calibration
 from singleshot.prediction.predictor import Detector

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from singleshot import pictures
-from singleshot.data import audit_pictures
+from singleshot.data.auditing import audit_pictures
 from tests.fuzz.harness import Target, main
 from tests.fuzz.laws import check_faults
 

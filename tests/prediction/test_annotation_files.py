@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from singleshot.data import voc_xml
+from singleshot.data.formats import voc_xml
 from singleshot.errors import UsageError
 from singleshot.prediction.annotation_files import KINDS, open_files, parse_kinds
 from singleshot.prediction.frames import Frame, Seen

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from singleshot import recipes
-from singleshot.data import streets, voc
+from singleshot.data.drawn import streets
+from singleshot.data.formats import voc
 from singleshot.training.recipe import Recipe
 from singleshot.training.run import train
 

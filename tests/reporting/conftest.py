@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from singleshot.data import streets, voc
+from singleshot.data.drawn import streets
+from singleshot.data.formats import voc
 from singleshot.structures import Dataset, Detections
 
 

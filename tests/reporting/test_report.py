@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 import singleshot
 from singleshot import weights
 from singleshot.cli.main import app
-from singleshot.data import streets, voc
+from singleshot.data.drawn import streets
+from singleshot.data.formats import voc
 from singleshot.detection.ssd import SSD, config_for
 from singleshot.errors import CannotCreateError, DataError, InputMissingError
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from singleshot import pictures
-from singleshot.data import voc
+from singleshot.data.formats import voc
 from singleshot.detection.loss import LossParts
 from singleshot.detection.ssd import SSD, config_for
 from singleshot.evaluation.detect import detect

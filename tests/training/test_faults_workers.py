@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from singleshot.data import layouts
-from singleshot.data.augment import NONE
-from singleshot.data.loader import DetectionLoader
+from singleshot.data.augmenting.augment import NONE
+from singleshot.data.loading.loader import DetectionLoader
 from singleshot.structures import Dataset
 
 

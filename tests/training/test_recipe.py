@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from singleshot.data.augment import POST_2017
+from singleshot.data.augmenting.augment import POST_2017
 from singleshot.errors import ConfigError
 from singleshot.training.recipe import Recipe, limited, override
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from singleshot import weights
-from singleshot.data import voc
+from singleshot.data.formats import voc
 from singleshot.errors import CannotCreateError, ConfigError, DataError, FaultyDataError
 from singleshot.evaluation.evaluate import evaluate
 from singleshot.structures import LabelMap

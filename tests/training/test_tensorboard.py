@@ -10,7 +10,8 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from singleshot import weights
-from singleshot.data import streets, voc
+from singleshot.data.drawn import streets
+from singleshot.data.formats import voc
 from singleshot.detection.ssd import SSD, config_for
 from singleshot.structures import Dataset
 from singleshot.training.tensorboard import TensorBoardLog, logged

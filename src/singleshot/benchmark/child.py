@@ -27,7 +27,7 @@ from singleshot.benchmark.measure import Rates, Window, measure, timed
 from singleshot.benchmark.results import Loader, Result
 from singleshot.benchmark.verdict import verdict
 from singleshot.benchmark.workloads import Workload
-from singleshot.data.augment import NONE
+from singleshot.data.augmenting.augment import NONE
 from singleshot.errors import SingleshotError
 from singleshot.segmentation.fcn import FCN
 from singleshot.segmentation.fcn import config_for as segmenter_config

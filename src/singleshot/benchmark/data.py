@@ -19,8 +19,8 @@ import numpy as np
 
 from singleshot.benchmark.workloads import Workload
 from singleshot.data import layouts
-from singleshot.data.street_scene import scene
-from singleshot.data.street_traffic import CLASS_NAMES, MASK_NAMES
+from singleshot.data.drawn.street_scene import scene
+from singleshot.data.drawn.street_traffic import CLASS_NAMES, MASK_NAMES
 from singleshot.download import cache_folder
 from singleshot.errors import InputMissingError, NotPermittedError, StorageError
 from singleshot.structures import UNKNOWN, Dataset, LabelMap, MaskCode, Sample

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from singleshot.benchmark.processes import PROC
-from singleshot.data.street_scene import scene
+from singleshot.data.drawn.street_scene import scene
 from singleshot.errors import SingleshotError
 from singleshot.prediction.locate import find_weights
 from singleshot.prediction.opening import load

@@ -15,7 +15,7 @@ from singleshot.errors import SHOWN_FAULTS, CannotCreateError, DataError, visibl
 JSON_KEYS = ("format", "faults")
 
 if TYPE_CHECKING:
-    from singleshot.data.audit_report import Audit
+    from singleshot.data.auditing.audit_report import Audit
 
 
 def check(
@@ -34,7 +34,7 @@ def check(
 ) -> None:
     """Name every fault in a data folder, with file and line; exit 65 where one is fatal."""
     from singleshot.cli import outputs, progress
-    from singleshot.data import audit
+    from singleshot.data.auditing import audit
 
     if json_file is not None:
         _refuse_in_data(json_file, path)

@@ -28,7 +28,7 @@ def make(
     """Draw street scenes with known truth: pictures with boxes and masks, or videos with tracks."""
     from singleshot.cli import progress
     from singleshot.cli.train import parse_size
-    from singleshot.data import street_video_files, streets
+    from singleshot.data.drawn import street_video_files, streets
 
     del what  # there is one thing to draw
     size_hw = parse_size(size)

@@ -33,7 +33,7 @@ def demo(
     started = time.monotonic()
     from singleshot.cli import progress
     from singleshot.cli.demo_masks import segment_scenes
-    from singleshot.data import voc
+    from singleshot.data.formats import voc
     from singleshot.evaluation.detect import detect
     from singleshot.evaluation.judge import SIZE_BANDS_PX, judge
     from singleshot.evaluation.table import table
@@ -73,7 +73,7 @@ def demo(
 def _refuse_foreign(out: Path, data: Path) -> None:
     """Refuse a folder that is not a demo's own: what lies there under the names of the demo's files would be lost."""
     from singleshot.cli import outputs
-    from singleshot.data import streets
+    from singleshot.data.drawn import streets
 
     outputs.check_folder(out)
     if not out.is_dir() or all(path.name.startswith(".") for path in out.iterdir()):
@@ -88,7 +88,7 @@ def _refuse_foreign(out: Path, data: Path) -> None:
 def _draw(data: Path, seed: int, train: int | None, test: int | None) -> None:
     """Draw the scenes, unless the same ones are there already."""
     from singleshot.cli import progress
-    from singleshot.data import streets
+    from singleshot.data.drawn import streets
 
     train, test = train or streets.TRAIN, test or streets.TEST
     if streets.matches(data, seed=seed, train=train, test=test):

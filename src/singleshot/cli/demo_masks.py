@@ -31,7 +31,7 @@ def segment_scenes(
     """
     started = time.monotonic()
     from singleshot.cli import progress
-    from singleshot.data import masks
+    from singleshot.data.label_maps import masks
     from singleshot.evaluation.miou import MiouJudge, miou_table
     from singleshot.evaluation.segment import segment
     from singleshot.prediction.opening import load_segmenter

@@ -69,7 +69,8 @@ def evaluate(
         )
         return
     from singleshot.cli import outputs, progress, reports
-    from singleshot.data import coco_results, layouts, voc_results
+    from singleshot.data import layouts
+    from singleshot.data.formats import coco_results, voc_results
     from singleshot.data.refusal import refuse_or_list
     from singleshot.evaluation.coco import CocoReport, coco_table, cut_warning, judge_coco
     from singleshot.evaluation.evaluate import detect_readable

@@ -46,7 +46,8 @@ def evaluate_masks(
 ) -> None:
     """Judge, show, and write what was asked for. Raises what reading, judging and writing raise."""
     from singleshot.cli import outputs, progress, reports
-    from singleshot.data import layouts, mask_results
+    from singleshot.data import layouts
+    from singleshot.data.label_maps import mask_results
     from singleshot.data.refusal import refuse_or_list
     from singleshot.evaluation.maxf import MaxfJudge, maxf_table, plane_note
     from singleshot.evaluation.miou import MiouJudge, absent_note, miou_table
@@ -125,7 +126,7 @@ def _seen(wanted: MaskJudgement, dataset: Dataset, workers: int, faults: list[An
 
 def _from_files(wanted: MaskJudgement, dataset: Dataset) -> Iterator[Seen]:
     from singleshot.cli import progress
-    from singleshot.data import birds_eye, mask_files, mask_results
+    from singleshot.data.label_maps import birds_eye, mask_files, mask_results
     from singleshot.evaluation.segment import Seen
     from singleshot.structures import MaskCode
 
@@ -155,7 +156,7 @@ def _found(seen: Seen, metric: str) -> Any:
 
 def _write(folder: Path, dataset: Dataset, seen: Seen) -> None:
     """One picture's result for its server; of KITTI road the map from above where it is to be had."""
-    from singleshot.data import mask_files, mask_results
+    from singleshot.data.label_maps import mask_files, mask_results
     from singleshot.evaluation.maxf import for_server
 
     sample = dataset.samples[seen.index]

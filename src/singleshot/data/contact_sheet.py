@@ -18,8 +18,8 @@ from numpy import ndarray
 from singleshot import pictures
 from singleshot.boxes import scale
 from singleshot.classes import colours
-from singleshot.data.augment import NONE, Augmentation, augment
-from singleshot.data.sampling import CropSampler
+from singleshot.data.augmenting.augment import NONE, Augmentation, augment
+from singleshot.data.augmenting.sampling import CropSampler
 from singleshot.drawing import caption, draw_boxes
 from singleshot.structures import Dataset
 

@@ -26,7 +26,7 @@ import numpy as np
 import safetensors.numpy
 
 from singleshot import durable
-from singleshot.data.sample_table import SampleTable
+from singleshot.data.loading.sample_table import SampleTable
 from singleshot.errors import Fault, SingleshotError
 from singleshot.structures import Dataset, LabelMap
 

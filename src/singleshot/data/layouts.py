@@ -12,20 +12,10 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from singleshot.data import (
-    cityscapes,
-    coco,
-    coco_folder,
-    index_cache,
-    kitti_road,
-    masks,
-    unions,
-    voc,
-    voc_folder,
-    yolo,
-    yolo_folder,
-)
-from singleshot.data.sample_table import SampleTable
+from singleshot.data import index_cache, unions
+from singleshot.data.formats import coco, coco_folder, voc, voc_folder, yolo, yolo_folder
+from singleshot.data.label_maps import cityscapes, kitti_road, masks
+from singleshot.data.loading.sample_table import SampleTable
 from singleshot.errors import InputMissingError, NotPermittedError, UsageError
 from singleshot.structures import Dataset, LabelMap
 

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from singleshot.data import voc
-from singleshot.data.voc_folder import PICTURE_FOLDER, SPLIT_FOLDER
+from singleshot.data.formats import voc
+from singleshot.data.formats.voc_folder import PICTURE_FOLDER, SPLIT_FOLDER
 from singleshot.errors import InputMissingError
 from singleshot.structures import Dataset, LabelMap, Sample
 

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 from numpy import ndarray
 
-from singleshot.data import cityscapes, cityscapes_labels, mask_files
+from singleshot.data.label_maps import cityscapes, cityscapes_labels, mask_files
 from singleshot.errors import DataError
 from singleshot.evaluation.instance_iou import InstanceCounts
 from singleshot.metrics.mean_iou import IoUFigures, confusion, empty_matrix, figures, grouped

@@ -16,10 +16,10 @@ from jaxtyping import Float, Int, UInt8
 from numpy import ndarray
 
 from singleshot import pictures
-from singleshot.data import mask_files
-from singleshot.data.order import rank_batches
-from singleshot.data.packing import PackedSamples, pack
-from singleshot.data.workers import Begin, Workers
+from singleshot.data.label_maps import mask_files
+from singleshot.data.loading.order import rank_batches
+from singleshot.data.loading.packing import PackedSamples, pack
+from singleshot.data.loading.workers import Begin, Workers
 from singleshot.errors import DataError, Fault, InputMissingError, SingleshotError
 from singleshot.prediction.segmenter import Segmenter
 from singleshot.preprocess import Preprocess, to_input

@@ -17,7 +17,7 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from singleshot import durable, pictures, weights
-from singleshot.data.street_scene import scene
+from singleshot.data.drawn.street_scene import scene
 from singleshot.download import Observer
 from singleshot.errors import CannotCreateError, DataError, InputMissingError, NotPermittedError, UsageError
 from singleshot.exporting import calibration, parity

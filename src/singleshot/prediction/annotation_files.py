@@ -20,7 +20,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from singleshot import boxes, durable
-from singleshot.data.voc_xml import annotation_xml
+from singleshot.data.formats.voc_xml import annotation_xml
 from singleshot.errors import UsageError, nearest
 from singleshot.prediction.frames import Seen
 from singleshot.prediction.line_file import LineFile

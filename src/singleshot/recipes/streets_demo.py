@@ -9,8 +9,8 @@ over a hundred epochs, here there are some twenty.
 
 from __future__ import annotations
 
-from singleshot.data.augment import Augmentation
-from singleshot.data.sampling import WHOLE, CropSampler
+from singleshot.data.augmenting.augment import Augmentation
+from singleshot.data.augmenting.sampling import WHOLE, CropSampler
 from singleshot.training.optimizer import OptimizerConfig
 from singleshot.training.recipe import Recipe
 from singleshot.training.schedule import Schedule

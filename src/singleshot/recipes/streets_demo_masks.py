@@ -9,8 +9,8 @@ trunk. Time is short, so rare classes are weighed up (after 300 steps at a quart
 
 from __future__ import annotations
 
-from singleshot.data.augment import Augmentation
-from singleshot.data.sampling import WHOLE
+from singleshot.data.augmenting.augment import Augmentation
+from singleshot.data.augmenting.sampling import WHOLE
 from singleshot.segmentation.loss import PixelLossConfig
 from singleshot.training.optimizer import OptimizerConfig
 from singleshot.training.recipe import Recipe

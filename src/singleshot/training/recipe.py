@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from singleshot.data.augment import Augmentation
+from singleshot.data.augmenting.augment import Augmentation
 from singleshot.detection.anchors import FeatureMap
 from singleshot.detection.loss import LossConfig
 from singleshot.detection.presets import FLAVOURS

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 from singleshot import weights
 from singleshot.backbones.synced_batch_norm import synced
-from singleshot.data import mask_files
-from singleshot.data.augment_masks import pad_mask, resize_mask
-from singleshot.data.mask_loader import MaskBatch, MaskLoader
+from singleshot.data.augmenting.augment_masks import pad_mask, resize_mask
+from singleshot.data.label_maps import mask_files
+from singleshot.data.loading.mask_loader import MaskBatch, MaskLoader
 from singleshot.errors import ConfigError, DataError, Fault
 from singleshot.evaluation.maxf import MaxfJudge
 from singleshot.evaluation.miou import MiouJudge

@@ -1,0 +1,85 @@
+"""The audit of what a reader has read: for every layout whose reader names the faults of its own files.
+
+The reader's faults are taken as they are, split by split, and joined with what only the pixels tell: pictures and
+masks that do not decode, sizes that lie, boxes that repeat one another, pictures in two splits.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from singleshot.data.auditing import audit_boxes, audit_masks, audit_pictures, audit_processes, leaks
+from singleshot.data.auditing.audit_boxes import BoxPlace
+from singleshot.data.auditing.audit_pictures import PictureReport
+from singleshot.data.auditing.audit_report import Audit, in_order
+from singleshot.errors import Fault
+from singleshot.structures import Dataset, MaskCode, Sample
+
+Progress = Callable[[int, int], None]
+
+
+def audit(datasets: Sequence[Dataset], *, processes: int = 0, progress: Progress | None = None) -> Audit:
+    """Everything that is wrong with the splits of one data set.
+
+    Args:
+        datasets: its splits, at least one, all of one layout.
+        processes: how many decode pictures; 0 for this one.
+        progress: called with the files done so far and their number.
+
+    Raises:
+        StoppedError: the processes cannot be started.
+    """
+    samples = {sample.image_path: sample for dataset in datasets for sample in dataset.samples}
+    masks = {sample.mask_path: sample for sample in samples.values() if sample.mask_path is not None}
+    code = next((dataset.mask_code for dataset in datasets if dataset.mask_code is not None), None)
+    total = len(samples) + len(masks)
+    faults = [fault for dataset in datasets for fault in dataset.faults]
+    digests: dict[Path, bytes] = {}
+    for done, report in enumerate(_reports(list(samples), list(masks), code, processes), start=1):
+        if progress is not None:
+            progress(done, total)
+        faults += report.faults
+        if report.path in samples:
+            digests[report.path] = report.digest
+            faults += _of_picture(samples[report.path], report)
+    for dataset in datasets:
+        for sample in dataset.samples:
+            faults += _of_boxes(sample, dataset.label_map.names)
+    splits = {dataset.split: leaks.places_of(dataset.samples) for dataset in datasets}
+    faults += leaks.in_two_splits(splits)
+    faults += leaks.same_bytes(digests, splits)
+    objects = sum(len(sample.boxes_xyxy) for sample in samples.values())
+    names = dict.fromkeys(name for dataset in datasets for name in dataset.label_map.names)
+    return Audit(datasets[0].layout, len(samples), objects, tuple(names), in_order(faults))
+
+
+def _reports(pictures: list[Path], masks: list[Path], code: MaskCode | None, processes: int) -> Iterator[PictureReport]:
+    yield from audit_processes.reports(pictures, processes=processes)
+    if code is not None:
+        work = functools.partial(audit_masks.report, code=code)
+        yield from audit_processes.reports(masks, processes=processes, work=work)
+
+
+def _of_picture(sample: Sample, report: PictureReport) -> Iterator[Fault]:
+    if sample.size_hw is None:
+        return
+    fault = audit_pictures.size_fault(report, sample.size_hw, sample.image_path, None)
+    if fault is not None:
+        yield fault
+
+
+def _of_boxes(sample: Sample, names: Sequence[str]) -> Iterable[Fault]:
+    if not len(sample.boxes_xyxy):
+        return []
+    places = [
+        BoxPlace(
+            sample.image_path, None, f"box ({', '.join(f'{edge:g}' for edge in box)}) of class {names[class_id]!r}"
+        )
+        for box, class_id in zip(sample.boxes_xyxy.tolist(), sample.class_ids.tolist(), strict=True)
+    ]
+    found = list(audit_boxes.repeated(sample.boxes_xyxy, sample.class_ids, places))
+    if sample.size_hw is not None:
+        found += audit_boxes.tiny(sample.boxes_xyxy, sample.size_hw, places)
+    return found

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from singleshot.data.drawn import streets
+from singleshot.data.label_maps import masks
+from singleshot.errors import DataError, InputMissingError
+
+
+def test_folders_by_split(halves: Any) -> None:
+    assert masks.looks_like(halves.root)
+    split = masks.read(halves.root, "train")
+    assert [sample.image_id for sample in split.samples] == ["00", "01", "02", "03"]
+    assert split.label_map.names == ("dark", "bright") and not split.faults
+    assert split.samples[1].mask_path == halves.mask("train", 1)
+    assert masks.splits(halves.root) == ["train", "val"]
+    with pytest.raises(InputMissingError, match="There are: train, val"):
+        masks.read(halves.root, "test")
+
+
+def test_split_folders_and_folders_without_splits(halves: Any, tmp_path: Path) -> None:
+    turned = tmp_path / "turned"
+    for kind in ("images", "masks"):
+        shutil.copytree(halves.root / kind / "val", turned / "val" / kind)
+    shutil.copy(halves.root / "classes.txt", turned)
+    assert len(masks.read(turned, "val")) == 2
+    plain = tmp_path / "plain"
+    for kind in ("images", "masks"):
+        shutil.copytree(halves.root / kind / "train", plain / kind)
+    shutil.copy(halves.root / "classes.txt", plain)
+    assert len(masks.read(plain, "train")) == 4
+    with pytest.raises(InputMissingError):
+        masks.read(plain, "val")
+
+
+def test_a19_a_missing_mask_and_a_missing_picture_are_faults(halves: Any) -> None:
+    halves.mask("train", 0).rename(halves.root / "masks" / "train" / "stray.png")
+    split = masks.read(halves.root, "train")
+    assert len(split) == 3
+    assert {fault.kind for fault in split.faults} == {"missing-mask", "missing-picture"}
+    assert any(fault.file.name == "stray.png" for fault in split.faults)
+
+
+def test_b33_a_resized_mask_is_a_fault(halves: Any) -> None:
+    cv2.imwrite(str(halves.mask("train", 2)), np.zeros((24, 32), np.uint8))
+    split = masks.read(halves.root, "train")
+    assert len(split) == 3 and split.faults[0].kind == "other-size-mask"
+
+
+def test_lists_of_pairs(halves: Any) -> None:
+    lines = [f"images/train/{i:02d}.png masks/train/{i:02d}.png\r\n" for i in (3, 1)]
+    (halves.root / "some.txt").write_text("".join(lines))
+    assert [sample.image_id for sample in masks.read(halves.root, "some").samples] == ["03", "01"]
+    (halves.root / "some.txt").write_text("".join([*lines, lines[0]]))
+    with pytest.raises(DataError, match="already in line 1") as raised:
+        masks.read(halves.root, "some")
+    assert raised.value.line == 3
+    (halves.root / "some.txt").write_text("".join([*lines, "only-one-column\n"]))
+    with pytest.raises(DataError, match="1 columns"):
+        masks.read(halves.root, "some")
+
+
+def test_the_drawn_streets_name_their_own_classes(tmp_path: Path) -> None:
+    root = streets.make(tmp_path / "streets", train=2, val=1, test=1, workers=1)
+    split = masks.read(root, "train")
+    assert split.label_map.names == streets.MASK_NAMES and len(split) == 2 and not split.faults
+
+
+def test_a_voc_folder_has_vocs_classes_with_a_background(tmp_path: Path) -> None:
+    root = tmp_path / "VOC2012"
+    for part in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
+        (root / part).mkdir(parents=True)
+    cv2.imwrite(str(root / "JPEGImages/a.jpg"), np.zeros((4, 6, 3), np.uint8))
+    cv2.imwrite(str(root / "SegmentationClass/a.png"), np.full((4, 6), 20, np.uint8))
+    (root / "ImageSets/Segmentation/train.txt").write_text("a\nb\n")
+    split = masks.read(root, "train")
+    assert split.label_map.names[0] == "background" and len(split.label_map) == 21
+    assert [fault.kind for fault in split.faults] == ["missing-picture"] and split.faults[0].line == 2
+
+
+def test_camvid(shared: Path) -> None:
+    split = masks.read(shared / "data/camvid", "train")
+    assert len(split) == 184 and len(split.label_map) == 11 and not split.faults
+    assert split.colours[3] == (128, 64, 128) and masks.splits(shared / "data/camvid") == ["test", "train", "val"]
+
+
+def test_something_else_is_refused(tmp_path: Path) -> None:
+    assert not masks.looks_like(tmp_path)
+    with pytest.raises(InputMissingError, match="not a folder of pictures and masks"):
+        masks.read(tmp_path, "train")
+    with pytest.raises(InputMissingError, match="no such folder"):
+        masks.read(tmp_path / "none", "train")
+
+
+def test_an_empty_split_is_refused(halves: Any) -> None:
+    for kind in ("images", "masks"):
+        (halves.root / kind / "test").mkdir()
+    with pytest.raises(DataError, match="0 pictures"):
+        masks.read(halves.root, "test")
