@@ -8,6 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -59,3 +61,26 @@ class MaskFolder:
 def halves(tmp_path: Path) -> MaskFolder:
     """Four pictures to train on and two to judge by, of two classes that are easily told apart."""
     return MaskFolder(tmp_path / "halves", {"train": 4, "val": 2})
+
+
+class _DeviceWatch(TorchDispatchMode):
+    """Notes every operation that makes or reads a tensor of the host, and knows no value of a tensor: `meta` has none.
+
+    On a GPU each of these would wait for all that the device has still to do.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.on_host: list[str] = []
+
+    def __torch_dispatch__(self, func: object, types: object, args: tuple = (), kwargs: dict | None = None) -> object:
+        found = func(*args, **(kwargs or {}))  # pyright: ignore[reportCallIssue]
+        tensors = [each for each in (*args, found) if isinstance(each, torch.Tensor)]
+        self.on_host += [str(func) for each in tensors if each.device.type != "meta"]
+        return found
+
+
+@pytest.fixture
+def device_watch() -> _DeviceWatch:
+    """Within it, work on tensors of the device `meta` shows in `on_host` what it asks of the host."""
+    return _DeviceWatch()

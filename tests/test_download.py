@@ -3,13 +3,14 @@ from __future__ import annotations
 import hashlib
 import http.server
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from singleshot import download
-from singleshot.errors import CannotCreateError, DataError, UnreachableError
+from singleshot.errors import CannotCreateError, ConfigError, DataError, UnreachableError
 
 CONTENT = bytes(range(256)) * 4000  # a megabyte: four chunks
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -23,6 +24,8 @@ class Server(http.server.ThreadingHTTPServer):
     statuses: list[int]
     content: bytes
     knows_ranges: bool
+    tag: str | None
+    slow_s: float
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -35,7 +38,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_error(self.server.statuses.pop(0))
             return
         content, start = self.server.content, 0
-        if asked and self.server.knows_ranges:
+        time.sleep(self.server.slow_s)
+        same = self.headers.get("If-Range") in (None, self.server.tag)
+        if asked and self.server.knows_ranges and same:
             start = int(asked.removeprefix("bytes=").rstrip("-"))
             if start >= len(content):
                 self.send_error(416)
@@ -44,6 +49,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
         else:
             self.send_response(200)
+        if self.server.tag:
+            self.send_header("ETag", self.server.tag)
         self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
         body = content[start:]
@@ -57,6 +64,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def server() -> Iterator[Server]:
     found = Server(("127.0.0.1", 0), Handler)
     found.breaks, found.ranges, found.statuses, found.content, found.knows_ranges = [], [], [], CONTENT, True
+    found.tag, found.slow_s = None, 0.0
     thread = threading.Thread(target=found.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield found
@@ -181,3 +189,46 @@ def test_the_cache_is_where_the_user_wants_it(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("SINGLESHOT_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
     assert download.cache_folder() == Path("/cache/singleshot")
+
+
+def test_two_that_want_one_file_take_turns_and_the_second_finds_it(server: Server, tmp_path: Path):
+    server.slow_s = 0.3
+    threads = [
+        threading.Thread(target=download.fetch, args=(url(server),), kwargs={"to": tmp_path / "w", "sha256": hashed})
+        for hashed in (SHA256, SHA256, SHA256[:8])
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert server.ranges == [None] and (tmp_path / "w").read_bytes() == CONTENT
+    assert [path.name for path in tmp_path.iterdir()] == ["w"]
+
+
+@pytest.mark.parametrize("hashed", [SHA256, None])
+def test_a_start_is_continued_only_if_the_server_still_has_that_version(
+    server: Server, tmp_path: Path, hashed: str | None
+):
+    server.tag, server.content, server.breaks = '"old"', b"o" * len(CONTENT), [400_000, 0, 0, 0]
+    with pytest.raises(UnreachableError, match="are kept"):
+        download.fetch(url(server), to=tmp_path / "w", sha256=hashed, wait_s=0.0)
+    assert {path.name for path in tmp_path.iterdir()} == {"w.part", "w.part.tag"}
+    server.tag, server.content, server.ranges, server.breaks = '"new"', CONTENT, [], []
+    download.fetch(url(server), to=tmp_path / "w", sha256=hashed, wait_s=0.0)
+    assert server.ranges == ["bytes=400000-"] and (tmp_path / "w").read_bytes() == CONTENT
+    assert [path.name for path in tmp_path.iterdir()] == ["w"]
+
+
+def test_without_hash_and_version_a_start_is_not_trusted(server: Server, tmp_path: Path):
+    (tmp_path / "w.part").write_bytes(b"o" * 1000)
+    download.fetch(url(server), to=tmp_path / "w", wait_s=0.0)
+    assert server.ranges == [None] and (tmp_path / "w").read_bytes() == CONTENT
+
+
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("SINGLESHOT_CACHE", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
+    with pytest.raises(ConfigError, match="Set SINGLESHOT_CACHE") as raised:
+        download.cache_folder()
+    assert raised.value.exit_code == 78

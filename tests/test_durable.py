@@ -134,3 +134,10 @@ def test_a_folder_that_may_not_be_written_is_named(tmp_path: Path):
 def test_a_name_that_is_too_long_is_an_error_of_ours(tmp_path: Path):
     with pytest.raises(StorageError):
         durable.write_text(tmp_path / ("a" * 300), "x")
+
+
+def test_e10_what_killed_writes_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    for name in (".a.csv.12.0a1b.tmp", ".b.csv.12.0a1b.tmp", "a.csv", ".a.csv"):
+        (tmp_path / name).write_text("")
+    durable.clean(tmp_path / "a.csv")
+    assert names(tmp_path) == [".a.csv", ".b.csv.12.0a1b.tmp", "a.csv"]

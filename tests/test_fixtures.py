@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,12 @@ from singleshot import weights
 from singleshot.training import checkpoint
 from singleshot.training.ema import RunningMean
 from singleshot.training.optimizer import OptimizerConfig, build
+from singleshot.training.recipe import Recipe
+from singleshot.training.run import train
 from singleshot.training.state import restore
 from singleshot.weights import TrunkFile
 from tests.fixtures.make_v1 import small_network
+from tests.training.conftest import draw_squares
 
 FOLDER = Path(__file__).parent / "fixtures"
 V1 = FOLDER / "v1"
@@ -38,6 +42,15 @@ def test_e6_a_checkpoint_of_the_first_schema_is_read_and_goes_on(tmp_path: Path)
     assert (progress.step, progress.position, progress.images, mean.updates) == (2, 2, 4, 2)
     assert torch.equal(network.state_dict()["0.weight"], found.tensors["network/0.weight"])
     assert float(optimizer.state_dict()["state"][0]["step"]) == 2
+
+
+def test_e6_e7_a_run_of_the_first_schema_goes_on(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with zipfile.ZipFile(V1 / "run.zip") as archive:
+        archive.extractall(out)
+    recipe = Recipe.from_json((out / "recipe.json").read_text())
+    run = train(draw_squares(tmp_path / "squares"), recipe, out=out, val_split=None, resume=True)
+    assert run.steps == 2 and [row.split(",")[1] for row in (out / "log.csv").read_text().splitlines()] == ["step", "2"]
 
 
 def test_the_fixtures_are_what_they_were() -> None:

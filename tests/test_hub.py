@@ -15,7 +15,17 @@ from huggingface_hub import constants, errors
 
 from singleshot import hub, weights
 from singleshot.detection.ssd import SSD, config_for
-from singleshot.errors import DataError, InputMissingError, NotPermittedError, UnreachableError, UsageError
+from singleshot.errors import (
+    DataError,
+    InputMissingError,
+    NotPermittedError,
+    SingleshotError,
+    StorageError,
+    UnreachableError,
+    UsageError,
+)
+from singleshot.segmentation.fcn import FCN
+from singleshot.segmentation.fcn import config_for as fcn_config
 
 NAMES = ("car", "Fußgänger")
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -175,3 +185,33 @@ def test_push_says_what_stands_in_the_way(good: Path, tmp_path: Path, monkeypatc
         monkeypatch.setattr(huggingface_hub.HfApi, "create_repo", create)
         with pytest.raises(kind):
             hub.push(good, "me/cells")
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "code"),
+    [
+        (OSError(28, "No space left on device"), StorageError, 74),
+        (PermissionError(13, "Permission denied"), NotPermittedError, 77),
+        (errors.HfHubHTTPError.__bases__[0]("the connection broke"), UnreachableError, 69),
+    ],
+)
+def test_network_and_disk_are_told_apart(
+    good: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, kind: type[SingleshotError], code: int
+):
+    def fail(*_arguments: Any, **_options: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", fail)
+    monkeypatch.setattr(huggingface_hub.HfApi, "create_repo", fail)
+    for call in (lambda: hub.fetch("me/cells"), lambda: hub.push(good, "me/cells")):
+        with pytest.raises(kind) as caught:
+            call()
+        assert caught.value.exit_code == code
+
+
+def test_a_segmenter_is_refused_with_advice_that_helps(tmp_path: Path):
+    path = tmp_path / "s.safetensors"
+    weights.save(path, FCN(fcn_config("fcn8s-lite", ("road", "sky"), (64, 96))), {})
+    with pytest.raises(DataError, match="a segmenter, and only detectors") as caught:
+        hub.push(path, "me/road")
+    assert "--metric" not in str(caught.value) and caught.value.file == path

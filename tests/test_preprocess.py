@@ -165,3 +165,11 @@ def test_the_margin_is_the_mean_that_normalisation_takes_off():
 def test_a_size_or_deviation_that_cannot_be_is_refused(options: dict):
     with pytest.raises(ConfigError):
         Preprocess(**options)
+
+
+def test_pictures_are_normalised_without_a_copy_from_the_host(device_watch, monkeypatch: pytest.MonkeyPatch):
+    images = torch.empty((2, 4, 6, 3), dtype=torch.uint8, device="meta")
+    monkeypatch.delattr(torch, "tensor")  # makes its values on the host, and the watch does not see it
+    with device_watch:
+        found = preprocess.normalise(images, Preprocess(channel_order="bgr"))
+    assert found.shape == (2, 3, 4, 6) and device_watch.on_host == []

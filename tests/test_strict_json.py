@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pytest
 
 from singleshot.errors import ConfigError
-from singleshot.strict_json import check_number, from_json_dict, to_json_dict
+from singleshot.strict_json import check_number, filled, from_json_dict, to_json_dict
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,29 @@ def through_json(config: Any) -> Any:
 
 def test_a_config_survives_json():
     assert from_json_dict(Outer, through_json(CONFIG)) == CONFIG
+
+
+@dataclass(frozen=True)
+class Later:
+    inner: Inner
+    other: Inner = Inner(1.0, "b")
+    rate: float = 0.5
+    names: tuple[str, ...] = ()
+
+
+def test_e7_fields_that_came_later_take_their_defaults_at_every_depth_and_no_others():
+    assert from_json_dict(Later, filled(Later, {"inner": {"step": 2.0}})) == Later(Inner(2.0))
+    stored = filled(Later, {"inner": {"step": 2.0, "kind": "b"}, "other": {"step": None}, "more": 1})
+    assert stored == {
+        "inner": {"step": 2.0, "kind": "b"},
+        "other": {"step": None, "kind": "a"},  # the default of its own type: what was there was written in full
+        "rate": 0.5,
+        "names": [],
+        "more": 1,
+    }
+    for wrong in ({}, {"inner": 3}, 3, {"inner": {"step": 2.0}, "more": 1}):
+        with pytest.raises(ConfigError):
+            from_json_dict(Later, filled(Later, wrong))
 
 
 def test_empty_tuples_survive_json():
@@ -85,3 +108,14 @@ def test_the_ends_of_a_range_count_unless_they_are_left_out() -> None:
     check_number("rate", 1e30, 0, above=True)
     with pytest.raises(ConfigError, match=r"rate is 0\.0\. Give a number above 0"):
         check_number("rate", 0.0, 0, above=True)
+
+
+@dataclass(frozen=True)
+class Rate:
+    value: float
+
+
+def test_a_whole_number_that_no_float_holds_is_no_float() -> None:
+    assert from_json_dict(Rate, {"value": 300}) == Rate(300.0)
+    with pytest.raises(ConfigError, match=r"config\.value is 1000000.*, which is not float"):
+        from_json_dict(Rate, {"value": 10**400})

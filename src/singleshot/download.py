@@ -1,12 +1,14 @@
 """A file from the network: checked by its hash, continued where a connection broke, kept in a cache.
 
 Weights and data sets are hundreds of megabytes from servers that are slow and sometimes down. What has arrived stays
-beside the target as `<name>.part` and the next try asks for the rest alone; nothing appears under the target's own
-name before its hash was right.
+beside the target as `<name>.part` and the next try asks for the rest alone, if it is still the same file there
+(`<name>.part.tag` holds the server's word for that); nothing appears under the target's own name before its hash was
+right. Processes that want one file at the same time take turns, and the later ones find it there.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import http.client
@@ -15,12 +17,24 @@ import socket
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from singleshot.errors import CannotCreateError, DataError, NotPermittedError, StorageError, UnreachableError
+from singleshot.errors import (
+    CannotCreateError,
+    ConfigError,
+    DataError,
+    NotPermittedError,
+    StorageError,
+    UnreachableError,
+)
+
+try:
+    import fcntl
+except ImportError:  # Windows has none; two downloads of one file are not noticed there
+    fcntl = None
 
 Observer = Callable[[int, int | None], None]
 """Is told how many bytes are there and how many there will be (None where the server does not say)."""
@@ -34,11 +48,17 @@ TIMEOUT_S = 30.0
 
 
 def cache_folder() -> Path:
-    """Where downloads and imported weights are kept: `$SINGLESHOT_CACHE`, or `singleshot` in the user's cache."""
-    chosen = os.environ.get("SINGLESHOT_CACHE")
+    """Where downloads and imported weights are kept: `$SINGLESHOT_CACHE`, or `singleshot` in the user's cache.
+
+    Raises ConfigError for a user without a home, as in some containers.
+    """
+    chosen, caches = os.environ.get("SINGLESHOT_CACHE"), os.environ.get("XDG_CACHE_HOME")
     if chosen:
         return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "singleshot"
+    try:
+        return Path(caches or Path.home() / ".cache") / "singleshot"
+    except RuntimeError as error:
+        raise ConfigError("this user has no home folder for a cache", remedy="Set SINGLESHOT_CACHE") from error
 
 
 def fetch(
@@ -78,22 +98,28 @@ def fetch(
     part = to.with_name(f"{to.name}.part")
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
-        continued = part.is_file() and part.stat().st_size > 0
-        _download(url, part, observer, opener or _open, wait_s)
-        fault = _fault(part, sha256, md5)
-        if fault is not None and continued:
-            # The start may be another file's, or an older version's: once more from nothing.
-            part.unlink()
+        with _alone(part):
+            if to.is_file() and _fault(to, sha256, md5) is None:  # another process has brought it meanwhile
+                return to
+            if sha256 is None and md5 is None and not _tag(part).is_file():
+                os.truncate(part, 0)  # nothing would tell whether the rest is of the same file
+            continued = part.stat().st_size > 0
             _download(url, part, observer, opener or _open, wait_s)
             fault = _fault(part, sha256, md5)
-        if fault is not None:
-            part.unlink()
-            raise DataError(
-                f"{url} is not the file that was published: {fault}",
-                kind="wrong-hash",
-                remedy="Try again later, or another mirror",
-            )
-        part.replace(to)
+            if fault is not None and continued:
+                # The start may be another file's, or an older version's: once more from nothing.
+                os.truncate(part, 0)
+                _download(url, part, observer, opener or _open, wait_s)
+                fault = _fault(part, sha256, md5)
+            _tag(part).unlink(missing_ok=True)
+            if fault is not None:
+                part.unlink()
+                raise DataError(
+                    f"{url} is not the file that was published: {fault}",
+                    kind="wrong-hash",
+                    remedy="Try again later, or another mirror",
+                )
+            part.replace(to)
     except (PermissionError, NotADirectoryError, FileExistsError, IsADirectoryError) as error:
         kind = NotPermittedError if isinstance(error, PermissionError) else CannotCreateError
         raise kind(
@@ -113,6 +139,32 @@ def hash_of(path: Path, kind: str = "sha256") -> str:
 
 def _open(request: urllib.request.Request, timeout_s: float) -> Any:
     return urllib.request.urlopen(request, timeout=timeout_s)
+
+
+@contextlib.contextmanager
+def _alone(part: Path) -> Iterator[None]:
+    """Hold the lock of a part file, which is there inside, empty at first; waits for another process that holds it."""
+    while True:
+        file = part.open("ab")
+        if fcntl is None:
+            file.close()
+            break
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with contextlib.suppress(FileNotFoundError):  # else it was given its own name, or removed, while we waited
+            if os.fstat(file.fileno()).st_ino == part.stat().st_ino:
+                break
+        file.close()
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            if part.stat().st_size == 0:
+                part.unlink()
+        file.close()
+
+
+def _tag(part: Path) -> Path:
+    return part.with_name(f"{part.name}.tag")
 
 
 def _download(url: str, part: Path, observer: Observer | None, opener: Opener, wait_s: float) -> None:
@@ -137,9 +189,13 @@ def _one_connection(url: str, part: Path, observer: Observer | None, opener: Ope
     request = urllib.request.Request(url, headers={"User-Agent": "singleshot", "Accept-Encoding": "identity"})
     if have:
         request.add_header("Range", f"bytes={have}-")
+        with contextlib.suppress(OSError):
+            request.add_header("If-Range", _tag(part).read_text(encoding="ascii"))
     try:
         with opener(request, TIMEOUT_S) as response:
             start, total = _extent(response, have)
+            if not start:
+                _remember(response, part)
             with part.open("r+b" if start else "wb") as file:
                 file.seek(start)
                 file.truncate()
@@ -153,7 +209,7 @@ def _one_connection(url: str, part: Path, observer: Observer | None, opener: Ope
     except urllib.error.HTTPError as error:
         error.close()
         if error.code == 416 and have:  # more is here than there: somebody else's start
-            part.unlink()
+            os.truncate(part, 0)
             return "the server has a shorter file"
         if error.code in (408, 429) or error.code >= 500:
             return f"the server answers {error.code} {error.reason}"
@@ -168,6 +224,16 @@ def _one_connection(url: str, part: Path, observer: Observer | None, opener: Ope
         return f"{error.reason}"
     except (_BrokenError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
         return f"{error}" or type(error).__name__
+
+
+def _remember(response: Any, part: Path) -> None:
+    """Keep what tells this version of the file from another (RFC 9110, section 13.1.5), if the server says."""
+    tag = response.headers.get("ETag", "")
+    tag = response.headers.get("Last-Modified", "") if tag.startswith("W/") or not tag else tag
+    if tag.isascii() and tag.isprintable() and tag:
+        _tag(part).write_text(tag, encoding="ascii")
+    else:
+        _tag(part).unlink(missing_ok=True)
 
 
 class _BrokenError(Exception):

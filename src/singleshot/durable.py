@@ -8,6 +8,7 @@ disk, `os.replace`, then the folder forced to the disk. SQLite and not a trainin
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import secrets
 from collections.abc import Callable
@@ -16,8 +17,14 @@ from pathlib import Path
 from singleshot.errors import CannotCreateError, NotPermittedError, StorageError
 
 
-def write(path: Path, fill: Callable[[Path], None]) -> None:
+def write(path: Path, fill: Callable[[Path], None], *, forced: bool = True) -> None:
     """Let `fill` write a temporary file, then put that in `path`'s place. Missing parent folders are made.
+
+    Args:
+        path: the file.
+        fill: writes it.
+        forced: force it to the disk now. Somebody who writes very many files may do that to all of them in the end
+            (`sync`): until then a crash of the machine, though none of the program, may leave an empty one.
 
     Raises:
         CannotCreateError: the folder cannot be made or `path` is a folder.
@@ -28,9 +35,11 @@ def write(path: Path, fill: Callable[[Path], None]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         fill(temporary)
-        sync(temporary)
+        if forced:
+            sync(temporary)
         temporary.replace(path)
-        sync(path.parent)
+        if forced:
+            sync(path.parent)
     except PermissionError as error:
         raise NotPermittedError("no permission to write", remedy="Choose another --out", file=path) from error
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
@@ -42,18 +51,24 @@ def write(path: Path, fill: Callable[[Path], None]) -> None:
             temporary.unlink()
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, *, forced: bool = True) -> None:
     """`write` for UTF-8 text."""
-    write_bytes(path, text.encode("utf-8"))
+    write_bytes(path, text.encode("utf-8"), forced=forced)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, data: bytes, *, forced: bool = True) -> None:
     """`write` for bytes that are there already."""
 
     def fill(temporary: Path) -> None:
         temporary.write_bytes(data)
 
-    write(path, fill)
+    write(path, fill, forced=forced)
+
+
+def clean(path: Path) -> None:
+    """Remove what killed writes of `path` left beside it. Only for one who knows that nobody is writing it now."""
+    for left_over in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        left_over.unlink(missing_ok=True)
 
 
 def sync(path: Path) -> None:

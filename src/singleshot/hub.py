@@ -6,6 +6,7 @@ programs that look before they download; the two must agree, or somebody changed
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import shutil
@@ -13,11 +14,21 @@ import socket
 import tempfile
 import urllib.request
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from singleshot import weights
 from singleshot.detection.ssd import SSDConfig
-from singleshot.errors import ConfigError, DataError, InputMissingError, NotPermittedError, UnreachableError, UsageError
+from singleshot.errors import (
+    ConfigError,
+    DataError,
+    InputMissingError,
+    NotPermittedError,
+    SingleshotError,
+    StorageError,
+    UnreachableError,
+    UsageError,
+)
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?")
@@ -42,6 +53,7 @@ def fetch(repository: str, *, endpoint: str | None = None) -> Path:
     Raises:
         InputMissingError: there is no such repository (or it is private), or no weights in it.
         UnreachableError: the hub does not answer and nothing is in the cache.
+        StorageError, NotPermittedError: the cache cannot be written.
         DataError: `config.json` does not belong to the weights, or these are damaged.
     """
     from huggingface_hub import constants, errors, hf_hub_download
@@ -64,10 +76,9 @@ def fetch(repository: str, *, endpoint: str | None = None) -> Path:
         ) from error
     except errors.HFValidationError as error:
         raise UsageError(f"{repository!r} is no name of a repository", remedy="Write owner/name") from error
-    except OSError as error:  # the client's errors of connection and of the server are OSErrors
-        raise UnreachableError(
-            f"{repository} is no file here, and the hub cannot be reached for it", remedy="Check path and network"
-        ) from error
+    except _failures(errors) as error:
+        what = f"{repository} is no file here, and the hub cannot be reached for it"
+        raise _of_disk(error) or UnreachableError(what, remedy="Check path and network") from error
     _compare(paths[0], paths[1])
     return paths[1]
 
@@ -82,7 +93,7 @@ def push(path: Path, repository: str, *, private: bool = False, endpoint: str | 
     """
     from huggingface_hub import HfApi, errors
 
-    network = weights.load(path).network
+    network = _detector(path).network
     hub = HfApi(endpoint=endpoint)
     try:
         with tempfile.TemporaryDirectory() as temporary:
@@ -102,9 +113,35 @@ def push(path: Path, repository: str, *, private: bool = False, endpoint: str | 
                 f"the hub does not let you write to {repository} ({status})", remedy="Run `hf auth login`"
             ) from error
         raise UnreachableError(f"the hub answers {status}", remedy="Try again later") from error
-    except OSError as error:
-        raise UnreachableError(f"the hub cannot be reached ({error})", remedy="Check the network") from error
+    except _failures(errors) as error:
+        what = f"the hub cannot be reached ({error})"
+        raise _of_disk(error) or UnreachableError(what, remedy="Check the network") from error
     return str(address)
+
+
+def _failures(errors: Any) -> tuple[type[Exception], ...]:
+    """What the client raises where the network or the disk fails; its errors of connection need not be OSErrors."""
+    return OSError, getattr(errors, "HTTPError", OSError)
+
+
+def _of_disk(error: Exception) -> SingleshotError | None:
+    """The error of ours for a disk that fails; None where it is not the disk."""
+    code = getattr(error, "errno", None)
+    if code in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return NotPermittedError("no permission to write to the hub's cache", remedy="Set HF_HOME to another folder")
+    if code in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+        return StorageError(f"writing to the hub's cache failed ({error})", remedy="Free space, or set HF_HOME")
+    return None
+
+
+def _detector(path: Path) -> weights.WeightsFile:
+    try:
+        return weights.load(path)
+    except DataError as error:
+        if error.kind != "other-task":
+            raise
+        what = "a segmenter, and only detectors are shared by the hub"
+        raise DataError(what, kind="other-task", remedy="Pass on the file itself", file=path) from error
 
 
 def config_json(config: SSDConfig) -> str:
@@ -129,7 +166,7 @@ def _compare(config_path: Path, weights_path: Path) -> None:
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{CONFIG} is not one of singleshot's", kind="foreign-weights", file=config_path) from error
     try:
-        agreed = weights.config_of(stated) == weights.load(weights_path).network.config
+        agreed = weights.config_of(stated) == _detector(weights_path).network.config
     except ConfigError as error:
         raise DataError(error.what, kind="hub-config", remedy=error.remedy, file=config_path) from error
     if not agreed:

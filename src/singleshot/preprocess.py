@@ -129,12 +129,17 @@ def normalise(images: UInt8[Tensor, "B H W 3"], preprocess: Preprocess) -> Float
     """
     batch, height, width, _ = images.shape
     # A whole row at a time: broadcasting over three channels leaves a CPU's vector units idle (ten times slower).
-    mean = torch.tensor(preprocess.mean_rgb, device=images.device).repeat(width)
-    scale = torch.tensor(preprocess.std_rgb, device=images.device).reciprocal().repeat(width)
+    mean = _row(preprocess.mean_rgb, width, images.device)
+    scale = _row(preprocess.std_rgb, width, images.device).reciprocal()
     pixels = images.reshape(batch, height, width * 3).float().sub_(mean).mul_(scale).view(batch, height, width, 3)
     if preprocess.channel_order == "bgr":
         pixels = pixels.flip(-1)
     return pixels.permute(0, 3, 1, 2)
+
+
+def _row(rgb: tuple[float, float, float], width: int, device: torch.device) -> Float[Tensor, " W3"]:
+    """A row of pixels of one colour, filled where it is needed: a copy from the host would wait for the device."""
+    return torch.stack([torch.full((width,), value, device=device) for value in rgb], dim=1).flatten()
 
 
 def boxes_to_fractions(boxes_xyxy: Float[Tensor, "*B N 4"], size_hw: tuple[int, int]) -> Float[Tensor, "*B N 4"]:

@@ -49,6 +49,11 @@ def read(path: Path) -> tuple[dict[str, Tensor], str, str]:
     return tensors, record, stated
 
 
+def peek(path: Path) -> str:
+    """The record alone and unchecked, for what a later `read` of the same file will check. Raises like `read`."""
+    return _unchecked(path, with_tensors=False)[1]
+
+
 def digest_of(tensors: dict[str, Tensor], record: str) -> str:
     """SHA-256 over the record and, by name, each tensor's name, type, shape and bytes."""
     digest = hashlib.sha256(record.encode())
@@ -59,7 +64,7 @@ def digest_of(tensors: dict[str, Tensor], record: str) -> str:
     return digest.hexdigest()
 
 
-def _unchecked(path: Path) -> tuple[dict[str, Tensor], str, str]:
+def _unchecked(path: Path, *, with_tensors: bool = True) -> tuple[dict[str, Tensor], str, str]:
     if not path.is_file():
         raise InputMissingError("no such weights file", remedy="Check the path", file=path)
     try:
@@ -78,7 +83,8 @@ def _unchecked(path: Path) -> tuple[dict[str, Tensor], str, str]:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
+            names = file.keys() if with_tensors else ()
+            tensors = {name: file.get_tensor(name) for name in names}
     except (safetensors.SafetensorError, OSError) as error:
         raise DataError(
             f"not a readable safetensors file ({error})",

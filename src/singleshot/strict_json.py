@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 import types
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -47,6 +48,27 @@ def from_json_dict(config_type: type[Config], data: Any, where: str = "config") 
         raise ConfigError(f"{where} has {' and '.join(faults)}", remedy="It was written by another version")
     hints = get_type_hints(config_type)
     return config_type(**{name: _from_json(hints[name], data[name], f"{where}.{name}") for name in names})
+
+
+def filled(config_type: type[Any], data: Any) -> Any:
+    """What an older version stored, with the defaults of the fields that came later; nested dataclasses alike.
+
+    Only for records whose new fields stand, by default, for what was the only way before. Fields in lists stay as
+    they are, and so does what is no table of fields: `from_json_dict` names it.
+    """
+    if not isinstance(data, dict):
+        return data
+    hints, found = get_type_hints(config_type), dict(data)
+    for field in dataclasses.fields(config_type):
+        hint = hints[field.name]
+        if field.name in data:
+            if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+                found[field.name] = filled(hint, data[field.name])
+        elif field.default is not dataclasses.MISSING:
+            found[field.name] = _to_json(field.default)
+        elif field.default_factory is not dataclasses.MISSING:
+            found[field.name] = _to_json(field.default_factory())
+    return found
 
 
 def check_number(
@@ -103,7 +125,8 @@ def _from_json(hint: Any, value: Any, where: str) -> Any:
                 _from_json(kind, item, f"{where}[{i}]") for i, (kind, item) in enumerate(zip(kinds, value, strict=True))
             )
     elif hint is float:
-        if type(value) in (int, float):  # JSON writers may drop the point of 300.0
+        # JSON writers may drop the point of 300.0; a whole number that no float holds is none.
+        if type(value) is float or (type(value) is int and abs(value) <= sys.float_info.max):
             return float(value)
     elif type(value) is hint:
         return value

@@ -146,7 +146,8 @@ class Batch:
         class_ids: (B, N) int64, 0-based; −1 marks a padding row. N may be 0.
         image_ids: names of the pictures, for messages.
         indices: (B,) their places in the data set.
-        sizes_hw: (B, 2) height and width of each picture's file, before it was brought to H×W.
+        sizes_hw: (B, 2) height and width of each picture's file, before it was brought to H×W; 0 for one that could
+            not be read, see `blank`.
     """
 
     images: UInt8[torch.Tensor, "B H W 3"]
@@ -158,6 +159,20 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.image_ids)
+
+    @property
+    def blank(self) -> Bool[torch.Tensor, " B"]:
+        """(B,) on the host: True where the file could not be read, and the pixels are a filling without boxes."""
+        return (self.sizes_hw == 0).any(dim=1)
+
+    def without_blanks(self) -> Batch:
+        """The pictures that could be read; the batch itself where that is all of them."""
+        if not self.blank.any():
+            return self
+        kept = (~self.blank).nonzero()[:, 0]
+        names = tuple(self.image_ids[place] for place in kept.tolist())
+        pixels, labels = self.images[kept], (self.boxes_xyxy[kept], self.class_ids[kept])
+        return Batch(pixels, *labels, names, self.indices[kept], self.sizes_hw[kept])
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch with pixels, boxes and classes on a device; names, places and sizes stay.

@@ -122,6 +122,11 @@ def read(path: Path) -> WeightsFile | TrunkFile:
     return file
 
 
+def peek(path: Path) -> dict[str, Any]:
+    """A file's record, unchecked: `task`, `config`, `provenance`. Only for what a later `read` will check."""
+    return _record(sealed.peek(path), path)
+
+
 def read_any(path: Path) -> WeightsFile | TrunkFile | SegmenterFile:
     """Like `load`, for whatever the file holds."""
     tensors, record_text, stated = sealed.read(path)

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import itertools
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from singleshot.benchmark.child import Job, reason, run
+from singleshot.benchmark.child import Epochs, Job, reason, run
 from singleshot.benchmark.workloads import Workload
 from singleshot.data.drawn.streets import make
 from singleshot.errors import ConfigError
@@ -42,6 +45,32 @@ def test_both_tasks_are_measured_with_the_step_that_training_takes(
 def test_a_whole_epoch_is_measured_and_not_reckoned(tiny_pixels: Workload) -> None:
     _, result = run(Job(tiny_pixels, precision="fp32", loader="serial", seconds=None))
     assert result.steps == 6 and result.training_seconds == result.measured_seconds
+
+
+def test_fewer_pictures_than_a_batch_are_refused_and_not_a_smaller_batch_measured(
+    tiny: Workload, tmp_path: Path
+) -> None:
+    root = make(tmp_path / "streets", train=1, val=1, test=0, size_hw=(64, 96), workers=1)
+    with pytest.raises(ConfigError, match="1 pictures to train on do not make one batch of 2"):
+        run(Job(tiny, precision="fp32", loader="serial", seconds=0.0, data=str(root)))
+
+
+def test_a_part_of_an_epoch_is_its_end_so_that_the_workers_live_on() -> None:
+    batches = Epochs(lambda epoch, start: [(epoch, place) for place in range(start, 3)], 3)
+    assert list(batches(2)) == [(0, 1), (0, 2)]
+    assert list(batches(3)) == [(1, 0), (1, 1), (1, 2)]
+    assert list(batches(4)) == [(2, 0), (2, 1), (2, 2), (3, 2)]
+    assert list(itertools.islice(batches(None), 4)) == [(4, 0), (4, 1), (4, 2), (5, 0)]
+
+
+def test_a_child_whose_parent_goes_on_ends_without_an_abort() -> None:
+    """A thread that waits in sys.stdin holds its lock when the interpreter ends, and that is fatal."""
+    program = (
+        "import threading, time; from singleshot.benchmark.child import _end_with_parent as wait;"
+        "threading.Thread(target=wait, daemon=True).start(); time.sleep(0.3)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE) as process:
+        assert process.wait(timeout=240) == 0  # not communicate(), which would end its input
 
 
 def test_the_users_pictures_without_a_validation_split_say_so(tiny: Workload, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from singleshot.benchmark import data
 from singleshot.benchmark.workloads import Workload
 from singleshot.data.drawn.streets import make
-from singleshot.errors import InputMissingError
+from singleshot.errors import InputMissingError, StorageError
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +33,39 @@ def test_pictures_are_drawn_once_into_the_cache(tiny: Workload, tmp_path: Path) 
     data.drawn(tiny, lambda done, _total: again.append(done))
     assert not again and first.train.root.is_relative_to(tmp_path / "cache")
     assert not list(first.train.root.parent.glob(".*"))  # nothing half-made is left
+
+
+def test_two_runs_that_draw_at_once_leave_one_whole_set(tiny: Workload, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other run ends while this one draws; its pictures, which it may be reading by now, stay where they are."""
+    kept = data.drawn(tiny).train.root
+    number = kept.stat().st_ino
+    data._draw(tiny, kept, None)
+    assert kept.stat().st_ino == number and (kept / data.INDEX).is_file()
+    (kept / data.INDEX).unlink()  # of a set that is not whole nobody reads
+    data._draw(tiny, kept, None)
+    assert (kept / data.INDEX).is_file() and not list(kept.parent.glob(".*"))
+
+    def fail(_self: Path, _target: Path) -> None:
+        raise OSError("no")
+
+    (kept / data.INDEX).unlink()
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(StorageError):
+        data._draw(tiny, kept, None)
+
+
+def test_coco_names_its_splits_by_year(tiny: Workload, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    found = data.drawn(tiny)
+
+    def read(_root: Path, split: str, **_more: object) -> object:
+        asked.append(split)
+        return found.train
+
+    monkeypatch.setattr("singleshot.data.layouts.splits", lambda *_a, **_b: ["test2017", "train2017", "val2017"])
+    monkeypatch.setattr("singleshot.data.layouts.read", read)
+    data.given(tiny, Path("coco"))
+    assert asked == ["train2017", "val2017"]
 
 
 def test_masks_mean_the_workloads_classes(tiny_pixels: Workload) -> None:

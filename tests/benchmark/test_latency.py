@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -9,6 +11,7 @@ from singleshot import weights
 from singleshot.benchmark.latency import Row, operations, peak_rate, rows, table
 from singleshot.detection.ssd import SSD, config_for
 from singleshot.errors import InputMissingError
+from singleshot.prediction.exported import ExportedDetector
 from singleshot.prediction.opening import load
 
 
@@ -41,9 +44,44 @@ def test_each_precision_and_batch_has_percentiles_a_rate_and_a_share_of_the_peak
 def test_an_export_that_does_not_open_is_a_row_with_its_reason(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("singleshot.benchmark.latency.SIDES", {"cpu": 64, "cuda": 64})
     small.with_suffix(".onnx").write_bytes(b"no model")
-    *_, last = rows(str(small), batch_sizes=[1], seconds=0.0, device="cpu")
-    assert last.backend == "onnx w.onnx" and last.error
-    assert "failed: " in table([last])
+    *_, first, second = rows(str(small), batch_sizes=[1], seconds=0.0, device="cpu")
+    # Each runtime that reads such files has its row.
+    assert [first.backend, second.backend] == ["onnx cpu w.onnx", "openvino cpu w.onnx"]
+    assert first.error and second.error and "failed: " in table([first])
+
+
+def test_an_export_alone_is_measured_and_its_arithmetic_is_not_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A whole detector gives no raw answer, so its operations are not to be had."""
+    monkeypatch.setattr("singleshot.benchmark.latency.SIDES", {"cpu": 64, "cuda": 64})
+    config = config_for("lite320-fine", ("car",), (64, 96))
+
+    class Backend:
+        record = SimpleNamespace(config=config, form="detector", provenance={})
+
+        def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
+            batch = len(images)
+            return {
+                "counts": np.zeros(batch, np.int64),
+                "boxes_xyxy": np.zeros((batch, 1, 4), np.float32),
+                "class_ids": np.zeros((batch, 1), np.int64),
+                "scores": np.zeros((batch, 1), np.float32),
+            }
+
+    with torch.device("meta"):
+        exported = ExportedDetector(SSD(config).eval(), {}, torch.device("cpu"), backend=Backend())  # pyright: ignore
+    asked: list[object] = []
+
+    def load(_path: Path, *, backend: str | None, **_more: object) -> ExportedDetector:
+        asked.append(backend)
+        return exported
+
+    monkeypatch.setattr("singleshot.benchmark.latency.load", load)
+    (tmp_path / "w.onnx").write_bytes(b"x")
+    found = list(rows(str(tmp_path / "w.onnx"), batch_sizes=[1], seconds=0.0, device="cpu"))
+    assert asked == ["onnx", "openvino"] and [row.error for row in found] == [None, None]
+    assert all(row.median_s and row.peak_share is None for row in found)
 
 
 def test_operations_of_a_network_by_hand(small: Path) -> None:

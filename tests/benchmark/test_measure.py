@@ -3,10 +3,11 @@ from __future__ import annotations
 import itertools
 import math
 import time
+from collections.abc import Iterator
 
 import pytest
 
-from singleshot.benchmark.measure import Window, measure, noise, timed
+from singleshot.benchmark.measure import Stream, Window, measure, noise, timed
 
 
 def test_a_step_that_does_not_fit_the_time_is_finished_and_counted() -> None:
@@ -15,25 +16,62 @@ def test_a_step_that_does_not_fit_the_time_is_finished_and_counted() -> None:
     assert seen.noise is None
 
 
-def test_warm_up_steps_do_not_count_and_use_the_first_batch() -> None:
-    seen: list[int] = []
-    rates = measure(iter([[i] for i in range(100)]), lambda b: seen.append(b[0]), seconds=0.0, warm_up=3, ahead=2)
-    assert seen[:4] == [0, 0, 0, 0]  # three to warm up, then the window begins with the same batch
-    assert rates.together.steps == rates.network.steps == rates.loader.steps == 1
+def epochs(length: int, load_s: float = 0.0) -> tuple[list[tuple[int, int]], Stream]:
+    """Epochs of so many batches, each a pair of epoch and place, and what was loaded of them so far."""
+    loaded: list[tuple[int, int]] = []
+    begun = itertools.count()
+
+    def batches(count: int | None) -> Iterator[tuple[int, int]]:
+        left = math.inf if count is None else count
+        while left > 0:
+            epoch = next(begun)
+            start = max(0, length - int(min(left, length)))
+            left -= length - start
+            for place in range(start, length):
+                time.sleep(load_s)
+                loaded.append((epoch, place))
+                yield epoch, place
+
+    return loaded, batches
 
 
-def test_a_whole_epoch_is_every_batch_once() -> None:
-    class Epoch:
-        def __iter__(self) -> itertools.chain[list[int]]:
-            return itertools.chain([[1, 1], [2, 2], [3]])
+def test_warm_up_goes_along_the_stream_and_what_was_read_ahead_meanwhile_is_thrown_away() -> None:
+    loaded, batches = epochs(100)
+    seen: list[tuple[int, int]] = []
+    rates = measure(batches, seen.append, seconds=0.0, warm_up=3, ahead=2, epoch_steps=100)
+    # Three slow steps, two batches for nothing, three steps, and then the window with a batch of its own.
+    assert [place for _, place in seen[:7]] == [0, 1, 2, 5, 6, 7, 8]
+    assert seen[7:] == [(0, 0)]  # the network alone has a batch that is there already
+    assert rates.together.steps == rates.network.steps == 1
+    assert rates.loader.steps == 2 and len(loaded) == 9 + 2 + 2
 
-    rates = measure(Epoch(), lambda _batch: time.sleep(0.001), seconds=math.inf, warm_up=1, ahead=0)
-    assert (rates.together.steps, rates.together.images) == (3, 5)
+
+def test_every_step_of_a_window_waits_for_a_batch_of_its_own() -> None:
+    """One step is the whole window, and half of it is reading: a loader in the main thread cannot hide."""
+    _, batches = epochs(100, load_s=0.02)
+    rates = measure(batches, lambda _b: time.sleep(0.02), seconds=0.0, warm_up=1, ahead=0, epoch_steps=100)
+    assert rates.together.steps == 1 and rates.together.waiting_share == pytest.approx(0.5, abs=0.2)
+
+
+def test_a_whole_epoch_begins_in_the_window_and_the_loader_has_more_than_one() -> None:
+    loaded, batches = epochs(3, load_s=0.002)
+    stepped: list[tuple[int, int]] = []
+
+    def step(batch: tuple[int, int]) -> None:
+        time.sleep(0.001)
+        stepped.append(batch)
+
+    rates = measure(batches, step, seconds=None, warm_up=1, ahead=4, epoch_steps=3)
+    assert stepped[:4] == [(0, 2), (1, 0), (1, 1), (1, 2)]  # the end of one to warm up, then a whole one
+    assert (rates.together.steps, rates.together.images) == (3, 6)
+    assert rates.together.waiting_share > 0.3
+    # Three batches an epoch are fewer than what is read ahead.
+    assert rates.loader.steps >= 4 and rates.loader.images_per_second > 0 and len(loaded) >= 1 + 3 + 4 + 4
 
 
 def test_nothing_to_measure_with_is_an_error() -> None:
     with pytest.raises(ValueError, match="no batch"):
-        measure([], lambda _batch: None, seconds=1.0, warm_up=1, ahead=0)
+        measure(lambda _count: iter([]), lambda _b: None, seconds=1.0, warm_up=1, ahead=0, epoch_steps=0)
 
 
 def test_rates_of_a_window_by_hand_and_of_an_empty_one() -> None:

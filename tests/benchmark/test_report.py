@@ -37,9 +37,16 @@ def test_a_much_slower_machine_gets_bars_by_logarithm() -> None:
 
 
 def test_the_picture_is_a_png(mine: Report, tmp_path: Path) -> None:
-    draw([*MACHINES, column("$mine_", mine)], "ti", tmp_path / "chart.png")
+    strange = Report(mine.machine, {**mine.workloads, r"\$x^{$": mine.workloads["vgg300"]})
+    draw([*MACHINES, column(r"_\$mine^{$", strange)], r"_\$mine^{$", tmp_path / "chart.png")
     image = cv2.imread(str(tmp_path / "chart.png"))
     assert image.shape == (550, 1100, 3) and image.std() > 10
+
+
+def test_a_name_cannot_reach_the_terminal_as_more_than_text(mine: Report) -> None:
+    evil = Report(mine.machine, {"a\x1b[2J": mine.workloads["vgg300"]})
+    columns = [*MACHINES, column("b\x1b[2J", evil)]
+    assert "\x1b" not in table(columns, "ti") + chart(columns, "ti")
 
 
 def test_an_unknown_baseline_and_two_of_one_name_are_refused(mine: Report) -> None:

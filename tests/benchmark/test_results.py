@@ -45,6 +45,36 @@ def test_a_file_with_the_promised_figures_alone_is_read(mine: Report, tmp_path: 
     assert results.read(tmp_path / "a.json").workloads["vgg300"].images_per_second == 5.0
 
 
+@pytest.mark.parametrize(
+    "figure",
+    [
+        '"epoch_seconds": 0',
+        '"epoch_seconds": -3.5',
+        '"epoch_seconds": Infinity',
+        '"epoch_seconds": NaN',
+        '"epoch_seconds": 1e-300',
+        f'"epoch_seconds": 1{"0" * 400}',
+        '"images_per_second": -1.0',
+        '"noise": -0.1',
+        '"steps": -1',
+        '"peak_memory_bytes": -5',
+    ],
+)
+def test_figures_that_no_measurement_gives_are_refused_by_name(tmp_path: Path, figure: str) -> None:
+    file = tmp_path / "a.json"
+    row = '{"batch_size": 8, "loader": "serial", ' + figure + "}"
+    file.write_text('{"machine": {}, "workloads": {"kitti": ' + row + "}}")
+    with pytest.raises(DataError, match=rf"workloads\.kitti\.{figure.split(chr(34))[1]} is "):
+        results.read(file)
+
+
+@pytest.mark.parametrize("fact", ["gpu", "cpu", "precision", "data_disk"])
+def test_a_fact_that_is_no_text_is_refused_by_name(tmp_path: Path, fact: str) -> None:
+    (tmp_path / "a.json").write_text(json.dumps({"machine": {fact: 1}, "workloads": {}}))
+    with pytest.raises(DataError, match=rf"machine\.{fact} is 1 and not text"):
+        results.read(tmp_path / "a.json")
+
+
 @pytest.mark.parametrize("text", ["", "[]", '{"machine": {}}', '{"machine": {}, "workloads": {"a": 3}}'])
 def test_another_file_is_refused_by_name(tmp_path: Path, text: str) -> None:
     file = tmp_path / "a.json"

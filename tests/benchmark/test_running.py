@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from singleshot.benchmark.child import Job
-from singleshot.benchmark.results import Result
+from singleshot.benchmark.results import Report
 from singleshot.benchmark.running import CHILD, run, run_one
 from singleshot.benchmark.workloads import Workload
+from singleshot.errors import StorageError
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +22,7 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 def test_a_workload_is_measured_in_a_process_of_its_own(tiny: Workload) -> None:
     told: list[str] = []
-    found = run([Job(tiny, seconds=0.1, loader="serial")], on_result=lambda name, _result: told.append(name))
+    found = run([Job(tiny, seconds=0.1, loader="serial")], on_result=lambda name, _so_far: told.append(name))
     result = found.workloads["tiny"]
     assert result.error is None, result.error
     assert told == ["tiny"] and found.machine["cores"] >= 1
@@ -41,11 +43,25 @@ def test_a_workload_that_takes_its_process_along_has_its_reason_and_the_rest_go_
     tiny: Workload, program: str, reason: str
 ) -> None:
     second = Job(Workload("second", *(getattr(tiny, name) for name in list(tiny.__dataclass_fields__)[1:])))
-    told: dict[str, Result] = {}
+    told: dict[str, Report] = {}
     found = run([Job(tiny), second], on_result=told.__setitem__, child=[sys.executable, "-c", program])
     assert list(found.workloads) == ["tiny", "second"] == list(told)
+    assert [list(so_far.workloads) for so_far in told.values()] == [["tiny"], ["tiny", "second"]]
     assert {result.error for result in found.workloads.values()} == {reason}
     assert found.machine["device"] == "cpu" and found.workloads["tiny"].batch_size == 2
+
+
+def test_pictures_that_cannot_be_drawn_are_their_workloads_failure_and_the_rest_go_on(
+    tiny: Workload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(workload: Workload, _tell: object) -> None:
+        if workload.name == "tiny":
+            raise StorageError("writing failed (No space left on device)", remedy="Free space")
+
+    monkeypatch.setattr("singleshot.benchmark.data.drawn", fail)
+    jobs = [Job(tiny), Job(replace(tiny, name="second"))]
+    found = run(jobs, child=[sys.executable, "-c", "raise SystemExit('tried')"]).workloads
+    assert "No space left" in (found["tiny"].error or "") and "tried" in (found["second"].error or "")
 
 
 @pytest.mark.slow

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from singleshot.benchmark import running
 from singleshot.benchmark.child import Job
+from singleshot.benchmark.latency import Row
 from singleshot.benchmark.results import Report, Result
 from singleshot.cli.main import run
 
@@ -30,11 +32,14 @@ def measured(done: Result, monkeypatch: pytest.MonkeyPatch) -> list[Job]:
     """Runs of the verb measure nothing; each workload but vgg512 works."""
     asked: list[Job] = []
 
-    def measure(jobs: list[Job], **_more: object) -> Report:
+    def measure(jobs: list[Job], *, on_result: Callable[[str, Report], None], **_more: object) -> Report:
         asked.extend(jobs)
         failed = Result(8, "parallel", error="out of memory")
-        names = [job.workload.name for job in jobs]
-        return Report({"cpu": "EPYC", "cores": 2}, {name: failed if name == "vgg512" else done for name in names})
+        found: dict[str, Result] = {}
+        for name in (job.workload.name for job in jobs):
+            found[name] = failed if name == "vgg512" else done
+            on_result(name, Report({"cpu": "EPYC", "cores": 2}, dict(found)))
+        return Report({"cpu": "EPYC", "cores": 2}, found)
 
     monkeypatch.setattr(running, "run", measure)
     return asked
@@ -58,6 +63,16 @@ def test_all_four_are_run_and_a_failed_one_ends_with_65_after_the_rest(
     assert "kitti: +0.0 % images/s, no difference" in capsys.readouterr().out
 
 
+def test_whoever_ends_it_keeps_what_is_measured(done: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_jobs: list[Job], *, on_result: Callable[[str, Report], None], **_more: object) -> Report:
+        on_result("vgg300", Report({"cpu": "EPYC"}, {"vgg300": done}))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(running, "run", interrupted)
+    assert code_of("run", "--json", str(tmp_path / "mine.json")) == 130
+    assert json.loads((tmp_path / "mine.json").read_text())["workloads"]["vgg300"]["epoch_seconds"] == 20.0
+
+
 def test_options_reach_the_workloads(measured: list[Job]) -> None:
     more = ["--loader", "serial", "--precision", "fp32", "--device", "cpu", "--full"]
     assert code_of("run", "--workload", "kitti", "--workload", "vgg300", *more) == 0
@@ -73,6 +88,27 @@ def test_wrong_calls_end_before_any_work(measured: list[Job], capsys: pytest.Cap
     assert code_of("run", "--device", "tpu") == 2
     assert code_of("run", "--device", "cpu", "--precision", "fp16") == 78
     assert "fp16 is for CUDA devices" in capsys.readouterr().err
+    for verb in (("run",), ("predict", "w.safetensors")):
+        assert code_of(*verb, "--seconds", "inf") == code_of(*verb, "--seconds", "nan") == 2
     assert code_of("report", "absent.json") == 66
     assert code_of("predict", "w.safetensors", "--batch-size", "0") == 2
     assert not measured
+
+
+@pytest.mark.parametrize(
+    ("asked", "there", "used"), [("auto", True, "cuda"), ("cpu", True, "cpu"), ("auto", False, "cpu")]
+)
+def test_the_facts_are_of_the_device_that_was_measured(
+    asked: str, there: bool, used: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    def facts(*, device: str, **_more: object) -> dict[str, str]:
+        seen.append(device)
+        return {}
+
+    monkeypatch.setattr("torch.cuda.is_available", lambda: there)
+    monkeypatch.setattr("singleshot.benchmark.machine.facts", facts)
+    monkeypatch.setattr("singleshot.benchmark.latency.rows", lambda *_a, **_b: [Row("torch", 1, 0.1, 0.1, 0.1, 10.0)])
+    assert code_of("predict", "w.safetensors", "--device", asked, "--json", str(tmp_path / "p.json")) == 0
+    assert seen == [used]

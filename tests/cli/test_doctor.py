@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,23 @@ def test_what_a_verb_lacks_is_named_with_its_extra(monkeypatch: pytest.MonkeyPat
     assert not log["ready"] and log["missing"][0].startswith("tensorboard>=")
     assert log["remedy"] == "pip install 'singleshot[log]'"
     assert not serve["ready"] and "here is 0.1" in serve["missing"][0]
+
+
+def test_a_verb_of_two_extras_names_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = versions.version
+    monkeypatch.setattr(versions, "version", lambda name: None if name in ("onnx", "scipy") else real(name))
+    verbs = doctor.examine()["verbs"]
+    openvino = verbs["export --format openvino"]
+    assert any(each.startswith("onnx>=") for each in openvino["missing"])
+    assert openvino["remedy"] == "pip install 'singleshot[export,openvino]'"
+    assert not verbs["predict on video, --track"]["ready"], "tracks take scipy"
+
+
+def test_without_torch_the_doctor_says_so_and_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.setattr(doctor, "_folders", lambda: (_ for _ in ()).throw(ImportError()))
+    result = CliRunner().invoke(app, ["doctor"], catch_exceptions=False)
+    assert result.exit_code == 0 and "not installed" in result.output.partition("backends")[0].partition("devices")[2]
 
 
 def test_a_package_that_breaks_when_asked_does_not_end_the_doctor(monkeypatch: pytest.MonkeyPatch) -> None:

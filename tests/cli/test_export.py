@@ -27,6 +27,26 @@ def test_contradictions_and_files_that_are_there_are_refused_first(tmp_path: Pat
     assert (tmp_path / "d.onnx").read_bytes() == b"mine"
 
 
+def test_j5_json_never_takes_the_place_of_the_export(tmp_path: Path):
+    weights = made.write_weights(tmp_path)
+    for file_format, out, json_file in (
+        ("onnx", None, "d.onnx"),
+        ("onnx", "x.onnx", "x.onnx"),
+        ("openvino", None, "d.xml"),
+        ("openvino", "x.xml", "x.bin"),
+    ):
+        where = ("--out", tmp_path / out) if out else ()
+        with pytest.raises(UsageError, match="twice"):
+            run("export", weights, "--format", file_format, *where, "--json", tmp_path / json_file, "--overwrite")
+    assert [each.name for each in tmp_path.iterdir()] == ["d.safetensors"]
+
+
+def test_pictures_to_compare_on_and_no_comparison_contradict_each_other(tmp_path: Path):
+    weights = made.write_weights(tmp_path)
+    with pytest.raises(UsageError, match="--check-pictures and --no-check"):
+        run("export", weights, "--format", "onnx", "--check-pictures", tmp_path, "--no-check")
+
+
 @pytest.mark.slow
 def test_export_shows_the_proof_and_the_sizes_and_other_verbs_take_the_file(tmp_path: Path, shared: Path):
     weights, out = made.write_weights(tmp_path), tmp_path / "made.pt2"

@@ -68,8 +68,12 @@ def test_j2_a_number_that_is_none_or_out_of_its_range_names_option_and_range(
         if not each.opts[-1].startswith("--") or kind not in (int, float):
             continue
         values = ["many", "", "1e", *(["1.5"] if kind is int else [])]
-        if each.min is not None:
-            values += ["-1000000000", *(["nan"] if kind is float else [])]
+        assert each.min is not None, f"{each.opts[-1]} says nothing of its range"
+        values += [
+            "-1000000000",
+            *(["nan"] if kind is float else []),
+            *(["1e12"] if kind is float and each.max else []),
+        ]
         for value in values:
             code, said = run(capfd, *verb, f"{each.opts[-1]}={value}")
             assert code == 2 and f"'{each.opts[-1]}'" in said and said.count("\n") == 1, (value, said)

@@ -13,6 +13,8 @@ from typer.testing import CliRunner, Result
 
 from singleshot.cli.main import app
 from singleshot.errors import CannotCreateError, DataError, UsageError
+from singleshot.prediction import picture_process
+from tests.prediction import dangerous
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*tensor cores.*", "ignore::FutureWarning")
 QUICK = ("--steps", "2", "--batch-size", "2", "--workers", "0", "--precision", "fp32", "--input-size", "48x64")
@@ -84,8 +86,29 @@ def test_predict_draws_overlays_and_writes_masks(halves: Any, trained: Path, tmp
     assert sum(rows[0]["shares"].values()) == pytest.approx(1.0) and "error" in rows[2]
     with pytest.raises(CannotCreateError):
         run("predict", trained, source, "--out", out)
+    again = run("predict", trained, source, "--json", tmp_path / "p.json")
+    assert again.exit_code == 65, "its own report is written again"
+    with pytest.raises(CannotCreateError, match="00_ids"):
+        (out / "00.png").unlink()
+        run("predict", trained, source / "00.png", "--out", out, "--save", "ids")
+    for option in (("--threshold", "0.4"), ("--tile-size", "64"), ("--track",)):
+        with pytest.raises(UsageError, match=option[0]):
+            run("predict", trained, source, *option)
     with pytest.raises(UsageError, match="cannot save boxes"):
         run("predict", trained, source, "--out", out, "--save", "boxes", "--overwrite")
+
+
+def test_c19_a_picture_that_crashes_its_decoder_ends_a_segmenters_run_no_more_than_a_detectors(
+    halves: Any, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = picture_process.PictureProcess
+    monkeypatch.setattr(picture_process, "PictureProcess", lambda: whole(dangerous.dangerous))
+    source = halves.root / "images" / "val"
+    (source / "crash.png").write_bytes((source / "00.png").read_bytes())
+    result = run("predict", trained, source, "--json", tmp_path / "p.json")
+    assert result.exit_code == 65 and "crashed the decoder" in " ".join(result.stderr.split())
+    rows = json.loads((tmp_path / "p.json").read_text())["pictures"]
+    assert [Path(row["file"]).name for row in rows if "error" not in row] == ["00.png", "01.png"]
 
 
 def test_options_that_do_not_go_together_are_refused(halves: Any, trained: Path) -> None:
@@ -110,3 +133,29 @@ def test_camvid_trains_from_its_recipe(shared: Path, tmp_path: Path) -> None:
     result = run("evaluate", weights, *data, "--split", "test", "--metric", "miou", "--json", tmp_path / "t.json")
     found = json.loads((tmp_path / "t.json").read_text())
     assert found["images"] == 59 and len(found["iou"]) == 11
+
+
+def test_a_split_without_masks_gives_no_figures_and_says_so_first(halves: Any, trained: Path, tmp_path: Path) -> None:
+    root = tmp_path / "data_road"
+    for name in ("training/image_2", "training/gt_image_2", "testing/image_2"):
+        (root / name).mkdir(parents=True)
+    cv2.imwrite(str(root / "testing/image_2/um_000000.png"), np.zeros((48, 64, 3), np.uint8))
+    (tmp_path / "theirs").mkdir()
+    for judged in ((trained,), ("--detections", tmp_path / "theirs")):
+        with pytest.raises(DataError, match="1 of 1 pictures of test have no mask") as raised:
+            run("evaluate", *judged, "--data", root, "--metric", "miou", "--json", tmp_path / "a.json")
+        assert raised.value.exit_code == 65 and not (tmp_path / "a.json").exists()
+
+
+def test_on_bad_skip_judges_the_rest_of_another_programs_masks(halves: Any, tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    for place in range(2):
+        (theirs / f"{place:02d}.png").write_bytes(halves.mask("val", place).read_bytes())
+    halves.mask("val", 0).write_bytes(halves.mask("val", 0).read_bytes()[:-20])
+    options = ("--data", halves.root, "--split", "val", "--metric", "miou", "--detections", theirs)
+    with pytest.raises(DataError, match="truncated mask"):
+        run("evaluate", *options)
+    result = run("evaluate", *options, "--on-bad", "skip", "--json", tmp_path / "a.json")
+    found = json.loads((tmp_path / "a.json").read_text())
+    assert (found["images"], found["left_out"], found["miou"]) == (1, 1, 1.0) and "00.png" in result.stderr

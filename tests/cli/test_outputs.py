@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -103,6 +104,38 @@ def test_two_outputs_share_no_name(tmp_path: Path) -> None:
         outputs.check(tmp_path / "a", json_file=tmp_path / "a")
     with pytest.raises(UsageError, match="twice"):
         outputs.check(json_file=tmp_path / "best.safetensors", reserved=[tmp_path / "best.safetensors"])
+
+
+def test_two_names_of_one_place_are_one_place(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "folder")
+    with pytest.raises(UsageError, match="twice"):
+        outputs.check(tmp_path / "folder" / "a", tmp_path / "link" / "a")
+    write(tmp_path / "folder" / "a")
+    os.link(tmp_path / "folder" / "a", tmp_path / "b")
+    with pytest.raises(UsageError, match="twice"):
+        outputs.check(tmp_path / "b", reserved=[tmp_path / "link" / "a"], overwrite=True)
+
+
+def test_thousands_of_outputs_ask_the_file_system_a_few_times_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count, asked = 5000, 0
+
+    def counted(ask: Any) -> Any:
+        def asking(*args: Any, **options: Any) -> Any:
+            nonlocal asked
+            asked += 1
+            return ask(*args, **options)
+
+        return asking
+
+    files = [tmp_path / "out" / f"{number}.jpg" for number in range(count)]
+    sources = [tmp_path / "in" / f"{number}.jpg" for number in range(count)]
+    for name in ("stat", "lstat", "access"):
+        monkeypatch.setattr(os, name, counted(getattr(os, name)))
+    outputs.check(*files, inputs=sources, json_file=tmp_path / "out" / "a.json")
+    assert count <= asked < 10 * count
 
 
 VERBS = [("data", "stats"), ("data", "anchors", "--input-size", "64x96"), ("data", "check", "--workers", "0")]

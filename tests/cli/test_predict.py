@@ -14,6 +14,7 @@ from singleshot.cli.main import app
 from singleshot.errors import CannotCreateError, NotPermittedError, SingleshotError, StorageError, UsageError
 from singleshot.prediction import picture_process
 from singleshot.prediction.frames import Frame, Unreadable
+from tests.prediction.videos import make
 
 
 def run(*arguments: str | Path) -> Result:
@@ -99,3 +100,38 @@ def test_the_batch_goes_on_past_a_picture_that_the_file_system_refuses(
     assert [Path(row["file"]).name for row in rows if "error" in row] == ["1.jpg", "bad.jpg"]
     assert error.what in rows[1]["error"] and "2 of 4 pictures could not be read" in result.stderr
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"0.jpg", "2.jpg"}
+
+
+@pytest.mark.parametrize(
+    ("names", "kind", "said"),
+    [
+        (("classes.jpg",), "yolo", "place of classes.txt"),
+        (("clip_000000.jpg", "clip.mp4"), "voc", "a frame's of clip"),
+        (("in-a.jpg.png", "a.jpg", "a.png"), "yolo", "the name of those of"),
+    ],
+)
+def test_two_things_of_one_name_never_share_an_annotation(
+    untrained: Path, folder: Path, tmp_path: Path, names: tuple[str, ...], kind: str, said: str
+) -> None:
+    for old in list(folder.iterdir())[1:]:
+        old.unlink()
+    (picture,) = folder.iterdir()
+    for name in names:
+        if name.endswith(".mp4"):
+            make(folder / name, 2)
+        else:
+            (folder / name).write_bytes(picture.read_bytes())
+    picture.unlink()
+    with pytest.raises(UsageError, match=said):
+        run(untrained, folder, "--out", tmp_path / "out", "--save", kind)
+    assert not (tmp_path / "out").exists()
+    assert run(untrained, folder, "--out", tmp_path / "out", "--save", "json").exit_code == 0
+
+
+@pytest.mark.parametrize("option", [("--backend", "torch"), ("--bf16",), ("--trust",), ("--tile-size", "64")])
+def test_an_option_that_an_engine_would_ignore_is_refused(
+    untrained: Path, folder: Path, tmp_path: Path, option: tuple[str, ...]
+) -> None:
+    with pytest.raises(UsageError, match=option[0]):
+        run(untrained, folder, "--engine", "process", "--out", tmp_path / "out", *option)
+    assert not (tmp_path / "out").exists()

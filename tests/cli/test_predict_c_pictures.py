@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 from singleshot import pictures
 from singleshot.cli.main import app
 from singleshot.drawing import draw
-from singleshot.prediction.predictor import load
+from singleshot.prediction.opening import load_detector
 from singleshot.structures import Detections
 
 
@@ -104,7 +104,7 @@ def test_c10_boxes_and_drawing_agree_with_what_a_person_sees_in_all_eight_rotati
     options = ("--out", tmp_path / "out", "--json", tmp_path / "p.json", "--threshold", "0")
     assert run(untrained, tmp_path / "in", *options).exit_code == 0
     rows = json.loads((tmp_path / "p.json").read_text())["pictures"]
-    model = load(untrained)
+    model = load_detector(untrained)
     found = model.predict(scene(), threshold=0.0)
     expected = draw(scene(), found)
     for row in rows:

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
+import av
 import pytest
 from typer.testing import CliRunner, Result
 
+from singleshot.cli import main, predict_videos
 from singleshot.cli.main import app
 from singleshot.errors import CannotCreateError, InputMissingError, UsageError
+from singleshot.prediction import camera
+from singleshot.prediction.frames import Frame
 from singleshot.prediction.video_reader import VideoReader
-from tests.prediction.videos import facts, make
+from tests.prediction.videos import facts, make, scene
 
 
 def run(*arguments: str | Path) -> Result:
@@ -56,6 +64,73 @@ def test_d2_of_a_truncated_video_every_readable_frame_is_used_and_the_output_say
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["film.partial.mp4"]
     assert len(facts(tmp_path / "out" / "film.partial.mp4")[0]) == readable > 5
     assert "truncated" in json.loads((tmp_path / "p.json").read_text())["videos"][0]["error"]
+
+
+def test_d2_files_about_a_damaged_video_say_that_they_are_a_part(untrained: Path, tmp_path: Path) -> None:
+    film = make(tmp_path / "film.mp4", 20, options={"movflags": "faststart"})
+    film.write_bytes(film.read_bytes()[: int(film.stat().st_size * 0.6)])
+    assert run(untrained, film, "--out", tmp_path / "out", "--save", "json,coco").exit_code == 65
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"film.partial.mp4", "detections.partial.jsonl", "coco.partial.json"}
+
+
+def test_d11_a_pipe_that_nobody_writes_to_is_refused_at_once(untrained: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "live.mp4")
+    result = run(untrained, tmp_path / "live.mp4")
+    assert result.exit_code == 65 and "not a plain file" in " ".join(result.stderr.split())
+
+
+def test_pixels_that_are_not_square_stay_so(untrained: Path, tmp_path: Path) -> None:
+    film = make(tmp_path / "film.mp4", 3, pixel_aspect=Fraction(64, 45))
+    assert run(untrained, film, "--out", tmp_path / "out").exit_code == 0
+    with av.open(str(tmp_path / "out" / "film.mp4")) as container:
+        assert container.streams.video[0].sample_aspect_ratio == Fraction(64, 45)
+
+
+def stopped_camera(index: int) -> Iterator[Frame]:
+    """A camera that a person looks at for 5 frames, and then presses Ctrl-C."""
+    for number in range(5):
+        yield Frame(scene(number), f"camera {index}", number, Fraction(number, 10))
+    raise KeyboardInterrupt
+
+
+def test_d11_ctrl_c_ends_a_camera_and_all_its_files_are_whole(
+    untrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(camera, "frames", stopped_camera)
+    out, file = tmp_path / "out", tmp_path / "p.json"
+    with pytest.raises(SystemExit) as ended:
+        main.run(["predict", str(untrained), "0", "--out", str(out), "--save", "json,csv", "--json", str(file)])
+    assert ended.value.code == 130
+    assert {path.name for path in out.iterdir()} == {"camera_0.mp4", "detections.jsonl", "detections.csv"}
+    facts_of = json.loads(file.read_text())
+    assert "stopped" not in facts_of, "that is how a camera ends"
+    (row,) = facts_of["videos"]
+    assert row["stopped"] is True and row["frame_count"] == 5 and len(row["frames"]) == 5
+
+
+def test_d11_ctrl_c_in_a_video_loses_no_row_of_what_was_seen_before(
+    untrained: Path, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, last = (make(tmp_path / f"{name}.mp4", 6) for name in "abc")
+    add = predict_videos.Watched.add
+
+    def stopping(self: Any, seen: Any, *, keep_row: bool) -> None:
+        add(self, seen, keep_row=keep_row)
+        if seen.frame.source == str(second) and seen.frame.index == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(predict_videos.Watched, "add", stopping)
+    picture = next((scenes / "JPEGImages").iterdir())
+    arguments = [untrained, picture, first, second, last, "--json", tmp_path / "p.json"]
+    with pytest.raises(SystemExit) as ended:
+        main.run(["predict", *map(str, arguments), "--save", "json", "--out", str(tmp_path / "out")])
+    assert ended.value.code == 130
+    found = json.loads((tmp_path / "p.json").read_text())
+    assert found["stopped"] is True and len(found["pictures"]) == 1
+    assert [len(row["frames"]) for row in found["videos"]] == [6, 3]
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {picture.name, "a.mp4", "b.partial.mp4", "detections.partial.jsonl"}
 
 
 def test_d1_d4_videos_without_a_frame_are_named_and_the_rest_go_on(untrained: Path, tmp_path: Path) -> None:

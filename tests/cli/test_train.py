@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -10,6 +12,7 @@ from typer.testing import CliRunner, Result
 from singleshot.cli.main import app
 from singleshot.errors import CannotCreateError, UsageError
 from singleshot.training import run as training
+from singleshot.training.recipe import Recipe
 
 
 def run(*arguments: str | Path) -> Result:
@@ -45,3 +48,25 @@ def test_a_file_as_out_is_refused_without_the_advice_to_overwrite_it(scenes: Pat
     with pytest.raises(CannotCreateError, match="is a file") as raised:
         run("--data", scenes, "--out", tmp_path / "file")
     assert "--overwrite" not in str(raised.value)
+
+
+def test_the_same_command_with_resume_starts_the_same_run(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Recipe] = []
+
+    def stop(_data: Path, recipe: Recipe, **_options: Any) -> None:
+        seen.append(recipe)
+        raise UsageError("far enough")
+
+    monkeypatch.setattr(training, "train", stop)
+    call = ("--data", scenes, "--model", "fcn8s-lite", "--out", tmp_path / "run")
+    for more in ((), ("--resume",)):
+        with pytest.raises(UsageError, match="far enough"):
+            run(*call, *more)
+    assert seen[0] == seen[1] and seen[0].model == "fcn8s-lite"
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/recipe.json").write_text(replace(seen[0], epochs=None, steps=77).to_json())
+    with pytest.raises(UsageError, match="far enough"):
+        run("--data", scenes, "--out", tmp_path / "run", "--resume")
+    assert seen[2].steps == 77

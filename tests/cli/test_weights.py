@@ -12,8 +12,10 @@ import torch
 from typer.testing import CliRunner, Result
 
 from singleshot import classes, download, hub, weights
+from singleshot.cli import progress
 from singleshot.cli.main import app
 from singleshot.errors import CannotCreateError, UnreachableError
+from singleshot.segmentation.fcn import FCN, config_for
 from tests.foreign.made_files import SSD_PYTORCH, port_state
 
 
@@ -94,3 +96,41 @@ def test_training_starts_from_weights_and_shows_the_table(ours: Path, tmp_path: 
     file = weights.load(tmp_path / "run" / "last.safetensors")
     assert file.provenance["started_from"]["source"] == "ssd300-voc"
     assert file.network.config.flavour == "vgg300" and file.network.config.clip_anchors == "all"
+
+
+def test_info_says_what_the_file_is_and_not_what_its_maker_wrote(tmp_path: Path):
+    path = tmp_path / "s.safetensors"
+    forged = {"sha256": "FORGED", "kind": "detector", "file": "other", "note": "a\x1b[2Jb\nsha256: FORGED"}
+    weights.save(path, FCN(config_for("fcn8s-lite", ("road", "sk\x1b[31my"), (64, 96))), forged)
+    result = run("weights", "info", path, "--json", tmp_path / "info.json")
+    facts = json.loads((tmp_path / "info.json").read_text(encoding="utf-8"))
+    assert facts["sha256"] == weights.read_any(path).sha256 and facts["kind"] == "segmenter"
+    assert facts["file"] == str(path) and facts["note"] == forged["note"]
+    assert "\x1b" not in result.stdout and not [line for line in result.stdout.splitlines() if "FORGED" in line[:20]]
+
+
+@pytest.mark.parametrize(
+    ("verb", "asked"),
+    [
+        (("train", "--data", "DATA", "--out", "DATA/../run", "--weights", "me/cells"), "locate"),
+        (("predict", "me/cells", "DATA"), "opening"),
+        (("predict", "me/cells", "DATA", "--engine", "process", "--out", "DATA/../out"), "bulk"),
+        (("serve", "me/cells"), "locate"),
+    ],
+)
+def test_every_verb_that_may_download_weights_shows_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: tuple[str, ...], asked: str
+):
+    def fetch(_name: Path | str, *, observer: download.Observer | None = None) -> Path:
+        assert observer is not None
+        observer(1_000_000, 2_000_000)
+        raise UnreachableError("half way")
+
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/a.jpg").write_bytes(b"")
+    monkeypatch.setattr(f"singleshot.prediction.{asked}.find_weights", fetch)
+    shown: list[str] = []
+    monkeypatch.setattr(progress.err, "print", lambda text, **_options: shown.append(str(text)))
+    with pytest.raises(UnreachableError, match="half way"):
+        run(*(part.replace("DATA", str(tmp_path / "data")) for part in verb))
+    assert shown == ["fetching me/cells, 2 MB"]

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from singleshot.data.convert_plan import Conversion, has_mask_areas, split_of
-from singleshot.errors import DataError, UsageError
+from singleshot.data.whole_folder import whole_folder
+from singleshot.errors import DataError, InputMissingError, UsageError
 from singleshot.structures import Dataset, LabelMap, Sample
 
 
@@ -64,3 +65,12 @@ def test_a_split_that_cannot_name_a_file_is_refused(name: str) -> None:
     with pytest.raises(UsageError):
         split_of(split(name))
     assert split_of(split("train2017")) == "train2017"
+
+
+def test_a_picture_that_cannot_be_read_is_named_and_not_the_output(tmp_path: Path) -> None:
+    dataset = split("train", sample(tmp_path / "a.png"))
+    (item,) = (conversion := Conversion()).items([dataset], one_folder=True)
+    (tmp_path / "a.png").unlink()
+    with pytest.raises(InputMissingError) as raised, whole_folder(tmp_path / "out") as folder:
+        conversion.copy(item, folder / "a.png")
+    assert raised.value.file == tmp_path / "a.png" and not (tmp_path / "out").exists()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import shutil
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -113,6 +114,9 @@ def test_both_years_come_out_ready_to_read_and_a_second_call_asks_nothing(server
     asked = len(Handler.asked)
     assert fetch(["voc12", "voc07"], out, **options) == found
     assert len(Handler.asked) == asked == 3
+    shutil.rmtree(out / "VOCdevkit/VOC2012")  # the note that it was fetched is still there
+    assert fetch(["voc12", "voc07"], out, **options) == found
+    assert len(Handler.asked) == 4 and len(voc.read(out / "VOCdevkit/VOC2012", "trainval")) == 3
 
 
 def test_a_broken_download_is_continued(server, archives, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import multiprocessing
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -212,3 +214,31 @@ def test_the_index_holds_nothing_that_could_run(source: Source, place: Path) -> 
     content = file.read_bytes()[len(index_cache.MAGIC) + 32 :]
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     assert {entry["dtype"] for name, entry in header.items()} <= {"U8", "I64", "I32", "F64", "BOOL"}
+
+
+def test_another_version_of_the_readers_reads_anew(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    for readers, reads in ((2, 1), (2, 1), (3, 2)):
+        monkeypatch.setattr(index_cache, "READERS", readers)
+        source.open()
+        assert source.reads == reads
+
+
+@pytest.mark.parametrize("change", ["no field", "other field", "no JSON", "no array"])
+def test_a14_a_whole_index_with_other_fields_is_made_anew(source: Source, place: Path, change: str) -> None:
+    source.open()
+    (file,) = place.glob("*.index")
+    good = file.read_bytes()
+    start = len(index_cache.MAGIC) + 32
+    arrays = safetensors.numpy.load(good[start:])
+    record = json.loads(arrays["record"].tobytes())
+    if change == "no field":
+        del record["names"]
+    if change == "other field":
+        record["faults"][0]["column"] = 3
+    text = "[" if change == "no JSON" else json.dumps(record)
+    arrays["record"] = np.frombuffer(text.encode(), np.uint8)
+    if change == "no array":
+        del arrays["boxes_xyxy"]
+    body = safetensors.numpy.save(arrays)
+    file.write_bytes(index_cache.MAGIC + hashlib.sha256(body).digest() + body)
+    assert widths(source.open()) == [11, 22] and source.reads == 2 and file.read_bytes() == good

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,13 +12,13 @@ from PIL import Image
 
 from singleshot.data import index_cache, layouts
 from singleshot.data.formats import voc
-from singleshot.errors import ConfigError, InputMissingError, UsageError
+from singleshot.errors import ConfigError, Fault, InputMissingError, UsageError
 from singleshot.structures import Dataset, LabelMap, Sample
 
 
-def picture(path: Path) -> None:
+def picture(path: Path, size: tuple[int, int] = (60, 40)) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (60, 40)).save(path)
+    Image.new("RGB", size).save(path)
 
 
 def make_voc(root: Path) -> Path:
@@ -87,10 +90,44 @@ def test_a13_every_layouts_sources_are_watched(layout: str, tmp_path: Path, monk
     assert layouts.read(root, SPLITS[layout]).samples[0].boxes_xyxy[0, 2] < 9
 
 
+def test_a13_a_yolo_list_watches_the_labels_of_its_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index_cache, "SETTLED_NS", -(10**9))
+    root = make_yolo(tmp_path / "data")
+    (root / "train.txt").write_text("./images/train/a.jpg\n")
+    (root / "data.yaml").write_text("train: train.txt\nnames: [car]\n")
+    assert layouts.read(root, "train").samples[0].boxes_xyxy[0, 2] == pytest.approx(9)
+    (root / "labels/train/a.txt").write_text("0 0.5 0.5 1 1\n")
+    assert layouts.read(root, "train").samples[0].boxes_xyxy.tolist() == [[0, 0, 60, 40]]
+    (root / "labels/train/a.txt").rename(root / "images/train/a.txt")
+    (root / "images/train/a.txt").write_text("0 0.5 0.5 0.5 1\n")
+    assert layouts.read(root, "train").samples[0].boxes_xyxy.tolist() == [[15, 0, 45, 40]]
+    picture(root / "images/train/a.jpg", (30, 40))
+    assert layouts.read(root, "train").samples[0].size_hw == (40, 30)
+
+
+@pytest.mark.parametrize("beside", ["", "annotations"])
+def test_a13_coco_pictures_in_the_root_or_beside_the_json_are_watched(
+    beside: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index_cache, "SETTLED_NS", -(10**9))
+    root = make_coco(tmp_path / "data")
+    (root / "train2017/a.jpg").rename(root / beside / "a.jpg")
+    assert len(layouts.read(root, "train2017")) == 1
+    (root / beside / "a.jpg").unlink()
+    assert [fault.kind for fault in layouts.read(root, "train2017").faults] == ["missing-picture"]
+
+
 def test_a_name_overrides_what_a_folder_looks_like(tmp_path: Path) -> None:
     root = make_yolo(make_voc(tmp_path / "data"))
     assert layouts.recognise(root) == "voc"
     assert layouts.read(root, "train", layout="yolo").layout == "yolo"
+
+
+@pytest.mark.parametrize("strange", [os.mkfifo, os.mkdir, Path.touch])
+def test_a_lone_yaml_that_is_no_file_is_no_description_and_hangs_nothing(strange: Any, tmp_path: Path) -> None:
+    strange(tmp_path / "notes.yaml")
+    with pytest.raises(InputMissingError, match="no layout that is known"):
+        layouts.recognise(tmp_path)
 
 
 def test_j3_a_data_yaml_with_a_slip_is_named_and_not_overlooked(tmp_path: Path) -> None:
@@ -153,6 +190,14 @@ def test_what_a_folder_was_taken_for_is_told_with_counts(tmp_path: Path) -> None
     empty = Sample("a", Path("a"), None, none.reshape(0, 4), none.astype(np.int64), none.astype(np.bool_))
     nothing = Dataset(Path("d"), "yolo", "val", LabelMap(("car", "bus")), [empty])
     assert layouts.describe(nothing).endswith("0 objects, 1 pictures without objects\n  car 0 · bus 0")
+
+
+def test_the_description_counts_warnings_by_kind_and_says_which_cost_something() -> None:
+    kinds = ["clipped-box", "missing-annotation", "outside-box", "missing-annotation"]
+    faults = [Fault(Path("a.xml"), line, kind, "warning", "odd.") for line, kind in enumerate(kinds)]
+    dataset = Dataset(Path("d"), "voc", "val", LabelMap(("car",)), (), (*faults, replace(faults[0], severity="note")))
+    wanted = "warnings: 2 missing-annotation (left out), 1 clipped-box, 1 outside-box (left out)"
+    assert layouts.describe(dataset).split("\n")[-1].strip() == wanted
 
 
 def test_bccd_is_told_as_it_is(shared: Path) -> None:

@@ -29,5 +29,13 @@ def test_faults_of_two_splits_are_listed_once_where_they_may_be_skipped() -> Non
 
 
 @pytest.mark.parametrize("on_bad", ["fail", "skip"])
+def test_warnings_that_cost_a_picture_or_a_box_stop_nothing_and_are_listed(on_bad: str) -> None:
+    bare = Fault(Path("train.txt"), 3, "missing-annotation", "warning", "left out.")
+    outside = Fault(Path("a.xml"), 9, "outside-box", "warning", "left out.")
+    clipped = Fault(Path("a.xml"), 12, "clipped-box", "warning", "clipped.")
+    assert refuse_or_list([split(bare, clipped), split(outside, bare)], on_bad) == [bare, outside]
+
+
+@pytest.mark.parametrize("on_bad", ["fail", "skip"])
 def test_what_is_not_fatal_and_no_split_at_all_stop_nothing(on_bad: str) -> None:
     assert refuse_or_list([split(NOTE)], on_bad) == refuse_or_list([], on_bad) == []

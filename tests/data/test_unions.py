@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from singleshot.data import unions
+from singleshot.data import layouts, unions
 from singleshot.data.formats import voc
 from singleshot.errors import InputMissingError
 from singleshot.structures import LabelMap
@@ -97,3 +97,18 @@ def test_every_annotated_picture_is_a_split_unless_a_list_has_that_name(devkit: 
     assert len(voc.read(folder, "annotated")) == 2
     (folder / "ImageSets" / "Main" / "annotated.txt").write_text("2008_000002\n")
     assert len(voc.read(folder, "annotated")) == 1
+
+
+def test_a_picture_of_two_parts_is_used_once_under_its_own_name_and_counted(devkit: Path) -> None:
+    dataset = unions.read(devkit / "VOC2007", "train+trainval")
+    assert [sample.image_id for sample in dataset.samples] == ["000001"]
+    (fault,) = dataset.faults
+    assert (fault.kind, fault.severity) == ("duplicate-id", "warning") and fault.message.startswith("1 pictures are")
+
+
+@pytest.mark.parametrize("name", ["2017", "07+12", "my+own"])
+def test_a_list_of_the_users_own_is_read_whatever_it_is_called(devkit: Path, name: str) -> None:
+    (devkit / f"VOC2007/ImageSets/Main/{name}.txt").write_text("000002\n")
+    assert not unions.is_union(devkit / "VOC2007", name)
+    dataset = layouts.read(devkit / "VOC2007", name, cache=False)
+    assert [sample.image_id for sample in dataset.samples] == ["000002"]

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,5 +62,10 @@ def test_anything_else_is_refused_with_the_files_name(tmp_path: Path, text: str)
 def test_a_missing_file_is_an_input_that_is_missing(tmp_path: Path) -> None:
     with pytest.raises(InputMissingError):
         anchor_file.read(tmp_path / "a.json")
-    with pytest.raises(InputMissingError):
-        anchor_file.read(tmp_path)
+
+
+@pytest.mark.parametrize("strange", [os.mkdir, os.mkfifo, Path.touch])
+def test_what_is_no_plain_file_is_refused_and_hangs_nothing(strange: Any, tmp_path: Path) -> None:
+    strange(tmp_path / "a.json")
+    with pytest.raises(ConfigError, match="no default boxes"):
+        anchor_file.read(tmp_path / "a.json")

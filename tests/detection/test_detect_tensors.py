@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from singleshot.detection import detect_tensors as detect_module
 from singleshot.detection.detect_loops import detect_compiled
 from singleshot.detection.detect_tensors import detect_tensors, suppress_tensors
 from singleshot.detection.nms import suppress
@@ -40,6 +41,28 @@ def test_tables_and_loops_keep_the_same_boxes(background: float, clip: bool, see
     loops, tables = both(answer(seed, background), clip_before_nms=clip)
     assert loops[1].min() > 0
     assert_same(loops, tables)
+
+
+@pytest.mark.parametrize(("pairs", "turns"), [(1, 2), (3 * 50**2, 2), (2 * 3 * 50**2, 1)])
+def test_one_suppression_serves_as_many_pictures_as_memory_allows(
+    pairs: int, turns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[int, ...]] = []
+
+    def counted(boxes_xyxy: torch.Tensor, candidates: torch.Tensor, iou_threshold: float) -> torch.Tensor:
+        calls.append(tuple(candidates.shape))
+        return suppress_tensors(boxes_xyxy, candidates, iou_threshold)
+
+    monkeypatch.setattr(detect_module, "suppress_tensors", counted)
+    monkeypatch.setattr(detect_module, "PAIRS_AT_ONCE", pairs)
+    assert_same(*both(answer(1, 3.0)))
+    assert calls == [(3 * 2 // turns, 50)] * turns
+
+
+def test_no_picture_at_all_gives_no_rows() -> None:
+    raw = RawDetections(torch.zeros(0, 256, 4), torch.zeros(0, 256, 4))
+    found, counts = detect_tensors(raw, ANCHORS, torch.zeros(0, 2), 0.01, 0.45, 50, 40, False)
+    assert found.shape == (0, 40, 6) and counts.shape == (0,)
 
 
 def test_equal_scores_keep_the_order_of_class_and_anchor_on_both_ways() -> None:

@@ -92,6 +92,22 @@ def test_pictures_without_objects_teach_only_when_asked() -> None:
     torch.testing.assert_close(automatic.classification, torch.tensor(7 * math.log(2)))
 
 
+@pytest.mark.parametrize("rows", [True, False])
+def test_a_blank_picture_teaches_nothing_whatever_empty_ones_do(rows: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not rows:
+        monkeypatch.setattr("singleshot.detection.loss._losses_of_rows", losses_of_all)
+    anchors, truths, class_ids, logits, offsets = random_batch(0)  # the picture in row 1 has no boxes
+    config = LossConfig(negatives_when_empty=7)
+    matches = match(anchors, truths, class_ids >= 0, rule=config.matching)
+    blank = torch.tensor([False, True, False, False, False])
+    raw = RawDetections(logits.requires_grad_(), offsets)
+    empty = multibox_loss(raw, anchors, truths, class_ids, matches, config)
+    known = multibox_loss(raw, anchors, truths, class_ids, matches, config, blank=blank)
+    assert 0 < float(known.classification.detach()) < float(empty.classification.detach())
+    known.total.backward()
+    assert logits.grad is not None and not logits.grad[1].any() and logits.grad[0].any()
+
+
 def test_the_batch_normaliser_weighs_matches_and_the_image_normaliser_pictures() -> None:
     truths = [[ANCHORS[20].tolist()], [ANCHORS[10].tolist(), ANCHORS[50].tolist(), ANCHORS[37].tolist()]]
     offsets = torch.zeros(2, 64, 4)

@@ -71,6 +71,17 @@ def test_compiled_and_tensor_paths_agree_even_on_ties(rule: Rule, seed: int) -> 
     torch.testing.assert_close(compiled.best_iou, tensors.best_iou, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("rule", RULES)
+def test_pictures_that_do_not_fit_into_memory_together_are_matched_one_by_one(
+    rule: Rule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anchors, truths, present = random_case(3)
+    whole = match_tensors(anchors, truths, present, rule=rule, iou_threshold=0.5)
+    monkeypatch.setattr("singleshot.detection.matching.PAIRS_AT_ONCE", 2 * 200 * 9)
+    parts = match_tensors(anchors, truths, present, rule=rule, iou_threshold=0.5)
+    assert all(torch.equal(one, other) for one, other in zip(whole, parts, strict=True))
+
+
 def test_every_ground_truth_gets_an_anchor_of_its_own() -> None:
     anchors = torch.tensor([[0.5, 0.5, 0.4, 0.4], [0.5, 0.5, 0.2, 0.2], [0.9, 0.9, 0.1, 0.1]])
     twice_the_same = torch.tensor([[[0.5, 0.5, 0.4, 0.4], [0.5, 0.5, 0.4, 0.4]]])

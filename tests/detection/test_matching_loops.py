@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import resource
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from singleshot import boxes
-from singleshot.detection.matching_loops import LOOKS, _first_best, match_compiled
+from singleshot.detection.matching_loops import LOOKS, RUNGS, _first_best, match_compiled
 
 
 def grid(count: int) -> np.ndarray:
@@ -13,10 +16,10 @@ def grid(count: int) -> np.ndarray:
     return np.concatenate([low, low + 0.3], axis=1)
 
 
-@pytest.mark.parametrize("crowd", [LOOKS - 2, 4 * LOOKS])
+@pytest.mark.parametrize("crowd", [LOOKS - 2, 4 * LOOKS, 2 * RUNGS + LOOKS])
 def test_equal_boxes_take_the_best_anchors_one_each_however_many_they_are(crowd: int) -> None:
     """Beyond `LOOKS` disappointments a ground truth walks down its sorted list; the answer must not change."""
-    anchors, box = grid(300), np.array([0.3, 0.3, 0.6, 0.6], np.float32)
+    anchors, box = grid(4 * crowd + 100), np.array([0.3, 0.3, 0.6, 0.6], np.float32)
     iou = boxes.pairwise_iou(anchors, box[None])[:, 0]
     best = np.argsort(-iou, kind="stable")[:crowd]
     assert iou[best].min() > 0
@@ -25,6 +28,22 @@ def test_equal_boxes_take_the_best_anchors_one_each_however_many_they_are(crowd:
     assert matched[0, best].tolist() == list(range(crowd))
     assert (matched[0] >= 0).sum() == crowd
     np.testing.assert_array_equal(best_iou[0], iou)
+
+
+@pytest.mark.slow
+def test_b22_ten_thousand_boxes_are_matched_in_little_memory() -> None:
+    """Copies of a few boxes, so that thousands want the same anchors: whole ladders would take a gigabyte."""
+    anchors = grid(8732)
+    truths = np.tile(grid(20), (500, 1))[None]
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    match_compiled(anchors[:9], truths[:, :2], np.ones((1, 2), np.bool_), "bipartite", 0.5)  # compiles
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + (256 << 20), limits[1]))
+    try:
+        matched, _ = match_compiled(anchors, truths, np.ones((1, 10_000), np.bool_), "bipartite", 0.5)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+    assert (matched >= 0).mean() > 0.9
 
 
 def test_more_boxes_than_anchors_leave_some_without_one() -> None:

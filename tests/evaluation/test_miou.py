@@ -11,7 +11,7 @@ import pytest
 from singleshot.classes import CITYSCAPES
 from singleshot.data.label_maps import cityscapes, masks
 from singleshot.errors import DataError
-from singleshot.evaluation.miou import MiouJudge, absent_note, miou_table
+from singleshot.evaluation.miou import MiouJudge, absent_note, instances_note, miou_table
 from singleshot.structures import VOID, LabelMap
 
 
@@ -81,3 +81,17 @@ def test_cityscapes_has_categories_and_instances_too(tmp_path: Path) -> None:
     cv2.imwrite(str(truths / f"{name}_gtFine_instanceIds.png"), numbers[:, :3])
     with pytest.raises(DataError, match="not of its picture's size"):
         MiouJudge(split).count(0, truth, found)
+
+
+def test_a_missing_file_of_instances_is_named_and_training_asks_for_none(halves: Any) -> None:
+    split = masks.read(halves.root, "val")
+    split = replace(split, layout="cityscapes", label_map=LabelMap(tuple(CITYSCAPES)))
+    samples = [replace(each, mask_path=Path(f"a_{i}_gtFine_labelIds.png")) for i, each in enumerate(split.samples)]
+    split, truth = replace(split, samples=samples), np.zeros((1, 2), np.uint8)
+    judge, other, asks_none = MiouJudge(split), MiouJudge(split), MiouJudge(split, instances=False)
+    judge.count(0, truth, truth)
+    asks_none.count(0, truth, truth)
+    assert "a_0_gtFine_instanceIds.png" in (instances_note(judge.report()) or "")
+    assert instances_note(asks_none.report()) is None and asks_none.report().iiou is None
+    other.merge([judge])
+    assert instances_note(other.report()) == instances_note(judge.report())

@@ -52,6 +52,60 @@ def test_an_export_is_compared_and_lies_beside_its_weights(tmp_path: Path):
 
 
 @pytest.mark.usefixtures("quick")
+def test_weights_that_were_fetched_are_exported_into_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "here").mkdir()
+    weights = made.write_weights(tmp_path / "cache")
+    monkeypatch.setattr(exporting, "find_weights", lambda _name, observer: weights)
+    monkeypatch.chdir(tmp_path / "here")
+    done = singleshot.export("someone/ssd-v1.5", format="pt2", check=False)
+    assert done.path == Path("ssd-v1.5.pt2") and left(tmp_path / "here") == ["ssd-v1.5.pt2"]
+    assert left(tmp_path / "cache") == ["d.safetensors"]
+
+
+@pytest.mark.parametrize("step", ["d.bin", "d.xml"])
+def test_h2_a_kill_between_two_files_leaves_the_old_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str):
+    """SIGKILL runs nothing more, so the folder is looked at while the files are being put into their places."""
+    fresh = tmp_path / "fresh"
+    fresh.mkdir()
+    for suffix in (".xml", ".bin"):
+        (tmp_path / f"d{suffix}").write_text(f"old{suffix}")
+        (fresh / f"d{suffix}").write_text(f"new{suffix}")
+    move, seen = exporting._move, []
+
+    def looking(made: Path, temporary: Path) -> None:
+        if made.name == step:
+            pairs = [(tmp_path / f"{stem}.xml", tmp_path / f"{stem}.bin") for stem in ("d", "d.before")]
+            seen.append([[part.read_text()[:3] for part in pair if part.is_file()] for pair in pairs])
+            raise OSError(28, "No space left on device")
+        move(made, temporary)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(exporting, "_move", looking)
+        with pytest.raises(StorageError):
+            exporting._publish(fresh / "d.xml", tmp_path / "d.xml")
+    assert ["old", "old"] in seen[0]
+    assert left(tmp_path) == ["d.bin", "d.xml", "fresh"], "a failure puts the old ones back"
+    assert (tmp_path / "d.bin").read_text() == "old.bin" and (tmp_path / "d.xml").read_text() == "old.xml"
+    for suffix in (".xml", ".bin"):
+        (fresh / f"d{suffix}").write_text(f"new{suffix}")
+    exporting._publish(fresh / "d.xml", tmp_path / "d.xml")
+    assert left(tmp_path) == ["d.bin", "d.xml", "fresh"] and (tmp_path / "d.bin").read_text() == "new.bin"
+
+
+@pytest.mark.slow
+def test_a_model_that_sees_nothing_in_the_pictures_is_compared_all_the_same(tmp_path: Path):
+    blind = made.detector().with_postprocess(score_threshold=1.0)
+    made.weights.save(tmp_path / "d.safetensors", blind.network, {})
+    done = singleshot.export(tmp_path / "d.safetensors", format="onnx")
+    assert done.parity is not None and done.parity.compared >= 10 and not done.parity.failures()
+    opened = singleshot.load(done.path)
+    assert opened.network.config.postprocess.score_threshold == 1.0  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@pytest.mark.usefixtures("quick")
 def test_h1_an_export_that_differs_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     weights = made.write_weights(tmp_path)
     monkeypatch.setitem(parity.BOUNDS, "fp32", parity.Bounds(1e-12, 1e-9, 1e-12, 1.0))
@@ -119,6 +173,8 @@ def test_calls_that_make_no_sense_are_refused_before_any_work(tmp_path: Path):
         singleshot.export(weights, format="onnx", calibration_data=tmp_path)
     with pytest.raises(UsageError, match=r"onnx files end in \.onnx"):
         singleshot.export(weights, format="onnx", out=tmp_path / "a.pt2")
+    with pytest.raises(UsageError, match="no comparison"):
+        singleshot.export(weights, format="onnx", check=False, check_pictures=tmp_path)
     with pytest.raises(InputMissingError, match="no pictures to compare on"):
         singleshot.export(weights, format="onnx", check_pictures=tmp_path)
     with pytest.raises(InputMissingError):

@@ -24,7 +24,7 @@ def test_half_precision_numbers_take_half_the_room_and_answer_nearly_the_same(tm
 @pytest.mark.slow
 def test_eight_bits_are_for_the_network_alone():
     both = ("boxes_xyxy", "scores", "class_ids", "counts", "class_logits", "box_offsets")
-    inputs = [openvino.as_input(image) for image in [made.pictures(3)[2]] * 4]
+    inputs = [made.pictures(3)[2][None]] * 4
     model = openvino.to_openvino(made.onnx_model())
     exact = OpenvinoBackend(openvino.to_openvino(made.onnx_model()), made.record(), both, threads=1).run(inputs[0])
     small = openvino.quantised(model, inputs)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from singleshot.errors import ParityError
-from singleshot.exporting.parity import BOUNDS, Parity, compare
+from singleshot.errors import ParityError, UsageError
+from singleshot.exporting.parity import BOUNDS, Parity, compare, telling_threshold
 from singleshot.exporting.program import DetectorProgram
 from singleshot.exporting.suppression import LoopSuppression
 from tests.exporting import made
@@ -54,6 +54,47 @@ def test_h1_an_answer_that_differs_is_refused_with_what_differs_and_by_how_much(
     with pytest.raises(ParityError, match=said) as caught:
         found(made.pictures(2), **change).require()
     assert caught.value.exit_code == 70
+
+
+@pytest.mark.parametrize("name", ["boxes_xyxy", "scores"])
+def test_h1_an_answer_that_is_no_number_is_refused_wherever_it_stands(name: str):
+    def spoilt(values: np.ndarray) -> np.ndarray:
+        values = values.copy()
+        values[0, 3] = np.nan
+        return values
+
+    parity = found(made.pictures(2), **{name: spoilt})
+    with pytest.raises(ParityError, match="nan above"):
+        parity.require()
+
+
+def test_h1_what_the_loaded_file_says_counts_as_much_as_what_the_graph_says():
+    """A graph that is right at a picture's own size and wrong at the input's."""
+
+    class Elsewhere(Answers):
+        def run(self, images: np.ndarray) -> Mapping[str, Any]:
+            outputs = dict(super().run(images))
+            if images.shape[1:3] == made.SIZE_HW:
+                outputs["boxes_xyxy"] = outputs["boxes_xyxy"] + 20
+            return outputs
+
+    parity = compare(made.detector(), Elsewhere(), Answers(), made.pictures(2), "fp32")  # none is of the input's size
+    assert parity.box_px < 0.5 and parity.agreement < 0.6
+    assert parity.failures() and "agreement" in parity.failures()[0]
+
+
+def test_h1_nothing_compared_is_nothing_proven():
+    with pytest.raises(UsageError, match=r"nothing is detected in the 1 pictures.*--check-pictures"):
+        Parity(1, 0, 0.0, 0.0, 0.0, 1.0, BOUNDS["fp32"]).require()
+
+
+def test_a_telling_threshold_lets_the_best_scores_pass():
+    quiet, images = made.detector().with_postprocess(score_threshold=1.0), made.pictures(2)
+    assert all(len(each) == 0 for each in quiet.predict(images, threshold=0.0))
+    threshold = telling_threshold(quiet, images)
+    told = quiet.with_postprocess(score_threshold=threshold, nms_iou=1.0)
+    assert sum(len(each) for each in told.predict(images, threshold=0.0)) >= 50
+    assert telling_threshold(quiet, []) == 0.0
 
 
 def test_no_number_is_out_of_bounds():

@@ -20,3 +20,10 @@ def test_the_table_has_the_checkpoint_the_weights_and_each_export(tmp_path: Path
     (tmp_path / "best.onnx").write_bytes(b"x" * 1_000_000)
     rows = size_table(tmp_path / "best.safetensors", [tmp_path / "best.onnx"]).splitlines()[1:]
     assert [row.split()[-3:-1] for row in rows] == [["4.00", "200.0%"], ["2.00", "100.0%"], ["1.00", "50.0%"]]
+
+
+def test_the_table_has_the_other_exports_of_the_weights_too(tmp_path: Path):
+    for name in ("best.safetensors", "best.onnx", "best-int8.xml", "best-int8.bin", "bester.onnx", "last.pt2"):
+        (tmp_path / name).write_bytes(b"x" * 1000)
+    rows = size_table(tmp_path / "best.safetensors", [tmp_path / "best.onnx"]).splitlines()[1:]
+    assert [row.split()[-1] for row in rows] == ["best.safetensors", "best.onnx", "best-int8.xml"]

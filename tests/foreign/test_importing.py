@@ -8,9 +8,11 @@ import pytest
 import torch
 
 from singleshot import classes, download, weights
-from singleshot.errors import DataError, InputMissingError, UsageError
+from singleshot.errors import DataError, InputMissingError, NotPermittedError, UsageError
 from singleshot.foreign.importing import cached, import_weights, read_class_names
-from singleshot.prediction.predictor import Detector, load
+from singleshot.foreign.sources import SOURCES, get
+from singleshot.prediction.opening import load
+from singleshot.prediction.predictor import Detector
 from singleshot.weights import TrunkFile
 from tests.foreign.made_files import SSD_PYTORCH, port_state, torchvision_state, vgg_list
 
@@ -86,15 +88,45 @@ def test_a_trunk_brings_its_channel_order_mean_and_provenance(tmp_path: Path):
 
 
 def test_e2_a_file_whose_name_states_its_hash_is_checked_by_it(coco: Path, tmp_path: Path):
-    data = coco.read_bytes()
-    good = tmp_path / f"lite-{hashlib.sha256(data).hexdigest()[:8]}.pth"
-    good.write_bytes(data)
-    import_weights("lite320-coco", out=tmp_path / "w", file=good)
-    bad = bytearray(data)
-    bad[len(bad) // 2] ^= 1
-    good.write_bytes(bad)
+    published = tmp_path / get("lite320-coco").file_name
+    published.write_bytes(coco.read_bytes())  # not what has that name
     with pytest.raises(DataError, match="SHA-256 mismatch"):
-        import_weights("lite320-coco", out=tmp_path / "w", file=good)
+        import_weights("lite320-coco", out=tmp_path / "w", file=published)
+
+
+def test_eight_digits_in_another_name_are_a_date_and_no_hash(coco: Path, tmp_path: Path):
+    mine = tmp_path / "cells-20240115.pth"
+    mine.write_bytes(coco.read_bytes())
+    import_weights("lite320-coco", out=tmp_path / "w", file=mine)
+
+
+def test_a_file_that_may_not_be_read_is_77(coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Path, "open", lambda *_args, **_options: (_ for _ in ()).throw(PermissionError(13, "denied")))
+    with pytest.raises(NotPermittedError, match="no permission to read") as raised:
+        import_weights("lite320-coco", out=tmp_path / "w", file=coco)
+    assert raised.value.exit_code == 77
+
+
+def test_a_login_page_in_the_place_of_a_file_without_a_known_hash_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("SINGLESHOT_CACHE", str(tmp_path))
+
+    def fetch(_url: str, *, to: Path, **_options: Any) -> Path:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        to.write_text("<html>Please log in</html>")
+        return to
+
+    monkeypatch.setattr(download, "fetch", fetch)
+    name = next(row.name for row in SOURCES if row.sha256 is None and row.format != "hed")
+    with pytest.raises(DataError):
+        cached(name)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    own = tmp_path / "own.pth"
+    own.write_text("<html>")
+    with pytest.raises(DataError):
+        import_weights(name, out=tmp_path / "w", file=own)
+    assert own.is_file()
 
 
 def test_e4_another_formats_file_is_refused_and_nothing_is_written(coco: Path, tmp_path: Path):

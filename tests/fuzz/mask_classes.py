@@ -7,10 +7,10 @@ from pathlib import Path
 from singleshot.data.label_maps import mask_classes
 from tests.fuzz.harness import Target, main
 
-GOOD = b'[{"id": 0, "name": "road", "colour": [1, 2, 3]}, {"id": 7, "name": "void", "judged": false},'
+GOOD = b'[{"id": 0, "name": "road", "colour": [1, 2, 3]}, {"id": 7, "name": "void", "evaluated": false},'
 GOOD += b'{"id": 2, "name": "a"}]'
 PIECES = (
-    b'"id" "name" "colour" "judged" null true false NaN 1e9 -1 255 256 99999999999999999999 [] {} [ ] { } , : "" '
+    b'"id" "name" "colour" "evaluated" null true false NaN 1e9 -1 255 256 99999999999999999999 [] {} [ ] { } , : "" '
     b'"\\u0000" [[[[[[[[ \xff \xef\xbb\xbf \n \r road'
 ).split(b" ")
 

@@ -106,6 +106,12 @@ def test_sizes_must_agree() -> None:
         confusion(np.zeros((2, 3), np.uint8), np.zeros((3, 2), np.uint8), 2)
 
 
-def test_grouped_classes_are_right_within_their_group_and_no_class_is_no_error() -> None:
+def test_grouped_classes_are_right_within_their_group_and_no_class_is_a_miss() -> None:
     matrix = np.array([[1, 2, 0, 4], [0, 3, 5, 0], [0, 1, 1, 0]])
-    assert grouped(matrix, [0, 0, 1], 2).tolist() == [[6, 5, 0], [1, 1, 0]]
+    assert grouped(matrix, [0, 0, 1], 2).tolist() == [[6, 5, 4], [1, 1, 0]]
+
+
+def test_a_category_of_which_half_was_given_to_no_class_has_an_iou_of_a_half() -> None:
+    # Ten true pixels of road, five of them answered as unlabelled: the development kit's fn is row − tp = 5.
+    found = figures(grouped(np.array([[5, 0, 5], [0, 0, 0]]), [0, 0], 1), ["flat"])
+    assert found.iou["flat"] == 0.5

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from singleshot import durable
 from singleshot.data.formats import voc_xml
 from singleshot.errors import UsageError
 from singleshot.prediction.annotation_files import KINDS, open_files, parse_kinds
@@ -50,9 +51,25 @@ def test_annotations_have_boxes_inside_the_picture_and_none_thinner_than_a_pixel
     assert (tmp_path / "yolo" / "b_000007.txt").read_text() == ""
     assert (tmp_path / "yolo" / "classes.txt").read_text() == "car\nbus\n"
     coco = json.loads((tmp_path / "coco.json").read_text())
-    assert [image["file_name"] for image in coco["images"]] == ["a.png", "b_000007.jpg"]
+    assert [image["file_name"] for image in coco["images"]] == ["in/a.png", "b_000007.jpg"]
     assert coco["annotations"][0]["bbox"] == [10, 20, 20, 40] and coco["annotations"][0]["category_id"] == 2
     assert [row["image_id"] for row in coco["annotations"]] == [1, 1]
+
+
+def test_files_of_frames_are_forced_to_the_disk_in_the_end_and_not_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forced: list[str] = []
+    monkeypatch.setattr(durable, "sync", lambda path: forced.append(path.name))
+    (file,) = open_files(["yolo"], tmp_path, LABELS)
+    none = np.zeros(0, np.int64)
+    nothing = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), none, LABELS.names_of(none), (9, 9))
+    for index in range(3):
+        frame = Seen(Frame(np.zeros((9, 9, 3), np.uint8), "b.mp4", index, Fraction(index, 10)), nothing)
+        file.add(frame, nothing, f"b_{index:06d}")
+    assert forced == []
+    file.close()
+    assert sorted(forced) == ["b_000000.txt", "b_000001.txt", "b_000002.txt", "classes.txt", "yolo"]
 
 
 def test_an_unknown_kind_is_answered_with_the_nearest() -> None:

@@ -11,6 +11,7 @@ import pytest
 from singleshot.errors import CannotCreateError, DataError, InputMissingError, StorageError
 from singleshot.prediction import bulk
 from singleshot.prediction.bulk import Job, Worker, finish, open_job, read_job
+from singleshot.prediction.hand import Hand, held
 from singleshot.prediction.opening import load
 from tests.prediction.bulk_data import THRESHOLDS, detector_file, draw_pictures, small_job
 
@@ -96,18 +97,50 @@ def test_i13_a_picture_that_ended_two_workers_is_put_aside(tmp_path: Path, job: 
     open_job(out, job)
     hand = out / "shards/00001.hand"
     hand.parent.mkdir()
-    hand.write_text('{"hand": 0, "deaths": {"0": 1}}')  # it had ended one, and was in hand when the second died
-    work_in(worker, out, [0, 1, 2])
+    with held(out):
+        run = (out / "run").read_text()
+        # It had ended one, and was in hand when the second died.
+        hand.write_text(json.dumps({"run": run, "hand": 0, "deaths": {"0": 1}}))
+        work_in(worker, out, [0, 1, 2])
     failed = finish(out, job, {})
     assert [row["file"] for row in failed] == [job.pictures[1][1], job.pictures[2][1]]
     assert "2 times, and is put aside" in failed[1]["error"] and not hand.exists()
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"hand": 1}', '{"hand": 1, "deaths": 3}'])
-def test_a_note_that_a_kill_cut_off_blames_nobody(tmp_path: Path, text: str) -> None:
-    (tmp_path / "1.hand").write_text(text)
-    with bulk._Hand(tmp_path / "1.hand") as hand:
-        assert hand.take(1)
+def test_i11_a_run_that_was_stopped_however_often_blames_no_picture(tmp_path: Path, job: Job, worker: Worker) -> None:
+    out = tmp_path / "out"
+    open_job(out, job)
+    for _ in range(3):  # Ctrl-C, with the same picture in hand each time
+        with held(out):
+            Hand(out, 1).take(0)
+    with held(out):
+        work_in(worker, out, [0, 1, 2])
+    failed = finish(out, job, {})
+    assert [row["file"] for row in failed] == [job.pictures[1][1]], "the one that cannot be read"
+
+
+def test_two_runs_in_one_folder_are_refused_and_leave_each_other_alone(tmp_path: Path, job: Job) -> None:
+    out = tmp_path / "out"
+    open_job(out, job)
+    with held(out):
+        said = (out / "run").read_text()
+        with pytest.raises(CannotCreateError, match=r"in use by another run \(pid"), held(out):
+            pass
+        for overwrite in (False, True):
+            with pytest.raises(CannotCreateError, match="in use by another run"):
+                open_job(out, job, overwrite=overwrite)
+        assert (out / "run").read_text() == said and (out / "job.json").is_file()
+    assert sorted(each.name for each in out.iterdir()) == ["job.json"]
+
+
+def test_the_next_picture_is_read_while_one_is_looked_at(
+    tmp_path: Path, job: Job, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    frames = worker._reading.frames
+    monkeypatch.setattr(worker._reading, "frames", lambda files: (asked.append(len(files)), frames(files))[1])
+    work_in(worker, tmp_path / "out", open_job(tmp_path / "out", job))
+    assert asked == [len(job.shard(number)) for number in range(job.shards)]
 
 
 def test_a12_a_picture_that_changes_meanwhile_is_named(tmp_path: Path, worker: Worker) -> None:

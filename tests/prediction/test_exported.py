@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import singleshot
 from singleshot.errors import UsageError
 from singleshot.prediction.backends.pt2 import Pt2Backend
 from singleshot.prediction.exported import ExportedDetector, ExportedSegmenter, opened
+from singleshot.preprocess import inner_size_hw
 from tests.exporting import made
 
 
@@ -60,6 +63,38 @@ def test_a_whole_detector_keeps_its_raw_answer_and_its_thresholds(files: dict[st
         model.raw(made.torch.zeros(1, *made.SIZE_HW, 3, dtype=made.torch.uint8))
     with pytest.raises(UsageError, match="built in"):
         model.with_postprocess(nms_iou=0.1)
+
+
+def test_a_letterboxed_detector_that_clips_before_suppression_cuts_at_the_pictures_edge_as_the_weights_do():
+    # What hangs over the picture's edge is cut off there; boxes that differ only beyond it are then suppressed.
+    network = made.network("letterbox")
+    config = replace(network.config, postprocess=replace(network.config.postprocess, clip_before_nms=True))
+    own = made.SSD(config).eval()
+    own.load_state_dict(network.state_dict())
+    program = made.DetectorProgram(own, made.LoopSuppression())
+    record = made.record(of=own)
+    model = opened(Direct(program, record))
+    images = [made.pictures(4)[place] for place in (3, 3, 1, 3)]  # wide, wide, high, wide
+    sizes_hw = [(image.shape[0], image.shape[1]) for image in images]
+    assert len({inner_size_hw(size_hw, made.SIZE_HW, "letterbox") for size_hw in sizes_hw}) == 2
+    found, wanted = model.predict(images, threshold=0.0), made.Detector(own).predict(images, threshold=0.0)
+    for one, other, (height, width) in zip(found, wanted, sizes_hw, strict=True):
+        assert len(one) and abs(len(one) - len(other)) <= 2
+        assert (one.boxes_xyxy <= np.array([width, height, width, height]) + 0.01).all()
+        assert np.allclose(one.scores[:50], other.scores[:50], atol=1e-4)
+        assert np.allclose(one.boxes_xyxy[:50], other.boxes_xyxy[:50], atol=0.05)
+
+
+class Direct:
+    """A backend that runs the program as it is."""
+
+    def __init__(self, program: Any, record: Any) -> None:
+        self.program, self.record = program, record
+
+    def run(self, images: np.ndarray) -> dict[str, Any]:
+        with made.torch.no_grad():
+            outputs = self.program(made.torch.from_numpy(np.ascontiguousarray(images)))
+        return {name: each.numpy() for name, each in zip(self.program.output_names, outputs, strict=True)}
 
 
 def test_a_raw_export_goes_through_the_compiled_pass(tmp_path: Path):

@@ -11,8 +11,7 @@ from singleshot import weights
 from singleshot.detection.ssd import SSD
 from singleshot.detection.ssd import config_for as detector_config
 from singleshot.errors import DataError
-from singleshot.prediction import predictor
-from singleshot.prediction.opening import load, load_segmenter
+from singleshot.prediction.opening import load, load_detector, load_segmenter
 from singleshot.segmentation.fcn import FCN, config_for
 
 
@@ -49,7 +48,7 @@ def test_the_other_kind_is_refused_by_name(segmenter_file: Path, detector_file: 
     with pytest.raises(DataError, match="a detector and no segmenter"):
         load_segmenter(detector_file)
     with pytest.raises(DataError, match="a segmenter and no detector"):
-        predictor.load(segmenter_file)
+        load_detector(segmenter_file)
 
 
 def test_a_damaged_segmenter_is_refused(segmenter_file: Path) -> None:

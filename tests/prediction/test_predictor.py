@@ -12,7 +12,7 @@ from PIL import Image
 from singleshot import weights
 from singleshot.detection.ssd import SSD, config_for
 from singleshot.errors import DataError, InputMissingError, UsageError
-from singleshot.prediction import predictor
+from singleshot.prediction.opening import load
 from singleshot.prediction.predictor import Detector, as_array
 from singleshot.structures import Detections
 
@@ -82,6 +82,27 @@ def test_the_threshold_only_drops(detector: Detector, images: list):
     assert same(kept, everything[:count])
 
 
+def test_a_class_may_have_a_threshold_of_its_own(detector: Detector, images: list):
+    everything = detector.predict(images[0], threshold=0.0)
+    limit = float(np.median(everything.scores[everything.class_ids == 1]))
+    found = detector.predict(images[0], threshold={"": 0.0, "bus": limit})
+    kept = (everything.class_ids == 0) | (everything.scores >= np.float32(limit))
+    assert len(found) == kept.sum() < len(everything)
+    assert [len(each) for each in detector.predict(images[:1], threshold={"car": 1.0, "bus": 1.0})] == [0]
+    with pytest.raises(UsageError, match="Did you mean bus"):
+        detector.predict(images[0], threshold={"buss": 0.5})
+    with pytest.raises(UsageError, match="0 to 1"):
+        detector.predict(images[0], threshold=50.0)
+
+
+@pytest.mark.parametrize("batch_size", [0, -1])
+def test_a_batch_of_no_pictures_is_refused(detector: Detector, images: list, batch_size: int):
+    with pytest.raises(UsageError, match="batch_size"):
+        detector.predict(images, batch_size=batch_size)
+    with pytest.raises(UsageError, match="batch_size"):
+        next(iter(detector.stream(images, batch_size=batch_size)))
+
+
 def test_the_default_threshold_is_a_half(detector: Detector, images: list):
     assert (detector.predict(images[0]).scores >= 0.5).all()
 
@@ -149,7 +170,8 @@ def test_a_setting_that_postprocessing_does_not_have_is_refused(detector: Detect
 
 def test_a_saved_detector_is_loaded_with_names_and_answers_the_same(detector: Detector, images: list, tmp_path: Path):
     weights.save(tmp_path / "w.safetensors", detector.network, {"score": 0.5})
-    loaded = predictor.load(str(tmp_path / "w.safetensors"), device="cpu", bf16=False)
+    loaded = load(str(tmp_path / "w.safetensors"), device="cpu", bf16=False)
+    assert isinstance(loaded, Detector)
     assert loaded.label_map.names == ("car", "bus")
     assert loaded.input_size_hw == (96, 128)
     assert loaded.provenance == {"score": 0.5}

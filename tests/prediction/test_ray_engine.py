@@ -11,7 +11,7 @@ import pytest
 
 from singleshot.errors import ConfigError
 from singleshot.prediction import process_engine, ray_engine
-from singleshot.prediction.bulk import finish, open_job
+from singleshot.prediction.bulk import Worker, finish, open_job
 from tests.prediction.bulk_data import draw_pictures, poison, small_job
 from tests.prediction.poisoned import PoisonedWorker
 
@@ -24,6 +24,18 @@ def test_where_ray_is_missing_the_extra_is_named(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ConfigError, match=r"pip install 'singleshot\[ray\]'"):
         list(ray_engine.run(tmp_path, [0]))
+
+
+def test_a_worker_that_dies_while_it_opens_its_model_is_given_up(tmp_path: Path) -> None:
+    def never(_folder: Path) -> Worker:
+        raise SystemExit  # as a kill would: nothing behind it runs
+
+    for _ in range(process_engine.IN_VAIN):
+        with pytest.raises(SystemExit):
+            ray_engine._Actor(never, str(tmp_path))({"shard": 3})
+    said = ray_engine._Actor(never, str(tmp_path))({"shard": 3})
+    assert said["error"] == "StoppedError" and "3 workers died" in said["what"]
+    assert list((tmp_path / "shards").iterdir()) == [], "the next run counts anew"
 
 
 @needs_ray

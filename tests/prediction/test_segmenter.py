@@ -11,6 +11,7 @@ from PIL import Image
 from singleshot.errors import DataError, UsageError
 from singleshot.prediction.segmenter import Segmenter
 from singleshot.segmentation.fcn import FCN, config_for
+from tests.prediction.videos import make
 
 ROAD, SKY = (1, 2, 3), (9, 8, 7)
 
@@ -43,6 +44,19 @@ def test_a_list_gives_a_list_in_order_and_an_empty_one_an_empty_one(segmenter: S
     found = segmenter.predict(images, batch_size=2)
     assert [answer.size_hw for answer in found] == [(10, 40), (20, 40), (30, 40)]
     assert segmenter.predict([]) == []
+
+
+def test_a_video_gives_what_predict_gives_frame_by_frame(segmenter: Segmenter, tmp_path: Path) -> None:
+    film = make(tmp_path / "a.mp4", 5)
+    seen = list(segmenter.stream(film, drawing=True, batch_size=2))
+    assert [each.frame.index for each in seen] == list(range(5))
+    for each in seen:
+        assert np.array_equal(each.result.class_ids, segmenter.predict(each.frame.image).class_ids)
+        assert each.drawn is not None and each.drawn.shape == each.frame.image.shape
+    with pytest.raises(UsageError, match="batch_size"):
+        segmenter.predict([], batch_size=0)
+    with pytest.raises(TypeError, match="track"):
+        segmenter.stream(film, track=True)
 
 
 def test_colours_are_ours_where_the_data_set_has_none() -> None:

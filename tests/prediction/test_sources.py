@@ -26,6 +26,13 @@ def test_c5_a_video_is_one_by_its_content(tmp_path: Path) -> None:
     assert resolve([video]).videos == (video,)
 
 
+def test_a_pattern_that_fits_folders_alone_fits_nothing(tmp_path: Path) -> None:
+    (tmp_path / "day1").mkdir()
+    with pytest.raises(InputMissingError, match=r"no file fits.*Name folders") as caught:
+        resolve([tmp_path / "day*"])
+    assert caught.value.exit_code == 66
+
+
 def test_nothing_named_is_nothing_to_look_at() -> None:
     assert resolve([]) == Sources()
 

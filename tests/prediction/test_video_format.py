@@ -7,6 +7,7 @@ import pytest
 
 from singleshot.errors import DataError, InputMissingError
 from singleshot.prediction.video_format import looks_like_video, video_format
+from singleshot.prediction.video_reader import VideoReader
 from tests.prediction.videos import make
 
 
@@ -49,10 +50,20 @@ def test_d14_a_playlist_is_refused_whatever_it_is_called(tmp_path: Path, text: s
             video_format(tmp_path / name)
 
 
+def test_a_transport_stream_of_a_disc_has_a_time_before_each_packet(tmp_path: Path) -> None:
+    plain = make(tmp_path / "a.ts").read_bytes()
+    packets = [plain[place : place + 188] for place in range(0, len(plain), 188)]
+    disc = tmp_path / "a.m2ts"
+    disc.write_bytes(b"".join(b"\x00\x00\x00\x01" + packet for packet in packets))
+    assert video_format(disc).reader == "mpegts"
+    assert len(list(VideoReader(disc))) == 20
+
+
 def test_d11_a_pipe_is_refused_and_nothing_hangs(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "live.mp4")
     with pytest.raises(DataError, match="not a plain file"):
         video_format(tmp_path / "live.mp4")
+    assert not looks_like_video(tmp_path / "live.mp4")
 
 
 def test_a_picture_of_the_same_family_is_no_video(tmp_path: Path) -> None:

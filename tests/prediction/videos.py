@@ -31,6 +31,7 @@ def make(
     pix_fmt: str = "yuv420p",
     options: dict[str, str] | None = None,
     codec: str = "libx264",
+    pixel_aspect: Fraction = Fraction(1),
 ) -> Path:
     """Write a video of 10 frames a second; `times` are other times, in tenths of a second."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -42,6 +43,7 @@ def make(
                 {"bf": "0"} if times else {}
             )  # an MP4's duration counts decoding
         stream.codec_context.time_base = Fraction(1, 10)
+        stream.codec_context.sample_aspect_ratio = pixel_aspect
         tone = container.add_stream("aac", rate=8000, layout="mono") if sound else None
         for index in range(count):
             frame = av.VideoFrame.from_ndarray(scene(index, size_hw), format="rgb24")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,18 @@ def test_a_run_gets_its_page_and_pictures(run_folder: Path, street_folder: Path)
     assert "Loss by part" in made and "Kinds of errors" in made and "singleshot train" in made
     assert len(list((run_folder / "pictures").iterdir())) == 4
     assert singleshot.report(run_folder, data=voc.read(street_folder, "test")) == path, "ours is made anew"
+
+
+def test_pictures_that_could_not_be_read_are_told_on_the_page(
+    run_folder: Path, street_folder: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(street_folder, data)
+    first = voc.read(data, "test").samples[0].image_path
+    first.write_bytes(first.read_bytes()[:400])
+    made = singleshot.report(run_folder, data=data, split="test").read_text(encoding="utf-8")
+    assert "left out, not readable" in made and f"1: {first.name}" in made
+    assert "left out" not in singleshot.report(run_folder, data=street_folder, split="test").read_text(encoding="utf-8")
 
 
 def test_a_folder_without_data_shows_its_training_alone(run_folder: Path, tmp_path: Path) -> None:

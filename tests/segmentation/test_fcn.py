@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from singleshot.errors import ConfigError
-from singleshot.segmentation.fcn import CROP_PICTURE, FCN, PADDING, FCNConfig, StagedHead, config_for
+from singleshot.segmentation.fcn import FCN, PADDING, FCNConfig, StagedHead, config_for
 from singleshot.segmentation.presets import FLAVOURS
 
 SIZES = [(1, 1), (2, 31), (33, 64), (160, 576), (161, 577), (375, 500), (255, 257)]
@@ -40,27 +40,30 @@ def test_any_picture_gives_scores_of_its_own_size(flavour: str) -> None:
             assert network(torch.empty(1, 3, height, width, device="meta")).shape == (1, 5, height, width)
 
 
-@pytest.mark.parametrize("stride", [8, 16, 32])
-def test_the_staged_crops_centre_the_scores_on_the_picture(stride: int) -> None:
-    # With a trunk that answers where it was, one bright spot must come back where it stood, to half a stride.
-    # fc7's cell k sees the padded picture around 32·k + 112 (fc6: half of 7 cells of 32): 13 is around pixel 528 − 99.
-    head = StagedHead(1, stride)
+@pytest.mark.parametrize(
+    ("stride", "layer"),
+    [(8, "fc7"), (8, "pool4"), (8, "pool3"), (16, "fc7"), (16, "pool4"), (32, "fc7")],
+)
+def test_the_staged_crops_centre_the_scores_of_each_map_on_the_picture(stride: int, layer: str) -> None:
+    # One bright cell in one map must come back where it stood. pool3's cell i is the padded picture's pixels 8·i to
+    # 8·i + 7, around 8·i + 4, and the picture begins at 99; pool4's by 16 alike. fc7's sees 7 cells of 32.
+    head, side, cell = StagedHead(1, stride), 900, 13
+    places = ("pool3", "pool4", "fc7").index(layer)
+    centre = (8 * cell - 95, 16 * cell - 91, 32 * cell + 13)[places]
+    sizes = [-(-(side + 2 * PADDING) // each) for each in (8, 16, 32)]
+    sizes[2] -= 6
+    maps = [torch.zeros(1, channels, size, size) for channels, size in zip((256, 512, 4096), sizes, strict=True)]
+    shift = 0 if centre > 100 else 20  # so that the whole spot lies within the picture
+    centre += shift * (8, 16, 32)[places]
+    maps[places][0, 0, cell + shift, cell + shift] = 1.0
     with torch.no_grad():
-        head.score_fc7.weight[0, 0] = 1.0
-    side = 900
-    padded = side + 2 * PADDING
-    sizes = [-(-padded // s) for s in (8, 16, 32)]
-    maps = (torch.zeros(1, 256, sizes[0], sizes[0]), torch.zeros(1, 512, sizes[1], sizes[1]))
-    fc7 = torch.zeros(1, 4096, sizes[2] - 6, sizes[2] - 6)
-    fc7[0, 0, 13, 13] = 1.0
-    with torch.no_grad():
-        answer = head((*maps, fc7), (side, side))[0, 0]
-    centre = (13 + 3.5) * 32 - PADDING
-    rows = answer.sum(dim=1)
-    found = float((rows * (torch.arange(side) + 0.5)).sum() / rows.sum())
+        head.get_submodule(f"score_{layer}").get_parameter("weight")[0, 0] = 1.0
+        answer = head(tuple(maps), (side, side))[0, 0]
     assert answer.shape == (side, side)
-    assert abs(found - centre) <= stride / 2
-    assert CROP_PICTURE[stride] + side <= stride * (sizes[(8, 16, 32).index(stride)]) + stride
+    for along in (0, 1):
+        spread = answer.sum(dim=1 - along).double()
+        found = float((spread * (torch.arange(side) + 0.5)).sum() / spread.sum())
+        assert found == pytest.approx(centre, abs=0.01)
 
 
 def test_the_2017_heads_are_weighed_one_two_four() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -70,3 +71,12 @@ def test_a_bad_option_is_refused() -> None:
         PixelLossConfig(class_weights=(1.0, -1.0))
     with pytest.raises(ConfigError):
         PixelLossConfig(soft_iou=-0.5)
+
+
+def test_the_loss_asks_nothing_of_the_device(device_watch: Any) -> None:
+    logits = torch.empty(2, 3, 4, 5, device="meta", requires_grad=True)
+    truth = torch.empty(2, 4, 5, dtype=torch.uint8, device="meta")
+    with device_watch:
+        found = pixel_loss(logits, truth, PixelLossConfig(soft_iou=1.0), torch.empty(3, device="meta"))
+        sum(found.parts().values()).backward()  # pyright: ignore[reportAttributeAccessIssue]
+    assert device_watch.on_host == []

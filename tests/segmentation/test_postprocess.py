@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import pytest
 import torch
 
 from singleshot.preprocess import Preprocess
-from singleshot.segmentation.postprocess import class_maps, probabilities, without_margin
+from singleshot.segmentation import postprocess
+from singleshot.segmentation.postprocess import at_size, class_maps, probabilities, without_margin
 
 
 def test_every_picture_comes_back_at_its_own_size() -> None:
@@ -38,3 +40,23 @@ def test_probabilities_sum_to_one() -> None:
 
 def test_no_pictures_give_no_maps() -> None:
     assert class_maps(torch.zeros(0, 3, 8, 8), [], Preprocess(size_hw=(8, 8))) == []
+
+
+@pytest.mark.parametrize("size_hw", [(37, 23), (6, 40), (3, 5), (200, 9)])
+def test_a_huge_picture_is_decided_band_by_band_and_alike(
+    size_hw: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    scores, largest = torch.randn(4, 6, 7), list[int]()
+    whole = at_size(scores, size_hw)
+    bands = [postprocess._band(scores, top, min(top + 2, size_hw[0]), size_hw) for top in range(0, size_hw[0], 2)]
+    torch.testing.assert_close(torch.cat(bands, dim=1), whole)
+
+    def watched(seen: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        largest.append(len(seen) * size[0] * size[1])
+        return at_size(seen, size)
+
+    monkeypatch.setattr(postprocess, "AT_ONCE", 2 * 4 * size_hw[1])
+    monkeypatch.setattr(postprocess, "at_size", watched)
+    (found,) = class_maps(scores[None], [size_hw], Preprocess(size_hw=(6, 7)))
+    assert torch.equal(found, whole.argmax(dim=0).to(torch.uint8)) and max(largest) <= 2 * 4 * size_hw[1]

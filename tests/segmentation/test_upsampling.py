@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -35,3 +37,9 @@ def test_each_class_is_enlarged_by_itself_in_both_forms() -> None:
 
 def test_no_pictures_give_no_pictures() -> None:
     assert TrainedUpsampling(2, 8)(torch.zeros(0, 2, 3, 3)).shape == (0, 2, 24, 24)
+
+
+def test_the_kernel_is_made_where_the_scores_are(device_watch: Any) -> None:
+    with device_watch:
+        assert enlarge_bilinearly(torch.empty(1, 3, 4, 5, device="meta"), 8).shape == (1, 3, 40, 48)
+    assert device_watch.on_host == []

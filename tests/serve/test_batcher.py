@@ -84,6 +84,27 @@ def test_h8_what_nobody_waits_for_any_more_is_not_looked_at() -> None:
     assert network.batches == [[b"0", b"1", b"2", b"3"], [b"7"]]
 
 
+def test_h8_a_caller_that_goes_away_gives_its_place_and_its_picture_back_at_once() -> None:
+    network = Network(0.1)
+
+    async def work(batcher: Batcher) -> None:
+        tasks = [asyncio.create_task(batcher.submit(Asked(bytes(1000)))) for _ in range(SETTINGS.batch_size)]
+        await asyncio.sleep(0.05)  # a batch is under way
+        tasks += [asyncio.create_task(batcher.submit(Asked(b"same"))) for _ in range(SETTINGS.queue_size)]
+        await asyncio.sleep(0)
+        assert batcher.waiting == SETTINGS.queue_size
+        with pytest.raises(Refusal):
+            batcher.check_room()
+        tasks[-2].cancel()
+        await asyncio.sleep(0.01)
+        assert batcher.waiting == SETTINGS.queue_size - 1
+        batcher.check_room()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [isinstance(each, Answer) for each in results].count(False) == 1
+
+    with_batcher(network, work)
+
+
 @pytest.mark.parametrize(
     ("failure", "status"), [(Refusal(503, "no-worker", "It ended."), 503), (ZeroDivisionError("ours"), 500)]
 )

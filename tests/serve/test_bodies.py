@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 import time
+import tracemalloc
+from typing import Any
 
 import psutil
+from starlette.requests import Request
 
+from singleshot.serve.bodies import Held
+from singleshot.serve.settings import Settings
 from tests.serve.conftest import Program, Stub, code, get, heard, jpeg, status, stub_server
 
 HEAD = b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\n"
@@ -52,6 +58,29 @@ def test_h4_a_body_shorter_than_it_said_is_let_go(stub: Stub) -> None:
         client.shutdown(socket.SHUT_WR)
         assert heard(client) == b""
     assert status(stub.ask(get("/healthz"))) == 200
+
+
+def test_a_body_is_held_once_and_let_go() -> None:
+    chunk = bytes(4 << 20)
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": bytes(chunk[1:]), "more_body": len(sent) < 3 and not sent.append(1)}
+
+    sent: list[int] = []
+
+    async def main() -> int:
+        held = Held(Settings(max_body_bytes=1 << 30))
+        async with held.body(Request({"type": "http", "method": "POST", "headers": []}, receive)) as body:
+            size, traced = len(body), tracemalloc.get_traced_memory()[0]
+            assert held.count == size and traced - before < 1.5 * size
+        return held.count
+
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    try:
+        assert asyncio.run(main()) == 0
+    finally:
+        tracemalloc.stop()
 
 
 def test_uploads_together_have_a_cap_too() -> None:

@@ -35,6 +35,8 @@ def test_h18_only_our_own_names_are_answered(stub: Stub, host: str, wanted: int)
         ("http://localhost:3000", 403),
         ("http://evil.example", 403),
         ("null", 403),
+        ("http://[", 403),
+        ("http://[::1", 403),
     ],
 )
 def test_h18_pages_of_other_sites_may_not_call(stub: Stub, origin: str, wanted: int) -> None:

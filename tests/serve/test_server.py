@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 import time
@@ -7,8 +8,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+import uvicorn
 
-from singleshot.errors import CannotCreateError
+from singleshot.errors import CannotCreateError, StorageError
 from singleshot.serve import server
 from singleshot.serve.settings import Settings
 from tests.serve.conftest import Program, body, get, heard, jpeg, post, status, until
@@ -68,6 +70,37 @@ def test_h22_an_address_that_is_taken_is_said_before_anything_is_started() -> No
         port = taken.getsockname()[1]
         with pytest.raises(CannotCreateError, match=f"port {port}"):
             server.serve(Path("never-read"), Settings(port=port), lambda _address, _facts: None)
+
+
+def test_h22_an_address_at_which_another_program_began_to_listen_meanwhile_is_taken_too() -> None:
+    with socket.socket() as first, socket.socket() as second:
+        for each in (first, second):  # both may be bound to it; the first to listen has it
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            each.bind(("127.0.0.1", first.getsockname()[1] if each is second else 0))
+        first.listen()
+        running = server.Server(uvicorn.Config(lambda *_: None, lifespan="off", log_config=None, ws="none"))  # pyright: ignore[reportArgumentType]
+        running.config.load()
+        running.lifespan = running.config.lifespan_class(running.config)
+        with pytest.raises(CannotCreateError, match=f"port {second.getsockname()[1]} of 127") as caught:
+            asyncio.run(running.startup([second]))
+    assert caught.value.exit_code == 73
+
+
+def test_h22_no_place_for_the_copy_of_the_model_is_a_failing_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "m.onnx").write_bytes(b"m")
+    with monkeypatch.context() as patch:
+        patch.setattr(server.shutil, "copyfile", full)
+        with pytest.raises(StorageError, match=r"No space left on device.*TMPDIR") as caught:
+            server.serve(tmp_path / "m.onnx", Settings(port=0), lambda _address, _facts: None)
+    assert caught.value.exit_code == 74
+    monkeypatch.setattr(server.tempfile, "TemporaryDirectory", full)
+    with pytest.raises(StorageError, match="no temporary folder"):
+        server.serve(tmp_path / "m.onnx", Settings(port=0), lambda _address, _facts: None)
 
 
 def test_an_address_of_another_machine_cannot_be_listened_at(tmp_path: Path) -> None:

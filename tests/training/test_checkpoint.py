@@ -18,6 +18,7 @@ from singleshot import durable
 from singleshot.errors import ConfigError, DataError, NotPermittedError, SingleshotError, StorageError
 from singleshot.training import checkpoint
 from singleshot.training.checkpoint import CheckpointConfig
+from singleshot.training.manifest import sealed
 
 
 def tensors(seed: int = 0) -> dict[str, Tensor]:
@@ -106,7 +107,7 @@ def test_e7_a_newer_schema_is_named(tmp_path: Path) -> None:
     content = json.loads((path / "manifest.json").read_text())
     del content["sha256"]
     content["schema"] = 9
-    (path / "manifest.json").write_text(checkpoint._sealed(content))
+    (path / "manifest.json").write_text(sealed(content))
     with pytest.raises(DataError, match="written in schema 9; this version reads up to 1") as raised:
         checkpoint.read(path)
     assert raised.value.exit_code == 65
@@ -164,6 +165,27 @@ def test_e10_what_killed_saves_left_is_ignored_and_cleaned(tmp_path: Path) -> No
     assert found is not None and found.step == 4 and not passed_over
     checkpoint.clean(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["step-000000004"]
+
+
+def test_what_is_kept_for_good_need_not_be_saved_at_a_multiple(tmp_path: Path) -> None:
+    for step in range(7, 60, 7):  # as they come, each pruned at once
+        checkpoint.write(tmp_path, step, tensors(), {})
+        checkpoint.prune(tmp_path, CheckpointConfig(keep=2, keep_every=20), last=step)
+    assert sorted(int(path.name[5:]) for path in tmp_path.iterdir()) == [21, 42, 49, 56]
+
+
+def test_to_begin_anew_removes_checkpoints_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint.write(tmp_path, 5, tensors(), {})
+    (tmp_path / ".step-000000006.12.ab.tmp").mkdir()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "step-by-step.txt").write_text("mine")
+    checkpoint.remove_all(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "step-by-step.txt"]
+    checkpoint.write(tmp_path, 7, tensors(), {})
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", lambda *_args: (_ for _ in ()).throw(PermissionError(errno.EACCES, "denied")))
+        with pytest.raises(StorageError, match="step-000000007: an old checkpoint cannot be removed"):
+            checkpoint.remove_all(tmp_path)
 
 
 def test_the_newest_stay_and_those_kept_for_good(tmp_path: Path) -> None:

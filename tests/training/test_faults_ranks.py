@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from singleshot.data.formats import voc
 from singleshot.errors import ConfigError, UnreachableError
 from singleshot.training.fabric import reach
 from singleshot.training.recipe import Recipe, override
@@ -47,7 +48,7 @@ def watch(event, arguments):
 sys.addaudithook(watch)
 quiet = NoObserver()
 
-train(data, shared(), out=scratch / "even", observer=quiet)
+train(data, replace(shared(), drop_last=False), out=scratch / "even", observer=quiet)
 said["writes"] = len(writes)
 recipe = shared()
 try:
@@ -96,7 +97,9 @@ def rows(out: Path) -> list[dict[str, float]]:
 
 
 @pytest.mark.slow
-def test_i3_uneven_shares_end_and_give_what_one_process_gives(two: Path, tmp_path: Path) -> None:
+def test_i3_what_cannot_be_shared_evenly_is_left_out_and_all_end_as_one_process_does(two: Path, tmp_path: Path) -> None:
+    # Two of six pictures are left after a batch of four: asked to keep them (`drop_last=False`), ranks leave them out.
+    assert len(voc.read(two / "squares", "train")) == 6 and shared().batch_size == 4 and shared().drop_last
     alone = train(two / "squares", shared(), out=tmp_path / "alone", observer=NoObserver())
     for place, (one, both) in enumerate(zip(rows(alone.folder), rows(two / "even"), strict=True)):
         for name, value in one.items():

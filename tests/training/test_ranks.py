@@ -15,8 +15,13 @@ import pytest
 import torch
 
 from singleshot import weights
+from singleshot.data.formats import voc
+from singleshot.detection.ssd import SSD, config_for
 from singleshot.errors import ConfigError, DataError
+from singleshot.training.detection import DetectionTask
 from singleshot.training.ranks import Ranks, in_turn, per_rank
+from singleshot.training.recipe import Recipe
+from tests.training.conftest import draw_squares
 
 BASE = ["--batch-size", "4", "--input-size", "64x96", "--workers", "1", "--precision", "fp32"]
 # Plain SGD: Adam's first steps are the gradient's sign, and turn its last bits into whole steps.
@@ -74,12 +79,14 @@ def test_a_batch_that_cannot_be_shared_evenly_is_refused_with_the_nearest_that_c
 
 CONVERSATION = """
 import json, os, sys, torch, torch.distributed as dist
+from pathlib import Path
 from torch import nn
 from singleshot.backbones.batch_norm import BatchNorm
 from singleshot.backbones.synced_batch_norm import synced
 from singleshot.errors import ConfigError, DataError
 from singleshot.training.fabric import open_fabric
 from singleshot.training.ranks import Ranks
+from tests.training.test_ranks import judged
 
 torch.set_num_threads(1)
 fabric = open_fabric(precision="fp32", device="cpu")
@@ -113,17 +120,34 @@ pairs = {"output": (part, output[rows]), "grad": (mine.grad, whole.grad[rows]), 
          "var": (shared[0].running_var, alone.running_var)}
 said["norm"] = {name: float((a - b).abs().max() / b.abs().max()) for name, (a, b) in pairs.items()}
 said["eval"] = bool(torch.equal(shared.eval()(pixels), shared[0](pixels)))
+said["judged"] = judged(Path(sys.argv[2]), ranks)
 with open(f"{sys.argv[1]}/{ranks.rank}.json", "w") as file:
     json.dump(said, file)
 """
 
 
+def judged(squares: Path, ranks: Ranks) -> dict[str, float | None]:
+    """What a network of random weights is judged as, by these ranks together."""
+    torch.manual_seed(3)
+    network = SSD(config_for("lite320-fine", ("square",), (64, 96)))
+    train, val = (voc.read(squares, split) for split in ("train", "val"))
+    task = DetectionTask(network, Recipe(train_subset=0), train, val, workers=0, ranks=ranks)
+    return dict(task.validate(network).columns)
+
+
 @pytest.mark.slow
-def test_ranks_talk_and_normalise_over_all_of_them(tmp_path: Path) -> None:
+def test_ranks_talk_normalise_over_all_of_them_and_judge_bit_for_bit_as_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     script = tmp_path / "conversation.py"
     script.write_text(CONVERSATION)
-    finish(torchrun(str(script), str(tmp_path)))
+    squares = draw_squares(tmp_path / "squares", 42)  # 21 to judge: a batch of 16 and one of 5
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    finish(torchrun(str(script), str(tmp_path), str(squares)))
+    alone = judged(squares, Ranks())
+    assert alone["val_class"] is not None and alone["val_map"] is not None
     for rank in (0, 1):
+        assert json.loads((tmp_path / f"{rank}.json").read_text())["judged"] == alone
         said: dict[str, Any] = json.loads((tmp_path / f"{rank}.json").read_text())
         assert said["rank"] == rank and said["mean"] == 0.5 and said["any"] is True and said["from_first"] == 0
         assert said["gather"] == [0, 10]
@@ -134,7 +158,7 @@ def test_ranks_talk_and_normalise_over_all_of_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_train_as_one_and_judge_bit_for_bit(standing_squares: Path, tmp_path: Path) -> None:
+def test_two_processes_train_as_one(standing_squares: Path, tmp_path: Path) -> None:
     runs = [train(standing_squares, tmp_path / f"run{n}", "--steps", "3", processes=n) for n in (1, 2)]
     for process in runs:
         said = finish(process)
@@ -147,6 +171,17 @@ def test_two_processes_train_as_one_and_judge_bit_for_bit(standing_squares: Path
     tensors = [weights.load(tmp_path / f"run{n}/last.safetensors").network.state_dict() for n in (1, 2)]
     for name, tensor in tensors[0].items():
         torch.testing.assert_close(tensors[1][name], tensor, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_rank_that_can_read_none_of_its_batch_keeps_step_with_the_others(tmp_path: Path) -> None:
+    squares = draw_squares(tmp_path / "squares")
+    picture = squares / "JPEGImages/001.jpg"
+    picture.write_bytes(picture.read_bytes()[:-200])
+    one_each = ["--batch-size", "2", "--epochs", "2", "--on-bad", "skip", "--set", "rank_timeout_s=20"]
+    finish(train(squares, tmp_path / "run", *one_each))
+    assert [(row["step"], row["blank"]) for row in rows(tmp_path / "run")] == [(2, 1), (4, 1)]
+    assert "001.jpg" in (tmp_path / "run/bad.jsonl").read_text()
 
 
 def wait_for(pattern: str, out: Path, process: subprocess.Popen[str]) -> None:
@@ -163,6 +198,10 @@ def children_of(process: subprocess.Popen[str]) -> list[int]:
     return sorted(int(pid) for pid in listed)
 
 
+def environment_of(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/environ").read_text().split("\0")
+
+
 @pytest.mark.slow
 def test_i5_a_signal_to_one_rank_stops_all_after_one_step_and_the_resumption_equals_the_whole_run(
     standing_squares: Path, tmp_path: Path
@@ -177,6 +216,55 @@ def test_i5_a_signal_to_one_rank_stops_all_after_one_step_and_the_resumption_equ
     finish(train(standing_squares, tmp_path / "whole", *often))
     tensors = [weights.load(tmp_path / f"{n}/last.safetensors").network.state_dict() for n in ("run", "whole")]
     assert all(torch.equal(tensors[0][name], tensors[1][name]) for name in tensors[0])
+
+
+STUCK = """
+import os, sys, time, torch
+from pathlib import Path
+from singleshot.training.detection import DetectionTask
+from singleshot.training.run import NoObserver, train
+from tests.training.test_faults_ranks import shared
+from dataclasses import replace
+
+torch.set_num_threads(1)
+honest = DetectionTask.batches
+def batches(self, epoch, start=0):
+    for place, batch in enumerate(honest(self, epoch, start)):
+        if epoch == 3 and os.environ["RANK"] == "1":
+            time.sleep(600)
+        yield batch
+DetectionTask.batches = batches
+recipe = replace(shared(), epochs=50, rank_timeout_s=5.0, validate_every=1000)
+train(Path(sys.argv[1]), recipe, out=Path(sys.argv[2]), observer=NoObserver())
+"""
+
+
+@pytest.mark.slow
+def test_i2_a_rank_that_beats_but_is_stuck_is_named_too(
+    standing_squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "stuck.py"
+    script.write_text(STUCK)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    process = torchrun(str(script), str(standing_squares), str(tmp_path / "run"))
+    said = process.communicate(timeout=240)[1]
+    assert process.returncode != 0
+    assert "rank 1 on host" in said and "has stood still for 5 s while others wait for it" in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGSTOP])
+def test_i1_i2_without_a_launcher_too_it_ends_with_75_and_leaves_no_process(
+    standing_squares: Path, tmp_path: Path, blow: int
+) -> None:
+    often = ["--set", "checkpoint.steps=2", "--set", "rank_timeout_s=5", "--devices", "2"]
+    process = train(standing_squares, tmp_path / "run", "--epochs", "5000", *often, processes=1)
+    wait_for("checkpoints/step-*", tmp_path / "run", process)
+    victim = next(pid for pid in children_of(process) if "LOCAL_RANK=1" in environment_of(pid))
+    os.kill(victim, blow)
+    said = process.communicate(timeout=120)[1]
+    assert process.returncode == 75, said
+    assert "rank 1 on host" in said and "does not answer" in said and not Path(f"/proc/{victim}").exists()
 
 
 @pytest.mark.slow

@@ -1,17 +1,29 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import pytest
 
 from singleshot.data.augmenting.augment import POST_2017
 from singleshot.errors import ConfigError
+from singleshot.training.optimizer import OptimizerConfig
 from singleshot.training.recipe import Recipe, limited, override
 
 
 def test_a_recipe_comes_back_from_json_as_it_was() -> None:
     recipe = Recipe(epochs=None, steps=7, augmentation=POST_2017, input_size_hw=(240, 320))
     assert Recipe.from_json(recipe.to_json()) == recipe
+
+
+def test_e7_an_older_versions_recipe_lacks_what_came_later_and_is_read() -> None:
+    tree = json.loads(Recipe(epochs=None, steps=7).to_json())
+    del tree["train_subset"], tree["optimizer"]["clip_norm"], tree["checkpoint"]
+    recipe = Recipe.from_json(json.dumps(tree))
+    assert recipe.optimizer.clip_norm == OptimizerConfig().clip_norm and recipe.optimizer.kind == "adamw"
+    assert dataclasses.replace(recipe, optimizer=Recipe().optimizer) == Recipe(epochs=None, steps=7)
+    with pytest.raises(ConfigError, match="unknown fields: new"):
+        Recipe.from_json(json.dumps(tree | {"new": 1}))
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,11 +16,15 @@ import pytest
 import torch
 
 from singleshot import weights
+from singleshot.data.formats import voc
 from singleshot.errors import ConfigError, DataError, SignalledError, StorageError
 from singleshot.training import checkpoint
 from singleshot.training.checkpoint import CheckpointConfig
 from singleshot.training.detection import DetectionTask
+from singleshot.training.manifest import sealed, unsealed
+from singleshot.training.optimizer import OptimizerConfig
 from singleshot.training.recipe import Recipe, override
+from singleshot.training.resume import files_fingerprint
 from singleshot.training.run import Run, train
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*tensor cores.*", "ignore::FutureWarning")
@@ -158,6 +163,84 @@ def test_e13_another_recipe_or_other_data_is_refused_by_name_unless_forced(
         train(squares, tiny(), out=out, resume=True)
     changed = override(tiny(), ["optimizer.lr=0.001"])
     assert train(standing_squares, changed, out=out, resume=True, force=True).steps == 8
+
+
+@pytest.mark.parametrize("what", ["difficult", "picture", "size"])
+def test_e13_what_of_the_data_is_no_box_and_no_class_counts_too(squares: Path, what: str) -> None:
+    split = voc.read(squares, "train")
+    before = files_fingerprint(split)
+    assert files_fingerprint(voc.read(squares, "train")) == before
+    first = split.samples[0]
+    if what == "picture":
+        first.image_path.write_bytes(first.image_path.read_bytes() + b"0")
+    elif what == "size":
+        first = replace(first, size_hw=(97, 128))
+    else:
+        first = replace(first, difficult=~first.difficult)
+    assert files_fingerprint(replace(split, samples=[first, *split.samples[1:]])) != before
+
+
+def test_e13_masks_count_byte_by_byte_and_a_lost_file_is_no_crash(squares: Path, tmp_path: Path) -> None:
+    split = voc.read(squares, "train")
+    mask = tmp_path / "m.png"
+    masked = replace(split, samples=[replace(split.samples[0], mask_path=mask), *split.samples[1:]])
+    seen = set()
+    for content in (b"1234", b"1235"):
+        mask.write_bytes(content)
+        seen.add(files_fingerprint(masked))
+    mask.unlink()
+    split.samples[1].image_path.unlink()
+    assert len(seen | {files_fingerprint(masked)}) == 3
+
+
+def test_e7_a_run_of_a_version_with_fewer_fields_goes_on(
+    standing_squares: Path, undisturbed: Run, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    stop_after(2, standing_squares, out, tiny())
+    for folder in (out / "checkpoints").iterdir():
+        manifest = unsealed((folder / "manifest.json").read_bytes(), folder)
+        identity = manifest["facts"]["identity"]
+        for key in ("recipe.optimizer.clip_norm", "recipe.compile", "data.train_files", "data.val_files"):
+            del identity[key]
+        identity["recipe.optimizer.lr"] += 1.0  # what differs is still found
+        del manifest["facts"]["network"], manifest["facts"]["started_from"]
+        (folder / "manifest.json").write_text(sealed(manifest))
+    recipe = replace(tiny(), optimizer=replace(tiny().optimizer, clip_norm=OptimizerConfig().clip_norm))
+    with pytest.raises(ConfigError) as raised:
+        train(standing_squares, recipe, out=out, resume=True)
+    assert "recipe.optimizer.lr was 1.002, is 0.002. Give" in str(raised.value)
+    recipe = override(recipe, ["optimizer.lr=1.002"])
+    assert train(standing_squares, recipe, out=out, resume=True).steps == 8
+
+
+def test_a_run_goes_on_without_the_weights_that_it_started_from(
+    standing_squares: Path, undisturbed: Run, tmp_path: Path
+) -> None:
+    file = tmp_path / "began.safetensors"
+    shutil.copyfile(undisturbed.weights, file)
+    recipe = tiny(weights=str(file))
+    whole = train(standing_squares, recipe, out=tmp_path / "whole")
+    stop_after(3, standing_squares, tmp_path / "run", recipe)
+    file.unlink()
+    run = train(standing_squares, recipe, out=tmp_path / "run", resume=True)
+    origins = [weights.load(each.weights).provenance["started_from"] for each in (run, whole)]
+    assert same_bits(run, whole) and origins[0] == origins[1] and origins[0]["weights"] == str(file)
+
+
+def test_the_log_of_a_checkpoint_is_that_of_its_step(
+    standing_squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest, seen = checkpoint.write, dict[int, Any]()
+
+    def kept(root: Path, step: int, tensors: Any, facts: Any) -> Path:
+        seen[step] = facts
+        return honest(root, step, tensors, facts)
+
+    monkeypatch.setattr(checkpoint, "write", kept)
+    train(standing_squares, tiny(epochs=3), out=tmp_path / "run")
+    rows = {step: len(facts["log"]) for step, facts in seen.items()}  # as they stand when the run is over
+    assert rows == {step: (step - 1) // 4 if step < 12 else 3 for step in seen}
 
 
 def test_what_does_not_change_the_result_may_change(standing_squares: Path, undisturbed: Run, tmp_path: Path) -> None:

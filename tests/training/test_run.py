@@ -14,7 +14,7 @@ import torch
 
 from singleshot import weights
 from singleshot.data.formats import voc
-from singleshot.errors import CannotCreateError, ConfigError, DataError, FaultyDataError
+from singleshot.errors import CannotCreateError, ConfigError, DataError, FaultyDataError, UsageError
 from singleshot.evaluation.evaluate import evaluate
 from singleshot.structures import LabelMap
 from singleshot.training.detection import DetectionTask
@@ -95,6 +95,14 @@ def test_a_run_never_covers_up_another(squares: Path, tmp_path: Path) -> None:
     train(squares, tiny(epochs=1), out=tmp_path / "run", overwrite=True)
 
 
+@pytest.mark.parametrize("place", ["", "runs/a", "../squares/runs"])
+def test_a_run_in_the_data_folder_is_refused(squares: Path, place: str) -> None:
+    before = sorted(squares.rglob("*"))
+    with pytest.raises(UsageError, match="is in the data folder"):
+        train(squares, tiny(), out=squares / place, overwrite=True)
+    assert sorted(squares.rglob("*")) == before
+
+
 def test_the_data_folder_is_never_written_to(squares: Path, tmp_path: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in squares.rglob("*")}
     train(squares, tiny(epochs=1), out=tmp_path / "run")
@@ -163,6 +171,16 @@ def test_c2_a_cut_picture_is_left_out_counted_and_listed_wherever_it_stands(squa
     listed = [json.loads(line)["file"] for line in (run.folder / "bad.jsonl").read_text().splitlines()]
     assert sorted(Path(file).name for file in listed) == ["000.jpg", "004.jpg"]
     assert run.score is not None and run.weights.is_file()
+
+
+def test_a_whole_epoch_in_which_nothing_can_be_read_ends_the_run(squares: Path, tmp_path: Path) -> None:
+    for name in ("000", "001", "002", "003"):  # the training split
+        picture = squares / f"JPEGImages/{name}.jpg"
+        picture.write_bytes(picture.read_bytes()[:-200])
+    with pytest.raises(DataError, match="no picture of the split could be read") as raised:
+        train(squares, tiny(epochs=3), out=tmp_path / "run", on_bad="skip")
+    assert raised.value.exit_code == 65
+    assert len((tmp_path / "run/bad.jsonl").read_text().splitlines()) == 4
 
 
 def test_a_clock_that_runs_out_after_the_last_step_still_gives_weights(squares: Path, tmp_path: Path) -> None:

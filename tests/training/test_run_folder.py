@@ -56,8 +56,37 @@ def test_a_file_as_folder_is_refused_without_advice_that_would_not_help(tmp_path
 def test_e10_a_new_training_cleans_what_killed_saves_left(tmp_path: Path) -> None:
     left = tmp_path / "run/checkpoints/.step-000000001.1.aa.tmp"
     left.mkdir(parents=True)
+    for name in ("best.safetensors", "last.safetensors", "log.csv", "recipe.json"):
+        (tmp_path / "run" / f".{name}.77.0a1b2c3d.tmp").write_bytes(b"half")
+        (tmp_path / "run" / name).write_bytes(b"whole")
+    (tmp_path / "run/.mine.tmp").write_text("mine")
     RunFolder(tmp_path / "run", resume=True)
     assert not left.exists()
+    kept = {".mine.tmp", ".lock", "checkpoints", "best.safetensors", "last.safetensors", "log.csv", "recipe.json"}
+    assert {path.name for path in (tmp_path / "run").iterdir()} == kept
+
+
+def test_f25_a_lock_left_by_a_killed_training_does_not_hide_the_way_on(tmp_path: Path) -> None:
+    (tmp_path / "run/checkpoints").mkdir(parents=True)
+    (tmp_path / "run/.lock").write_text('{"pid": 1, "host": "gone"}')
+    with pytest.raises(CannotCreateError, match=r"already exists.*--resume"):
+        RunFolder(tmp_path / "run")
+    folder = RunFolder(tmp_path / "run", resume=True)
+    with pytest.raises(CannotCreateError, match=f"in use by another training .pid {os.getpid()} on host"):
+        RunFolder(tmp_path / "run")
+    folder.close()
+
+
+def test_overwrite_takes_away_checkpoints_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = tmp_path / "run/checkpoints/step-000000009"
+    old.mkdir(parents=True)
+    (tmp_path / "run/checkpoints/mine.txt").write_text("mine")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", lambda *_args: (_ for _ in ()).throw(OSError(errno.EIO, "failing")))
+        with pytest.raises(StorageError, match="cannot be removed"):  # a later --resume would go on from it
+            RunFolder(tmp_path / "run", overwrite=True)
+    RunFolder(tmp_path / "run", overwrite=True).close()
+    assert [path.name for path in (tmp_path / "run/checkpoints").iterdir()] == ["mine.txt"]
 
 
 def test_f7_f9_a_folder_that_cannot_be_written_to_ends_as_storage_and_lets_go_of_it(

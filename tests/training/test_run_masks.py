@@ -16,18 +16,20 @@ import torch
 from singleshot import weights
 from singleshot.data.augmenting.augment import NONE
 from singleshot.data.label_maps import masks
-from singleshot.data.loading.mask_loader import MaskBatch
+from singleshot.data.loading.mask_batch import MaskBatch
 from singleshot.detection.ssd import SSD
 from singleshot.detection.ssd import config_for as detector_config
 from singleshot.errors import ConfigError, DataError, FaultyDataError
 from singleshot.prediction.opening import load_segmenter
 from singleshot.segmentation.fcn import FCN, config_for
 from singleshot.segmentation.loss import PixelLossConfig
+from singleshot.structures import LabelMap
 from singleshot.training import starting_masks
 from singleshot.training.defaults import default_recipe
 from singleshot.training.recipe import Recipe, override
 from singleshot.training.run import train
 from singleshot.training.segmentation import SegmentationTask
+from singleshot.weights import SegmenterFile
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*tensor cores.*", "ignore::FutureWarning")
 
@@ -76,6 +78,33 @@ def test_a19_b33_faulty_pairs_are_refused_and_left_out_when_asked(halves: Any, t
     assert sorted(kinds) == ["missing-mask", "other-size-mask"]
 
 
+def test_an_unreadable_pair_of_validation_is_counted_and_listed(halves: Any, tmp_path: Path) -> None:
+    halves.mask("val", 0).write_bytes(halves.mask("val", 0).read_bytes()[:-20])
+    run = train(halves.root, tiny(epochs=1, train_subset=0), out=tmp_path / "run", on_bad="skip")
+    rows = [json.loads(line) for line in (run.folder / "bad.jsonl").read_text().splitlines()]
+    assert [row["kind"] for row in rows] == ["corrupt-mask"] and rows[0]["file"].endswith("masks/val/00.png")
+
+
+def test_a_split_without_masks_to_judge_by_is_refused_before_the_first_step(halves: Any, tmp_path: Path) -> None:
+    split = masks.read(halves.root, "val")
+    bare = replace(split, samples=[replace(sample, mask_path=None) for sample in split.samples])
+    with pytest.raises(DataError, match="2 of 2 pictures of val have no mask") as raised:
+        train(masks.read(halves.root, "train"), tiny(), out=tmp_path / "run", val=bare)
+    assert raised.value.kind == "no-masks" and not (tmp_path / "run").exists()
+
+
+def test_f14_too_little_shared_memory_for_judging_is_found_before_the_first_step(
+    halves: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr("singleshot.evaluation.segment.check_shared_memory", asked.append)
+    split = masks.read(halves.root, "train")
+    network = FCN(config_for("fcn8s-fine", split.label_map.names, (48, 64)))
+    SegmentationTask(network, tiny(train_subset=2), split, masks.read(halves.root, "val"), workers=2).close()
+    # Two workers with two batches of eight ready and one in hand: inputs and truths, both of 48×64.
+    assert asked == [2 * 3 * 8 * (48 * 64 * 3 + 48 * 64)] * 2
+
+
 def test_b31_an_unknown_value_stops_the_run_with_its_file(halves: Any, tmp_path: Path) -> None:
     cv2.imwrite(str(halves.mask("train", 2)), np.full((48, 64), 5, np.uint8))
     with pytest.raises(DataError, match="unknown value 5") as raised:
@@ -104,9 +133,26 @@ def test_b32_an_all_void_batch_gives_a_loss_of_zero(halves: Any) -> None:
         torch.full((1, 48, 64), 255, dtype=torch.uint8),
         ("a",),
         torch.tensor([0]),
+        torch.tensor([True]),
     )
     (part,) = learner.losses(learner.network.eval(), batch).values()
     assert float(part.detach()) == 0.0
+
+
+def test_b32_void_masks_are_counted_in_the_epochs_row_and_nothing_else_ends_the_run(
+    halves: Any, tmp_path: Path
+) -> None:
+    def blot(place: int) -> None:
+        cv2.imwrite(str(halves.mask("train", place)), np.full((48, 64), 255, np.uint8))
+
+    blot(2)
+    run = train(halves.root, tiny(epochs=1), out=tmp_path / "run", val_split=None)
+    (row,) = csv.DictReader((run.folder / "log.csv").read_text().splitlines())
+    assert row["blank"] == "1" and "void-mask" in (run.folder / "bad.jsonl").read_text()
+    for place in (0, 1, 3):
+        blot(place)
+    with pytest.raises(DataError, match="none has anything to learn"):
+        train(halves.root, tiny(epochs=3), out=tmp_path / "void", val_split=None)
 
 
 def test_a_segmenter_starts_from_another_one_by_class_name(halves: Any, tmp_path: Path) -> None:
@@ -122,6 +168,32 @@ def test_a_segmenter_starts_from_another_one_by_class_name(halves: Any, tmp_path
     assert not any(parameter.requires_grad for parameter in began.network.trunk.stem.parameters())
     with pytest.raises(ConfigError, match="blocks are to be frozen"):
         starting_masks.start(tiny(weights=str(tmp_path / "s.safetensors"), freeze=99), split)
+
+
+@pytest.mark.parametrize(("flavour", "width"), [("fcn8s-fine", 32), ("fcn8s-lite", 64)])
+def test_features_as_wide_as_there_are_classes_are_taken_over_as_they_are(
+    flavour: str, width: int, halves: Any, tmp_path: Path
+) -> None:
+    names = [f"class {place}" for place in range(width)]
+    source = FCN(config_for(flavour, names, (64, 64)))
+    weights.save(tmp_path / "s.safetensors", source, {})
+    split = replace(masks.read(halves.root, "train"), label_map=LabelMap(tuple(reversed(names))), colours=())
+    began = starting_masks.start(replace(tiny(weights=str(tmp_path / "s.safetensors")), model=flavour), split)
+    theirs, ours = source.state_dict(), began.network.state_dict()
+    for name in ("head.lateral.0.0.weight", "head.mix.0.0.weight"):
+        assert torch.equal(ours[name], theirs[name]), name
+    assert torch.equal(ours["head.score.weight"], theirs["head.score.weight"].flip(0))
+
+
+def test_trained_upsampling_is_taken_over_for_the_same_classes_in_the_same_order_only(tmp_path: Path) -> None:
+    with torch.device("meta"):  # 134 million weights, of which the names alone count here
+        source = FCN(config_for("fcn8s-2017", ["dark", "bright"]))
+        file = SegmenterFile(source, {}, "0" * 64)
+        taken = [
+            starting_masks._from_file(file, config_for("fcn8s-2017", names), tmp_path).table.splitlines()[2].split()
+            for names in (["dark", "bright"], ["bright", "dark"])
+        ]
+    assert [row[:3] for row in taken] == [["scores", "9", "0"], ["scores", "6", "3"]]
 
 
 def test_a_segmenter_starts_from_a_detectors_trunk(halves: Any, tmp_path: Path) -> None:

@@ -36,10 +36,19 @@ def test_the_training_does_not_wait_for_the_disk(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(checkpoint, "write", lambda *args: (slow.wait(10), honest(*args))[1])
     with Saver(tmp_path, EVERY_TEN) as saver:
         saver.save(10, {"a": torch.ones(1)}, {})  # returns while the disk is stuck
-        assert not saver.due(20)  # and the next save waits, not the training
+        assert not saver.due(20) and not saver.idle  # and the next save waits, not the training
         slow.set()
         saver.wait()
-        assert saver.due(20)
+        assert saver.due(20) and saver.idle
+
+
+def test_who_waits_for_the_disk_says_that_it_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    beats = threading.Semaphore(0)
+    monkeypatch.setattr("singleshot.training.saver.PULSE_S", 0.01)
+    monkeypatch.setattr(checkpoint, "write", lambda *_args: [beats.acquire(timeout=10) for _ in range(3)])
+    with Saver(tmp_path, EVERY_TEN, pulse=beats.release) as saver:
+        saver.save(10, {"a": torch.ones(1)}, {})
+        saver.wait()  # ends after three pulses
 
 
 def test_a_checkpoint_is_due_after_so_many_steps_counted_from_where_the_run_went_on(tmp_path: Path) -> None:

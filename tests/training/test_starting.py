@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from singleshot import weights
+from singleshot import sealed, weights
 from singleshot.backbones.vgg import atrous_vgg16
 from singleshot.detection.ssd import SSD, config_for
-from singleshot.errors import ConfigError, InputMissingError
+from singleshot.errors import ConfigError, DataError, InputMissingError
 from singleshot.preprocess import Preprocess
+from singleshot.segmentation.fcn import FCN
+from singleshot.segmentation.fcn import config_for as fcn_config
 from singleshot.training.optimizer import OptimizerConfig, build
 from singleshot.training.recipe import Recipe
 from singleshot.training.starting import blocks, flavour_of, start
@@ -113,7 +115,28 @@ def test_another_trunk_is_refused_with_what_to_choose(trunk: Path, detector: Pat
         start(recipe(detector, "lite320"), NAMES)
     with pytest.raises(InputMissingError):
         start(recipe(trunk.parent / "none.safetensors"), NAMES)
-    assert flavour_of(str(trunk)) == "vgg300" and flavour_of(str(detector)) == "lite320-fine"
+
+
+def test_the_flavour_is_known_from_the_record_alone(trunk: Path, detector: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sealed, "digest_of", None)  # nothing is hashed for it
+    assert flavour_of(trunk) == "vgg300" and flavour_of(detector) == "lite320-fine"
+    with pytest.raises(InputMissingError):
+        flavour_of(trunk.parent / "none.safetensors")
+
+
+def test_from_a_segmenter_no_model_is_guessed(tmp_path: Path):
+    weights.save(tmp_path / "s", FCN(fcn_config("fcn8s-lite", ("road", "sky"), (64, 96))), {})
+    with pytest.raises(DataError, match="Name one by --model"):
+        flavour_of(tmp_path / "s")
+
+
+def test_what_of_the_file_does_not_fit_is_counted_as_left_out(detector: Path):
+    first, *others = config_for("lite320-fine", NAMES, SMALL).anchors
+    fewer = replace(first, ratios=first.ratios[:-1])  # two boxes a cell less: that map's heads fit no more
+    began = start(recipe(detector, anchors=(fewer, *others), input_size_hw=SMALL), NAMES)
+    rows = {row.part: row for row in began.rows}
+    for part in ("class heads", "box heads"):
+        assert rows[part].new == rows[part].left_out > 0, part
 
 
 def test_frozen_blocks_get_no_gradient_and_keep_their_statistics(detector: Path):

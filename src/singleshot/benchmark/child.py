@@ -7,7 +7,6 @@ so, and goes on with the next one.
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 import os
@@ -28,7 +27,7 @@ from singleshot.benchmark.results import Loader, Result
 from singleshot.benchmark.verdict import verdict
 from singleshot.benchmark.workloads import Workload
 from singleshot.data.augmenting.augment import NONE
-from singleshot.errors import SingleshotError
+from singleshot.errors import ConfigError, SingleshotError
 from singleshot.segmentation.fcn import FCN
 from singleshot.segmentation.fcn import config_for as segmenter_config
 from singleshot.strict_json import from_json_dict
@@ -41,8 +40,8 @@ from singleshot.training.recipe import Recipe
 from singleshot.training.segmentation import SegmentationTask
 from singleshot.training.step import TrainingStep
 
-WARM_UP = {"cpu": 1, "cuda": 10}
-"""Steps before the window: memory is taken, kernels are chosen. A CUDA device chooses for longer."""
+WARM_UP = 10
+"""Steps before the window on a device that chooses its kernels; a CPU has taken its memory after one."""
 PREFETCH = 2  # of each worker: the loaders' default
 
 
@@ -74,14 +73,17 @@ def run(job: Job) -> tuple[dict[str, Any], Result]:
     """
     workload = job.workload
     serial = job.loader == "serial"
-    # On a CPU the network wants cores too; a CUDA device wants one of them.
-    spare = cores() - 1 if job.device != "cpu" and torch.cuda.is_available() else cores() // 2
+    fabric = open_fabric(precision=job.precision, device=job.device)
+    device = fabric.device.type
+    # On a CPU the network wants cores too; a device of its own wants one of them.
+    spare = cores() // 2 if device == "cpu" else cores() - 1
     workers = 0 if serial else max(1, min(32, spare))
     precision = resolve_precision(job.precision, job.device)
     recipe = workload.recipe(job.precision, workers)
     read = data.drawn(workload) if job.data is None else data.given(workload, Path(job.data))
-    fabric = open_fabric(precision=job.precision, device=job.device)
-    device = fabric.device.type
+    if len(read.train) < workload.batch_size:
+        what = f"{len(read.train)} pictures to train on do not make one batch of {workload.batch_size}"
+        raise ConfigError(what, remedy="Give --data more pictures: the batch is part of the workload")
     torch.manual_seed(0)
     notes: list[str] = []
     task = _task(recipe, read.train, workers)
@@ -99,11 +101,12 @@ def run(job: Job) -> tuple[dict[str, Any], Result]:
             return seen
 
         rates = measure(
-            _Epochs(task, 1 if job.seconds is None else None),
+            Epochs(task.batches, task.steps_per_epoch),
             step.take,
-            seconds=math.inf if job.seconds is None else job.seconds,
-            warm_up=WARM_UP[device],
+            seconds=job.seconds,
+            warm_up=1 if device == "cpu" else WARM_UP,
             ahead=workers * PREFETCH,
+            epoch_steps=task.steps_per_epoch,
             device=device,
             around=watched,
         )
@@ -163,17 +166,25 @@ def _task(recipe: Recipe, train: Dataset, workers: int) -> DetectionTask | Segme
     return DetectionTask(starting.start(recipe, names).network, recipe, train, None, workers, cache_bytes=0)
 
 
-class _Epochs:
-    """The batches of one epoch, or of one after the other without end; each iteration begins with a new epoch."""
+class Epochs:
+    """A task's batches as `measure` wants them: epoch after epoch, each iteration begins with a new one.
 
-    def __init__(self, task: DetectionTask | SegmentationTask, count: int | None) -> None:
-        self.task, self.count, self.epoch = task, count, 0
+    Args:
+        batches: those of an epoch, from a place on.
+        whole: how many an epoch has.
+    """
 
-    def __iter__(self) -> Iterator[Any]:
-        for _ in itertools.count() if self.count is None else range(self.count):
-            batches: Iterable[Any] = self.task.batches(self.epoch)
+    def __init__(self, batches: Callable[[int, int], Iterable[Any]], whole: int) -> None:
+        self.batches, self.whole, self.epoch = batches, whole, 0
+
+    def __call__(self, count: int | None) -> Iterator[Any]:
+        """So many batches; None for batches without end. A part of an epoch is its end, so that it is used up."""
+        left = math.inf if count is None else count
+        while left > 0 and self.whole:
+            start = self.whole - int(min(left, self.whole))
+            left -= self.whole - start
             self.epoch += 1
-            yield from batches
+            yield from self.batches(self.epoch - 1, start)
 
 
 def _validation_seconds(
@@ -190,10 +201,11 @@ def _validation_seconds(
             judge.losses(step.module, batch.to(step.fabric.device))
 
     try:
-        stream = iter(judge.batches(0))
-        first = next(stream)  # the workers' start belongs to no epoch
+        batches = Epochs(judge.batches, judge.steps_per_epoch)
+        for batch in batches(1):  # the workers' start belongs to no epoch
+            forward(batch)
         seconds = math.inf if job.seconds is None else job.seconds / 4
-        seen = timed(itertools.chain([first], stream), forward, seconds=seconds, device=device)
+        seen = timed(batches(judge.steps_per_epoch), forward, seconds=seconds, device=device)
     finally:
         judge.close()
     return len(val) / seen.images_per_second
@@ -214,7 +226,9 @@ def main(arguments: list[str]) -> None:
 
 def _end_with_parent() -> None:
     """Wait for the end of what the parent never writes, which is the parent's own end."""
-    sys.stdin.buffer.read()
+    # Not sys.stdin: a thread that waits in it holds its lock, and the interpreter aborts over that lock at its end.
+    while os.read(0, 1):
+        pass
     os._exit(1)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -28,6 +29,7 @@ from singleshot.structures import UNKNOWN, Dataset, LabelMap, MaskCode, Sample
 VERSION = 1  # to be raised when other pictures are drawn
 JPEG_QUALITY = 95
 INDEX = "index.json"
+_YEAR = re.compile(r"(19|20)\d\d$")
 # What is drawn, in the words of the real sets; the rest is their first class.
 _IN_VOC = {"car": "car", "pedestrian": "person", "traffic light": "bottle"}
 _IN_CITYSCAPES = {"pavement": "sidewalk", "pedestrian": "person"}
@@ -55,12 +57,13 @@ def given(workload: Workload, root: Path) -> WorkloadData:
         InputMissingError: no split to train on, or what `layouts.read` says.
     """
     names = layouts.splits(root, with_masks=workload.of_pixels)
-    train = next((name for wanted in ("train", "trainval") for name in names if name.endswith(wanted)), None)
+    kinds = {name: _YEAR.sub("", name) for name in names}  # COCO's train2017
+    train = next((name for wanted in ("train", "trainval") for name in names if kinds[name].endswith(wanted)), None)
     if train is None:
         remedy = f"Its splits are: {', '.join(names) or 'none'}"
         raise InputMissingError("no split train or trainval", remedy=remedy, file=root)
     learnt = layouts.read(root, train, with_masks=workload.of_pixels)
-    val = next((name for name in names if name.endswith("val") and not name.endswith("trainval")), None)
+    val = next((name for name, kind in kinds.items() if kind.endswith("val") and not kind.endswith("trainval")), None)
     judged = None
     if val is not None:
         judged = layouts.read(root, val, with_masks=workload.of_pixels, label_map=learnt.label_map)
@@ -117,9 +120,13 @@ def _draw(workload: Workload, folder: Path, on_progress: Callable[[int, int], No
             if on_progress is not None:
                 on_progress(index + 1, workload.drawn)
         (unfinished / INDEX).write_text(json.dumps(rows), encoding="utf-8")
-        if folder.exists():  # without its index: not ours to use
+        if folder.exists() and not (folder / INDEX).is_file():  # not ours to use
             shutil.rmtree(folder)
-        unfinished.rename(folder)
+        try:
+            unfinished.rename(folder)
+        except OSError:
+            if not (folder / INDEX).is_file():
+                raise  # and if it is, another run has drawn the same pictures meanwhile
     except PermissionError as error:
         raise NotPermittedError("no permission to write", remedy="Set SINGLESHOT_CACHE", file=folder) from error
     except OSError as error:

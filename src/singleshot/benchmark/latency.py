@@ -21,12 +21,13 @@ import torch
 from singleshot.benchmark.processes import PROC
 from singleshot.data.drawn.street_scene import scene
 from singleshot.errors import SingleshotError
+from singleshot.prediction.exported import ExportedDetector, ExportedSegmenter
 from singleshot.prediction.locate import find_weights
-from singleshot.prediction.opening import load
+from singleshot.prediction.opening import RUNS, load
 
 SIDES = {"cpu": 2048, "cuda": 8192}
 """Of the square matrices whose product gives the peak."""
-EXPORTS = (".pt2", ".onnx", ".xml")
+EXPORTS = tuple(RUNS)
 FEWEST = 5
 
 
@@ -102,7 +103,8 @@ def operations(model: Any) -> float | None:
     """
     from torch.utils.flop_counter import FlopCounterMode
 
-    if not isinstance(getattr(model, "network", None), torch.nn.Module):
+    is_export = isinstance(model, ExportedDetector | ExportedSegmenter)
+    if is_export or not isinstance(getattr(model, "network", None), torch.nn.Module):
         return None
     height, width = model.input_size_hw
     with FlopCounterMode(display=False) as counter:
@@ -160,21 +162,26 @@ def _row(way: _Way, model: Any, batch_size: int, seconds: float, work: float | N
 
 
 def _ways(path: Path, device: str) -> Iterator[_Way]:
-    """Torch in both precisions on each device, and the exports beside the weights, which run where they can."""
+    """Torch in both precisions on each device, and the exports beside the weights by everything that runs them."""
     devices = [each for each in ("cpu", "cuda") if device in (each, "auto")]
+    devices = [each for each in devices if each == "cpu" or torch.cuda.is_available()]
     if path.suffix not in EXPORTS:
         for where in devices:
-            if where == "cuda" and not torch.cuda.is_available():
-                continue
             for name, dtype, bf16 in (("fp32", torch.float32, False), ("bf16", torch.bfloat16, True)):
                 yield _Way(f"torch {where} {name}", where, dtype, _opening(path, where, bf16))
     for export in [path] if path.suffix in EXPORTS else [path.with_suffix(suffix) for suffix in EXPORTS]:
-        if export.is_file():
-            yield _Way(f"{export.suffix[1:]} {export.name}", "cpu", torch.float32, _opening(export, "cpu", False))
+        if not export.is_file():
+            continue
+        for backend in RUNS[export.suffix]:
+            # ONNX Runtime and OpenVINO run on the CPU here.
+            for where in devices if backend == "pt2" else ["cpu"]:
+                yield _Way(
+                    f"{backend} {where} {export.name}", where, torch.float32, _opening(export, where, False, backend)
+                )
 
 
-def _opening(path: Path, device: str, bf16: bool) -> Callable[[], Any]:
-    return lambda: load(path, device=device, bf16=bf16)
+def _opening(path: Path, device: str, bf16: bool, backend: str | None = None) -> Callable[[], Any]:
+    return lambda: load(path, device=device, bf16=bf16, backend=backend)
 
 
 def _forget_peak(device: str) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from singleshot import __version__
+from singleshot.prediction.backends.threads import cores
 
 PROCESSOR = Path("/proc/cpuinfo")
 MOUNTS = Path("/proc/self/mountinfo")
@@ -56,11 +57,6 @@ def processor() -> str | None:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or None
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def memory_bytes() -> int | None:

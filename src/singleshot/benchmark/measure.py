@@ -1,8 +1,13 @@
 """Rates of training: a timed window after a warm-up, and then each side of it alone.
 
 A window ends with the first step that ends after its time, so at least one whole step is measured, however long it
-takes. What is timed is the step that `singleshot train` takes. On a CUDA device the host runs ahead of the device;
-there the waits are the gaps between steps on the device's own clock, and nothing waits within a window.
+takes; and each of its steps waits for a batch of its own, the first one too. What is timed is the step that
+`singleshot train` takes. On a CUDA device the host runs ahead of the device; there the waits are the gaps between
+steps on the device's own clock, and nothing waits within a window.
+
+What the loader has got ready while the first steps were slow would be a gift to the window. It is thrown away, and
+then as many steps as before bring the queue to where it is in a long run: full where the network limits, empty where
+the loader does.
 """
 
 from __future__ import annotations
@@ -11,7 +16,7 @@ import itertools
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterator, Sized
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,57 +61,76 @@ class Rates:
     loader: Window
 
 
+Stream = Callable[[int | None], Iterator[Sized]]
+"""Batches of one epoch after the other: so many of them, or for None without end. Each call begins an epoch anew."""
+
+
 def measure(
-    batches: Iterable[Sized],
+    batches: Stream,
     step: Callable[[Any], object],
     *,
-    seconds: float,
+    seconds: float | None,
     warm_up: int,
     ahead: int,
+    epoch_steps: int,
     device: str = "cpu",
     around: Callable[[Callable[[], Window]], Window] | None = None,
 ) -> Rates:
     """Warm up, then measure.
 
     Args:
-        batches: an epoch, or epochs without end.
+        batches: see `Stream`.
         step: trains on a batch.
-        seconds: of the first window; the other two get a quarter each. Infinite for all of `batches`, which must end.
-        warm_up: steps before it, all on the first batch.
-        ahead: batches that the loader may have ready; its own window begins behind them.
+        seconds: of the first window; the other two get a quarter each. None for a whole epoch, which then begins
+            within the window, with workers that have nothing ready.
+        warm_up: steps before it; as many again where batches are read ahead.
+        ahead: batches that the loader may have ready.
+        epoch_steps: batches of an epoch.
         device: `cpu` or `cuda`.
         around: is given the first window to run, and may look at the machine before and after.
 
     Raises:
         ValueError: there is no batch.
     """
-    stream = iter(batches)
-    first = next(stream, None)
-    if first is None:
+    # A short run that is used up leaves its workers waiting; one that is left early would end them.
+    stream = batches(warm_up if seconds is None else None)
+    known = next(stream, None)
+    if known is None:
         raise ValueError("no batch to measure with")
-    for _ in range(warm_up):
-        step(first)
+    step(known)
+    for batch in itertools.islice(stream, warm_up - 1):
+        step(batch)
+    if seconds is None:
+        stream = itertools.chain(stream, batches(epoch_steps))  # the first of the two is used up when this begins
+    elif ahead:
+        for _ in itertools.islice(stream, ahead):
+            pass
+        for batch in itertools.islice(stream, warm_up):
+            step(batch)
 
     def together() -> Window:
-        return timed(itertools.chain([first], stream), step, seconds=seconds, device=device)
+        return timed(stream, step, seconds=math.inf if seconds is None else seconds, device=device)
 
     seen = together() if around is None else around(together)
-    quarter = (seen.seconds if math.isinf(seconds) else seconds) / 4
-    network = timed(itertools.repeat(first), step, seconds=quarter, device=device)
-    if math.isinf(seconds):
-        stream = iter(batches)
-    for _ in itertools.islice(stream, ahead + 1):
+    quarter = (seen.seconds if seconds is None else seconds) / 4
+    network = timed(itertools.repeat(known), step, seconds=quarter, device=device)
+    if seconds is None:
+        stream = batches(None)
+    for _ in itertools.islice(stream, ahead):
         pass
-    loader = timed(stream, _nothing, seconds=quarter, device="cpu")
+    # Workers that begin together finish together: so many batches at least that each of them has brought some.
+    loader = timed(stream, _nothing, seconds=quarter, least=max(1, ahead))
     return Rates(seen, network, loader)
 
 
-def timed(batches: Iterator[Sized], step: Callable[[Any], object], *, seconds: float, device: str = "cpu") -> Window:
-    """One window: steps until its time is over or the batches are, the last one finished."""
+def timed(
+    batches: Iterator[Sized], step: Callable[[Any], object], *, seconds: float, least: int = 1, device: str = "cpu"
+) -> Window:
+    """One window: `least` steps and more until its time is over, or until the batches are; the last one finished."""
     marks = _DeviceMarks() if device == "cuda" else _HostMarks()
     images = steps = 0
     start = marks.now()
-    while not steps or time.perf_counter() - start < seconds:
+    while steps < least or time.perf_counter() - start < seconds:
         batch = next(batches, None)
         if batch is None:
             break

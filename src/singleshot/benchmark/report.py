@@ -60,8 +60,8 @@ def table(columns: Sequence[Column], baseline: str) -> str:
     """
     base = check(columns, baseline)
     workloads = _workloads(columns)
-    rows = [["one epoch", *workloads]]
-    rows += [[each.name, *(_cell(each, base, name) for name in workloads)] for each in columns]
+    rows = [["one epoch", *(visible(name) for name in workloads)]]
+    rows += [[visible(each.name), *(_cell(each, base, name) for name in workloads)] for each in columns]
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     lines.append("")
@@ -70,7 +70,7 @@ def table(columns: Sequence[Column], baseline: str) -> str:
         for name in workloads:
             if name in each.images_per_second:
                 verdict = f", {each.verdicts[name]}" if name in each.verdicts else ""
-                lines.append(f"  {name}: {each.images_per_second[name]:.3g} images/s{verdict}")
+                lines.append(visible(f"  {name}: {each.images_per_second[name]:.3g} images/s{verdict}"))
             if name in each.reasons:
                 lines.append(visible(f"  {name} failed: {each.reasons[name]}"))
     return "\n".join(lines)
@@ -79,17 +79,17 @@ def table(columns: Sequence[Column], baseline: str) -> str:
 def chart(columns: Sequence[Column], baseline: str) -> str:
     """The chart for a terminal: a block a workload, a bar a machine, as multiples of the baseline's time."""
     base = check(columns, baseline)
-    width = max(len(each.name) for each in columns)
+    width = max(len(visible(each.name)) for each in columns)
     most, scale = _scale(columns, base)
-    lines = [f"time of an epoch, {baseline} = 1{'' if scale == 'linear' else ', bars by logarithm'}"]
+    lines = [f"time of an epoch, {visible(baseline)} = 1{'' if scale == 'linear' else ', bars by logarithm'}"]
     for name in _workloads(columns):
-        lines.append(name)
+        lines.append(visible(name))
         for each in columns:
             ratio = _ratio(each, base, name)
             if ratio is None:
-                lines.append(f"  {each.name:{width}} {'failed' if name in each.reasons else '–'}")
+                lines.append(f"  {visible(each.name):{width}} {'failed' if name in each.reasons else '–'}")
             else:
-                lines.append(f"  {each.name:{width}} {'█' * _length(ratio, most, scale)} {ratio:.3g}")
+                lines.append(f"  {visible(each.name):{width}} {'█' * _length(ratio, most, scale)} {ratio:.3g}")
     return "\n".join(lines)
 
 
@@ -109,18 +109,20 @@ def draw(columns: Sequence[Column], baseline: str, path: Path) -> None:
     for place, each in enumerate(columns):
         ratios = [_ratio(each, base, name) for name in workloads]
         places = [group + (place - (len(columns) - 1) / 2) * room for group in range(len(workloads))]
-        bars = axes.bar(places, [ratio or math.nan for ratio in ratios], room * 0.92, label=_plain(each.name))
+        bars = axes.bar(places, [ratio or math.nan for ratio in ratios], room * 0.92)
+        bars.set_label(_kept(each.name))
         axes.bar_label(bars, ["" if ratio is None else f"{ratio:.3g}" for ratio in ratios], fontsize=8, padding=2)
         for name, where in zip(workloads, places, strict=True):
             if name in each.reasons:
                 axes.annotate("failed", (where, 0.02), xycoords=("data", "axes fraction"), rotation=90, ha="center")
     axes.axhline(1.0, color="0.4", linewidth=0.8)
-    axes.set(
-        yscale=scale, ylabel=f"time of an epoch, {_plain(baseline)} = 1", title="One epoch with its validation pass"
-    )
-    axes.set_xticks(range(len(workloads)), workloads)
+    # Names are strangers': no $ of theirs begins a formula.
+    axes.set(yscale=scale, title="One epoch with its validation pass")
+    axes.set_ylabel(f"time of an epoch, {visible(baseline)} = 1", parse_math=False)
+    axes.set_xticks(range(len(workloads)), [visible(name) for name in workloads], parse_math=False)
     axes.margins(y=0.12)
-    axes.legend()
+    for text in axes.legend().get_texts():
+        text.set_parse_math(False)
     durable.write(path, lambda temporary: _save(figure, temporary))
 
 
@@ -181,6 +183,6 @@ def _save(figure: Any, path: Path) -> None:
     figure.savefig(path, dpi=110, format="png")
 
 
-def _plain(text: str) -> str:
-    """Text in which matplotlib sees no formula, and a name that begins with _ keeps its place in the legend."""
-    return text.replace("$", r"\$").lstrip("_") or "machine"
+def _kept(name: str) -> str:
+    """A name that matplotlib does not leave out of the legend, as it does with those that begin with _."""
+    return visible(name).lstrip("_") or "machine"

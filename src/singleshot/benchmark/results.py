@@ -20,6 +20,18 @@ from singleshot.errors import ConfigError, DataError, InputMissingError
 from singleshot.strict_json import from_json_dict
 
 Loader = Literal["serial", "parallel"]
+TEXTS = ("gpu", "cpu", "precision", "data_disk")
+"""Facts about a machine that reports put into a line."""
+POSITIVE = (
+    "images_per_second",
+    "epoch_seconds",
+    "training_seconds",
+    "loader_images_per_second",
+    "network_images_per_second",
+)
+NOT_NEGATIVE = ("waiting_share", "cpu_utilisation", "peak_memory_bytes", "noise", "steps", "measured_seconds")
+SMALLEST, LARGEST = 1e-9, 1e15
+"""No rate, no time and no memory comes near them; what is beyond comes from no measurement."""
 
 
 @dataclass(frozen=True)
@@ -107,13 +119,27 @@ def read(path: Path) -> Report:
     if not isinstance(rows, dict) or not isinstance(tree.get("machine"), dict):
         what = "no result of a benchmark: it needs machine and workloads"
         raise DataError(what, remedy="Make it by: singleshot benchmark run --json", file=path)
+    for fact in TEXTS:
+        if not isinstance(tree["machine"].get(fact, ""), str | None):
+            what = f"machine.{fact} is {tree['machine'][fact]!r:.40} and not text"
+            raise DataError(what, remedy="Make it by: singleshot benchmark run --json", file=path)
     defaults = {f.name: f.default for f in fields(Result) if f.name not in ("batch_size", "loader")}
     try:
         results = {
             name: from_json_dict(Result, {**defaults, **row, "notes": list(row.get("notes", ()))}, f"workloads.{name}")
             for name, row in rows.items()
         }
+        for name, result in results.items():
+            _check(result, f"workloads.{name}")
     except (ConfigError, TypeError, AttributeError) as error:
         what = error.what if isinstance(error, ConfigError) else "a workload is no table of figures"
         raise DataError(what, remedy="Make it by: singleshot benchmark run --json", file=path) from error
     return Report(tree["machine"], results)
+
+
+def _check(result: Result, where: str) -> None:
+    """Raises ConfigError for a figure that no measurement gives: NaN, infinity, below 0, or a rate or time of 0."""
+    for name in (*POSITIVE, *NOT_NEGATIVE):
+        value = getattr(result, name)
+        if value is not None and not (SMALLEST if name in POSITIVE else 0) <= value <= LARGEST:
+            raise ConfigError(f"{where}.{name} is {value!r:.40}")

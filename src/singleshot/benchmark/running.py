@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from singleshot.benchmark import data
-from singleshot.benchmark.child import Job
+from singleshot.benchmark.child import Job, reason
 from singleshot.benchmark.machine import facts
 from singleshot.benchmark.results import Report, Result
+from singleshot.errors import SingleshotError
 from singleshot.strict_json import from_json_dict, to_json_dict
 from singleshot.training.fabric import resolve_precision
 
@@ -25,7 +26,7 @@ KILLED = 9
 def run(
     jobs: Sequence[Job],
     *,
-    on_result: Callable[[str, Result], None] | None = None,
+    on_result: Callable[[str, Report], None] | None = None,
     on_drawing: Callable[[str, int, int], None] | None = None,
     child: Sequence[str] = CHILD,
 ) -> Report:
@@ -33,30 +34,36 @@ def run(
 
     Args:
         jobs: what to measure; drawn pictures are made first, so that no workload's process spends its time on that.
-        on_result: is told of each workload as it ends.
+        on_result: is told of each workload as it ends, and given all that is known so far.
         on_drawing: is told of (workload, pictures drawn, pictures in all).
         child: the program that does a job.
 
-    Raises:
-        NotPermittedError, StorageError: pictures cannot be drawn, or the system's folder for temporary files is full.
+    What goes wrong with a workload, its pictures too, is its result.
     """
     machine: dict[str, Any] | None = None
-    results: dict[str, Result] = {}
+    report = Report({})
     for job in jobs:
         name = job.workload.name
-        if job.data is None:
-            data.drawn(job.workload, None if on_drawing is None else _named(on_drawing, name))
-        found, results[name] = run_one(job, child)
+        try:
+            if job.data is None:
+                data.drawn(job.workload, None if on_drawing is None else _named(on_drawing, name))
+            found, result = run_one(job, child)
+        except (SingleshotError, OSError) as error:
+            found, result = None, Result(job.workload.batch_size, job.loader, error=reason(error))
         machine = machine or found
+        # Where nothing could be measured yet it is still this machine that failed.
+        known = machine or facts(device="cpu", precision=resolve_precision("auto", "cpu"), data=Path.cwd())
+        report = Report(known, {**report.workloads, name: result})
         if on_result is not None:
-            on_result(name, results[name])
-    if machine is None:  # nothing could be measured, and still it is this machine that failed
-        machine = facts(device="cpu", precision=resolve_precision("auto", "cpu"), data=Path.cwd())
-    return Report(machine, results)
+            on_result(name, report)
+    return report
 
 
 def run_one(job: Job, child: Sequence[str] = CHILD) -> tuple[dict[str, Any] | None, Result]:
-    """One job in a process of its own. The machine's facts are None where it failed."""
+    """One job in a process of its own. The machine's facts are None where it failed.
+
+    Raises OSError where the system's folder for temporary files is full.
+    """
     with tempfile.TemporaryDirectory() as folder:
         asked, answered = Path(folder) / "job.json", Path(folder) / "result.json"
         asked.write_text(json.dumps(to_json_dict(job)), encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from singleshot.errors import ConfigError, UsageError, nearest
+from singleshot.errors import ConfigError, UsageError, nearest, visible
 
 app = typer.Typer(help="Measure machines as the 2017 post did.", no_args_is_help=True, rich_markup_mode=None)
 FAILED = 65
@@ -44,6 +45,8 @@ def run(
     from singleshot.training.fabric import resolve_precision
 
     wanted = chosen(workload or ["all"], list(WORKLOADS))
+    if not math.isfinite(seconds):
+        raise UsageError(f"--seconds {seconds}", remedy="Give a number, or --full for the whole epoch")
     outputs.check(json_file=json_file, json_keys=("machine", "workloads"), inputs=(data,))
     if device not in ("auto", "cpu", "cuda"):
         raise UsageError(f"no device is called {device!r}", remedy="Give auto, cpu or cuda")
@@ -55,16 +58,17 @@ def run(
     with progress.bar("measuring", len(jobs)) as advance:
         done: list[str] = []
 
-        def tell(name: str, result: results.Result) -> None:
+        def tell(name: str, so_far: results.Report) -> None:
             done.append(name)
+            if json_file is not None:  # now, so that whoever ends this keeps what is measured
+                results.write(so_far, json_file)
             advance(len(done))
-            for line in lines_of(name, result):
+            for line in lines_of(name, so_far.workloads[name]):
                 progress.err.print(line, markup=False, soft_wrap=True)
 
         found = running.run(jobs, on_result=tell, on_drawing=_drawing(progress.err.print))
     progress.out.print(report.table([report.column("this", found)], "this"), markup=False, soft_wrap=True)
     if json_file is not None:
-        results.write(found, json_file)
         progress.err.print(f"next: singleshot benchmark report {json_file}", markup=False, soft_wrap=True)
     if any(each.error is not None for each in found.workloads.values()):
         raise typer.Exit(FAILED)
@@ -105,10 +109,10 @@ def compare(
 
     one, two = results.read(first), results.read(second)
     for line in comparing.other_machine(one, two):
-        progress.out.print(f"not alike: {line}", markup=False, soft_wrap=True)
+        progress.out.print(visible(f"not alike: {line}"), markup=False, soft_wrap=True)
     differences = comparing.compare(one, two)
     for difference in differences:
-        progress.out.print(str(difference), markup=False, soft_wrap=True)
+        progress.out.print(visible(str(difference)), markup=False, soft_wrap=True)
     if not differences:
         progress.warn("the two have no workload in common")
 
@@ -122,6 +126,8 @@ def predict(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
 ) -> None:
     """Measure how long an answer takes: percentiles, rate, memory and share of the machine's peak."""
+    import torch
+
     from singleshot import durable
     from singleshot.benchmark import latency, machine
     from singleshot.cli import outputs, progress
@@ -129,6 +135,8 @@ def predict(
     sizes = batch_size or [1, 8, 32]
     if min(sizes) < 1:
         raise UsageError(f"a batch of {min(sizes)}", remedy="Give 1 or more")
+    if not math.isfinite(seconds):
+        raise UsageError(f"--seconds {seconds}", remedy="Give a number")
     outputs.check(json_file=json_file, json_keys=("machine", "rows"), inputs=(weights,))
     found = []
     for row in latency.rows(weights, batch_sizes=sizes, seconds=seconds, device=device):
@@ -136,7 +144,8 @@ def predict(
         progress.err.print(latency.table([row]).splitlines()[-1], markup=False, soft_wrap=True)
     progress.out.print(latency.table(found), markup=False, soft_wrap=True)
     if json_file is not None:
-        facts = machine.facts(device=device, precision="as the rows say", data=Path.cwd())
+        used = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
+        facts = machine.facts(device=used, precision="as the rows say", data=Path.cwd())
         tree = {"machine": facts, "rows": [asdict(row) for row in found]}
         durable.write_text(json_file, json.dumps(tree, indent=2) + "\n")
 

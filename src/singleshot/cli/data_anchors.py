@@ -46,6 +46,7 @@ def anchors(
     from singleshot.detection.ssd import config_for
 
     keys = ("model", "input_size_hw", "split")
+    outputs.outside(path, out, plot, json_file)
     outputs.check(out, plot, json_file=json_file, json_keys=keys, inputs=[path], overwrite=overwrite)
     dataset = read_split(path, split, data_format)
     size_hw = None if input_size is None else parse_size(input_size)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from singleshot import durable
-from singleshot.errors import SHOWN_FAULTS, CannotCreateError, DataError, visible
+from singleshot.errors import SHOWN_FAULTS, DataError, visible
 
 JSON_KEYS = ("format", "faults")
 
@@ -27,7 +26,7 @@ def check(
         bool, typer.Option("--allow-unlabelled", help="Pictures without annotation are background.")
     ] = False,
     workers: Annotated[
-        int | None, typer.Option(help="Processes that decode pictures; one a core if not given.")
+        int | None, typer.Option(help="Processes that decode pictures; one a core if not given.", min=0)
     ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write every fault to this file.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace that file if it is there.")] = False,
@@ -35,9 +34,10 @@ def check(
     """Name every fault in a data folder, with file and line; exit 65 where one is fatal."""
     from singleshot.cli import outputs, progress
     from singleshot.data.auditing import audit
+    from singleshot.prediction.backends.threads import cores
 
     if json_file is not None:
-        _refuse_in_data(json_file, path)
+        outputs.outside(path, json_file)
         outputs.check(json_file=json_file, json_keys=JSON_KEYS, inputs=[path], overwrite=overwrite)
     with progress.bar("pictures", 0) as update:
         found = audit.audit(
@@ -46,7 +46,7 @@ def check(
             split=split,
             classes=None if classes is None else tuple(name.strip() for name in classes.split(",")),
             allow_unlabelled=allow_unlabelled,
-            processes=_cores() if workers is None else workers,
+            processes=cores() if workers is None else workers,
             progress=update,
         )
     if json_file is not None:
@@ -74,13 +74,3 @@ def lines(found: Audit) -> list[str]:
     width = max((len(kind) for kind, _, _ in counts), default=0)
     said += ["", *(f"{kind:<{width}}  {severity:<7}  {count:>6}" for kind, severity, count in counts)]
     return said if counts else [*said[:1], "no faults"]
-
-
-def _refuse_in_data(json_file: Path, data: Path) -> None:
-    if json_file.resolve().is_relative_to(data.resolve()):
-        what = "lies in the data folder, which is never written to"
-        raise CannotCreateError(what, remedy="Choose another place", file=json_file)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -24,11 +24,12 @@ def convert(
     on_bad: Annotated[Literal["fail", "skip"], typer.Option(help="At faulty data: refuse, or go on without.")] = "fail",
 ) -> None:
     """Write a data set in another layout, and say what that layout cannot hold."""
-    from singleshot.cli import progress
+    from singleshot.cli import outputs, progress
     from singleshot.cli.data_reading import read_splits
     from singleshot.data import convert as conversion
     from singleshot.data.refusal import refuse_or_list
 
+    outputs.outside(path, out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise CannotCreateError("already exists", remedy="Name a folder that is not there yet", file=out)
     datasets = read_splits(path, split, data_format)

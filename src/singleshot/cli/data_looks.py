@@ -30,6 +30,7 @@ def stats(
     from singleshot.data.stats_plot import draw_stats
 
     keys = ("split", "classes", "picture_sizes")
+    outputs.outside(path, plot, json_file)
     outputs.check(plot, json_file=json_file, json_keys=keys, inputs=[path], overwrite=overwrite)
     found = measure(read_split(path, split, data_format))
     progress.out.print(_table(found, f"{path.resolve().name}, {split}"))
@@ -71,6 +72,7 @@ def show(
     from singleshot.data import contact_sheet
     from singleshot.prediction.sinks import write_picture
 
+    outputs.outside(path, out)
     outputs.check(out, inputs=[path], overwrite=overwrite)
     if out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise UsageError(f"--out {out} is no picture", remedy="Name a .png or .jpg file")

@@ -20,7 +20,7 @@ def make(
     size: Annotated[str, typer.Option(help="Of pictures, as HxW.")] = "300x400",
     seed: Annotated[int, typer.Option(help="Equal seeds give equal data.", min=0)] = 0,
     frames: Annotated[int, typer.Option(help="Of each video.", min=1)] = 125,
-    fps: Annotated[float, typer.Option(help="Frames a second of a video.")] = 12.5,
+    fps: Annotated[float, typer.Option(help="Frames a second of a video.", min=0.01, max=1000)] = 12.5,
     container: Annotated[Literal["mp4", "png"] | None, typer.Option(help="Video files, or folders of frames.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that draw; one a core if not given.", min=1)] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace pictures drawn earlier; not videos.")] = False,

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 def read_split(path: Path, split: str, data_format: str | None) -> Dataset:
     """One split of a folder; how many faulty boxes or pictures were left out is said on stderr."""
     from singleshot.data import layouts
+    from singleshot.data.refusal import leaves_out
 
     dataset = layouts.read(path, split, layout=data_format)
-    faults = [fault for fault in dataset.faults if fault.severity == "fatal"]
+    faults = [fault for fault in dataset.faults if leaves_out(fault)]
     if faults:
         progress.warn(f"{len(faults)} faulty boxes or pictures were left out: see `singleshot data check {path}`")
     return dataset

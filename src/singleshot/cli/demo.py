@@ -23,7 +23,7 @@ PICTURES = 12
 
 def demo(
     out: Annotated[Path, typer.Option(help="The run's folder.")] = Path("runs/demo"),
-    minutes: Annotated[float | None, typer.Option(help="Minutes of training.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Minutes of training.", min=0.001)] = None,
     seed: Annotated[int, typer.Option(help="Of the drawn scenes and of training.", min=0)] = 0,
     train: Annotated[int | None, typer.Option(help="Scenes to learn from.", min=1)] = None,
     test: Annotated[int | None, typer.Option(help="Scenes to judge by.", min=1)] = None,
@@ -37,7 +37,7 @@ def demo(
     from singleshot.evaluation.detect import detect
     from singleshot.evaluation.judge import SIZE_BANDS_PX, judge
     from singleshot.evaluation.table import table
-    from singleshot.prediction.predictor import load
+    from singleshot.prediction.opening import load_detector
     from singleshot.recipes.streets_demo import RECIPE
     from singleshot.training import run
 
@@ -49,7 +49,7 @@ def demo(
     with progress.TrainingBar() as bar:
         trained = run.train(data, recipe, out=folder, val_split=None, overwrite=True, observer=bar)
     # The file is judged, as `singleshot evaluate` would: the network in memory computes in the training's precision.
-    detector = load(trained.weights)
+    detector = load_detector(trained.weights)
     judged = voc.read(data, "test", label_map=detector.label_map)
     found = detect(detector, judged, workers=1)
     report = judge(found, judged, metric=recipe.metric, size_bands_px=SIZE_BANDS_PX)

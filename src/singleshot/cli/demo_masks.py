@@ -32,6 +32,7 @@ def segment_scenes(
     started = time.monotonic()
     from singleshot.cli import progress
     from singleshot.data.label_maps import masks
+    from singleshot.evaluation.judge_masks import counted
     from singleshot.evaluation.miou import MiouJudge, miou_table
     from singleshot.evaluation.segment import segment
     from singleshot.prediction.opening import load_segmenter
@@ -46,9 +47,7 @@ def segment_scenes(
     segmenter = load_segmenter(trained.weights)
     judged = masks.read(data, "test")
     judge = MiouJudge(judged)
-    for seen in segment(segmenter, judged, workers=1):
-        if seen.truth is not None:
-            judge.count(seen.index, seen.truth, seen.class_ids)
+    for seen in counted(judge, segment(segmenter, judged, workers=1)):
         if seen.index < PICTURES:
             _draw(out / "pictures_masks", judged, seen.index, segmenter.segmentation(seen.class_ids))
     report = judge.report()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,19 +12,20 @@ import typer
 
 from singleshot import __version__, durable
 from singleshot.cli import versions
+from singleshot.prediction.backends.threads import cores
 
 JSON_KEYS = ("singleshot", "devices", "verbs")
 EXTRAS = {
-    "demo, train, evaluate, predict, data, weights, benchmark": None,
-    "train --log tensorboard": "log",
-    "predict on video, --tiles": "video",
-    "predict --engine ray": "ray",
-    "export --format onnx": "export",
-    "export --format openvino": "openvino",
-    "serve": "web",
-    "weights import of HDF5 files": "import",
+    "demo, train, evaluate, predict, data, weights, benchmark": (),
+    "train --log tensorboard": ("log",),
+    "predict on video, --track": ("video",),
+    "predict --engine ray": ("ray",),
+    "export --format onnx": ("export",),
+    "export --format openvino": ("export", "openvino"),  # whose way goes through ONNX
+    "serve": ("web",),
+    "weights import of HDF5 files": ("import",),
 }
-"""What a user wants to do, and the extra that it takes; None for the core."""
+"""What a user wants to do, and the extras that it takes; none for the core."""
 
 
 def doctor(
@@ -39,7 +40,7 @@ def doctor(
     say = progress.out.print
     for title in ("system", "packages", "devices", "backends", "folders"):
         say(f"\n{title}", style="bold")
-        for name, value in facts[title].items():
+        for name, value in (facts[title] or {"": None}).items():
             say(f"  {name:<24}{'not installed' if value is None else value}", soft_wrap=True, markup=False)
     say("\nverbs", style="bold")
     for verb, state in facts["verbs"].items():
@@ -60,7 +61,7 @@ def examine() -> dict[str, Any]:
         "system": {
             "python": platform.python_version(),
             "system": platform.platform(),
-            "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+            "cores": cores(),
         },
         "packages": named,
         "devices": _asked(_devices),
@@ -70,21 +71,24 @@ def examine() -> dict[str, Any]:
             "openvino": _asked(_openvino),
         },
         "folders": _asked(_folders),
-        "verbs": {verb: _state(extra) for verb, extra in EXTRAS.items()},
+        "verbs": {verb: _state(extras) for verb, extras in EXTRAS.items()},
     }
 
 
-def _state(extra: str | None) -> dict[str, Any]:
-    """Whether all packages of an extra are here and new enough."""
+def _state(extras: Sequence[str]) -> dict[str, Any]:
+    """Whether all packages of some extras are here and new enough; without extras, those of the core."""
     missing = []
-    needs = versions.needs(extra)
-    if not needs:
-        missing.append("no such extra in what is installed")
+    needs: dict[str, str] = {}
+    for extra in extras or (None,):
+        own = versions.needs(extra)
+        if not own:
+            missing.append(f"no extra {extra} in what is installed" if extra else "nothing is known of what is needed")
+        needs |= own
     for name, least in needs.items():
         here = versions.version(name)
         if here is None or versions.parts(here) < versions.parts(least):
             missing.append(f"{name}>={least}" if here is None else f"{name}>={least} (here is {here})")
-    what = "singleshot" if extra is None else f"singleshot[{extra}]"
+    what = f"singleshot[{','.join(extras)}]" if extras else "singleshot"
     return {"ready": not missing, "missing": missing, "remedy": f"pip install '{what}'" if missing else None}
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from singleshot import durable
-from singleshot.errors import DataError, UsageError
+from singleshot.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,8 +49,9 @@ def evaluate_masks(
     from singleshot.data import layouts
     from singleshot.data.label_maps import mask_results
     from singleshot.data.refusal import refuse_or_list
-    from singleshot.evaluation.maxf import MaxfJudge, maxf_table, plane_note
-    from singleshot.evaluation.miou import MiouJudge, absent_note, miou_table
+    from singleshot.evaluation.judge_masks import counted, judge_of
+    from singleshot.evaluation.maxf import MaxfReport, maxf_table, plane_note
+    from singleshot.evaluation.miou import absent_note, instances_note, miou_table
     from singleshot.reporting.masks_part import MaskWatch
 
     if (wanted.weights is None) == (wanted.detections is None):
@@ -65,15 +66,14 @@ def evaluate_masks(
     dataset = layouts.read(wanted.data, wanted.split, layout=wanted.data_format, annotated=annotated, with_masks=True)
     progress.err.print(layouts.describe(dataset), markup=False, soft_wrap=True)
     faults: list[Any] = refuse_or_list([dataset], wanted.on_bad)
-    judge = (MaxfJudge if wanted.metric == "maxf" else MiouJudge)(dataset)
+    judge = judge_of(wanted.metric, dataset) if annotated else None
     watch = MaskWatch(dataset)
     started = time.monotonic()
     with progress.bar("judging", len(dataset)) as advance:
-        for done, seen in enumerate(_seen(wanted, dataset, workers, faults), start=1):
-            if seen.truth is not None and annotated:
-                judge.count(seen.index, seen.truth, _found(seen, wanted.metric))
-                if page is not None and (wanted.metric == "miou" or seen.chances is not None):
-                    watch.count(seen.index, seen.truth, seen.class_ids)
+        answers = _seen(wanted, dataset, workers, faults)
+        for done, seen in enumerate(answers if judge is None else counted(judge, answers), start=1):
+            if seen.truth is not None and page is not None and (wanted.metric == "miou" or seen.chances is not None):
+                watch.count(seen.index, seen.truth, seen.class_ids)
             if write_masks is not None:
                 _write(write_masks, dataset, seen)
             advance(done)
@@ -81,17 +81,17 @@ def evaluate_masks(
         progress.out.print(f"result files: {write_masks}", soft_wrap=True, markup=False)
     for fault in faults:
         progress.warn(f"left out: {fault}")
-    if not annotated:
+    if judge is None:
         return
     report = judge.report()
-    shown, note = (
-        (maxf_table(report), plane_note(report))  # pyright: ignore[reportArgumentType]
-        if wanted.metric == "maxf"
-        else (miou_table(report), absent_note(report))  # pyright: ignore[reportArgumentType]
-    )
+    if isinstance(report, MaxfReport):
+        shown, notes = maxf_table(report), [plane_note(report)]
+    else:
+        shown, notes = miou_table(report), [absent_note(report), instances_note(report)]
     progress.out.print(shown)
-    if note is not None:
-        progress.warn(note)
+    for note in notes:
+        if note is not None:
+            progress.warn(note)
     if json_file is not None:
         durable.write_text(json_file, json.dumps(report.as_json() | {"left_out": len(faults)}, indent=2) + "\n")
     title = f"{wanted.weights or wanted.detections} on {wanted.split}"
@@ -101,16 +101,13 @@ def evaluate_masks(
 def _seen(wanted: MaskJudgement, dataset: Dataset, workers: int, faults: list[Any]) -> Iterator[Seen]:
     """The answers of the segmenter, or those in the files; pairs that are left out go to `faults`."""
     if wanted.weights is not None:
+        from singleshot.evaluation.judge_masks import same_classes
         from singleshot.evaluation.segment import segment
         from singleshot.metrics.road_maxf import ROAD
         from singleshot.prediction.opening import load_segmenter
 
         segmenter = load_segmenter(wanted.weights, backend=wanted.backend, trust=wanted.trust)
-        if segmenter.label_map != dataset.label_map:
-            theirs, ours = ", ".join(dataset.label_map.names), ", ".join(segmenter.label_map.names)
-            what = f"the split's classes are {theirs}, the segmenter's {ours}"
-            remedy = "Judge on data with the segmenter's classes"
-            raise DataError(what, kind="other-classes", remedy=remedy, file=wanted.data)
+        same_classes(segmenter, dataset)
         road = wanted.metric == "maxf" or dataset.layout == "kitti_road"
         yield from segment(
             segmenter,
@@ -121,37 +118,15 @@ def _seen(wanted: MaskJudgement, dataset: Dataset, workers: int, faults: list[An
             on_skipped=faults.append,
         )
         return
-    yield from _from_files(wanted, dataset)
-
-
-def _from_files(wanted: MaskJudgement, dataset: Dataset) -> Iterator[Seen]:
     from singleshot.cli import progress
-    from singleshot.data.label_maps import birds_eye, mask_files, mask_results
-    from singleshot.evaluation.segment import Seen
-    from singleshot.structures import MaskCode
+    from singleshot.data.label_maps import mask_results
+    from singleshot.evaluation.given_masks import given
 
     files = mask_results.find(wanted.detections or Path(), dataset, partial=wanted.partial)
     note = mask_results.coverage(files)
     if note is not None:
         progress.warn(note)
-    for index, (sample, file) in enumerate(zip(dataset.samples, files, strict=True)):
-        if file is None or sample.mask_path is None:
-            continue
-        truth = mask_files.read(sample.mask_path, dataset.mask_code or MaskCode((0,) * 256))
-        if wanted.metric == "maxf":
-            values = mask_files.read_grey(file)
-            if values.shape != birds_eye.SIZE_HW:
-                mask_results.check_size(file, values, (truth.shape[0], truth.shape[1]))
-            yield Seen(index, values, truth)
-        else:
-            yield Seen(index, mask_results.read(file, dataset, (truth.shape[0], truth.shape[1])), truth)
-
-
-def _found(seen: Seen, metric: str) -> Any:
-    """What the judge counts: class ids, or the probability of road as 0…255, which files hold already."""
-    from singleshot.metrics.road_maxf import as_values
-
-    return seen.class_ids if metric == "miou" or seen.chances is None else as_values(seen.chances)
+    yield from given(files, dataset, metric=wanted.metric, on_bad=wanted.on_bad, on_skipped=faults.append)
 
 
 def _write(folder: Path, dataset: Dataset, seen: Seen) -> None:
@@ -165,7 +140,7 @@ def _write(folder: Path, dataset: Dataset, seen: Seen) -> None:
         return
     name = mask_results.result_name(dataset, sample)
     in_picture, from_above = for_server(seen.chances, sample.image_path)
-    inner = folder if from_above is None else folder / "in_picture"
+    inner = folder if from_above is None else folder / mask_results.IN_PICTURE
     durable.write_bytes(inner / name, mask_files.encode(in_picture))
     if from_above is not None:
         durable.write_bytes(folder / name, mask_files.encode(from_above))

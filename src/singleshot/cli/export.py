@@ -36,24 +36,29 @@ def export(
     It is compared with the model on real pictures, and a file that answers otherwise is not kept (exit code 70).
     """
     from singleshot.cli import outputs, progress
+    from singleshot.exporting.building import check_choice
     from singleshot.exporting.export import export as run
-    from singleshot.exporting.sizes import size_table
+    from singleshot.exporting.export import target_of
+    from singleshot.exporting.sizes import files_of, size_table
     from singleshot.prediction.locate import find_weights
 
     if int8 and precision not in (None, "int8"):
         raise UsageError(f"--int8 and --precision {precision} contradict each other", remedy="Give one of them")
     chosen = "int8" if int8 else precision or "fp32"
-    outputs.check(json_file=json_file, json_keys=JSON_KEYS, inputs=[weights, calibration], overwrite=overwrite)
+    if check_pictures is not None and not check:
+        raise UsageError("--check-pictures and --no-check contradict each other", remedy="Give one of them")
+    made_as = check_choice(file_format, chosen)
     with progress.transfer(f"fetching {weights}") as observer:
         source = find_weights(weights, observer=observer)
-    if out is not None:
-        outputs.check(out, inputs=[source, calibration], overwrite=overwrite)
+    target = target_of(weights, source, *made_as, raw=raw, out=out)
+    inputs = [source, calibration, check_pictures]
+    outputs.check(*files_of(target), json_file=json_file, json_keys=JSON_KEYS, inputs=inputs, overwrite=overwrite)
     made = run(
         source,
         format=file_format,
         precision=chosen,
         raw=raw,
-        out=out,
+        out=target,
         calibration_data=calibration,
         check=check,
         check_pictures=check_pictures,

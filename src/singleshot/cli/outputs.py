@@ -7,10 +7,10 @@ again and again into one file, and nothing is lost by it.
 
 from __future__ import annotations
 
-import itertools
+import functools
 import json
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 from singleshot.errors import CannotCreateError, NotPermittedError, UsageError
@@ -43,20 +43,41 @@ def check(
     """
     wanted = [file for file in (*files, json_file) if file is not None]
     sources = [Path(source) for source in inputs if source is not None]
-    for one, other in itertools.chain(itertools.combinations(wanted, 2), itertools.product(wanted, reserved)):
-        if _same(one, other):
-            raise UsageError("would be written twice", remedy="Give each output a name of its own", file=one)
+    # Ten thousand pictures have as many copies: the file system is asked once about each, and once about each folder.
+    identity, folder_check = _identities(), functools.cache(check_folder)
+    read, taken = {identity(source) for source in sources}, {identity(file) for file in reserved}
+    folders = [source.resolve() for source in sources if source.is_dir()] if any(map(os.path.lexists, wanted)) else []
     for file in wanted:
-        if any(_same(file, source) for source in sources):
+        own = identity(file)
+        if own in taken:
+            raise UsageError("would be written twice", remedy="Give each output a name of its own", file=file)
+        taken.add(own)
+        if own in read:
             raise UsageError("is itself an input", remedy=ELSEWHERE, file=file)
-        if file.is_dir():
-            raise CannotCreateError("is a folder", remedy="Name a file", file=file)
-        if os.path.lexists(file) and not (file is json_file and _is_report(file, json_keys)):
-            if any(source.is_dir() and file.resolve().is_relative_to(source.resolve()) for source in sources):
-                raise UsageError("is a file of the input", remedy=ELSEWHERE, file=file)
-            if not overwrite:
-                raise CannotCreateError("already exists", remedy="Choose another name or pass --overwrite", file=file)
-        check_folder(file.parent)
+        if os.path.lexists(file):
+            if file.is_dir():
+                raise CannotCreateError("is a folder", remedy="Name a file", file=file)
+            if not (file is json_file and _is_report(file, json_keys)):
+                if any(file.resolve().is_relative_to(folder) for folder in folders):
+                    raise UsageError("is a file of the input", remedy=ELSEWHERE, file=file)
+                if not overwrite:
+                    remedy = "Choose another name or pass --overwrite"
+                    raise CannotCreateError("already exists", remedy=remedy, file=file)
+        folder_check(file.parent)
+
+
+def outside(data: Path, *places: Path | None) -> None:
+    """Refuse outputs in a data folder, there or not: it is never written to. Raises CannotCreateError.
+
+    Args:
+        data: the folder; where it is a file, there is nothing to refuse.
+        places: files and folders to be written; None for those that were not asked for.
+    """
+    whole = data.resolve()
+    for place in places:
+        if place is not None and whole.is_dir() and place.resolve().is_relative_to(whole):
+            what = "lies in the data folder, which is never written to"
+            raise CannotCreateError(what, remedy=ELSEWHERE, file=place)
 
 
 def check_folder(folder: Path) -> None:
@@ -71,11 +92,21 @@ def check_folder(folder: Path) -> None:
         raise NotPermittedError("no permission to write", remedy=ELSEWHERE, file=there)
 
 
-def _same(one: Path, other: Path) -> bool:
-    try:
-        return one.samefile(other)  # finds two names of one file, too
-    except OSError:
-        return one.resolve() == other.resolve()
+def _identities() -> Callable[[Path], tuple[int, int] | Path]:
+    """What tells whether two paths are one file: its number in the file system, or the whole path of what is not there.
+
+    Two names of one file have one number.
+    """
+    whole = functools.cache(Path.resolve)
+
+    def identity(path: Path) -> tuple[int, int] | Path:
+        try:
+            facts = path.stat()
+        except OSError:
+            return path.resolve() if path.is_symlink() or path.name == ".." else whole(path.parent) / path.name
+        return facts.st_dev, facts.st_ino
+
+    return identity
 
 
 def _is_report(file: Path, keys: Collection[str]) -> bool:

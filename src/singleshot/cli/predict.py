@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from singleshot import durable
-from singleshot.cli.predict_masks import predict_masks
+from singleshot.cli.predict_masks import check_kinds, predict_masks
 from singleshot.errors import DataError, SingleshotError, UsageError
 
 if TYPE_CHECKING:
     from singleshot.cli.predict_plan import Plan
     from singleshot.prediction.annotation_files import AnnotationFile
+    from singleshot.prediction.picture_process import PictureProcess
     from singleshot.prediction.segmenter import Segmenter
     from singleshot.prediction.sources import Sources
     from singleshot.prediction.streaming import Work
@@ -28,8 +27,8 @@ def predict(
     sources: Annotated[list[str], typer.Argument(help="Pictures, videos, folders, patterns, or a camera's number.")],
     out: Annotated[Path | None, typer.Option(help="Write annotated copies into this folder.")] = None,
     threshold: Annotated[
-        str, typer.Option(help="Only what scores at least this: 0.5, or by class: 0.5,car=0.3.")
-    ] = "0.5",
+        str | None, typer.Option(help="Only what scores at least this: 0.5 if left out, or by class: 0.5,car=0.3.")
+    ] = None,
     classes: Annotated[str | None, typer.Option(help="Only these classes: car,person.")] = None,
     save: Annotated[
         str | None,
@@ -54,11 +53,12 @@ def predict(
     A picture that cannot be read is named, the rest go on, and the exit code says so. Of a damaged video every readable
     frame is used. Ctrl-C leaves a video that can be played.
     """
+    from singleshot.cli import progress
     from singleshot.cli.predict_bulk import predict_bulk
     from singleshot.cli.predict_pictures import look
     from singleshot.cli.predict_plan import plan
     from singleshot.prediction import choosing
-    from singleshot.prediction.annotation_files import parse_kinds
+    from singleshot.prediction.annotation_files import KINDS, parse_kinds
     from singleshot.prediction.opening import load
     from singleshot.prediction.picture_process import PictureProcess
     from singleshot.prediction.segmenter import Segmenter
@@ -66,19 +66,14 @@ def predict(
     from singleshot.prediction.streaming import Work
     from singleshot.prediction.tiles import Tiling
 
-    thresholds = choosing.parse_threshold(threshold)
+    thresholds = choosing.parse_threshold(str(choosing.DEFAULT) if threshold is None else threshold)
     if engine is not None:
-        if save or json_file or tiles or tile_size or track:
-            what = "--engine leaves detections.json in --out, and knows no --save, --json, --tiles and --track"
-            raise UsageError(what, remedy="Leave them out")
+        given = {"--save": save, "--json": json_file, "--tiles": tiles, "--tile-size": tile_size, "--track": track}
+        given |= {"--backend": backend, "--bf16": bf16, "--trust": trust}
+        _refuse(given, "--engine leaves detections.json in --out, and knows no", "Leave it out")
+        names = _names(classes)
         predict_bulk(
-            weights,
-            sources,
-            engine=engine,
-            out=out,
-            thresholds=thresholds,
-            classes=_names(classes),
-            overwrite=overwrite,
+            weights, sources, engine=engine, out=out, thresholds=thresholds, classes=names, overwrite=overwrite
         )
         return
     found = resolve(sources)
@@ -86,37 +81,40 @@ def predict(
         from singleshot.prediction.video_reader import import_av
 
         import_av()
-    planned = plan(found, weights=weights, out=out, json_file=json_file, overwrite=overwrite)
+    # What a segmenter saves is planned by `predict_masks`: before the weights are loaded nobody knows which it is.
+    kinds = [kind for kind in _names(save) or () if kind in KINDS]
+    planned = plan(found, weights=weights, out=out, kinds=kinds, json_file=json_file, overwrite=overwrite)
     with contextlib.ExitStack() as stack:
         # The child starts while the weights are loaded here.
         reading = stack.enter_context(PictureProcess()) if found.pictures else None
-        model = load(weights, backend=backend, bf16=bf16, trust=trust)
+        with progress.transfer(f"fetching {weights}") as observer:
+            model = load(weights, backend=backend, bf16=bf16, trust=trust, observer=observer)
         if isinstance(model, Segmenter):
-            if classes or tiles or track:
-                what = "--classes, --tiles and --track are for detectors"
-                raise UsageError(what, remedy="Leave them out, or name a detector's weights")
-            _masks(model, found, planned, save, overwrite)
+            given = {"--threshold": threshold, "--classes": classes, "--tiles": tiles, "--tile-size": tile_size}
+            _refuse(given | {"--track": track}, "a segmenter knows no", "Leave it out, or name a detector's weights")
+            _masks(model, found, planned, reading, save, overwrite)
             return
-        kinds = parse_kinds(save)
-        planned = plan(found, weights=weights, out=out, kinds=kinds, json_file=json_file, overwrite=overwrite)
+        parse_kinds(save)
         chosen = choosing.choice(model.label_map, thresholds, _names(classes))
         side_hw = (tile_size, tile_size) if tile_size else model.input_size_hw
         work = Work(model, chosen, Tiling(side_hw) if tiles or tile_size else None, drawing=out is not None)
-        facts: dict[str, Any] = {"threshold": thresholds[""] if set(thresholds) == {""} else thresholds}
         failures: list[SingleshotError] = []
-        with _files(planned, model.label_map) as files:
-            rows: list[dict[str, Any]] = []
+        facts: dict[str, Any] = {"threshold": thresholds[""] if set(thresholds) == {""} else thresholds}
+        facts |= {"pictures": [], "videos": []}
+        with reported(planned, facts), _files(planned, model.label_map, facts["videos"]) as files:
             if reading is not None:
-                looked = look(
-                    work, found.pictures, reading, copies=planned.pictures, files=files, names=planned.names()
+                look(
+                    work,
+                    found.pictures,
+                    reading,
+                    copies=planned.pictures,
+                    files=files,
+                    names=planned.names(),
+                    rows=facts["pictures"],
+                    failures=failures,
                 )
-                failures += looked.failures
-                rows = looked.rows
-            facts["pictures"] = rows
-            facts["videos"] = _watch(work, found, planned, files, failures, track=track)
-    if json_file is not None:
-        durable.write_text(json_file, json.dumps(facts, indent=2) + "\n")
-    _end(failures, 0 if found.videos or found.cameras else len(found.pictures))
+            stopped = _watch(work, found, planned, files, rows=facts["videos"], failures=failures, track=track)
+    _end(failures, 0 if found.videos or found.cameras else len(found.pictures), stopped=stopped)
 
 
 def _watch(
@@ -124,19 +122,23 @@ def _watch(
     found: Sources,
     planned: Plan,
     files: Sequence[AnnotationFile],
-    failures: list[SingleshotError],
     *,
+    rows: list[dict[str, Any]],
+    failures: list[SingleshotError],
     track: bool = False,
-) -> list[dict[str, Any]]:
-    """Look at all videos and cameras, one after the other; rows for `--json`. What fails is added to `failures`."""
+) -> bool:
+    """Look at all videos and cameras, one after the other; whether Ctrl-C ended the last of them, a camera.
+
+    `rows` for `--json` and `failures` grow meanwhile. Raises KeyboardInterrupt where Ctrl-C left something undone.
+    """
     from dataclasses import replace
 
     from singleshot.cli import progress
     from singleshot.cli.predict_videos import watch
     from singleshot.prediction.track import Tracker
 
-    rows: list[dict[str, Any]] = []
-    for source in (*found.videos, *found.cameras):
+    everything = (*found.videos, *found.cameras)
+    for source in everything:
         own = replace(work, tracker=Tracker()) if track else work
         target = planned.videos.get(source)
         name = "frame" if target is None else target.stem
@@ -154,53 +156,98 @@ def _watch(
         progress.out.print(f"{source}: {watched.summary()}", soft_wrap=True, markup=False)
         for line in watched.table:
             progress.err.print(line, soft_wrap=True, markup=False)
-    return rows
+        if watched.stopped:
+            if source is everything[-1] and isinstance(source, int):
+                return True
+            raise KeyboardInterrupt
+    return False
 
 
-def _masks(segmenter: Segmenter, found: Sources, planned: Plan, save: str | None, overwrite: bool) -> None:
+def _masks(
+    segmenter: Segmenter,
+    found: Sources,
+    planned: Plan,
+    reading: PictureProcess | None,
+    save: str | None,
+    overwrite: bool,
+) -> None:
     """A segmenter's pictures, or its videos."""
+    from singleshot.prediction.streaming import Work
+
     if found.pictures and (found.videos or found.cameras):
         raise UsageError("pictures and videos at once", remedy="Give a segmenter one kind at a time")
-    if found.pictures:
-        kinds = save.split(",") if save else []
-        json_file = planned.json_file
-        predict_masks(segmenter, found.pictures, out=planned.out, save=kinds, json_file=json_file, overwrite=overwrite)
+    failures: list[SingleshotError] = []
+    facts: dict[str, Any] = {"classes": list(segmenter.label_map.names), "pictures": [], "videos": []}
+    if reading is not None:
+        kinds = _names(save) or []
+        check_kinds(kinds, found.pictures, planned, overwrite=overwrite)
+        with reported(planned, facts):
+            frames, total = reading.frames(found.pictures), len(found.pictures)
+            predict_masks(segmenter, frames, planned, kinds, total=total, rows=facts["pictures"], failures=failures)
+        _end(failures, len(found.pictures))
         return
     if save:
         raise UsageError("--save of masks is for pictures", remedy="Leave it out: the video shows the classes")
-    from singleshot.prediction.streaming import Work
-
-    failures: list[SingleshotError] = []
-    rows = _watch(Work(segmenter, drawing=planned.out is not None), found, planned, (), failures)
-    if planned.json_file is not None:
-        durable.write_text(planned.json_file, json.dumps({"pictures": [], "videos": rows}, indent=2) + "\n")
-    _end(failures, 0)
+    with reported(planned, facts):
+        work = Work(segmenter, drawing=planned.out is not None)
+        stopped = _watch(work, found, planned, (), rows=facts["videos"], failures=failures)
+    _end(failures, 0, stopped=stopped)
 
 
 @contextlib.contextmanager
-def _files(planned: Plan, label_map: LabelMap) -> Iterator[Sequence[AnnotationFile]]:
-    """The files of `--save`, open while inside; they keep a name that says so where the work breaks off."""
+def reported(planned: Plan, facts: Mapping[str, Any]) -> Iterator[None]:
+    """Write the `--json` file in the end, also where the work breaks off: what was seen by then is in it."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(SingleshotError):  # the other failure is told
+            planned.write_json({**facts, "stopped": True})
+        raise
+    planned.write_json(facts)
+
+
+@contextlib.contextmanager
+def _files(
+    planned: Plan, label_map: LabelMap, videos: Sequence[Mapping[str, Any]]
+) -> Iterator[Sequence[AnnotationFile]]:
+    """The files of `--save`, open while inside.
+
+    They keep a name that says so where the work breaks off, or a video's row tells that not all of it could be read.
+    """
     from singleshot.prediction.annotation_files import open_files
 
     files = open_files(planned.kinds, planned.out, label_map) if planned.out is not None else []
     whole = False
     try:
         yield files
-        whole = True
+        whole = not any("error" in row for row in videos)
     finally:
         for file in files:
             file.close(whole=whole)
+
+
+def _refuse(given: Mapping[str, object], what: str, remedy: str) -> None:
+    """Refuse options that would change nothing. Raises UsageError with the first that was given."""
+    for name, value in given.items():
+        if value is not None and value is not False:
+            raise UsageError(f"{what} {name}", remedy=remedy)
 
 
 def _names(text: str | None) -> list[str] | None:
     return None if text is None else [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _end(failures: Sequence[SingleshotError], pictures: int) -> None:
-    """Exit with the worst code of all that failed, if any did. `pictures` is 0 where videos count too."""
+def _end(failures: Sequence[SingleshotError], pictures: int, *, stopped: bool = False) -> None:
+    """Exit with the worst code of all that failed, if any did, or as Ctrl-C does.
+
+    `pictures` is 0 where videos count too.
+    """
     from singleshot.cli import progress
 
     if failures:
         of = f" of {pictures} pictures could not be read" if pictures else " could not be read, or not in full"
         progress.warn(f"{len(failures)}{of}")
+    if stopped:
+        raise KeyboardInterrupt
+    if failures:
         raise typer.Exit(max(error.exit_code for error in failures))

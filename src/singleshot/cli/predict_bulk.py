@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,7 +44,7 @@ def predict_bulk(
         typer.Exit: with the worst code of the pictures that could not be read, after all others were done.
     """
     from singleshot.cli import outputs, progress
-    from singleshot.prediction import bulk
+    from singleshot.prediction import bulk, hand
     from singleshot.prediction.sources import resolve
 
     run = find_engine(engine)
@@ -54,16 +55,19 @@ def predict_bulk(
     if found.videos or found.cameras:
         raise UsageError("--engine is for pictures", remedy="Leave videos and cameras out")
     outputs.check_folder(out)
-    job = bulk.make_job(weights, found.pictures, thresholds=thresholds, classes=classes)
+    with progress.transfer(f"fetching {weights}") as observer:
+        job = bulk.make_job(weights, found.pictures, thresholds=thresholds, classes=classes, observer=observer)
     todo = bulk.open_job(out, job, overwrite=overwrite)
     if len(todo) < job.shards:
         progress.out.print(f"{job.shards - len(todo)} of {job.shards} shards are done already")
-    with progress.bar("shards", len(todo)) as advance:
-        for done, _ in enumerate(run(out, todo), start=1):
-            advance(done)
-    table = dict(thresholds)
-    facts = {"threshold": table[""] if set(table) == {""} else table}
-    failed = bulk.finish(out, job, facts)
+    with hand.held(out):
+        # Closed where this ends early: workers go with it.
+        with progress.bar("shards", len(todo)) as advance, contextlib.closing(run(out, todo)) as shards:
+            for done, _ in enumerate(shards, start=1):
+                advance(done)
+        table = dict(thresholds)
+        facts = {"threshold": table[""] if set(table) == {""} else table}
+        failed = bulk.finish(out, job, facts)
     for row in failed:
         progress.warn(row["error"])
     progress.out.print(f"{len(found.pictures)} pictures: {out / 'detections.json'}", soft_wrap=True, markup=False)

@@ -2,88 +2,85 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from singleshot import durable
-from singleshot.errors import DataError, InputMissingError, NotPermittedError, SingleshotError, StorageError, UsageError
+from singleshot.errors import SingleshotError, UsageError
 
 if TYPE_CHECKING:
+    from singleshot.cli.predict_plan import Plan
+    from singleshot.prediction.frames import Frame, Unreadable
     from singleshot.prediction.segmenter import Segmenter
     from singleshot.structures import Segmentation
 
 KINDS = ("ids", "colours", "probability")
 
 
+def check_kinds(kinds: Sequence[str], files: Sequence[Path], planned: Plan, *, overwrite: bool) -> None:
+    """Refuse what `--save` cannot mean for a segmenter, and masks that cannot be written; the rest is planned already.
+
+    Raises:
+        UsageError: an unknown kind, or kinds without a folder.
+        CannotCreateError: a mask is there already.
+    """
+    from singleshot.cli import outputs
+
+    unknown = [kind for kind in kinds if kind not in KINDS]
+    if unknown:
+        raise UsageError(f"a segmenter cannot save {', '.join(unknown)}", remedy=f"Known are {', '.join(KINDS)}")
+    if kinds and planned.out is None:
+        raise UsageError("--save needs a folder", remedy="Give --out DIR")
+    masks = [beside(copy, kind) for copy in planned.pictures.values() for kind in kinds]
+    reserved = [*planned.pictures.values(), *([planned.json_file] if planned.json_file else [])]
+    outputs.check(*masks, inputs=files, reserved=reserved, overwrite=overwrite)
+
+
 def predict_masks(
     segmenter: Segmenter,
-    files: Sequence[Path],
+    frames: Iterable[Frame | Unreadable],
+    planned: Plan,
+    kinds: Sequence[str],
     *,
-    out: Path | None,
-    save: Iterable[str],
-    json_file: Path | None,
-    overwrite: bool,
+    total: int,
+    rows: list[dict[str, Any]],
+    failures: list[SingleshotError],
 ) -> None:
     """Give every pixel of some pictures a class, and write what was asked for.
 
     Args:
         segmenter: the segmenter.
-        files: pictures.
-        out: the folder for overlays, `<stem>.jpg` or `.png`, and for what `save` names; None draws nothing.
-        save: of `KINDS`: `<stem>_ids.png` (class ids), `<stem>_colours.png` (class colours) and
+        frames: the pictures, as a process of their own reads them.
+        planned: where the overlay of each goes, `<stem>.jpg` or `.png`.
+        kinds: of `KINDS`: `<stem>_ids.png` (class ids), `<stem>_colours.png` (class colours) and
             `<stem>_probability.png` (grey, 0…255: of the second of two classes, else of the class that won).
-        json_file: the share of each class in each picture.
-        overwrite: replace files that are there.
-
-    Raises:
-        UsageError: an unknown kind, or `save` without `out`.
-        CannotCreateError: a file is there already.
-        typer.Exit: with the error's code, after all others were done, where a picture could not be read.
+        total: how many pictures there are, for the bar.
+        rows: gets the share of each class in each picture, for `--json`.
+        failures: gets what went wrong.
     """
-    from singleshot import pictures
-    from singleshot.cli import outputs, progress
+    from singleshot.cli import progress
     from singleshot.drawing import draw
     from singleshot.prediction import sinks
+    from singleshot.prediction.frames import Unreadable
 
-    kinds = tuple(save)
-    unknown = [kind for kind in kinds if kind not in KINDS]
-    if unknown:
-        raise UsageError(f"a segmenter cannot save {', '.join(unknown)}", remedy=f"Known are {', '.join(KINDS)}")
-    if kinds and out is None:
-        raise UsageError("--save needs a folder", remedy="Give --out DIR")
-    copies = sinks.targets(files, out) if out is not None else {}
-    targets = [path for copy in copies.values() for path in (copy, *(beside(copy, kind) for kind in kinds))]
-    outputs.check(*targets, inputs=files, overwrite=overwrite)
-    rows: list[dict[str, Any]] = []
-    failures: list[SingleshotError] = []
-    with progress.bar("pictures", len(files)) as advance:
-        for done, file in enumerate(files, start=1):
-            try:
-                image = pictures.read(file)
-            except (DataError, InputMissingError, NotPermittedError, StorageError) as error:
-                failures.append(error)
-                progress.warn(str(error))
-                rows.append({"file": str(file), "error": str(error)})
-                continue
-            found = segmenter.predict(image, probabilities="probability" in kinds)
-            rows.append({"file": str(file), "size_hw": list(found.size_hw), "shares": found.shares()})
-            if file in copies:
-                sinks.write_picture(copies[file], draw(image, found))
-                for kind in kinds:
-                    durable.write_bytes(beside(copies[file], kind), encoded(found, kind))
+    with progress.bar("pictures", total) as advance:
+        for done, frame in enumerate(frames, start=1):
             advance(done)
+            if isinstance(frame, Unreadable):
+                failures.append(frame.error)
+                progress.warn(str(frame.error))
+                rows.append({"file": frame.source, "error": str(frame.error)})
+                continue
+            found = segmenter.predict(frame.image, probabilities="probability" in kinds)
+            rows.append({"file": frame.source, "size_hw": list(found.size_hw), "shares": found.shares()})
+            copy = planned.pictures.get(Path(frame.source))
+            if copy is not None:
+                sinks.write_picture(copy, draw(frame.image, found))
+                for kind in kinds:
+                    durable.write_bytes(beside(copy, kind), encoded(found, kind))
             said = ", ".join(f"{name} {share:.0%}" for name, share in sorted(found.shares().items(), key=_less))
-            progress.out.print(f"{file}: {said}", soft_wrap=True, markup=False)
-    if json_file is not None:
-        facts = {"classes": list(segmenter.label_map.names), "pictures": rows}
-        durable.write_text(json_file, json.dumps(facts, indent=2) + "\n")
-    if failures:
-        progress.warn(f"{len(failures)} of {len(files)} pictures could not be read")
-        raise typer.Exit(max(error.exit_code for error in failures))
+            progress.out.print(f"{frame.source}: {said}", soft_wrap=True, markup=False)
 
 
 def beside(copy: Path, kind: str) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +16,6 @@ from singleshot.prediction.streaming import Work, chunked
 from singleshot.structures import Detections
 
 
-@dataclass
-class Looked:
-    """What came of some pictures: a row each for `--json`, and what went wrong."""
-
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    failures: list[SingleshotError] = field(default_factory=list)
-
-
 def look(
     work: Work,
     pictures: Sequence[Path],
@@ -33,7 +24,9 @@ def look(
     copies: Mapping[Path, Path],
     files: Sequence[AnnotationFile] = (),
     names: Mapping[Path, str] | None = None,
-) -> Looked:
+    rows: list[dict[str, Any]],
+    failures: list[SingleshotError],
+) -> None:
     """Look at pictures one after the other; one that cannot be read is named, and the rest go on.
 
     Args:
@@ -43,6 +36,8 @@ def look(
         copies: where the drawn copy of each goes.
         files: take what was seen.
         names: what each picture's own files are called; its stem where it is not in there.
+        rows: gets a row for each picture as it is done, for `--json`.
+        failures: gets what went wrong.
     """
     from singleshot.cli import progress
 
@@ -52,22 +47,20 @@ def look(
                 sinks.write_picture(copies[Path(seen.frame.source)], seen.drawn)
         return chunk
 
-    looked = Looked()
     stages = [*work.stages(), Stage("save", save)] if copies else work.stages()
     # One at a time and one waiting: pictures may be large, and a person watches the lines come.
     pipeline = Pipeline(chunked(reading.frames(pictures), 1), stages, depth=1)
     with progress.bar("pictures", len(pictures)) as advance:
         for done, seen in enumerate(streaming.run(pipeline), start=1):
             if isinstance(seen, Unreadable):
-                looked.failures.append(seen.error)
+                failures.append(seen.error)
                 progress.warn(str(seen.error))
-                looked.rows.append({"file": seen.source, "error": str(seen.error)})
+                rows.append({"file": seen.source, "error": str(seen.error)})
             elif isinstance(seen.result, Detections):
                 found = seen.result
-                looked.rows.append({"file": seen.frame.source, **frame_facts(seen), "detections": found.as_json()})
+                rows.append({"file": seen.frame.source, **frame_facts(seen), "detections": found.as_json()})
                 for file in files:
                     file.add(seen, found, (names or {}).get(Path(seen.frame.source), seen.frame.name))
                 said = ", ".join(f"{row['class']} {row['score']:.2f}" for row in found.as_json()) or "nothing"
                 progress.out.print(f"{seen.frame.source}: {said}", soft_wrap=True, markup=False)
             advance(done)
-    return looked

@@ -14,6 +14,7 @@ from typing import Any
 from singleshot.errors import DataError, SingleshotError
 from singleshot.prediction import camera, streaming
 from singleshot.prediction.annotation_files import AnnotationFile, frame_facts
+from singleshot.prediction.backends import threads
 from singleshot.prediction.frames import Seen, Unreadable
 from singleshot.prediction.stages import Pipeline, Stage, table
 from singleshot.prediction.streaming import Work, chunked
@@ -32,6 +33,7 @@ class Watched:
         table: the stages' times, as lines.
         classes: in how many frames each class was seen; in a segmenter's, that had any pixel.
         things: the class of each track, by its number.
+        stopped: whether Ctrl-C ended it. That is the one way to end a camera, and half of a video.
     """
 
     row: dict[str, Any]
@@ -39,6 +41,7 @@ class Watched:
     table: list[str] = field(default_factory=list)
     classes: Counter[str] = field(default_factory=Counter)
     things: dict[int, str] = field(default_factory=dict)
+    stopped: bool = False
 
     def add(self, seen: Seen, *, keep_row: bool) -> None:
         """Count a frame, and note it for `--json`."""
@@ -69,7 +72,7 @@ def watch(
     name: str = "video",
     keep_rows: bool = True,
 ) -> Watched:
-    """Look at every frame of a video, or of a camera until Ctrl-C.
+    """Look at every frame of a video, or of a camera, until Ctrl-C: what there is so far is brought to a good end.
 
     Args:
         work: what to do with each frame.
@@ -82,12 +85,11 @@ def watch(
     Raises:
         DataError: not one frame can be read. Later damage is no error but the answer's `fault`.
         ConfigError, CannotCreateError, NotPermittedError, StorageError: the copy cannot be written.
-        KeyboardInterrupt: Ctrl-C, after what there is so far was brought to a good end.
     """
     from singleshot.cli import progress
     from singleshot.cli.frames_bar import frames_bar
 
-    cores = streaming.cores()
+    cores = threads.cores()
     live = isinstance(source, int)
     reader = None if live else VideoReader(source, threads=max(1, cores // 4))
     frames = camera.frames(source) if isinstance(source, int) else reader or ()
@@ -99,8 +101,9 @@ def watch(
     with contextlib.ExitStack() as stack:
         stack.callback(lambda: None if reader is None else reader.close())
         advance = stack.enter_context(frames_bar(watched.row["file"], reader.expected if reader else None))
+        results = streaming.run(pipeline)
         try:
-            for seen in streaming.run(pipeline):
+            for seen in results:
                 if isinstance(seen, Unreadable):
                     raise seen.error
                 done += 1
@@ -112,9 +115,10 @@ def watch(
             watched.fault = None if reader is None else reader.fault()
             whole = watched.fault is None
         except KeyboardInterrupt:
+            watched.stopped = watched.row["stopped"] = True
             whole = live
-            raise
         finally:
+            results.close()  # before the copy: a stage may be writing to it
             if copy is not None:
                 written = copy.close(whole=whole)
                 if written is not None and not whole:
@@ -136,7 +140,12 @@ class _Copy:
         self._writer: VideoWriter | None = None
         if reader is not None:
             self._writer = VideoWriter(
-                target, reader.size_hw, rate=reader.rate, sound_from=reader.path, threads=threads
+                target,
+                reader.size_hw,
+                rate=reader.rate,
+                pixel_aspect=reader.pixel_aspect,
+                sound_from=reader.path,
+                threads=threads,
             )
 
     def __call__(self, chunk: list[Any]) -> list[Any]:

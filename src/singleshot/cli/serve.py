@@ -14,17 +14,21 @@ from singleshot.errors import ConfigError
 def serve(
     weights: Annotated[Path, typer.Argument(help="A weights file.")],
     host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="0 takes a free one.")] = 8000,
+    port: Annotated[int, typer.Option(help="0 takes a free one.", min=0, max=65535)] = 8000,
     token: Annotated[
         str | None,
         typer.Option(help="What callers must show; needed beyond this machine.", envvar="SINGLESHOT_TOKEN"),
     ] = None,
     allow_host: Annotated[list[str] | None, typer.Option(help="A name under which it may be called.")] = None,
-    batch_size: Annotated[int, typer.Option(help="Most pictures that go through the network together.")] = 8,
-    latency_ms: Annotated[float, typer.Option(help="How long a picture waits for others.")] = 10.0,
-    queue: Annotated[int, typer.Option(help="Pictures that may wait; more get 503.")] = 64,
-    max_body_mb: Annotated[float, typer.Option(help="Largest upload, in MiB.")] = 20.0,
-    max_megapixels: Annotated[float, typer.Option(help="Largest picture, in millions of pixels.")] = 24.0,
+    batch_size: Annotated[
+        int, typer.Option(help="Most pictures that go through the network together.", min=1, max=4096)
+    ] = 8,
+    latency_ms: Annotated[float, typer.Option(help="How long a picture waits for others.", min=0, max=60_000)] = 10.0,
+    queue: Annotated[int, typer.Option(help="Pictures that may wait; more get 503.", min=1, max=1_000_000)] = 64,
+    max_body_mb: Annotated[float, typer.Option(help="Largest upload, in MiB.", min=0.01, max=4096)] = 20.0,
+    max_megapixels: Annotated[
+        float, typer.Option(help="Largest picture, in millions of pixels.", min=0.01, max=10_000)
+    ] = 24.0,
 ) -> None:
     """Serve a model: POST a picture to /v1/predict, or open the page in a browser.
 
@@ -66,6 +70,8 @@ def _found(weights: Path) -> Path:
     """The file that is meant. Looking names up takes torch, and so seconds; a file that is there needs none of it."""
     if weights.is_file() and os.access(weights, os.R_OK):
         return weights
+    from singleshot.cli import progress
     from singleshot.prediction.locate import find_weights
 
-    return find_weights(weights)
+    with progress.transfer(f"fetching {weights}") as observer:
+        return find_weights(weights, observer=observer)

@@ -34,13 +34,13 @@ def train(
     data_format: Annotated[
         str | None, typer.Option(help="The layout, if it is not recognised: voc, coco, yolo.")
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Stop after so many passes over the data.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Stop after so many batches.")] = None,
-    minutes: Annotated[float | None, typer.Option(help="Stop after so many minutes.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Pictures a step.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of weights, order and augmentation.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Stop after so many passes over the data.", min=1)] = None,
+    steps: Annotated[int | None, typer.Option(help="Stop after so many batches.", min=1)] = None,
+    minutes: Annotated[float | None, typer.Option(help="Stop after so many minutes.", min=0.001)] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Pictures a step.", min=1)] = None,
+    seed: Annotated[int | None, typer.Option(help="Of weights, order and augmentation.", min=0)] = None,
     precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"] | None, typer.Option(help="Arithmetic.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes that load pictures.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that load pictures.", min=0)] = None,
     devices: Annotated[int, typer.Option(help="Processes that share each batch, one a device.", min=1)] = 1,
     input_size: Annotated[str | None, typer.Option(help="Network input as HxW, such as 300x300.")] = None,
     fit: Annotated[Literal["warp", "letterbox"] | None, typer.Option(help="Stretch pictures to it, or pad.")] = None,
@@ -79,7 +79,8 @@ def train(
         ],
         overwrite=overwrite,
     )
-    if recipe is None and not resume:
+    begun = resume and (out / "recipe.json").is_file()  # the same command starts the run and goes on with it
+    if recipe is None and not begun:
         chosen = default_recipe(model)
     else:
         chosen = find_recipe(recipe) if recipe is not None else stored_recipe(out)
@@ -87,10 +88,14 @@ def train(
     given["fit"] = fit
     given |= {"weights": weights, "freeze": freeze}
     changes = {name: value for name, value in given.items() if value is not None}
-    if weights is not None and model is None and recipe is None and not resume:
+    if weights is not None and not begun:
+        from singleshot.prediction.locate import find_weights
         from singleshot.training.starting import flavour_of
 
-        changes["model"] = flavour_of(weights)
+        with progress.transfer(f"fetching {weights}") as observer:
+            file = find_weights(weights, observer=observer)
+        if model is None and recipe is None:
+            changes["model"] = flavour_of(file)
     changes |= limited(chosen, epochs=epochs, steps=steps, minutes=minutes)
     if input_size is not None:
         changes["input_size_hw"] = parse_size(input_size)
@@ -157,15 +162,13 @@ def find_recipe(name: str | None) -> Recipe:
 
 
 def stored_recipe(folder: Path) -> Recipe:
-    """The recipe of the run in a folder; the defaults where there is none yet, for a run that begins with --resume.
+    """The recipe of the run in a folder.
 
-    Raises ConfigError for a `recipe.json` that another version wrote, DataError for one that is no JSON.
+    Raises ConfigError for a `recipe.json` that a newer version wrote, DataError for one that is no JSON.
     """
     from singleshot.training.recipe import Recipe
 
     file = folder / "recipe.json"
-    if not file.is_file():
-        return Recipe()
     try:
         return Recipe.from_json(file.read_text(encoding="utf-8"))
     except ValueError as error:

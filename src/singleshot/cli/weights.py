@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from singleshot import durable
+from singleshot.errors import visible
 
 app = typer.Typer(
     help="Import published weights, look into a weights file, push one to the Hugging Face hub.",
@@ -63,7 +64,7 @@ def info(
     facts = facts_of(path)
     for name, value in facts.items():
         shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        progress.out.print(f"{name + ':':18}{shown}", soft_wrap=True, markup=False)
+        progress.out.print(visible(f"{name + ':':18}{shown}"), soft_wrap=True, markup=False)
     if json_file is not None:
         durable.write_text(json_file, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
 
@@ -95,7 +96,8 @@ def facts_of(path: Path) -> dict[str, Any]:
         facts |= {"parameters": sum(tensor.numel() for tensor in file.tensors.values())}
         preprocess = file.config.preprocess
     elif isinstance(file, weights.SegmenterFile):
-        return facts | {"kind": "segmenter"} | to_json_dict(file.network.config) | file.provenance
+        facts |= {"kind": "segmenter"} | to_json_dict(file.network.config)
+        return facts | {name: value for name, value in file.provenance.items() if name not in facts}
     else:
         config = file.network.config
         height, width = config.input_size_hw

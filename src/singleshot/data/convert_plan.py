@@ -7,14 +7,13 @@ unique in all of them; two pictures that would cover each other up are refused b
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from singleshot import pictures
+from singleshot import files, pictures
 from singleshot.boxes import area
 from singleshot.errors import DataError, UsageError
 from singleshot.structures import Dataset, Sample
@@ -85,8 +84,8 @@ class Conversion:
         self.note(masks, "mask is", "masks are", "not carried over: conversions are of boxes")
 
     def copy(self, item: Item, to: Path) -> None:
-        """The picture's bytes to their new place."""
-        shutil.copyfile(item.sample.image_path, to)
+        """The picture's bytes to their new place. Raises what `files.file_bytes` raises, with the picture's name."""
+        to.write_bytes(files.file_bytes(item.sample.image_path, pictures.MAX_FILE_BYTES, kind="too-large-picture"))
         self.pictures += 1
         self.on_picture(self.pictures)
 

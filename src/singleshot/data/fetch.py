@@ -29,7 +29,7 @@ class Archive:
 
     Args:
         file_name: its name, the same on every mirror.
-        folder: where it lies on the publisher's server.
+        folder: where it lies on the publisher's server; in capitals, the folder that it unpacks to.
         md5: of the whole file.
         max_bytes: its files, unpacked, are not larger than this.
     """
@@ -91,7 +91,7 @@ def fetch(
     for name in dict.fromkeys(names):
         for archive in table[name]:
             marker = out / "archives" / f"{archive.file_name}.json"
-            if marker.is_file():
+            if marker.is_file() and (out / "VOCdevkit" / archive.folder.upper()).is_dir():
                 continue
             base = mirror.rstrip("/") if mirror is not None else f"{PUBLISHER}/{archive.folder}"
             file = download.fetch(

@@ -19,10 +19,12 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors
 import safetensors.numpy
 
 from singleshot import durable
@@ -31,6 +33,8 @@ from singleshot.errors import Fault, SingleshotError
 from singleshot.structures import Dataset, LabelMap
 
 MAGIC = b"singleshot index 1\n"
+READERS = 2
+"""Goes up with every change of what a reader answers: what an older one found is then read anew."""
 SETTLED_NS = 2_000_000_000
 """A file counts as settled when its last change is older than this: FAT's clock ticks every two seconds."""
 _RECORD = "record"
@@ -42,7 +46,8 @@ def cached(identity: Mapping[str, Any], sources: Iterable[Path], build: Callable
     """What `build` returns, from the cache if nothing has changed.
 
     Args:
-        identity: what is asked for: reader, root, split and options, as JSON holds them.
+        identity: what is asked for: layout, root, split and options, as JSON holds them. The version of the readers is
+            added to it.
         sources: the files and folders that the answer depends on; folders with everything in them.
         build: reads the data set.
 
@@ -80,7 +85,7 @@ def folder() -> Path | None:
 
 def _file(identity: Mapping[str, Any]) -> Path | None:
     place = folder()
-    text = json.dumps(identity, sort_keys=True, ensure_ascii=True)
+    text = json.dumps([version("singleshot"), READERS, identity], sort_keys=True, ensure_ascii=True)
     return None if place is None else place / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.index"
 
 
@@ -147,7 +152,16 @@ def _load(file: Path, facts: str, root: Path) -> Dataset | None:
     if not content.startswith(MAGIC) or hashlib.sha256(body).digest() != content[len(MAGIC) : start]:
         log.info("%s: damaged, or of another version; the data is read anew", file)
         return None
-    arrays = safetensors.numpy.load(bytes(body))
+    try:
+        return _unpacked(bytes(body), facts, root)
+    except (KeyError, ValueError, TypeError, safetensors.SafetensorError) as error:
+        log.info("%s: of another version (%s); the data is read anew", file, error)
+        return None
+
+
+def _unpacked(body: bytes, facts: str, root: Path) -> Dataset | None:
+    """The inverse of `_packed`; None where the index is of another time."""
+    arrays = safetensors.numpy.load(body)
     record = json.loads(arrays.pop(_RECORD).tobytes())
     if record["facts"] != facts:
         return None

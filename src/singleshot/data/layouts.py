@@ -6,6 +6,7 @@ a long search, and can be overridden by name. Readers of pictures with boxes go 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Literal, get_args
@@ -13,10 +14,12 @@ from typing import Literal, get_args
 import numpy as np
 
 from singleshot.data import index_cache, unions
-from singleshot.data.formats import coco, coco_folder, voc, voc_folder, yolo, yolo_folder
+from singleshot.data.formats import coco, coco_folder, voc, voc_folder, yolo, yolo_folder, yolo_yaml
 from singleshot.data.label_maps import cityscapes, kitti_road, masks
 from singleshot.data.loading.sample_table import SampleTable
-from singleshot.errors import InputMissingError, NotPermittedError, UsageError
+from singleshot.data.refusal import LEFT_OUT_WARNINGS
+from singleshot.errors import DataError, InputMissingError, NotPermittedError, UsageError
+from singleshot.files import file_bytes
 from singleshot.structures import Dataset, LabelMap
 
 Layout = Literal["voc", "coco", "yolo", "kitti_road", "cityscapes", "masks"]
@@ -41,10 +44,12 @@ def _is_coco(root: Path) -> bool:
 
 def _is_yolo(root: Path) -> bool:
     file = yolo_folder.yaml_file(root)
+    if file is None or file.stem in ("data", "dataset"):
+        return file is not None
     try:
-        return file is not None and (file.stem in ("data", "dataset") or b"names" in file.read_bytes()[:1_000_000])
-    except OSError as error:
-        raise NotPermittedError("may not be read", remedy="Change its permissions", file=file) from error
+        return b"names" in file_bytes(file, yolo_yaml.MAX_BYTES)
+    except (DataError, InputMissingError):  # empty, a pipe, a folder called so: no description
+        return False
 
 
 # The likeliest first: a VOC folder with masks is a data set of boxes, unless masks are asked for.
@@ -172,19 +177,29 @@ def splits(root: Path | str, *, layout: str | None = None, with_masks: bool = Fa
 
 
 def describe(dataset: Dataset) -> str:
-    """What a folder was taken for, its counts and its class table, as lines for a person."""
+    """What a folder was taken for, its counts, its class table and its warnings by kind, as lines for a person."""
     table = SampleTable.from_samples(dataset.samples)
     head = f"{dataset.root}: taken for {TITLES.get(dataset.layout, dataset.layout)}, split {dataset.split}"  # pyright: ignore[reportArgumentType, reportCallIssue]
     names = dataset.label_map.names
     head += f": {len(dataset)} pictures, {len(names)} classes"
     if len(table.mask_paths):
-        return f"{head}, with masks\n  {' · '.join(names)}"
+        return f"{head}, with masks\n  {' · '.join(names)}{_warnings(dataset)}"
     counts = np.bincount(table.class_ids, minlength=len(names)).tolist()
     empty = int((np.diff(table.box_ends) == 0).sum())
     head += f", {len(table.class_ids)} objects"
     head += f" ({int(table.difficult.sum())} difficult)" if table.difficult.any() else ""
     head += f", {empty} pictures without objects" if empty else ""
-    return f"{head}\n  {' · '.join(f'{name} {count}' for name, count in zip(names, counts, strict=True))}"
+    listed = " · ".join(f"{name} {count}" for name, count in zip(names, counts, strict=True))
+    return f"{head}\n  {listed}{_warnings(dataset)}"
+
+
+def _warnings(dataset: Dataset) -> str:
+    """A line with the number of warnings of each kind, which stop nothing and would else pass unseen; "" for none."""
+    kinds = Counter(fault.kind for fault in dataset.faults if fault.severity == "warning")
+    counts = [
+        f"{count} {kind}{' (left out)' if kind in LEFT_OUT_WARNINGS else ''}" for kind, count in kinds.most_common()
+    ]
+    return f"\n  warnings: {', '.join(counts)}" if counts else ""
 
 
 def _first(root: Path, with_masks: bool) -> Layout | None:
@@ -206,8 +221,13 @@ def _nearby(root: Path) -> str:
 
 
 def _folders(root: Path) -> list[Path]:
+    return sorted(path for path in _entries(root) if path.is_dir())
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What lies in a folder; nothing for one that may not be listed."""
     try:
-        return sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+        return list(folder.iterdir()) if folder.is_dir() else []
     except OSError:
         return []
 
@@ -222,14 +242,20 @@ def _sources(root: Path, split: str, layout: Layout, union: bool) -> Iterable[Pa
     elif layout == "coco":
         file = coco_folder.split_file(root, split)
         yield file
-        top = root if root.is_dir() else root.parent
-        yield from (place for place in coco_folder.picture_folders(root, file) if place not in (top, file.parent))
-        yield from sorted(path for path in (top, file.parent) if path.is_dir() and file.name == coco_folder.TOOL_FILE)
+        own = dict.fromkeys((root if root.is_dir() else root.parent, file.parent))
+        yield from (place for place in coco_folder.picture_folders(root, file) if place not in own)
+        for folder in own:  # what lies in them, and not below: that is other splits
+            yield from sorted(path for path in _entries(folder) if not path.is_dir())
     else:
         description = yolo_folder.locate(root)
         yield description.file
         for source in yolo_folder.split_sources(description, split):
             yield source
-            labels = yolo_folder.label_file(source / "x").parent
-            if source.is_dir() and labels != source:
-                yield labels
+            top = description.file.parent
+            if source.is_dir():
+                labels = yolo_folder.labels_folder(source, top)
+                yield from [labels] if labels != source else []
+            else:
+                for picture in yolo_folder.listed(source):
+                    yield picture
+                    yield from yolo_folder.label_files(picture, top)

@@ -11,16 +11,15 @@ list `annotated` stands for every picture that has an annotation, whether or not
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from singleshot.data.formats import voc
+from singleshot.data.formats import voc, voc_folder
 from singleshot.data.formats.voc_folder import PICTURE_FOLDER, SPLIT_FOLDER
-from singleshot.errors import InputMissingError
+from singleshot.errors import Fault, InputMissingError
 from singleshot.structures import Dataset, LabelMap, Sample
 
 UNIONS = {
@@ -31,8 +30,14 @@ UNIONS = {
 
 
 def is_union(root: Path, split: str) -> bool:
-    """Whether a split's name is for this reader: a union, or a part of a devkit such as `2007_test`."""
-    return split in UNIONS or "+" in split or (len(folders(root)) > 1 and _part(split, folders(root)) is not None)
+    """Whether a split's name is for this reader: a union, or a part of a devkit such as `2007_test`.
+
+    A list of the user's own that is called so in a lone VOC folder is that list.
+    """
+    there = folders(root)
+    if len(there) == 1 and split in voc_folder.split_files(there[0]):
+        return False
+    return split in UNIONS or "+" in split or (len(there) > 1 and _part(split, there) is not None)
 
 
 def folders(root: Path) -> list[Path]:
@@ -79,7 +84,8 @@ def read(
         allow_unlabelled: likewise.
         fix_boxes: likewise.
 
-    Image ids are those of the parts; where two parts share one, each gets its folder's name and a slash before it.
+    Image ids are those of the parts; where two folders share one, each gets its folder's name and a slash before it. A
+    picture of two parts (`train+trainval`) is used once, and a warning (`duplicate-id`) counts these.
 
     Raises what `voc.read` raises, and InputMissingError for a part that no folder fits.
     """
@@ -95,16 +101,24 @@ def read(
         read_parts.append(part)
     names = label_map.names if label_map else sorted({name for part in read_parts for name in part.label_map.names})
     ids = {name: class_id for class_id, name in enumerate(names)}
-    counts = Counter(sample.image_id for part in read_parts for sample in part.samples)
-    samples: list[Sample] = []
+    folders_of: dict[str, set[Path]] = {}
+    for (folder, _), part in zip(chosen, read_parts, strict=True):
+        for sample in part.samples:
+            folders_of.setdefault(sample.image_id, set()).add(folder)
+    samples: dict[Path, Sample] = {}
     for (folder, _), part in zip(chosen, read_parts, strict=True):
         own = np.array([ids[name] for name in part.label_map.names], np.int64)
         for sample in part.samples:
-            image_id = sample.image_id if counts[sample.image_id] == 1 else f"{folder.name}/{sample.image_id}"
+            alone = len(folders_of[sample.image_id]) == 1
+            image_id = sample.image_id if alone else f"{folder.name}/{sample.image_id}"
             class_ids = own[sample.class_ids] if len(own) else sample.class_ids
-            samples.append(replace(sample, image_id=image_id, class_ids=class_ids))
+            samples.setdefault(sample.image_path, replace(sample, image_id=image_id, class_ids=class_ids))
     faults = dict.fromkeys(fault for part in read_parts for fault in part.faults)
-    return Dataset(root, "voc", split, LabelMap(tuple(names)), tuple(samples), tuple(faults))
+    repeated = sum(map(len, read_parts)) - len(samples)
+    if repeated:
+        what = f"{repeated} pictures are in two parts of {split}; each is used once."
+        faults[Fault(root, None, "duplicate-id", "warning", what)] = None
+    return Dataset(root, "voc", split, LabelMap(tuple(names)), tuple(samples.values()), tuple(faults))
 
 
 def _part(text: str, there: Sequence[Path]) -> tuple[Path, str] | None:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from singleshot import durable
 from singleshot.detection.anchors import FeatureMap
-from singleshot.errors import ConfigError, InputMissingError, NotPermittedError
+from singleshot.errors import ConfigError, DataError
+from singleshot.files import file_bytes
 from singleshot.preprocess import Fit
 from singleshot.strict_json import from_json_dict, to_json_dict
 
@@ -57,19 +58,14 @@ def read(path: Path) -> AnchorFile:
 
     Raises:
         InputMissingError: there is no such file.
-        NotPermittedError: it may not be read.
-        ConfigError: it is no JSON, or a field is missing, unknown or of another type.
+        NotPermittedError, StorageError: it may not be read, or the disk fails.
+        ConfigError: it is no plain file or no JSON, or a field is missing, unknown or of another type.
     """
-    try:
-        if not path.is_file():
-            raise InputMissingError("no such file of default boxes", remedy="Check the path", file=path)
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except PermissionError as error:
-        raise NotPermittedError("no permission to read", remedy="Change its permissions", file=path) from error
     remedy = "Make it anew with `singleshot data anchors … --out FILE`"
-    if len(data) > MAX_BYTES:
-        raise ConfigError("too large to hold default boxes", remedy=remedy, file=path)
+    try:
+        data = file_bytes(path, MAX_BYTES)
+    except DataError as error:  # empty, too large, no plain file
+        raise ConfigError(f"{error.what}: no default boxes", remedy=remedy, file=path) from error
     try:
         content = json.loads(data)
     except (ValueError, RecursionError) as error:

@@ -17,6 +17,8 @@ from singleshot.detection.coding import decode
 from singleshot.detection.raw import RawDetections
 
 ABSENT = -1.0
+PAIRS_AT_ONCE = 1 << 25
+"""Pairs of boxes whose overlaps are in memory together: 128 MiB for each of the handful of tables that it takes."""
 
 
 def detect_tensors(
@@ -43,31 +45,32 @@ def detect_tensors(
         if clip_before_nms:
             limit = edges.to(boxes_xyxy.device, non_blocking=True).repeat(1, 2)[:, None]
             boxes_xyxy = boxes_xyxy.clamp(min=0.0).minimum(limit)
-        # Picture by picture: the overlaps of a batch's candidates need not fit into memory together.
-        rows = [
-            _best(_candidates(*picture, nms_iou), max_detections)
-            for picture in zip(boxes_xyxy, ranked, order, strict=True)
-        ]
-        found = torch.stack(rows) if rows else boxes_xyxy.new_zeros(0, max_detections, 6)
+        # The turns of suppression are launches, and those of many pictures cost as much as those of one; but the
+        # overlaps of a batch's candidates need not fit into memory together.
+        classes, candidates = ranked.shape[1:]
+        at_once = max(1, PAIRS_AT_ONCE // max(1, classes * candidates**2))
+        parts = zip(boxes_xyxy.split(at_once), ranked.split(at_once), order.split(at_once), strict=True)
+        found = torch.cat([_best(_candidates(*part, nms_iou), max_detections) for part in parts])
         present = found[..., 4] > ABSENT
         return torch.where(present[..., None], found, 0.0), present.sum(dim=1)
 
 
 def _candidates(
-    boxes_xyxy: Float[Tensor, "A 4"], scores: Float[Tensor, "C M"], order: Int[Tensor, "C M"], nms_iou: float
-) -> Float[Tensor, "C*M 6"]:
-    """One picture's candidates as rows, class by class; the score of what was dropped is `ABSENT`."""
-    places = boxes_xyxy[order]  # (C, M, 4)
-    alive = suppress_tensors(places, scores > ABSENT, nms_iou) & places.sum(dim=-1).isfinite()
-    class_ids = torch.arange(len(scores), device=scores.device, dtype=scores.dtype)[:, None].expand_as(scores)
-    kept = torch.where(alive, scores, ABSENT)
-    return torch.cat([places, kept[..., None], class_ids[..., None]], dim=-1).flatten(0, 1)
+    boxes_xyxy: Float[Tensor, "B A 4"], scores: Float[Tensor, "B C M"], order: Int[Tensor, "B C M"], nms_iou: float
+) -> Float[Tensor, "B C*M 6"]:
+    """The pictures' candidates as rows, class by class; the score of what was dropped is `ABSENT`."""
+    pictures = torch.arange(len(scores), device=scores.device)[:, None, None]
+    places = boxes_xyxy[pictures, order]  # (B, C, M, 4)
+    alive = suppress_tensors(places.flatten(0, 1), scores.flatten(0, 1) > ABSENT, nms_iou).view_as(scores)
+    kept = torch.where(alive & places.sum(dim=-1).isfinite(), scores, ABSENT)
+    class_ids = torch.arange(scores.shape[1], device=scores.device, dtype=scores.dtype)[:, None].expand_as(scores)
+    return torch.cat([places, kept[..., None], class_ids[..., None]], dim=-1).flatten(1, 2)
 
 
 def suppress_tensors(
     boxes_xyxy: Float[Tensor, "C M 4"], candidates: Bool[Tensor, "C M"], iou_threshold: float
 ) -> Bool[Tensor, "C M"]:
-    """`nms.suppress` for C classes at once: which boxes, sorted best first, are kept."""
+    """`nms.suppress` for C classes (of any pictures) at once: which boxes, sorted best first, are kept."""
     common = boxes.pairwise_intersection(boxes_xyxy, boxes_xyxy)
     areas = boxes.area(boxes_xyxy)
     hits = common > iou_threshold * (areas[:, :, None] + areas[:, None, :] - common)
@@ -77,8 +80,9 @@ def suppress_tensors(
     return alive
 
 
-def _best(rows: Float[Tensor, "N 6"], count: int) -> Float[Tensor, "K 6"]:
-    """The `count` best rows, best first; made up with absent ones where there are fewer."""
-    best = rows[rows[:, 4].argsort(descending=True, stable=True)[:count]]
-    missing = best.new_full((count - len(best), 6), ABSENT)
-    return torch.cat([best, missing])
+def _best(rows: Float[Tensor, "B N 6"], count: int) -> Float[Tensor, "B K 6"]:
+    """The `count` best rows of each picture, best first; made up with absent ones where there are fewer."""
+    order = rows[..., 4].argsort(dim=1, descending=True, stable=True)[:, :count]
+    best = rows.gather(1, order[..., None].expand(-1, -1, 6))
+    missing = best.new_full((len(best), count - best.shape[1], 6), ABSENT)
+    return torch.cat([best, missing], dim=1)

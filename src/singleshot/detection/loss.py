@@ -85,6 +85,7 @@ def multibox_loss(
     matches: Matches,
     config: LossConfig,
     *,
+    blank: Bool[Tensor, " B"] | None = None,
     sum_over_ranks: Callable[[Tensor], Tensor] | None = None,
 ) -> LossParts:
     """The loss of a batch, in float32 whatever the network's precision.
@@ -96,6 +97,7 @@ def multibox_loss(
         class_ids: (B, N) 0-based, −1 on padding rows.
         matches: what `match` said of these boxes.
         config: see `LossConfig`.
+        blank: (B,) pictures of which nothing is known: they add no loss and no gradient. None for none.
         sum_over_ranks: adds a tensor up over all ranks, which have batches of one size. The mean of the ranks' losses
             and gradients is then what one process with the whole batch would get. None with one rank.
 
@@ -111,6 +113,8 @@ def multibox_loss(
     picture_class, picture_box = losses(
         raw, anchors_cxcywh, boxes_cxcywh, class_ids, matches, config, mean_matches=mean_matches
     )
+    if blank is not None:
+        picture_class = picture_class.masked_fill(blank, 0.0)  # negatives_when_empty; it has no box, so no box loss
     if config.normaliser == "image":
         share = matches_of.clamp(min=1.0) * pictures
         return LossParts((picture_class / share).sum(), (picture_box / share).sum(), total)

@@ -26,6 +26,10 @@ from singleshot import boxes
 from singleshot.detection.matching_loops import LEAST_OVERLAP, Rule, match_compiled
 
 
+PAIRS_AT_ONCE = 1 << 27
+"""Pairs of anchor and box whose overlaps are in memory together: half a gigabyte for each table of them."""
+
+
 class Matches(NamedTuple):
     """What `match` answers.
 
@@ -79,6 +83,11 @@ def match_tensors(
     if count == 0:
         shape = (batch, len(anchors_xyxy))
         return Matches(present.new_full(shape, -1, dtype=torch.int64), anchors_xyxy.new_zeros(shape))
+    at_once = max(1, PAIRS_AT_ONCE // (len(anchors_xyxy) * count))
+    if batch > at_once:
+        pictures = zip(boxes_xyxy.split(at_once), present.split(at_once), strict=True)
+        parts = [match_tensors(anchors_xyxy, *some, rule=rule, iou_threshold=iou_threshold) for some in pictures]
+        return Matches(*(torch.cat(each) for each in zip(*parts, strict=True)))
     iou = boxes.pairwise_iou(anchors_xyxy[None], boxes_xyxy)  # (B, A, N)
     iou = torch.where(present[:, None, :], iou, -1.0)
     best_iou, best = iou.max(dim=2)

@@ -23,6 +23,7 @@ Rule = Literal["bipartite", "per-prediction", "force-best"]
 LEAST_OVERLAP = 1e-6
 # Looking at a row again takes some µs, sorting its best about as long as fifteen looks.
 LOOKS = 8
+RUNGS = 256
 BLOCK = 256
 _BIPARTITE, _PER_PREDICTION, _FORCE_BEST = range(3)
 _NUMBERS: dict[Rule, int] = {
@@ -128,25 +129,27 @@ def _join_best_pairs(anchors, truths, wanted, overlap, iou, matched):  # noqa: A
     count, total = len(wanted), anchors.shape[1]
     taken = np.zeros(total, np.float32)
     looks, steps = np.zeros(count, np.int64), np.zeros(count, np.int64)
-    ladders = np.empty((count, min(count, total)), np.int64)
+    # As many rungs as there are ground truths would do, as the others cannot take them all. Of thousands, each has few
+    # (or the ladders would fill the memory), and looks again at their end.
+    ladders = np.empty((count, min(count, total, RUNGS)), np.int64)
     rungs = np.empty(ladders.shape, np.float32)
     for _ in range(count):
         winner = -1
         for n in range(count):
             if overlap[n] > LEAST_OVERLAP and taken[wanted[n]] > 0:
-                if looks[n] < LOOKS:
-                    looks[n] += 1
+                if looks[n] == LOOKS:
+                    wanted[n], overlap[n], steps[n] = _step_down(ladders[n], rungs[n], taken, steps[n])
+                if looks[n] < LOOKS or steps[n] == ladders.shape[1]:
+                    looks[n] = min(looks[n] + 1, LOOKS)
                     _overlaps(anchors, truths[n], iou)
                     for a in range(total):
                         iou[a] -= np.float32(2) * taken[a]
                     wanted[n] = _first_best(iou)
                     overlap[n] = iou[wanted[n]]
                     if looks[n] == LOOKS:
-                        # As many as there are ground truths will do: the others cannot take them all.
                         ladders[n] = ranked(iou, ladders.shape[1])
                         rungs[n] = iou[ladders[n]]
-                else:
-                    wanted[n], overlap[n], steps[n] = _step_down(ladders[n], rungs[n], taken, steps[n])
+                        steps[n] = 0
             if overlap[n] <= LEAST_OVERLAP:
                 continue
             better = winner < 0 or overlap[n] > overlap[winner]

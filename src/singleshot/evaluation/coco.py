@@ -118,11 +118,13 @@ def coco_table(report: CocoReport) -> Any:
 def _truths(samples: Sequence[Sample]) -> CocoTruths:
     plain = GroundTruths.from_samples(samples)
     areas = [_areas(sample) for sample in samples]
+    # Where the format knows crowds, `"ignore": 1` is difficult and no crowd: COCO's own judge does not look at it.
+    crowds = [sample.difficult if sample.crowd is None else sample.crowd for sample in samples]
     return CocoTruths(
         plain.boxes_xyxy,
         plain.class_ids,
         plain.image_indices,
-        is_crowd=plain.difficult,
+        is_crowd=np.concatenate([np.empty(0, np.bool_), *crowds]),
         areas=np.concatenate([np.empty(0), *areas]),
     )
 

@@ -81,7 +81,9 @@ def detect(
                     on_bad=on_bad,
                 )
             )
-            for batch in loader.epoch(0):
+            for batch in map(Batch.without_blanks, loader.epoch(0)):
+                if not len(batch):
+                    continue
                 sizes_hw = [(int(height), int(width)) for height, width in batch.sizes_hw.tolist()]
                 if isinstance(detector, ExportedDetector):
                     raw, results = EMPTY, detector.see(batch.images, sizes_hw)

@@ -1,4 +1,4 @@
-"""`singleshot.evaluate`: weights and a split in, figures out, by Pascal VOC's protocol or by COCO's."""
+"""`singleshot.evaluate`: weights and a split in, figures out: a detector's by VOC or COCO, a segmenter's by pixels."""
 
 from __future__ import annotations
 
@@ -10,14 +10,18 @@ from typing import Literal, overload
 from singleshot.data import layouts
 from singleshot.data.refusal import OnBad, refuse_or_list
 from singleshot.detection.raw import RawDetections
-from singleshot.errors import DataError, Fault
+from singleshot.errors import DataError, Fault, UsageError
 from singleshot.evaluation.coco import CocoReport, judge_coco
 from singleshot.evaluation.detect import detect
 from singleshot.evaluation.judge import SIZE_BANDS_PX, judge
+from singleshot.evaluation.judge_masks import PixelMetric, judge_segmenter
+from singleshot.evaluation.maxf import MaxfReport
+from singleshot.evaluation.miou import MiouReport
 from singleshot.evaluation.report import Report
 from singleshot.metrics.voc_ap import Metric
-from singleshot.prediction.opening import load_detector
+from singleshot.prediction.opening import load_detector, load_segmenter
 from singleshot.prediction.predictor import Detector
+from singleshot.prediction.segmenter import Segmenter
 from singleshot.structures import Batch, Dataset, Detections
 
 
@@ -47,26 +51,37 @@ def evaluate(
     workers: int = ...,
     size_bands_px: Sequence[tuple[float, float]] = ...,
 ) -> CocoReport: ...
+@overload
 def evaluate(
-    weights: str | Path | Detector,
+    weights: str | Path | Segmenter,
+    data: str | Path | Dataset,
+    *,
+    split: str = ...,
+    data_format: str | None = ...,
+    metric: PixelMetric,
+    on_bad: OnBad = ...,
+    workers: int = ...,
+) -> MiouReport | MaxfReport: ...
+def evaluate(
+    weights: str | Path | Detector | Segmenter,
     data: str | Path | Dataset,
     *,
     split: str = "test",
     data_format: str | None = None,
-    metric: Metric | Literal["coco"] = "voc07",
+    metric: Metric | Literal["coco"] | PixelMetric = "voc07",
     threshold: float | None = None,
     on_bad: OnBad = "fail",
     workers: int = 0,
     size_bands_px: Sequence[tuple[float, float]] = SIZE_BANDS_PX,
-) -> Report | CocoReport:
-    """Judge a detector on a split.
+) -> Report | CocoReport | MiouReport | MaxfReport:
+    """Judge a detector or a segmenter on a split.
 
     Args:
-        weights: a weights file or a detector.
+        weights: a weights file, a detector or a segmenter.
         data: a folder in a layout that `data.layouts` knows, or a split that was read already.
         split: the list to judge by.
         data_format: the folder's layout; None to find out.
-        metric: `voc07`, `voc12` or `coco`.
+        metric: `voc07`, `voc12` or `coco`; of a segmenter `miou`, or `maxf` of two classes.
         threshold: drop detections below this score first; None keeps all that the weights' own threshold lets pass,
             as published figures do. Above 0.05 the figure is not comparable with those: `judge.threshold_warning`
             has the words in which the command line says so, and nothing is printed here.
@@ -78,8 +93,18 @@ def evaluate(
     Raises:
         FaultyDataError: the annotations have faults and `on_bad` is "fail".
         DataError, InputMissingError: a picture cannot be read and `on_bad` is "fail"; or the annotations name a class
-            that the detector does not know.
+            that the detector does not know; or pictures have no masks, or the weights are not for the metric's task.
     """
+    if metric in ("miou", "maxf"):
+        if isinstance(weights, Detector):
+            raise UsageError(f"{metric} is of a segmenter", remedy="Use voc07, voc12 or coco for a detector")
+        segmenter = weights if isinstance(weights, Segmenter) else load_segmenter(weights)
+        if not isinstance(data, Dataset):
+            data = layouts.read(data, split, layout=data_format, with_masks=True)
+        refuse_or_list([data], on_bad)
+        return judge_segmenter(segmenter, data, metric=metric, workers=workers, on_bad=on_bad)
+    if isinstance(weights, Segmenter):
+        raise UsageError(f"{metric} is of a detector", remedy="Use miou or maxf for a segmenter")
     detector = weights if isinstance(weights, Detector) else load_detector(weights)
     if not isinstance(data, Dataset):
         data = layouts.read(data, split, layout=data_format, label_map=detector.label_map)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,8 @@ class MiouReport:
         matrix: (C, C + 1) pixels by true and predicted class; the last column is no class.
         categories: Cityscapes: the figures of its seven categories; None elsewhere.
         iiou: Cityscapes with instances: iIoU by class and category; None elsewhere.
+        without_instances: Cityscapes: the first picture's file of instances that is not there, which is why there is
+            no iIoU.
     """
 
     figures: IoUFigures
@@ -38,6 +41,7 @@ class MiouReport:
     matrix: Int[ndarray, "C C1"]
     categories: IoUFigures | None = None
     iiou: Mapping[str, float | None] | None = None
+    without_instances: Path | None = None
 
     def as_json(self) -> dict[str, Any]:
         """What `evaluate --json` writes; null for a class that neither truth nor prediction has."""
@@ -59,14 +63,16 @@ class MiouJudge:
 
     Args:
         dataset: the split. Its masks are not read here but given.
+        instances: of Cityscapes read the files of instances too, for iIoU.
     """
 
-    def __init__(self, dataset: Dataset) -> None:
+    def __init__(self, dataset: Dataset, *, instances: bool = True) -> None:
         self.dataset = dataset
         self.matrix = empty_matrix(len(dataset.label_map))
         self.images = 0
         self.is_cityscapes = dataset.layout == "cityscapes"
-        self.instances = InstanceCounts() if self.is_cityscapes else None
+        self.instances = InstanceCounts() if self.is_cityscapes and instances else None
+        self.without_instances: Path | None = None
 
     def count(self, index: int, truth: UInt8[ndarray, "H W"], class_ids: UInt8[ndarray, "h w"]) -> None:
         """One picture's pixels. Raises ValueError where the sizes differ or an id is no class."""
@@ -78,6 +84,7 @@ class MiouJudge:
         path = None if mask_path is None else cityscapes.instance_path(mask_path)
         if path is None or not path.is_file():
             self.instances = None  # iIoU over a part of the set would be another number under the same name
+            self.without_instances = path
             return
         numbers = mask_files.read_instances(path)
         if numbers.shape != truth.shape:
@@ -93,7 +100,8 @@ class MiouJudge:
             coarse = grouped(self.matrix, cityscapes_labels.CATEGORY_OF, len(groups))
             categories = figures(coarse, groups)
             iiou = None if self.instances is None or not self.images else self.instances.figures(self.matrix)
-        return MiouReport(figures(self.matrix, names), self.images, self.matrix, categories, iiou)
+        found = figures(self.matrix, names)
+        return MiouReport(found, self.images, self.matrix, categories, iiou, self.without_instances)
 
     def merge(self, others: Iterable[MiouJudge]) -> None:
         """Add what other ranks counted. Pixels are whole numbers, so the sum does not depend on who counted them."""
@@ -102,6 +110,7 @@ class MiouJudge:
             self.images += other.images
             if self.instances is not None:
                 self.instances = None if other.instances is None else self.instances.plus(other.instances)
+            self.without_instances = self.without_instances or other.without_instances
 
 
 def miou_table(report: MiouReport) -> Any:
@@ -136,6 +145,13 @@ def absent_note(report: MiouReport) -> str | None:
     if not report.figures.absent:
         return None
     return f"left out of the mean, for neither truth nor prediction has them: {', '.join(report.figures.absent)}"
+
+
+def instances_note(report: MiouReport) -> str | None:
+    """What to tell a user of Cityscapes whose iIoU is missing; None where it is not."""
+    if report.without_instances is None:
+        return None
+    return f"no iIoU: it needs every picture's instances, and {report.without_instances} is not there"
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

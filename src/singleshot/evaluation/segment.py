@@ -6,9 +6,11 @@ that what is judged is what a user gets. The split passes once and nothing of it
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -19,6 +21,7 @@ from singleshot import pictures
 from singleshot.data.label_maps import mask_files
 from singleshot.data.loading.order import rank_batches
 from singleshot.data.loading.packing import PackedSamples, pack
+from singleshot.data.loading.shared_memory import check_shared_memory
 from singleshot.data.loading.workers import Begin, Workers
 from singleshot.errors import DataError, Fault, InputMissingError, SingleshotError
 from singleshot.prediction.segmenter import Segmenter
@@ -27,6 +30,8 @@ from singleshot.segmentation import postprocess
 from singleshot.structures import Dataset, MaskCode
 
 Places = Int[ndarray, " B"]
+BATCH_SIZE = 8
+PREFETCH = 2
 
 
 @dataclass(frozen=True)
@@ -35,13 +40,14 @@ class Seen:
 
     Args:
         index: the picture's place in the split.
-        class_ids: what the segmenter says, at the picture's own size.
+        class_ids: what the segmenter says, at the picture's own size; of a file with a map of road its values, which
+            may be seen from above.
         truth: what the mask says, at that size; None where the split has no masks.
         chances: the probability of the class that was asked for, 0…1, or None.
     """
 
     index: int
-    class_ids: UInt8[ndarray, "H W"]
+    class_ids: UInt8[ndarray, "h w"]
     truth: UInt8[ndarray, "H W"] | None
     chances: Float[ndarray, "H W"] | None = None
 
@@ -61,7 +67,7 @@ def segment(
     segmenter: Segmenter,
     dataset: Dataset,
     *,
-    batch_size: int = 8,
+    batch_size: int = BATCH_SIZE,
     workers: int = 0,
     chances_of: int | None = None,
     on_batch: Callable[[SegmentedBatch], None] | None = None,
@@ -86,9 +92,11 @@ def segment(
 
     Raises:
         DataError, InputMissingError: a pair cannot be read, and `on_bad` is "fail".
+        ConfigError: too little shared memory for the workers.
     """
+    check_room(dataset, segmenter.network.config.preprocess, batch_size=batch_size, workers=workers)
     read = _Read(pack(dataset.samples), _masks(dataset), dataset.mask_code, segmenter.network.config.preprocess)
-    work: Workers[Places, list[_Item]] = Workers(read, workers=workers, file_of=read.images.path)
+    work: Workers[Places, list[_Item]] = Workers(read, workers=workers, file_of=read.images.path, prefetch=PREFETCH)
     batches = rank_batches(np.arange(len(dataset)), batch_size=batch_size)[rank::world]
     try:
         for items in work.run(batches):
@@ -99,7 +107,7 @@ def segment(
                 elif on_bad == "fail" or not isinstance(item.error, DataError | InputMissingError):
                     raise item.error
                 elif on_skipped is not None:
-                    on_skipped(_fault(item.error, read.images.path(item.index)))
+                    on_skipped(fault_of(item.error, read.images.path(item.index)))
             if good:
                 yield from _answers(segmenter, good, chances_of, on_batch)
     finally:
@@ -176,7 +184,15 @@ def _answers(
         yield Seen(item.index, class_ids, truth, chances)
 
 
-def _fault(error: DataError | InputMissingError, path: Any) -> Fault:
+def check_room(dataset: Dataset, preprocess: Preprocess, *, batch_size: int = BATCH_SIZE, workers: int) -> None:
+    """Raises ConfigError where pairs that `segment` reads ahead would not fit into shared memory."""
+    height, width = preprocess.size_hw
+    truth = max((math.prod(sample.size_hw or (0, 0)) for sample in dataset.samples), default=0)
+    check_shared_memory(workers * (PREFETCH + 1) * batch_size * (height * width * 3 + truth))
+
+
+def fault_of(error: DataError | InputMissingError, path: Path) -> Fault:
+    """What could not be read, as a fault; `path` is named where the error names no file."""
     if isinstance(error, DataError) and error.file is not None:
         return error.as_fault()
-    return Fault(path, None, "missing-picture", "fatal", error.what)
+    return Fault(error.file or path, None, "missing-picture", "fatal", error.what)

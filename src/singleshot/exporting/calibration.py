@@ -20,6 +20,7 @@ from singleshot import pictures
 from singleshot.data import layouts
 from singleshot.errors import DataError, InputMissingError
 from singleshot.evaluation.evaluate import evaluate
+from singleshot.evaluation.judge_masks import counted
 from singleshot.evaluation.miou import MiouJudge
 from singleshot.evaluation.segment import segment
 from singleshot.prediction.predictor import Detector
@@ -123,14 +124,16 @@ def cost(before: Detector | Segmenter, after: Detector | Segmenter, dataset: Dat
     places = spread(len(dataset), MOST_JUDGED)
     part = replace(dataset, samples=[dataset.samples[place] for place in places])
     metric = "voc07" if isinstance(before, Detector) else "miou"
-    return Cost(metric, _score(before, part), _score(after, part), len(part), dataset.split)
+    was, images = _score(before, part)
+    return Cost(metric, was, _score(after, part)[0], images, dataset.split)
 
 
-def _score(model: Detector | Segmenter, dataset: Dataset) -> float | None:
+def _score(model: Detector | Segmenter, dataset: Dataset) -> tuple[float | None, int]:
+    """The score, and on how many pictures: those that cannot be read are left out."""
     if isinstance(model, Detector):
-        return evaluate(model, dataset, on_bad="skip", size_bands_px=()).map
-    judge = MiouJudge(dataset)
-    for seen in segment(model, dataset):
-        if seen.truth is not None:
-            judge.count(seen.index, seen.truth, seen.class_ids)
-    return judge.report().figures.miou
+        report = evaluate(model, dataset, on_bad="skip", size_bands_px=())
+        return report.map, report.images
+    judge = MiouJudge(dataset, instances=False)
+    for _ in counted(judge, segment(model, dataset, on_bad="skip")):
+        pass
+    return judge.report().figures.miou, judge.images

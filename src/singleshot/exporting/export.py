@@ -6,10 +6,11 @@ then does it get its name. A failed proof, a full disk or a kill leaves nothing 
 
 from __future__ import annotations
 
+import functools
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -73,15 +74,17 @@ def export(
         format: `pt2`, `onnx` or `openvino`.
         precision: `fp32`; `bf16` (pt2), `fp16` or `int8` (the other two).
         raw: only the network's own two outputs, for people with a suppression of their own.
-        out: where to; None for a name beside the weights (`default_path`).
+        out: where to; None for a name beside the weights, or in the working folder for fetched ones (`target_of`).
         calibration_data: for int8: a folder of pictures, or better a data set, of what the model will be shown.
         check: compare it with the model, and keep nothing that is out of bounds (`parity.BOUNDS`).
-        check_pictures: a folder of pictures to compare on; None for those of the calibration, or drawn streets.
+        check_pictures: a folder of pictures to compare on; None for those of the calibration, or drawn streets. Where
+            next to nothing is detected in them, a file with a lower threshold is compared in this one's place.
         overwrite: replace a file that is there.
         observer: is told how a download goes on.
 
     Raises:
-        UsageError: format and precision do not go together, `out` has another suffix, or int8 without pictures.
+        UsageError: format and precision do not go together, `out` has another suffix, or int8 without pictures;
+            pictures to compare on and no comparison; or nothing is detected in them, so that nothing is proven.
         ParityError: it does not answer as the model; nothing is left.
         CannotCreateError: the file is there already.
         ConfigError: packages of the extras `export` or `openvino` are missing.
@@ -91,8 +94,10 @@ def export(
     chosen, accuracy = check_choice(format, precision)
     if (accuracy == "int8") != (calibration_data is not None):
         raise UsageError("int8 and calibration pictures need each other", remedy="Give --int8 --calibration DIR")
+    if check_pictures is not None and not check:
+        raise UsageError("pictures to compare on, and no comparison", remedy="Leave one of the two out")
     source = find_weights(weights_file, observer=observer)
-    target = Path(out) if out is not None else default_path(source, chosen, accuracy, raw=raw)
+    target = target_of(weights_file, source, chosen, accuracy, raw=raw, out=out)
     _check_target(target, chosen, overwrite)
     model, sha256 = _model(source)
     measured = None if calibration_data is None else calibration.read(Path(calibration_data), model)
@@ -103,14 +108,47 @@ def export(
         made = Path(folder) / target.name
         built = build(model.network, record, chosen, made, inputs)
         found = parity.compare(model, built.export, built.probe, images, accuracy) if check else None
+        scarce = found is not None and found.compared < parity.FEW and not found.failures()
+        if scarce and isinstance(model, Detector):
+            # Little of what it knows is in the pictures. The same graph with a lower threshold has boxes to show.
+            keen = model.with_postprocess(score_threshold=parity.telling_threshold(model, images))
+            stated = replace(record, config=keen.network.config)
+            trial = build(keen.network, stated, chosen, Path(folder) / f"trial{target.suffix}", inputs)
+            found = parity.compare(keen, trial.export, trial.probe, images, accuracy)
         if found is not None:
             found.require()
         lost = None
         if measured is not None and measured.dataset is not None:
             lost = calibration.cost(model, opened(built.export), measured.dataset)
-        for part in reversed(files_of(made)):  # the .bin first: an .xml that is there has what it needs
-            _publish(part, target.with_name(part.name))
+        _publish(made, target)
     return Exported(target, size_bytes(target), found, lost)
+
+
+def target_of(
+    weights_file: str | Path,
+    source: Path,
+    file_format: Format,
+    precision: Precision,
+    *,
+    raw: bool = False,
+    out: str | Path | None = None,
+) -> Path:
+    """Where an export goes: `out`, or beside the weights, or into the working folder for weights that were fetched.
+
+    Args:
+        weights_file: what the user named.
+        source: the file that was found for it.
+        file_format: see `default_path`, as for the next two.
+        precision: of the export.
+        raw: whether it is.
+        out: what the user asked for.
+    """
+    if out is not None:
+        return Path(out)
+    fetched = not Path(weights_file).exists()
+    return default_path(
+        Path(f"{Path(weights_file).name}.fetched") if fetched else source, file_format, precision, raw=raw
+    )
 
 
 def default_path(weights_file: Path, file_format: Format, precision: Precision, *, raw: bool = False) -> Path:
@@ -177,8 +215,32 @@ def _folder_beside(target: Path) -> tempfile.TemporaryDirectory[str]:
 
 
 def _publish(made: Path, target: Path) -> None:
-    durable.write(target, lambda temporary: _move(made, temporary))
+    """Put all files of an export into their places.
+
+    Of two files, one is replaced first: killed in between, the old model is still there, as `<stem>.before.xml`.
+    """
+    pairs = [(part, target.with_name(part.name)) for part in reversed(files_of(made))]  # an .xml has what it needs
+    kept: dict[Path, Path] = {}
+    if len(pairs) > 1 and all(place.is_file() for _, place in pairs):
+        kept = {place: place.with_name(f"{place.stem}.before{place.suffix}") for _, place in pairs}
+    try:
+        for place, before in kept.items():
+            if not before.exists():  # that of a run that was killed is whole, and what is here may not be
+                durable.write(before, functools.partial(_copy, place))
+        for part, place in pairs:
+            durable.write(place, functools.partial(_move, part))
+    except BaseException:
+        for place, before in kept.items():
+            if before.exists():
+                before.replace(place)
+        raise
+    for before in kept.values():
+        before.unlink()
 
 
 def _move(made: Path, temporary: Path) -> None:
     shutil.move(made, temporary)
+
+
+def _copy(there: Path, temporary: Path) -> None:
+    shutil.copyfile(there, temporary)

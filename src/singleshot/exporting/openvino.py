@@ -14,11 +14,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
 
-from singleshot.prediction.backends.openvino import BIN_SHA256
+from singleshot.prediction.backends.openvino import BIN_SHA256, openvino_bytes
 from singleshot.prediction.export_record import KEY
 from singleshot.prediction.extras import needs_extra, quiet
 
@@ -82,6 +81,13 @@ def write(model: Any, path: Path, texts: Mapping[str, str], *, fp16: bool) -> No
     openvino.save_model(model, path, compress_to_fp16=fp16)
 
 
+def read(path: Path) -> Any:
+    """What `write` wrote, as an `openvino.Model` that needs its files no more."""
+    import openvino
+
+    return openvino.Core().read_model(path.read_bytes(), openvino_bytes(path.with_suffix(".bin").read_bytes()))
+
+
 def _outside_network(model: Any) -> set[str]:
     """Names of all operators that do not lie on a way from one convolution to another."""
     operators = model.get_ordered_ops()
@@ -108,8 +114,3 @@ def _no_telemetry() -> Iterator[None]:
             del os.environ["NNCF_CI"]
         else:
             os.environ["NNCF_CI"] = before
-
-
-def as_input(picture: UInt8[ndarray, "H W 3"]) -> UInt8[ndarray, "1 H W 3"]:
-    """A picture as a batch of one."""
-    return np.ascontiguousarray(picture[None])

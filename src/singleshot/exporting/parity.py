@@ -3,7 +3,8 @@
 Two comparisons on real pictures. On equal resized pictures, the network's own outputs: they differ by rounding alone.
 And from a picture of its own size to the boxes: the graph's resize and suppression against ours. Where two boxes of
 an object score the same to the fourth digit, a rounding decides which is kept, so a box is compared with what the
-original says at the same place, kept or not, and which ones are kept is counted by itself.
+original says at the same place, kept or not, and which ones are kept is counted by itself. They are counted once of
+the graph at the picture's own size, as other programs run it, and once of `singleshot.load`, which resizes before it.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from singleshot import preprocess
 from singleshot.boxes import cxcywh_to_xyxy
 from singleshot.detection.coding import decode
 from singleshot.detection.raw import RawDetections, fold_unnamed
-from singleshot.errors import ParityError
+from singleshot.errors import ParityError, UsageError
 from singleshot.prediction.backends.backend import Backend
 from singleshot.prediction.export_record import Precision
+from singleshot.prediction.exported import opened
 from singleshot.prediction.predictor import Detector
 from singleshot.prediction.segmenter import Segmenter
 from singleshot.structures import Detections
@@ -53,6 +55,10 @@ BOUNDS: dict[Precision, Bounds] = {
     "int8": Bounds(1.0, 40.0, 0.50, 0.50),
 }
 """Of each precision. What int8 costs is told by the AP; its bounds only catch what is broken."""
+FEW = 10
+"""Fewer detections than these, in all the pictures, prove little."""
+TELLING = 50
+"""Scores that are let pass where a model sees nothing in the pictures of the comparison."""
 
 
 @dataclass(frozen=True)
@@ -82,10 +88,13 @@ class Parity:
         return found
 
     def require(self) -> None:
-        """Raise ParityError where anything is out of bounds."""
+        """Raise ParityError where anything is out of bounds, and UsageError where there was nothing to compare."""
         if failures := self.failures():
             what = f"the export does not answer as the model: {', '.join(failures)}, on {self.pictures} pictures"
             raise ParityError(what, remedy="Nothing was written; try another precision, or report this")
+        if not self.compared:
+            what = f"nothing is detected in the {self.pictures} pictures of the comparison, so nothing is proven"
+            raise UsageError(what, remedy="Name pictures of its own kind with --check-pictures, or say --no-check")
 
     def as_json(self) -> dict[str, Any]:
         """The figures as JSON holds them."""
@@ -120,14 +129,34 @@ def compare(
         images: pictures of any sizes; at least one, or nothing is proven.
         precision: of the export, for the bounds.
     """
-    bounds = BOUNDS[precision]
-    if isinstance(model, Detector):
-        rows = [_detections_of(model, export, probe, image, bounds) for image in images]
+    bounds, loaded = BOUNDS[precision], opened(export)
+    if isinstance(model, Detector) and isinstance(loaded, Detector):
+        rows = [_detections_of(model, export, loaded, probe, image, bounds) for image in images]
+    elif isinstance(model, Segmenter) and isinstance(loaded, Segmenter):
+        rows = [_pixels_of(model, export, loaded, probe, image) for image in images]
     else:
-        rows = [_pixels_of(model, export, probe, image) for image in images]
+        raise TypeError("the export is of another task")
     compared, same, whole = (sum(row[place] for row in rows) for place in (0, 4, 5))
-    raw, box_px, score = (float(max((row[place] for row in rows), default=0.0)) for place in (1, 2, 3))
+    raw, box_px, score = (_worst([row[place] for row in rows]) for place in (1, 2, 3))
     return Parity(len(rows), int(compared), raw, box_px, score, same / whole if whole else 1.0, bounds)
+
+
+def telling_threshold(model: Detector, images: Sequence[UInt8[ndarray, "_ _ 3"]]) -> float:
+    """A score threshold that the best `TELLING` scores of these pictures pass, all anchors and classes counted.
+
+    For pictures in which the model sees nothing that it was trained on.
+    """
+    best = np.zeros(0)
+    for image in images:
+        shown = preprocess.to_input(image, model.network.config.preprocess)[None]
+        _, chances = _candidates(model, model.raw(torch.from_numpy(shown)), (image.shape[0], image.shape[1]))
+        best = np.sort(np.concatenate([best, chances.ravel()]))[-TELLING:]
+    return float(best[0]) * 0.99 if len(best) else 0.0
+
+
+def _worst(values: Sequence[float]) -> float:
+    """The largest, 0 of none; what is not a number stays so, which Python's `max` would drop."""
+    return float(np.max(values, initial=0.0))
 
 
 Row = tuple[int, float, float, float, int, int]
@@ -135,24 +164,35 @@ Row = tuple[int, float, float, float, int, int]
 
 
 def _detections_of(
-    model: Detector, export: Backend, probe: Backend, image: UInt8[ndarray, "H W 3"], bounds: Bounds
+    model: Detector,
+    export: Backend,
+    loaded: Detector,
+    probe: Backend,
+    image: UInt8[ndarray, "H W 3"],
+    bounds: Bounds,
 ) -> Row:
     config, size_hw = model.network.config, (image.shape[0], image.shape[1])
     shown = preprocess.to_input(image, config.preprocess)[None]
     ours, theirs = model.raw(torch.from_numpy(shown)), probe.run(shown)
-    raw = max(_relative(getattr(ours, name).numpy(), theirs[name]) for name in RawDetections._fields)
+    raw = _worst([_relative(getattr(ours, name).numpy(), theirs[name]) for name in RawDetections._fields])
     wanted = model.postprocess(ours, [size_hw])[0]
     boxes_xyxy, scores, class_ids = _found(model, export.run(image[None]), size_hw)
-    box_px = score = 0.0
+    box_px, score = [0.0], [0.0]
     places, chances = _candidates(model, ours, size_hw)
     places = _inside(places, size_hw)
     for box, one_score, class_id in zip(_inside(boxes_xyxy, size_hw), scores, class_ids, strict=True):
         box_off = np.abs(places - box).max(axis=1)
         score_off = np.abs(chances[:, class_id] - one_score)
         nearest = int(np.argmin(np.maximum(box_off / bounds.box_px, score_off / bounds.score)))
-        box_px, score = max(box_px, float(box_off[nearest])), max(score, float(score_off[nearest]))
-    same, whole = _agreement(model, wanted, (boxes_xyxy, scores, class_ids), bounds)
-    return len(scores), raw, box_px, score, same, whole
+        box_px.append(float(box_off[nearest]))
+        score.append(float(score_off[nearest]))
+    again = loaded.predict(image, threshold=0.0)
+    counts = [
+        _agreement(model, wanted, found, bounds)
+        for found in ((boxes_xyxy, scores, class_ids), (again.boxes_xyxy, again.scores, again.class_ids))
+    ]
+    same, whole = (sum(column) for column in zip(*counts, strict=True))
+    return len(scores), raw, _worst(box_px), _worst(score), same, whole
 
 
 def _found(model: Detector, outputs: Any, size_hw: tuple[int, int]) -> tuple[Any, Any, Any]:
@@ -212,21 +252,17 @@ def _agreement(model: Detector, wanted: Detections, found: tuple[Any, Any, Any],
     return same, int(ours.sum() + theirs.sum())
 
 
-def _pixels_of(model: Segmenter, export: Backend, probe: Backend, image: UInt8[ndarray, "H W 3"]) -> Row:
+def _pixels_of(
+    model: Segmenter, export: Backend, loaded: Segmenter, probe: Backend, image: UInt8[ndarray, "H W 3"]
+) -> Row:
     shown = preprocess.to_input(image, model.network.config.preprocess)[None]
     ours = model.raw(torch.from_numpy(shown))
     theirs = torch.from_numpy(probe.run(shown)["logits"])
     score = float((ours.softmax(dim=1) - theirs.softmax(dim=1)).abs().max())
     outputs, wanted = export.run(image[None]), model.predict(image).class_ids
     class_ids = outputs["class_ids"][0] if "class_ids" in outputs else _own_map(model, outputs["logits"], wanted.shape)
-    return (
-        wanted.size,
-        _relative(ours.numpy(), theirs.numpy()),
-        0.0,
-        score,
-        int((class_ids == wanted).sum()),
-        wanted.size,
-    )
+    same = int((class_ids == wanted).sum()) + int((loaded.predict(image).class_ids == wanted).sum())
+    return wanted.size, _relative(ours.numpy(), theirs.numpy()), 0.0, score, same, 2 * wanted.size
 
 
 def _own_map(model: Segmenter, logits: Any, size_hw: tuple[int, ...]) -> UInt8[ndarray, "H W"]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+EXPORTS = (".pt2", ".onnx", ".xml")
+
 
 def files_of(path: Path) -> tuple[Path, ...]:
     """The files that make up an export: an `.xml` has its `.bin` beside it."""
@@ -29,11 +31,18 @@ def checkpoint_of(weights: Path) -> Path | None:
     return max(found, key=lambda each: each.stat().st_mtime, default=None)
 
 
+def exports_of(weights: Path) -> list[Path]:
+    """The exports beside weights that have their name: `best.onnx`, `best-int8.xml`."""
+    found = sorted(each for each in weights.parent.iterdir() if each.suffix in EXPORTS)
+    return [each for each in found if each.stem == weights.stem or each.stem.startswith(f"{weights.stem}-")]
+
+
 def size_table(weights: Path, exports: Sequence[Path]) -> str:
-    """One line a form: its size in MB (10⁶ bytes) and against the weights."""
+    """One line a form: its size in MB (10⁶ bytes) and against the weights. `exports` come first, then others there."""
     checkpoint = checkpoint_of(weights)
     rows = [("checkpoint", checkpoint)] if checkpoint is not None else []
-    rows += [("weights", weights), *((f"export {each.suffix}", each) for each in exports)]
+    shown = dict.fromkeys([*exports, *exports_of(weights)])
+    rows += [("weights", weights), *((f"export {each.suffix}", each) for each in shown)]
     whole = max(size_bytes(weights), 1)
     lines = [f"{'size':16}{'MB':>9}   of the weights"]
     for name, path in rows:

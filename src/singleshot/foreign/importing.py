@@ -16,7 +16,7 @@ from typing import Any
 from torch import Tensor
 
 from singleshot import download, weights
-from singleshot.errors import DataError, InputMissingError, UsageError
+from singleshot.errors import DataError, InputMissingError, NotPermittedError, UsageError
 from singleshot.foreign import detectors, hed, vgg_trunks
 from singleshot.foreign.sources import Source, get
 from singleshot.foreign.torch_file import read_tensors
@@ -69,8 +69,20 @@ def import_weights(
     path = obtain(source, observer=observer, opener=opener) if file is None else file
     if not path.is_file():
         raise InputMissingError("no such file", remedy="Check the path", file=path)
-    _refuse_wrong_hash_in_name(path)
-    digest = download.hash_of(path)
+    try:
+        digest = download.hash_of(path)
+        _refuse_wrong_hash_in_name(source, path, digest)
+        return _imported(source, path, digest, out, class_names)
+    except PermissionError as error:
+        raise NotPermittedError("no permission to read", remedy="Change its permissions", file=path) from error
+    except DataError as error:
+        # Without a hash to go by, what came may be a network's login page: not to be kept.
+        if file is None and source.sha256 is None and error.file == path:
+            path.unlink(missing_ok=True)
+        raise
+
+
+def _imported(source: Source, path: Path, digest: str, out: Path, class_names: Sequence[str] | None) -> Imported:
     facts: dict[str, Any] = {
         "made_by": "singleshot weights import",
         "source": source.name,
@@ -181,12 +193,15 @@ def _names(source: Source, slots: int, class_names: Sequence[str] | None) -> tup
     return names, tuple(slot for slot, name in enumerate(source.class_names, start=1) if name is None)
 
 
-def _refuse_wrong_hash_in_name(path: Path) -> None:
-    """The names of torchvision's files carry the first digits of their SHA-256: a damaged one is known by its name."""
-    stated = re.search(r"-([0-9a-f]{8,64})\.(?:pth|pt)$", path.name)
-    if stated and not (found := download.hash_of(path)).startswith(stated[1]):
+def _refuse_wrong_hash_in_name(source: Source, path: Path, digest: str) -> None:
+    """The names of torchvision's files carry the first digits of their SHA-256: a damaged one is known by its name.
+
+    Under another name than the published one such digits may be a date.
+    """
+    stated = re.search(r"-([0-9a-f]{8,64})\.(?:pth|pt)$", path.name) if path.name == source.file_name else None
+    if stated and not digest.startswith(stated[1]):
         raise DataError(
-            f"SHA-256 mismatch: its name says {stated[1]} and its content is {found[:8]}",
+            f"SHA-256 mismatch: its name says {stated[1]} and its content is {digest[:8]}",
             kind="damaged-weights",
             remedy="Download it again",
             file=path,

@@ -102,12 +102,12 @@ def figures(matrix: Int[ndarray, "C C1"], names: Sequence[str]) -> IoUFigures:
 
 
 def grouped(matrix: Int[ndarray, "C C1"], group_of: Sequence[int], groups: int) -> Int[ndarray, "G G1"]:
-    """The matrix of coarser classes: class c belongs to group `group_of[c]`. Predictions of no class are left out.
+    """The matrix of coarser classes: class c belongs to group `group_of[c]`. No class stays no group.
 
-    That is how Cityscapes counts categories: a pixel that is given to no class is no error of its category.
+    So Cityscapes counts categories: another class of the same category is right, no class at all is a miss.
     """
     coarse = empty_matrix(groups)
-    np.add.at(coarse, (np.asarray(group_of)[:, None], np.asarray(group_of)[None]), matrix[:, : len(group_of)])
+    np.add.at(coarse, (np.asarray(group_of)[:, None], np.array([*group_of, groups])[None]), matrix)
     return coarse
 
 

@@ -105,12 +105,28 @@ class Csv:
         self._file.write(text.getvalue())
 
 
+class _Folder:
+    """A file a picture. All are forced to the disk in the end: one by one that would hold each frame of a video up."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def write(self, name: str, text: str) -> None:
+        durable.write_text(self._folder / name, text, forced=False)
+
+    def close(self) -> None:
+        if self._folder.is_dir():
+            for file in self._folder.iterdir():
+                durable.sync(file)
+            durable.sync(self._folder)
+
+
 class Voc:
     """`voc/NAME.xml`, an annotation a picture."""
 
     def __init__(self, out: Path, label_map: LabelMap) -> None:
         del label_map
-        self._folder = out / "voc"
+        self._folder = _Folder(out / "voc")
 
     def add(self, seen: Seen, found: Detections, name: str) -> None:
         """See `AnnotationFile`."""
@@ -118,18 +134,19 @@ class Voc:
         picture = Path(seen.frame.source).name if seen.frame.index is None else f"{name}.jpg"
         names = [str(each) for each in kept.class_names]
         text = annotation_xml(picture, kept.size_hw, kept.boxes_xyxy, names)
-        durable.write_text(self._folder / f"{name}.xml", text)
+        self._folder.write(f"{name}.xml", text)
 
     def close(self, *, whole: bool = True) -> None:
-        """See `AnnotationFile`; nothing is left to do."""
+        """See `AnnotationFile`."""
+        self._folder.close()
 
 
 class Yolo:
     """`yolo/NAME.txt`: class, centre and size as fractions; an empty file where nothing was seen."""
 
     def __init__(self, out: Path, label_map: LabelMap) -> None:
-        self._folder = out / "yolo"
-        durable.write_text(self._folder / "classes.txt", "".join(f"{name}\n" for name in label_map.names))
+        self._folder = _Folder(out / "yolo")
+        self._folder.write("classes.txt", "".join(f"{name}\n" for name in label_map.names))
 
     def add(self, seen: Seen, found: Detections, name: str) -> None:
         """See `AnnotationFile`."""
@@ -140,10 +157,11 @@ class Yolo:
             " ".join([str(class_id), *(f"{number:.9g}" for number in row)]) + "\n"
             for class_id, row in zip(kept.class_ids.tolist(), rows, strict=True)
         )
-        durable.write_text(self._folder / f"{name}.txt", "".join(lines))
+        self._folder.write(f"{name}.txt", "".join(lines))
 
     def close(self, *, whole: bool = True) -> None:
-        """See `AnnotationFile`; nothing is left to do."""
+        """See `AnnotationFile`."""
+        self._folder.close()
 
 
 class Coco:
@@ -158,7 +176,8 @@ class Coco:
         """See `AnnotationFile`."""
         kept = inside(found)
         height, width = kept.size_hw
-        file_name = Path(seen.frame.source).name if seen.frame.index is None else f"{name}.jpg"
+        # As it was named: pictures of two folders may have one name.
+        file_name = Path(seen.frame.source).as_posix() if seen.frame.index is None else f"{name}.jpg"
         image = {"id": len(self._images) + 1, "file_name": file_name, "width": width, "height": height}
         self._images.append(json.dumps(image))
         rows = zip(kept.boxes_xyxy.tolist(), kept.class_ids.tolist(), kept.scores.tolist(), strict=True)

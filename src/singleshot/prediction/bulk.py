@@ -3,6 +3,7 @@
     OUT/job.json              what is to be done: weights, thresholds, every picture, how they are cut into shards
     OUT/shards/00017.jsonl    a shard that is done: a line for each of its pictures
     OUT/shards/00017.hand     a shard at work: the picture in hand, and how often each has ended its worker
+    OUT/run                   which start of the program is at work: a worker that it ended itself died of no picture
     OUT/detections.json       the whole, as `singleshot predict --json` writes it
 
 A shard's file appears whole or not at all, so what is there is done, and a second start does the rest only. A picture
@@ -12,10 +13,9 @@ cluster, see `process_engine` and `ray_engine`) makes no difference to the resul
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,12 @@ from typing import Any
 import torch
 
 from singleshot import durable
+from singleshot.download import Observer
 from singleshot.errors import CannotCreateError, ConfigError, DataError, InputMissingError, StorageError, UsageError
+from singleshot.lock import at_work
 from singleshot.prediction.choosing import Choice, choice
-from singleshot.prediction.frames import Unreadable
+from singleshot.prediction.frames import Frame, Unreadable
+from singleshot.prediction.hand import TRIES, Hand
 from singleshot.prediction.locate import find_weights
 from singleshot.prediction.opening import load
 from singleshot.prediction.picture_process import PictureProcess
@@ -33,7 +36,6 @@ from singleshot.prediction.segmenter import Segmenter
 from singleshot.prediction.streaming import crew
 
 PER_SHARD = 64
-TRIES = 2
 ELSEWHERE = "Choose another --out or pass --overwrite"
 
 
@@ -67,7 +69,7 @@ class Job:
         return self.pictures[number * self.per_shard : (number + 1) * self.per_shard]
 
 
-Engine = Callable[[Path, Sequence[int]], Iterator[int]]
+Engine = Callable[[Path, Sequence[int]], Generator[int, None, None]]
 """Does shards of the job in a folder, by `Worker.do` in other processes, and yields the number of each one done."""
 
 
@@ -78,9 +80,13 @@ def make_job(
     thresholds: Mapping[str, float],
     classes: Sequence[str] | None = None,
     per_shard: int = PER_SHARD,
+    observer: Observer | None = None,
 ) -> Job:
-    """A job for these pictures. Raises InputMissingError where weights or a picture are not there."""
-    file = find_weights(weights)
+    """A job for these pictures. Raises InputMissingError where weights or a picture are not there.
+
+    The observer is told how a download of the weights goes on.
+    """
+    file = find_weights(weights, observer=observer)
     rows = tuple(_row(path) for path in pictures)
     names = None if classes is None else tuple(classes)
     return Job(str(file.absolute()), _digest(file), dict(thresholds), names, rows, per_shard)
@@ -90,8 +96,12 @@ def open_job(folder: Path, job: Job, *, overwrite: bool = False) -> list[int]:
     """Make the job's folder, or go on with the same job there. Returns the shards that are still to be done.
 
     Raises:
-        CannotCreateError: another job's folder, or one that is finished, and `overwrite` was not said.
+        CannotCreateError: another job's folder, or one that is finished, and `overwrite` was not said; or another run
+            is at work in it.
     """
+    by_whom = at_work(folder)
+    if by_whom is not None:
+        raise CannotCreateError(f"in use by another run{by_whom}", remedy="Wait for it", file=folder)
     stated = _text(job)
     file = folder / "job.json"
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -154,8 +164,8 @@ class Worker:
         """Do a shard, unless it is done; its number."""
         final = _done(self._folder, number)
         if not final.is_file():
-            with _Hand(final.with_suffix(".hand")) as hand:
-                rows = [self._look(row, hand, place) for place, row in enumerate(self._job.shard(number))]
+            with Hand(self._folder, number) as hand:
+                rows = self._looked(self._job.shard(number), hand)
                 durable.write_text(final, "".join(json.dumps(row) + "\n" for row in rows))
         return number
 
@@ -163,16 +173,30 @@ class Worker:
         """End the process that reads pictures."""
         self._reading.close()
 
-    def _look(self, row: tuple[str, str, int, int], hand: _Hand, place: int) -> dict[str, Any]:
-        path, name = Path(row[0]), row[1]
-        if not hand.take(place):
+    def _looked(self, pictures: Sequence[tuple[str, str, int, int]], hand: Hand) -> list[dict[str, Any]]:
+        faults = [self._fault(row, hand, place) for place, row in enumerate(pictures)]
+        # One reading for all of them: the next picture is decoded while this one is looked at.
+        readable = (row for row, fault in zip(pictures, faults, strict=True) if fault is None)
+        frames = self._reading.frames([Path(row[0]) for row in readable])
+        rows = []
+        for place, (row, fault) in enumerate(zip(pictures, faults, strict=True)):
+            if fault is None:
+                hand.take(place)
+                rows.append(self._look(row[1], next(frames)))
+            else:
+                rows.append({"file": row[1], "error": str(fault), "exit_code": fault.exit_code})
+        return rows
+
+    def _fault(self, row: tuple[str, str, int, int], hand: Hand, place: int) -> DataError | None:
+        """Why a picture is not to be looked at."""
+        if hand.is_poison(place):
             what = f"it ended the process that looked at it {TRIES} times, and is put aside"
-            error = DataError(what, kind="poison", remedy="Replace it", file=name)
-            return {"file": name, "error": str(error), "exit_code": error.exit_code}
-        if _row(path)[2:] != row[2:]:
-            error = DataError("it changed since the work began", kind="changed", remedy="Start anew", file=name)
-            return {"file": name, "error": str(error), "exit_code": error.exit_code}
-        (frame,) = self._reading.frames([path])
+            return DataError(what, kind="poison", remedy="Replace it", file=row[1])
+        if _row(Path(row[0]))[2:] != row[2:]:
+            return DataError("it changed since the work began", kind="changed", remedy="Start anew", file=row[1])
+        return None
+
+    def _look(self, name: str, frame: Frame | Unreadable) -> dict[str, Any]:
         if isinstance(frame, Unreadable):
             error = frame.error
             error.file = Path(name)
@@ -197,36 +221,6 @@ def finish(folder: Path, job: Job, facts: Mapping[str, Any]) -> list[dict[str, A
     text = json.dumps({**facts, "pictures": shown, "videos": []}, indent=2) + "\n"
     durable.write_text(folder / "detections.json", text)
     return failed
-
-
-class _Hand:
-    """The picture in hand, written down before it is touched, so that the next try knows what ended this one."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        self._deaths: dict[str, int] = {}
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-            said = json.loads(file.read_text(encoding="utf-8"))
-            self._deaths = {str(place): int(count) for place, count in said["deaths"].items()}
-            last = str(said["hand"])
-            self._deaths[last] = self._deaths.get(last, 0) + 1
-
-    def __enter__(self) -> _Hand:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._file.unlink(missing_ok=True)  # an exception is no death: it is told, and nobody is to blame
-
-    def take(self, place: int) -> bool:
-        """Write down that this picture is in hand; False where it has ended too many workers."""
-        if self._deaths.get(str(place), 0) >= TRIES:
-            return False
-        # Not forced to the disk: a process's death loses nothing that was written.
-        beside = self._file.with_suffix(".next")
-        beside.write_text(json.dumps({"hand": place, "deaths": self._deaths}), encoding="utf-8")
-        beside.replace(self._file)
-        return True
 
 
 def _row(path: Path) -> tuple[str, str, int, int]:

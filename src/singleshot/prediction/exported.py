@@ -1,12 +1,14 @@
 """Exported models behind the same calls as trained ones: `predict` gives the same records.
 
 A picture is brought to the input size here, with OpenCV, so that the graph's own resize finds nothing to do: it is
-there for people without singleshot. A whole detector's boxes then only change their scale. A raw one's answer goes
-through the same compiled pass as the network's own.
+there for people without singleshot. A whole detector's boxes then only change their scale; where its graph cuts them
+off at the edge of a letterboxed picture, it is given the picture without the margin, or it would take the margin's
+edge for the picture's. A raw one's answer goes through the same compiled pass as the network's own.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,7 +24,7 @@ from singleshot.errors import UsageError
 from singleshot.prediction.backends.backend import Backend
 from singleshot.prediction.predictor import Detector
 from singleshot.prediction.segmenter import Segmenter
-from singleshot.preprocess import boxes_to_pixels
+from singleshot.preprocess import boxes_to_pixels, inner_size_hw
 from singleshot.segmentation.fcn import FCN
 from singleshot.structures import Detections
 
@@ -48,8 +50,17 @@ class ExportedDetector(Detector):
         """As `Detector.see`."""
         if self.backend.record.form == "raw":
             return super().see(images, sizes_hw)
-        found = self.backend.run(images.cpu().numpy())
-        return [self._detections(found, place, size_hw) for place, size_hw in enumerate(sizes_hw)]
+        config, host = self.network.config, images.cpu().numpy()
+        if config.preprocess.fit == "warp" or not config.postprocess.clip_before_nms:
+            found = self.backend.run(host)
+            return [self._detections(found, place, size_hw) for place, size_hw in enumerate(sizes_hw)]
+        results: list[Detections] = []
+        insides = [inner_size_hw(size_hw, config.input_size_hw, config.preprocess.fit) for size_hw in sizes_hw]
+        for (high, wide), run in itertools.groupby(range(len(insides)), insides.__getitem__):
+            places = list(run)
+            found = self.backend.run(host[places[0] : places[-1] + 1, :high, :wide])
+            results += [self._detections(found, row, sizes_hw[place]) for row, place in enumerate(places)]
+        return results
 
     def with_postprocess(self, **changes: Any) -> Detector:
         """Raises UsageError: thresholds are part of the file."""

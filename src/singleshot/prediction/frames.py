@@ -13,11 +13,17 @@ from pathlib import Path
 from jaxtyping import UInt8
 from numpy import ndarray
 
-from singleshot.errors import SingleshotError
+from singleshot.errors import SingleshotError, UsageError
 from singleshot.structures import Detections, Segmentation
 
 CHUNK_PIXELS = 4_000_000
 """Frames travel in chunks, which the network sees as one batch; large ones alone."""
+
+
+def check_batch_size(batch_size: int) -> None:
+    """Raise UsageError for a batch size that is no number of pictures."""
+    if batch_size < 1:
+        raise UsageError(f"a batch of {batch_size} pictures", remedy="Give a batch_size of 1 or more")
 
 
 @dataclass(frozen=True, eq=False)

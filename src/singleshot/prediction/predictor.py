@@ -20,15 +20,14 @@ from jaxtyping import UInt8
 from numpy import ndarray
 from torch import Tensor
 
-from singleshot import pictures, preprocess, weights
+from singleshot import pictures, preprocess
 from singleshot.detection.postprocess import Postprocess, postprocess
 from singleshot.detection.raw import RawDetections, fold_unnamed
 from singleshot.detection.ssd import SSD
-from singleshot.download import Observer
 from singleshot.errors import UsageError
 from singleshot.prediction import stream
-from singleshot.prediction.frames import Seen
-from singleshot.prediction.locate import find_weights
+from singleshot.prediction.choosing import DEFAULT, Threshold, choice
+from singleshot.prediction.frames import Seen, check_batch_size
 from singleshot.structures import Detections, LabelMap
 
 
@@ -72,29 +71,32 @@ class Detector:
         return self.network.config.input_size_hw
 
     @overload
-    def predict(self, source: Pictures, *, threshold: float = ..., batch_size: int = ...) -> list[Detections]: ...
+    def predict(self, source: Pictures, *, threshold: Threshold = ..., batch_size: int = ...) -> list[Detections]: ...
     @overload
-    def predict(self, source: Picture, *, threshold: float = ..., batch_size: int = ...) -> Detections: ...
+    def predict(self, source: Picture, *, threshold: Threshold = ..., batch_size: int = ...) -> Detections: ...
     def predict(
-        self, source: Picture | Pictures, *, threshold: float = 0.5, batch_size: int = 8
+        self, source: Picture | Pictures, *, threshold: Threshold = DEFAULT, batch_size: int = 8
     ) -> Detections | list[Detections]:
         """What the detector sees in one picture, or in each of a list of pictures.
 
         Args:
             source: a path, an (H, W, 3) uint8 RGB array, a PIL image, or a list of these.
-            threshold: only detections that score at least this, 0…1.
+            threshold: only detections that score at least this, 0…1; or a least score for each of some classes, as
+                `choosing.choice` takes it: {"car": 0.3}.
             batch_size: pictures of a list that go through the network together.
 
         Raises:
             DataError, InputMissingError: a file is not a readable picture.
-            UsageError: something that is none of the above.
+            UsageError: something that is none of the above, or a threshold or batch size that makes no sense.
         """
+        shown = choice(self.label_map, threshold)
+        check_batch_size(batch_size)
         if isinstance(source, list | tuple):
             found: list[Detections] = []
             for start in range(0, len(source), batch_size):
                 found += self._predict([as_array(picture) for picture in source[start : start + batch_size]])
-            return [result.above(threshold) for result in found]
-        return self._predict([as_array(source)])[0].above(threshold)
+            return [shown.kept(result) for result in found]
+        return shown.kept(self._predict([as_array(source)])[0])
 
     def stream(self, source: Any, **options: Any) -> Iterator[Seen]:
         """What the detector sees, frame by frame, in a video, a camera, a folder, …; options: see `stream.stream`."""
@@ -129,22 +131,6 @@ class Detector:
         network = SSD(replace(self.network.config, postprocess=changed)).to(self.device).eval()
         network.load_state_dict(self.network.state_dict(), assign=True)
         return replace(self, network=network)
-
-
-def load(path: str | Path, *, device: str = "auto", bf16: bool = False, observer: Observer | None = None) -> Detector:
-    """A detector from a weights file.
-
-    Args:
-        path: a `.safetensors` file that singleshot wrote; or the name of published weights, such as `ssd300-coco`,
-            or `owner/name` on the Hugging Face hub, which are fetched once and kept (`locate.find_weights`).
-        device: `auto` takes a CUDA device where there is one.
-        bf16: compute in bfloat16: about twice as fast where the hardware has it, scores differ in the third digit.
-        observer: is told how a download goes on.
-    """
-    file = weights.load(find_weights(path, observer=observer))
-    where = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-    network = file.network.to(where, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    return Detector(network, file.provenance, where, bf16)
 
 
 def as_array(picture: Picture) -> UInt8[ndarray, "H W 3"]:

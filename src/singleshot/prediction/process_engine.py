@@ -1,70 +1,142 @@
-"""Bulk work in one process beside this one, which is started again when a picture ends it.
+"""Bulk work in a few processes beside this one, each of which is started again when a picture ends it.
 
-The plainest engine: no cluster, nothing to install, and what a cluster's engine must do is seen at a glance.
+The plainest engine: no cluster, nothing to install, and what a cluster's engine must do is seen at a glance. Each
+process has a shard at a time, and as many threads as each worker of the plain run, so that all of the machine is used
+and every bit of the result is the plain run's.
 """
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
-from multiprocessing.connection import Connection
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from singleshot.errors import SingleshotError, StoppedError
-from singleshot.prediction.bulk import TRIES, Job, Worker, read_job
+from singleshot.prediction.backends.threads import default_threads
+from singleshot.prediction.bulk import Worker, read_job
+from singleshot.prediction.hand import note
+from singleshot.prediction.opening import RUNS
+from singleshot.prediction.streaming import MOST_WORKERS
 
 IN_VAIN = 3
-"""Deaths without a picture in hand, such as at the start, before it is given up."""
+"""Deaths one after the other that changed nothing, such as at the start, before it is given up."""
+Maker = Callable[[Path], Worker]
 
 
-def run(folder: Path, shards: Sequence[int], worker: Callable[[Path], Worker] = Worker) -> Iterator[int]:
-    """Do shards of the job in a folder, see `bulk.Engine`; `worker`, importable by name, does them in the process.
+@dataclass(frozen=True)
+class _Work:
+    """A process, the shard that it has in hand, and what was written of that when it got it."""
 
-    Raises StoppedError where the process dies again and again, whatever picture it has.
+    process: Any
+    shard: int
+    before: str
+
+
+def run(
+    folder: Path, shards: Sequence[int], worker: Maker = Worker, *, workers: int | None = None
+) -> Generator[int, None, None]:
+    """Do shards of the job in a folder, see `bulk.Engine`.
+
+    Args:
+        folder: the job's.
+        shards: their numbers.
+        worker: importable by name, does them in the processes.
+        workers: how many processes; None for as many as the machine has room for.
+
+    Raises StoppedError where they die again and again, whatever picture they have.
     """
-    context = multiprocessing.get_context("spawn")
-    todo = list(shards)
-    job = read_job(folder)
-    deaths = 0
-    while todo:
-        ours, theirs = context.Pipe(duplex=False)
-        process = context.Process(
-            target=_serve, args=(worker, folder, todo, theirs)
-        )  # not a daemon: it has a child too
-        process.start()
-        theirs.close()
-        try:
-            while todo:
-                said = ours.recv()
+    most = workers or crew_size(Path(read_job(folder).weights))
+    todo, at_work, vain = deque(shards), dict[Connection, _Work](), 0
+    try:
+        while todo or at_work:
+            while todo and len(at_work) < most:
+                pipe, process = _started(worker, folder)
+                at_work[pipe] = _given(pipe, process, folder, todo.popleft())
+            ready = wait(list(at_work))
+            for pipe in [each for each in at_work if each in ready]:
+                work = at_work[pipe]
+                try:
+                    said = pipe.recv()
+                except (EOFError, ConnectionError):  # reset, where it died with the shard unread
+                    work.process.join()
+                    del at_work[pipe]
+                    todo.appendleft(work.shard)
+                    vain = vain + 1 if note(folder, work.shard) == work.before else 0
+                    if vain >= IN_VAIN:
+                        what = f"{vain} workers died one after the other, the last with code {work.process.exitcode}"
+                        remedy = "See to the machine's memory, and start again"
+                        raise StoppedError(what, remedy=remedy, file=folder) from None
+                    continue
                 if isinstance(said, tuple):
                     raise said[0](**said[1])
-                todo.remove(said)
+                vain = 0
+                if todo:
+                    at_work[pipe] = _given(pipe, work.process, folder, todo.popleft())
+                else:
+                    pipe.close()  # upon which it ends
+                    del at_work[pipe]
                 yield said
-        except EOFError:
-            process.join()
-            deaths += 1
-            if deaths > _most_deaths(job):
-                what = f"the worker died {deaths} times, the last with code {process.exitcode}"
-                raise StoppedError(what, remedy="See to the machine's memory, and start again", file=folder) from None
-        finally:
-            process.kill()
-            process.join()
-            ours.close()
+    finally:
+        for work in at_work.values():
+            work.process.kill()
+            work.process.join()
 
 
-def _most_deaths(job: Job) -> int:
-    return TRIES * len(job.pictures) + IN_VAIN
+def crew_size(weights: Path) -> int:
+    """How many processes there are room for: each has one thread, as `streaming.crew` has it on a CPU.
+
+    A GPU takes one batch after the other anyway, and the runtimes of exported files have threads of their own.
+    """
+    alone = torch.cuda.is_available() or weights.suffix.lower() in RUNS
+    return 1 if alone else min(default_threads(), MOST_WORKERS)
 
 
-def _serve(make: Callable[[Path], Worker], folder: Path, shards: Sequence[int], pipe: Connection) -> None:
+def _started(worker: Maker, folder: Path) -> tuple[Connection, Any]:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(worker, folder, theirs))  # not a daemon: it has a child too
+    process.start()
+    theirs.close()
+    return ours, process
+
+
+def _given(pipe: Connection, process: Any, folder: Path, shard: int) -> _Work:
+    before = note(folder, shard)
+    with contextlib.suppress(OSError):  # it has just died: there will be no answer
+        pipe.send(shard)
+    return _Work(process, shard, before)
+
+
+def _serve(make: Maker, folder: Path, pipe: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which then ends us
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         worker = make(folder)
         try:
-            for number in shards:
-                pipe.send(worker.do(number))
+            while True:
+                pipe.send(worker.do(pipe.recv()))
         finally:
             worker.close()
     except SingleshotError as error:
         fields: dict[str, Any] = {"what": error.what, "remedy": error.remedy, "file": error.file}
         pipe.send((type(error), fields))
+    except (EOFError, OSError):  # the parent wants no more
+        return
+
+
+def _end_with_parent() -> None:
+    """End at once when the process that wanted the work is gone, whatever killed it."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

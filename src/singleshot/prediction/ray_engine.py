@@ -8,14 +8,15 @@ the weights and the pictures under the same paths.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
 from singleshot import errors
-from singleshot.errors import SingleshotError
+from singleshot.errors import SingleshotError, StoppedError
 from singleshot.prediction.bulk import Worker
 from singleshot.prediction.extras import needs_extra, quiet
+from singleshot.prediction.process_engine import IN_VAIN
 
 
 def import_ray() -> Any:
@@ -27,7 +28,7 @@ def import_ray() -> Any:
     return ray
 
 
-def run(folder: Path, shards: Sequence[int], worker: Callable[[Path], Worker] = Worker) -> Iterator[int]:
+def run(folder: Path, shards: Sequence[int], worker: Callable[[Path], Worker] = Worker) -> Generator[int, None, None]:
     """Do shards of the job in a folder, see `bulk.Engine`; `worker` does them in each actor.
 
     Raises ConfigError where ray is not installed.
@@ -53,6 +54,27 @@ def run(folder: Path, shards: Sequence[int], worker: Callable[[Path], Worker] = 
             ray.shutdown()
 
 
+class Starts:
+    """How often a worker has begun to open its model for a shard and never came to it: Ray would try for ever."""
+
+    def __init__(self, folder: Path, shard: int) -> None:
+        self._folder, self._file = folder, folder / "shards" / f"{shard:05d}.starts"
+
+    def count(self) -> None:
+        """Count one more. Raises StoppedError after `process_engine.IN_VAIN`."""
+        before = len(self._file.read_bytes()) if self._file.is_file() else 0
+        if before >= IN_VAIN:
+            self.clear()  # the next run counts anew
+            what = f"{before} workers died one after the other while they opened the model"
+            raise StoppedError(what, remedy="See to the machine's memory, and start again", file=self._folder)
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        self._file.write_bytes(b"." * (before + 1))
+
+    def clear(self) -> None:
+        """The model is open."""
+        self._file.unlink(missing_ok=True)
+
+
 class _Actor:
     def __init__(self, make: Callable[[Path], Worker], folder: str) -> None:
         self._make, self._folder = make, Path(folder)
@@ -62,7 +84,11 @@ class _Actor:
         said = {"shard": int(row["shard"]), "error": "", "what": "", "remedy": "", "file": ""}
         try:
             # Not in __init__: an error there would reach the driver as ray's own, and again and again.
-            self._worker = self._worker or self._make(self._folder)
+            if self._worker is None:
+                starts = Starts(self._folder, said["shard"])
+                starts.count()
+                self._worker = self._make(self._folder)
+                starts.clear()
             self._worker.do(said["shard"])
         except SingleshotError as error:
             file = "" if error.file is None else str(error.file)

@@ -10,7 +10,7 @@ functions, `raw` and `class_maps`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
 
@@ -22,6 +22,8 @@ from torch import Tensor
 
 from singleshot import preprocess
 from singleshot.classes import colours
+from singleshot.prediction import stream
+from singleshot.prediction.frames import Seen, check_batch_size
 from singleshot.prediction.predictor import Picture, Pictures, as_array
 from singleshot.segmentation import postprocess
 from singleshot.segmentation.fcn import FCN
@@ -76,8 +78,9 @@ class Segmenter:
 
         Raises:
             DataError, InputMissingError: a file is not a readable picture.
-            UsageError: something that is none of the above.
+            UsageError: something that is none of the above, or a batch size below 1.
         """
+        check_batch_size(batch_size)
         if isinstance(source, list | tuple):
             found: list[Segmentation] = []
             for start in range(0, len(source), batch_size):
@@ -85,6 +88,10 @@ class Segmenter:
                 found += self._predict(some, probabilities)
             return found
         return self._predict([as_array(source)], probabilities)[0]
+
+    def stream(self, source: Any, **options: Any) -> Iterator[Seen]:
+        """The classes of every frame of a video, a camera, a folder, …; options: see `stream.stream_masks`."""
+        return stream.stream_masks(self, source, **options)
 
     def _predict(self, images: Sequence[UInt8[ndarray, "_ _ 3"]], probabilities: bool) -> list[Segmentation]:
         inputs = np.stack([preprocess.to_input(image, self.network.config.preprocess) for image in images])

@@ -8,6 +8,7 @@ Network addresses are refused: what reads videos would open them, and whatever t
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,10 +59,12 @@ def resolve(names: Sequence[str | Path]) -> Sources:
         elif _is_address(text):
             raise UsageError(f"{text} is no local file", remedy="Fetch it first: only local files are read")
         elif glob.has_magic(text):
-            found = sorted(Path(each) for each in glob.glob(text, recursive=True))  # noqa: PTH207 (`Path.glob` knows no absolute patterns)
+            fitting = sorted(Path(each) for each in glob.glob(text, recursive=True))  # noqa: PTH207 (`Path.glob` knows no absolute patterns)
+            found = [each for each in fitting if each.is_file()]
             if not found:
-                raise InputMissingError("no file fits this pattern", remedy="Check it", file=path)
-            files |= dict.fromkeys(each for each in found if each.is_file())
+                remedy = f"Name folders without a pattern, or add {os.sep}*" if fitting else "Check it"
+                raise InputMissingError("no file fits this pattern", remedy=remedy, file=path)
+            files |= dict.fromkeys(found)
         else:
             raise InputMissingError("no such file", remedy="Check the path", file=path)
     videos = [file for file in files if looks_like_video(file)]

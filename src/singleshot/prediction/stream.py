@@ -20,7 +20,7 @@ from singleshot import pictures
 from singleshot.errors import UsageError
 from singleshot.prediction import camera, streaming
 from singleshot.prediction.choosing import DEFAULT, Threshold, choice
-from singleshot.prediction.frames import Frame, Seen
+from singleshot.prediction.frames import Frame, Seen, check_batch_size
 from singleshot.prediction.sources import resolve
 from singleshot.prediction.stages import Pipeline
 from singleshot.prediction.streaming import Model, Work, chunked
@@ -56,17 +56,29 @@ def stream(
 
     Raises:
         DataError: a picture cannot be read, or a video is damaged; the latter after its last readable frame.
-        UsageError: an unknown class, or a source that is none.
+        UsageError: an unknown class, a source that is none, or a batch size below 1.
         Whatever `sources.resolve` and `video_reader.VideoReader` raise.
     """
     chosen = choice(model.label_map, threshold, classes)
+    check_batch_size(batch_size)
     for frames, moving in _frames(source):
         tracker = Tracker() if track and moving else None
-        work = Work(model, chosen, tiling, tracker, drawing)
-        pipeline = Pipeline(chunked(frames, batch_size), work.stages())
-        for seen in streaming.run(pipeline):
-            if isinstance(seen, Seen):
-                yield seen
+        yield from _seen(frames, Work(model, chosen, tiling, tracker, drawing), batch_size)
+
+
+def stream_masks(
+    model: Model, source: Any, *, drawing: bool = False, batch_size: int = streaming.BATCH_SIZE
+) -> Generator[Seen, None, None]:
+    """What a segmenter sees, frame by frame; arguments and errors as those of `stream`."""
+    check_batch_size(batch_size)
+    for frames, _ in _frames(source):
+        yield from _seen(frames, Work(model, drawing=drawing), batch_size)
+
+
+def _seen(frames: Iterable[Frame], work: Work, batch_size: int) -> Iterator[Seen]:
+    for seen in streaming.run(Pipeline(chunked(frames, batch_size), work.stages())):
+        if isinstance(seen, Seen):
+            yield seen
 
 
 def _frames(source: Any) -> Iterator[tuple[Iterable[Frame], bool]]:

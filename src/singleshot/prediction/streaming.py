@@ -6,8 +6,7 @@ them in chunks, and the network sees a chunk as one batch.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -19,6 +18,7 @@ from numpy import ndarray
 from singleshot import preprocess
 from singleshot.drawing import draw
 from singleshot.prediction import track
+from singleshot.prediction.backends.threads import default_threads
 from singleshot.prediction.choosing import Choice
 from singleshot.prediction.frames import CHUNK_PIXELS, Frame, Seen, Unreadable
 from singleshot.prediction.stages import Pipeline, Stage
@@ -156,21 +156,17 @@ def crew(model: Model) -> tuple[int, int | None]:
     """How many workers the network gets, and how many threads each; None leaves PyTorch's number alone.
 
     On a CPU several single-threaded workers do more than one with as many threads, because they wait for nobody
-    between two layers. A GPU takes one batch after the other anyway.
+    between two layers. Together they have as many as any runtime would get here: OMP_NUM_THREADS and the container's
+    share count. A GPU takes one batch after the other anyway.
     """
     if getattr(model, "device", torch.device("cuda")).type != "cpu":
         return 1, None
-    available = cores()
+    available = default_threads()
     workers = min(available, MOST_WORKERS)
     return workers, max(1, available // workers)
 
 
-def cores() -> int:
-    """The processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def run(pipeline: Pipeline) -> Iterator[Seen | Unreadable]:
+def run(pipeline: Pipeline) -> Generator[Seen | Unreadable, None, None]:
     """The pipeline's results one by one, with PyTorch's number of threads as it was in the end."""
     threads = torch.get_num_threads()
     try:

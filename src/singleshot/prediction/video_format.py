@@ -19,7 +19,8 @@ SUFFIXES = frozenset((".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".
 """By which a video is known in a folder. A file that is named is known by its content."""
 _PICTURE_BRANDS = (b"heic", b"heix", b"mif1", b"msf1", b"avif", b"avis", b"jxl ")
 _SEGMENT = b"\x18\x53\x80\x67"
-_TS_PACKET = 188
+_TS_PACKETS = ((0, 188), (4, 192))
+"""Where a transport stream's first packet begins, and the step to the next; on a disc each has a time before it."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,9 @@ class VideoFormat:
 
 
 def looks_like_video(path: Path) -> bool:
-    """Whether a file starts as a video does, or is called like one. False for what is not there."""
+    """Whether a file starts as a video does, or is called like one. False for what is not there, and for pipes."""
+    if not path.is_file():  # a pipe that nobody writes to would be waited for
+        return False
     try:
         with path.open("rb") as stream:
             head = stream.read(1024)
@@ -91,7 +94,7 @@ def _reader(head: bytes) -> str | None:
         return "ogg"
     if head.startswith(b"\x00\x00\x01\xba"):
         return "mpeg"
-    if len(head) > 2 * _TS_PACKET and head[0] == head[_TS_PACKET] == head[2 * _TS_PACKET] == 0x47:
+    if any(head[first : first + 2 * step + 1 : step] == b"\x47\x47\x47" for first, step in _TS_PACKETS):
         return "mpegts"
     return None
 

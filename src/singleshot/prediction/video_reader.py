@@ -47,6 +47,7 @@ class VideoReader:
     Attributes:
         size_hw: height and width of the frames as they are handed out, upright.
         rate: frames a second on average, as the file says; None where it does not. For an encoder's sake only.
+        pixel_aspect: width of a pixel over its height, of the upright frames; 1 where the file does not say.
         expected: how many frames the file says it has; None where it does not. A guess: headers are wrong at times.
         notes: what was mended on the way, a sentence each.
 
@@ -160,6 +161,8 @@ class VideoReader:
             image = np.asarray(cv2.resize(image, self.size_hw[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
         elif not self.read:
             self.size_hw = (int(image.shape[0]), int(image.shape[1]))
+            aspect = Fraction(self._stream.sample_aspect_ratio or 1)
+            self.pixel_aspect = 1 / aspect if round(picture.rotation / 90) % 2 else aspect
         duration = picture.duration * picture.time_base if picture.duration else None
         return Frame(image, str(self.path), self.read, time, duration)
 

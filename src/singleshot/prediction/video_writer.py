@@ -46,6 +46,7 @@ class VideoWriter:
         path: the `.mp4` to write; its folder is made. What stands there is replaced in the end, not before.
         size_hw: height and width of the frames; an odd one grows by a pixel, its last row or column once more.
         rate: frames a second on average, for the encoder's planning; times come with the frames.
+        pixel_aspect: width of a pixel over its height; other than 1 in the films of discs and television.
         sound_from: a video whose first sound track is copied, byte for byte; None for a silent one.
         threads: of the encoder.
 
@@ -63,6 +64,7 @@ class VideoWriter:
         size_hw: tuple[int, int],
         *,
         rate: Fraction | None = None,
+        pixel_aspect: Fraction = Fraction(1),
         sound_from: Path | None = None,
         threads: int = 1,
     ) -> None:
@@ -87,7 +89,7 @@ class VideoWriter:
                 # track that begins later than the other one say so.
                 options={"movflags": "hybrid_fragmented+delay_moov"},
             )
-            self._stream = self._video_stream(rate, threads)
+            self._stream = self._video_stream(rate, pixel_aspect, threads)
             if sound_from is not None:
                 self._sound = _Sound(self._av, sound_from, self._container, self.notes)
             self._container.start_encoding()
@@ -145,7 +147,7 @@ class VideoWriter:
             packet.duration = self._durations.pop(packet.pts, packet.duration)
         return packets
 
-    def _video_stream(self, rate: Fraction | None, threads: int) -> Any:
+    def _video_stream(self, rate: Fraction | None, pixel_aspect: Fraction, threads: int) -> Any:
         # A rate outside these is a mistake in a header, and H.264 cannot say it.
         rate = rate if rate is not None and 0 < rate <= 1000 else Fraction(25)
         stream = self._container.add_stream(CODEC, rate=rate.limit_denominator(100_000))
@@ -155,6 +157,7 @@ class VideoWriter:
         stream.options = {"preset": PRESET, "crf": str(QUALITY), "g": str(gop), "bf": "0"}
         context = stream.codec_context
         context.time_base = TICKS
+        context.sample_aspect_ratio = pixel_aspect
         context.thread_count = threads
         context.colorspace, context.color_range = _SMPTE170M, _LIMITED
         context.color_primaries = context.color_trc = _SMPTE170M

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 import singleshot
+from singleshot.prediction.backends.threads import cores
 
 
 def machine() -> list[tuple[str, str]]:
@@ -40,11 +41,6 @@ def processor() -> str:
         if found:
             return found[1].strip()
     return platform.processor() or platform.machine()
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def memory() -> str:

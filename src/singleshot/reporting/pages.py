@@ -79,11 +79,12 @@ def write_detections(
         ("objects", figures.ground_truths),
         ("found at 0.5", f"{by_threshold[ERRORS_AT].count_objects()['found'] / max(1, figures.ground_truths):.0%}"),
     ]
-    said = (
-        "The same picture at two thresholds. The lower one "
-        f"scores the higher mAP ({_said(at[0.01].map)} against {_said(at[0.5].map)}) and looks worse: "
-        "judge with the low one, show with the high one."
-    )
+    low, high = at[0.01].map, at[0.5].map
+    said = f"The same picture at two thresholds: mAP is {_said(low)} with the lower one, {_said(high)} with the other. "
+    if low is not None and high is not None and low > high:
+        said += "The lower one scores higher and looks worse: judge with the low one, show with the high one."
+    else:
+        said += "Usually the lower one scores higher; here it adds nothing that counts."
     colours = "Blue is what the annotation says, orange what was found."
     parts = [
         page.section("By class", detection_part.class_table(figures, coco), detection_part.size_table(figures)),

@@ -11,7 +11,7 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,10 @@ import numpy as np
 from singleshot import pictures
 from singleshot.data import layouts
 from singleshot.drawing import draw
-from singleshot.errors import DataError, InputMissingError
+from singleshot.errors import DataError, Fault, InputMissingError
 from singleshot.evaluation.evaluate import detect_readable
 from singleshot.evaluation.judge import SIZE_BANDS_PX, judge
+from singleshot.evaluation.judge_masks import counted
 from singleshot.evaluation.miou import MiouJudge
 from singleshot.evaluation.segment import segment
 from singleshot.prediction import sinks
@@ -96,13 +97,13 @@ def report(
     if isinstance(model, Segmenter):
         return _of_segmenter(target, story, model, dataset, workers, copies)
     started = time.monotonic()
-    found, dataset, _ = detect_readable(model, dataset, on_bad="skip", workers=workers)
-    spent = _speed(len(dataset), started)
+    found, dataset, faults = detect_readable(model, dataset, on_bad="skip", workers=workers)
+    spent = [_speed(len(dataset), started), *_left_out(faults)]
     for place in _spread(len(dataset), PICTURES if copies else 0):
         _leave(copies, dataset, place, found[place].above(ERRORS_AT))
     metric = str(model.provenance.get("metric", "voc12"))
     figures = judge(found, dataset, metric="voc07" if metric == "voc07" else "voc12", size_bands_px=SIZE_BANDS_PX)
-    return write_detections(target, replace(story, facts=[*story.facts, spent]), found, dataset, figures)
+    return write_detections(target, replace(story, facts=[*story.facts, *spent]), found, dataset, figures)
 
 
 def this_command() -> str:
@@ -116,13 +117,15 @@ def _of_segmenter(
     watch, counts = MaskWatch(dataset), MiouJudge(dataset)
     shown = set(_spread(len(dataset), PICTURES if copies else 0))
     started = time.monotonic()
-    for seen in segment(model, dataset, workers=workers, on_bad="skip"):
+    faults: list[Fault] = []
+    answers = segment(model, dataset, workers=workers, on_bad="skip", on_skipped=faults.append)
+    for seen in counted(counts, answers):
         if seen.truth is not None:
-            counts.count(seen.index, seen.truth, seen.class_ids)
             watch.count(seen.index, seen.truth, seen.class_ids)
         if seen.index in shown:
             _leave(copies, dataset, seen.index, model.segmentation(seen.class_ids))
-    story = replace(story, facts=[*story.facts, _speed(len(dataset), started)])
+    spent = [_speed(len(dataset) - len(faults), started), *_left_out(faults)]
+    story = replace(story, facts=[*story.facts, *spent])
     return write_masks(target, story, watch, counts.report())
 
 
@@ -132,6 +135,14 @@ def _leave(folder: Path | None, dataset: Dataset, place: int, found: Detections 
         image = pictures.read(dataset.samples[place].image_path)
         name = f"{place:05}-{dataset.samples[place].image_path.stem}.jpg"
         sinks.write_picture(folder / name, draw(image, found))
+
+
+def _left_out(faults: Sequence[Fault]) -> list[tuple[str, str]]:
+    """What the page says of pictures that could not be read; nothing where all could."""
+    if not faults:
+        return []
+    names = ", ".join(Path(fault.file).name for fault in faults[:3]) + (", …" if len(faults) > 3 else "")
+    return [("left out, not readable", f"{len(faults)}: {names}")]
 
 
 def _speed(images: int, started: float) -> tuple[str, str]:

@@ -100,7 +100,9 @@ def soft_iou_loss(logits: Float[Tensor, "B C H W"], masks: UInt8[Tensor, "B H W"
     # What the true class got, pixel by pixel, summed by class; void counts 0 towards class 0.
     got = probabilities.gather(1, truth[:, None])[:, 0] * known
     both = got.new_zeros(classes).index_add(0, truth.flatten(), got.flatten())
-    there = torch.bincount(truth[known], minlength=classes).to(got.dtype)
+    # Not truth[known] and not bincount: how long their results are the host would have to ask the device.
+    there = torch.zeros(classes, dtype=torch.long, device=masks.device)
+    there = there.index_add(0, truth.flatten(), known.flatten().long()).to(got.dtype)
     claimed = (probabilities * known[:, None]).sum(dim=(0, 2, 3))
     either = claimed + there - both
     present = there > 0

@@ -2,7 +2,7 @@
 
 Scores, not decisions, are enlarged: bilinearly, and only then the best class of each pixel is taken, so that borders
 between classes run smoothly instead of in steps. At equal scores the lower class id wins. The margin of a letterboxed
-picture is cut off first.
+picture is cut off first. A huge picture is decided band by band: all its scores together would take gigabytes.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from torch import Tensor
 
 from singleshot.preprocess import Preprocess, inner_size_hw
 
+AT_ONCE = 1 << 26
+"""Scores that are enlarged together: 256 MB."""
+
 
 def class_maps(
     logits: Float[Tensor, "B C h w"], sizes_hw: Sequence[tuple[int, int]], preprocess: Preprocess
@@ -24,7 +27,7 @@ def class_maps(
     maps = []
     for scores, size_hw in zip(logits, sizes_hw, strict=True):
         seen = without_margin(scores, size_hw, preprocess)
-        maps.append(at_size(seen, size_hw).argmax(dim=0).to(torch.uint8))
+        maps.append(_class_map(seen, size_hw))
     return maps
 
 
@@ -46,3 +49,23 @@ def at_size(scores: Float[Tensor, "C h w"], size_hw: tuple[int, int]) -> Float[T
     if tuple(scores.shape[1:]) == tuple(size_hw):
         return scores
     return F.interpolate(scores[None], size=size_hw, mode="bilinear", align_corners=False)[0]
+
+
+def _class_map(scores: Float[Tensor, "C h w"], size_hw: tuple[int, int]) -> UInt8[Tensor, "H W"]:
+    height, width = size_hw
+    rows = max(1, AT_ONCE // (len(scores) * width))
+    if rows >= height:
+        return at_size(scores, size_hw).argmax(dim=0).to(torch.uint8)
+    starts = range(0, height, rows)
+    bands = [_band(scores, start, min(start + rows, height), size_hw).argmax(dim=0).to(torch.uint8) for start in starts]
+    return torch.cat(bands)
+
+
+def _band(scores: Float[Tensor, "C h w"], top: int, bottom: int, size_hw: tuple[int, int]) -> Float[Tensor, "C _ W"]:
+    """The rows `top` to `bottom` of `at_size`, to rounding."""
+    high = scores.shape[1]
+    at = ((torch.arange(top, bottom, device=scores.device) + 0.5) * (high / size_hw[0]) - 0.5).clamp(min=0)
+    above = at.long().clamp(max=high - 1)
+    below = (above + 1).clamp(max=high - 1)
+    share = (at - above).to(scores.dtype)[:, None]
+    return at_size(torch.lerp(scores[:, above], scores[:, below], share), (bottom - top, size_hw[1]))

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 
-def bilinear_kernel(factor: int) -> Float[Tensor, "K K"]:
+def bilinear_kernel(factor: int, device: torch.device | None = None) -> Float[Tensor, "K K"]:
     """The triangle of side K = 2·factor − factor mod 2 whose copies, `factor` apart, add up to 1.
 
     >>> bilinear_kernel(2)[1]
@@ -21,7 +21,7 @@ def bilinear_kernel(factor: int) -> Float[Tensor, "K K"]:
     """
     side = 2 * factor - factor % 2
     centre = (side - 1) / 2
-    line = 1 - (torch.arange(side) - centre).abs() / factor
+    line = 1 - (torch.arange(side, device=device) - centre).abs() / factor
     return line[:, None] * line
 
 
@@ -31,7 +31,8 @@ def enlarge_bilinearly(scores: Float[Tensor, "B C h w"], factor: int) -> Float[T
     The reference holds the same numbers in a kernel from every class to every class, nearly all of them zero.
     """
     classes = scores.shape[1]
-    kernel = bilinear_kernel(factor).to(scores).expand(classes, 1, -1, -1)
+    # Made on the device: a copy from the host would wait for everything that the device has still to do.
+    kernel = bilinear_kernel(factor, scores.device).to(scores.dtype).expand(classes, 1, -1, -1)
     return F.conv_transpose2d(scores, kernel, stride=factor, groups=classes)
 
 

@@ -2,13 +2,15 @@
 
 A batch starts when it is full or when its first picture has waited for the latency budget. While one is under way the
 next gathers. The queue is bounded: where it is full a caller is told at once to come back, because a long wait that
-ends in a timeout helps nobody. Callers that went away meanwhile are left out.
+ends in a timeout helps nobody. A caller that goes away takes its picture out of the queue at once, and its place is
+another's.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -51,17 +53,18 @@ class Batcher:
 
     def __init__(self, run: Run, settings: Settings, on_batch: Callable[[int, float], None]) -> None:
         self._run, self._settings, self._on_batch = run, settings, on_batch
-        self._queue: asyncio.Queue[tuple[Asked, asyncio.Future[Answer]]] = asyncio.Queue(settings.queue_size)
+        self._queue: dict[asyncio.Future[Answer], Asked] = {}  # in the order in which they came
+        self._came = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     @property
     def waiting(self) -> int:
         """Pictures in the queue."""
-        return self._queue.qsize()
+        return len(self._queue)
 
     def check_room(self) -> None:
         """Raises Refusal (503) where the queue is full; asked before a body is read."""
-        if self._queue.full():
+        if len(self._queue) >= self._settings.queue_size:
             raise busy("The queue is full.", self._settings.retry_after_s)
 
     async def submit(self, asked: Asked) -> Answer:
@@ -72,8 +75,12 @@ class Batcher:
         """
         self.check_room()
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._queue.put_nowait((asked, future))
-        return await future
+        self._queue[future] = asked
+        self._came.set()
+        try:
+            return await future
+        finally:
+            self._queue.pop(future, None)
 
     async def __aenter__(self) -> Batcher:
         self._task = asyncio.create_task(self._work())
@@ -87,25 +94,26 @@ class Batcher:
 
     async def _work(self) -> None:
         while True:
-            batch = [each for each in await self._gather() if not each[1].done()]
+            batch = await self._gather()
             if batch:
                 await self._answer(batch)
 
     async def _gather(self) -> list[tuple[Asked, asyncio.Future[Answer]]]:
-        batch = [await self._queue.get()]
+        """Take a batch out of the queue; an empty one where all callers went away while it gathered."""
+        while not self._queue:
+            await self._more()
         deadline = time.monotonic() + self._settings.latency_s
-        while len(batch) < self._settings.batch_size:
-            if self._queue.empty():
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    break
-                try:
-                    batch.append(await asyncio.wait_for(self._queue.get(), left))
-                except TimeoutError:
-                    break
-            else:
-                batch.append(self._queue.get_nowait())
-        return batch
+        most = min(self._settings.batch_size, self._settings.queue_size)
+        while len(self._queue) < most and (left := deadline - time.monotonic()) > 0:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._more(), left)
+        futures = list(itertools.islice(self._queue, most))
+        return [(self._queue.pop(future), future) for future in futures]
+
+    async def _more(self) -> None:
+        """Wait until another picture comes."""
+        self._came.clear()
+        await self._came.wait()
 
     async def _answer(self, batch: Sequence[tuple[Asked, asyncio.Future[Answer]]]) -> None:
         start = time.monotonic()

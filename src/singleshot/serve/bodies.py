@@ -43,7 +43,9 @@ class Held:
                 taken, self.count = taken + len(chunk), self.count + len(chunk)
                 self._check(taken)
                 chunks.append(chunk)
-            yield b"".join(chunks)
+            whole = b"".join(chunks)
+            chunks.clear()  # or it would be held twice, and counted once
+            yield whole
         finally:
             self.count -= taken
 

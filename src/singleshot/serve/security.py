@@ -80,7 +80,7 @@ class Gate:
                 421, "unknown-host", "This server does not go by that name. It may be added with --allow-host."
             )
         origin = headers.get(b"origin")
-        if origin is not None and urlsplit(origin.decode("latin-1")).netloc.lower() != host.lower():
+        if origin is not None and _place(origin.decode("latin-1")) != host.lower():
             raise Refusal(403, "foreign-origin", "Pages of other sites may not call this server.")
         token = self._settings.token
         if token is not None and scope["path"] not in OPEN_PATHS:
@@ -101,3 +101,11 @@ class Gate:
         except ValueError:
             return False
         return True
+
+
+def _place(origin: str) -> str | None:
+    """Host and port of an origin in small letters; None for what is no address."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None

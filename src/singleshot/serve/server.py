@@ -27,7 +27,7 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
-from singleshot.errors import CannotCreateError, NotPermittedError
+from singleshot.errors import CannotCreateError, NotPermittedError, StorageError
 from singleshot.serve.app import build
 from singleshot.serve.batcher import Batcher
 from singleshot.serve.metrics import Metrics
@@ -50,11 +50,12 @@ def serve(model: Path, settings: Settings, on_ready: Callable[[str, dict[str, An
     Raises:
         CannotCreateError: the address is taken, or not this machine's.
         NotPermittedError: the address is not for this user (ports below 1024).
+        StorageError: there is no room for the server's own copy of the model.
         SingleshotError: the model does not open.
     """
     settings = replace(settings, max_connections=min(settings.max_connections, _most_connections()))
-    with _ends_on_sigterm(), tempfile.TemporaryDirectory(prefix="singleshot-") as folder, _bound(settings) as listener:
-        copy = _copied(model, Path(folder))
+    with _ends_on_sigterm(), _folder() as folder, _bound(settings) as listener:
+        copy = _copied(model, folder)
         return asyncio.run(_serve(copy, model.name, settings, listener, on_ready))
 
 
@@ -111,8 +112,12 @@ class Server(uvicorn.Server):
     on_started: Callable[[], None] = staticmethod(lambda: None)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, and say so."""
-        await super().startup(sockets)
+        """Listen, and say so. Raises CannotCreateError where another program has begun to listen meanwhile."""
+        try:
+            await super().startup(sockets)
+        except OSError as error:
+            host, port = sockets[0].getsockname()[:2] if sockets else (self.config.host, self.config.port)
+            raise _not_ours(error, host, port) from error
         self.on_started()
 
     @contextlib.contextmanager
@@ -164,12 +169,15 @@ def _bound(settings: Settings) -> Iterator[socket.socket]:
             what = f"port {settings.port} is not for you to open"
             raise NotPermittedError(what, remedy="Choose a --port above 1023") from error
         except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                what, remedy = f"port {settings.port} of {settings.host} is in use", "Choose another --port"
-            else:
-                what, remedy = f"cannot listen at {settings.host} ({error.strerror})", "Check --host"
-            raise CannotCreateError(what, remedy=remedy) from error
+            raise _not_ours(error, settings.host, settings.port) from error
         yield listener
+
+
+def _not_ours(error: OSError, host: str, port: int) -> CannotCreateError:
+    """Why nobody can listen at an address. Two programs may be bound to one; the second to listen learns it."""
+    if error.errno == errno.EADDRINUSE:
+        return CannotCreateError(f"port {port} of {host} is in use", remedy="Choose another --port")
+    return CannotCreateError(f"cannot listen at {host} ({error.strerror})", remedy="Check --host")
 
 
 def _most_connections() -> int:
@@ -182,12 +190,27 @@ def _most_connections() -> int:
     return sys.maxsize if soft == resource.RLIM_INFINITY else max(8, soft - SPARE_FILES)
 
 
+@contextlib.contextmanager
+def _folder() -> Iterator[Path]:
+    """A folder of our own, gone in the end. Raises StorageError where there is no place for one."""
+    try:
+        made = tempfile.TemporaryDirectory(prefix="singleshot-")
+    except OSError as error:
+        raise StorageError(f"no temporary folder ({error.strerror})", remedy="Free space, or set TMPDIR") from error
+    with made as folder:
+        yield Path(folder)
+
+
 def _copied(model: Path, folder: Path) -> Path:
     """The model's file in a place of our own: what happens to the user's does not happen to the server."""
     copy = folder / f"model{model.suffix}"
-    shutil.copyfile(model, copy)
-    if model.suffix == ".xml" and model.with_suffix(".bin").is_file():  # OpenVINO's model is two files
-        shutil.copyfile(model.with_suffix(".bin"), copy.with_suffix(".bin"))
+    try:
+        shutil.copyfile(model, copy)
+        if model.suffix == ".xml" and model.with_suffix(".bin").is_file():  # OpenVINO's model is two files
+            shutil.copyfile(model.with_suffix(".bin"), copy.with_suffix(".bin"))
+    except OSError as error:
+        what = f"the model could not be copied to {folder} ({error.strerror})"
+        raise StorageError(what, remedy="Free space, or set TMPDIR", file=model) from error
     return copy
 
 

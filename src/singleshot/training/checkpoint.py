@@ -11,9 +11,9 @@ one of the same step is `step-000001500.1` until the first is gone.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
-import json
 import os
 import re
 import secrets
@@ -29,6 +29,7 @@ from torch import Tensor
 
 from singleshot import durable
 from singleshot.errors import ConfigError, DataError, NotPermittedError, SingleshotError, StorageError
+from singleshot.training.manifest import damaged, sealed, unsealed
 
 SCHEMA = 1
 TENSORS, MANIFEST = "state.safetensors", "manifest.json"
@@ -43,7 +44,7 @@ class CheckpointConfig:
         minutes: a checkpoint whenever so many minutes have passed since the last; None for none by the clock.
         steps: a checkpoint whenever so many steps have been taken; None for none by count.
         keep: how many of the newest stay. At least 2: the second is what a damaged newest falls back to.
-        keep_every: checkpoints at multiples of so many steps stay for good.
+        keep_every: the first checkpoint at or after each multiple of so many steps stays for good.
     """
 
     minutes: float | None = 5.0
@@ -91,7 +92,7 @@ def write(root: Path, step: int, tensors: Mapping[str, Tensor], facts: Mapping[s
     """
     data = safetensors.torch.save(dict(tensors))
     files = {TENSORS: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}}
-    manifest = _sealed({"schema": SCHEMA, "step": step, "facts": dict(facts), "files": files}).encode()
+    manifest = sealed({"schema": SCHEMA, "step": step, "facts": dict(facts), "files": files}).encode()
     name = f"step-{step:09d}"
     temporary = root / f".{name}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
     try:
@@ -127,21 +128,21 @@ def read(path: Path) -> Checkpoint:
         DataError: something is missing, cut off, changed, or written by a newer version.
         StorageError, NotPermittedError: it cannot be read.
     """
-    manifest = _unsealed(_bytes(path / MANIFEST), path / MANIFEST)
+    manifest = unsealed(_bytes(path / MANIFEST), path / MANIFEST)
     if manifest["schema"] > SCHEMA:
         what = f"written in schema {manifest['schema']}; this version reads up to {SCHEMA}"
         raise DataError(what, kind="newer-checkpoint", remedy="Update singleshot", file=path / MANIFEST)
     if _order(path)[0] != manifest["step"]:
-        raise _damaged(f"it holds step {manifest['step']}", path)
+        raise damaged(f"it holds step {manifest['step']}", path)
     data, stated = _bytes(path / TENSORS), manifest["files"][TENSORS]
     if len(data) < stated["bytes"]:
-        raise _damaged(f"truncated: {len(data)} of {stated['bytes']} bytes", path / TENSORS)
+        raise damaged(f"truncated: {len(data)} of {stated['bytes']} bytes", path / TENSORS)
     if hashlib.sha256(data).hexdigest() != stated["sha256"]:
-        raise _damaged("SHA-256 mismatch", path / TENSORS)
+        raise damaged("SHA-256 mismatch", path / TENSORS)
     try:
         tensors = safetensors.torch.load(data)
     except safetensors.SafetensorError as error:
-        raise _damaged(f"not readable ({error})", path / TENSORS) from error
+        raise damaged(f"not readable ({error})", path / TENSORS) from error
     return Checkpoint(path, manifest["step"], tensors, manifest["facts"])
 
 
@@ -169,10 +170,28 @@ def newest(root: Path, on_damaged: Callable[[SingleshotError], None]) -> Checkpo
     return None
 
 
+def newest_facts(root: Path) -> dict[str, Any] | None:
+    """The facts of the newest checkpoint whose manifest can be read, its tensors unseen; None where there is none."""
+    for _, path in reversed(_steps(root)):
+        with contextlib.suppress(DataError, StorageError):
+            manifest = unsealed(_bytes(path / MANIFEST), path / MANIFEST)
+            return manifest["facts"] if manifest["schema"] <= SCHEMA else None
+    return None
+
+
 def clean(root: Path) -> None:
     """Remove what killed saves left behind. Only the process that holds the run's lock may do this."""
     for left_over in root.glob(".step-*.tmp"):
         shutil.rmtree(left_over, ignore_errors=True)
+
+
+def remove_all(root: Path) -> None:
+    """Remove every checkpoint and what killed saves left behind, and nothing else that lies there.
+
+    Raises StorageError where one stays: a later `--resume` would take it for this run's.
+    """
+    clean(root)
+    _remove_each([path for _, path in _steps(root)])
 
 
 def prune(root: Path, config: CheckpointConfig, last: int | None = None) -> None:
@@ -190,13 +209,26 @@ def prune(root: Path, config: CheckpointConfig, last: int | None = None) -> None
     there = _steps(root)
     given_up = [path for (step, _), path in there if last is not None and step > last]
     good = [(step, path) for (step, _), path in there if path not in given_up]
-    old = [path for step, path in good[: -config.keep] if config.keep_every is None or step % config.keep_every]
-    try:
-        for path in [*given_up, *old]:
+    kept = _first_of_each([step for step, _ in good], config.keep_every) if config.keep_every else set[int]()
+    old = [path for step, path in good[: -config.keep] if step not in kept]
+    _remove_each([*given_up, *old])
+
+
+def _first_of_each(steps: list[int], every: int) -> set[int]:
+    """Of ascending steps, the first at or after each multiple of `every`."""
+    firsts: dict[int, int] = {}
+    for step in steps:
+        firsts.setdefault(step // every, step)
+    return {step for multiple, step in firsts.items() if multiple}
+
+
+def _remove_each(paths: list[Path]) -> None:
+    for path in paths:
+        try:
             _remove(path)
-    except OSError as error:
-        what = f"an old checkpoint cannot be removed ({error.strerror or error})"
-        raise StorageError(what, remedy="See to the disk, then --resume", file=root) from error
+        except OSError as error:
+            what = f"an old checkpoint cannot be removed ({error.strerror or error})"
+            raise StorageError(what, remedy="See to the disk, then --resume", file=path) from error
 
 
 def _remove(path: Path) -> None:
@@ -242,33 +274,8 @@ def _bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError as error:
-        raise _damaged("missing", path) from error
+        raise damaged("missing", path) from error
     except PermissionError as error:
         raise NotPermittedError("no permission to read", remedy="Change its permissions", file=path) from error
     except OSError as error:
         raise StorageError(f"reading failed ({error.strerror})", remedy="See to the disk", file=path) from error
-
-
-def _sealed(content: dict[str, Any]) -> str:
-    """JSON with its own SHA-256 as the last entry."""
-    return json.dumps(content | {"sha256": hashlib.sha256(_canonical(content)).hexdigest()}, indent=1) + "\n"
-
-
-def _unsealed(data: bytes, file: Path) -> dict[str, Any]:
-    """The inverse of `_sealed`, which any changed byte makes fail: the text must be the one that would be written."""
-    try:
-        content = json.loads(data)
-        stated = content.pop("sha256")
-        if stated == hashlib.sha256(_canonical(content)).hexdigest() and _sealed(content).encode() == data:
-            return content
-    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
-        pass
-    raise _damaged("damaged or cut off", file)
-
-
-def _canonical(content: dict[str, Any]) -> bytes:
-    return json.dumps(content).encode()
-
-
-def _damaged(what: str, path: Path) -> DataError:
-    return DataError(what, kind="damaged-checkpoint", remedy="An older checkpoint may be whole: --resume", file=path)

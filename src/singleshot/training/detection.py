@@ -121,7 +121,8 @@ class DetectionTask:
             counts = torch.stack([matched, torch.full_like(matched, len(whole))])
             counts = counts if over_ranks is None else over_ranks(counts)
             total = lambda _of_part: counts  # noqa: E731 a name for it would say no more
-        return multibox_loss(raw, anchors, truths, batch.class_ids, matches, config, sum_over_ranks=total)
+        blank = batch.blank.to(anchors.device) if batch.blank.any() else None  # asked on the host: no wait for a device
+        return multibox_loss(raw, anchors, truths, batch.class_ids, matches, config, blank=blank, sum_over_ranks=total)
 
     def _matched(self, batch: Batch) -> tuple[Tensor, Matches]:
         """The boxes as fractions of the input, and which anchors have to find them."""
@@ -146,6 +147,7 @@ class DetectionTask:
             def keep_losses(batch: Batch, raw: RawDetections, mine: list[BatchLosses] = mine) -> None:
                 parts = self._loss(raw, batch.to(network.anchors_cxcywh.device), joint=False)
                 mine.append((float(parts.classification), float(parts.localisation), len(batch)))
+                ranks.pulse()
 
             found = detect(
                 detector,

@@ -18,15 +18,18 @@ import torch
 from torch.distributed import DistNetworkError, DistStoreError
 
 from singleshot.errors import ConfigError, UnreachableError
+from singleshot.training import children
 
 try:
     from lightning_fabric import Fabric, __version__
     from lightning_fabric.strategies.ddp import DDPStrategy
+    from lightning_fabric.strategies.launchers import subprocess_script
     from lightning_fabric.utilities.exceptions import MisconfigurationException
 except ImportError:  # minimal GPU images have the parent package instead
     from lightning import __version__  # pyright: ignore[reportMissingImports]
     from lightning.fabric import Fabric  # pyright: ignore[reportMissingImports]
     from lightning.fabric.strategies.ddp import DDPStrategy  # pyright: ignore[reportMissingImports]
+    from lightning.fabric.strategies.launchers import subprocess_script  # pyright: ignore[reportMissingImports]
     from lightning.fabric.utilities.exceptions import (  # pyright: ignore[reportMissingImports]
         MisconfigurationException,
     )
@@ -36,7 +39,7 @@ if __version__ in ("2.6.2", "2.6.3"):
         f"lightning {__version__} carries malware", remedy="Remove it; pip install 'lightning-fabric>=2.6.6'"
     )
 
-__all__ = ["Fabric", "Precision", "computes_in_bf16", "open_fabric", "resolve_precision"]
+__all__ = ["Fabric", "Precision", "children_of", "computes_in_bf16", "open_fabric", "resolve_precision"]
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
@@ -63,6 +66,7 @@ def open_fabric(*, precision: Precision, device: str = "auto", devices: int = 1,
     many = devices * nodes > 1
     if many and os.environ.get("RANK", "0") != "0":
         reach(os.environ.get("MASTER_ADDR", "127.0.0.1"), int(os.environ.get("MASTER_PORT", "29500")))
+    subprocess_script._launch_process_observer = children.watch  # see `children` for what it stands in for
     strategy = DDPStrategy(timeout=datetime.timedelta(seconds=timeout_s)) if many else "auto"
     try:
         fabric = Fabric(accelerator=device, devices=devices, num_nodes=nodes, precision=chosen, strategy=strategy)  # pyright: ignore[reportArgumentType]
@@ -75,6 +79,11 @@ def open_fabric(*, precision: Precision, device: str = "auto", devices: int = 1,
         what = f"the other processes are not found at {place} ({' '.join(str(error).split())[:200]})"
         raise UnreachableError(what, remedy="See whether the address is right and its port free") from error
     return fabric
+
+
+def children_of(fabric: Fabric) -> children.Processes:
+    """The processes that this one started for the other ranks; none under a launcher that starts them all."""
+    return getattr(fabric.strategy.launcher, "procs", [])
 
 
 def reach(host: str, port: int, timeout_s: float = 60.0) -> None:

@@ -23,6 +23,7 @@ import torch
 
 from singleshot.errors import DataError, SignalledError
 from singleshot.training import optimizer as optimizers
+from singleshot.training.budget import Budget
 from singleshot.training.checkpoint import Checkpoint
 from singleshot.training.fabric import Fabric
 from singleshot.training.ranks import Ranks
@@ -40,32 +41,6 @@ LOOK_EVERY = 20
 """Steps between two looks at a device that works ahead of us, see `step`. A CPU is looked at after each."""
 
 
-class Budget:
-    """How much of the run is done, whichever of epochs, steps and minutes limits it.
-
-    Args:
-        recipe: holds the limit.
-        steps_per_epoch: of the task.
-        seconds_before: spent before the run was resumed.
-    """
-
-    def __init__(self, recipe: Recipe, steps_per_epoch: int, seconds_before: float = 0.0) -> None:
-        self.total_steps = recipe.steps if recipe.epochs is None else recipe.epochs * steps_per_epoch
-        self.limit_s = None if recipe.minutes is None else recipe.minutes * 60
-        self._started = time.monotonic() - seconds_before
-
-    @property
-    def seconds(self) -> float:
-        """Spent in the loop so far, before a resumption too."""
-        return time.monotonic() - self._started
-
-    def done(self, steps: int) -> float:
-        """The share of the run that is done after so many steps, 0…1."""
-        if self.limit_s is not None:
-            return min(1.0, self.seconds / self.limit_s)
-        return min(1.0, steps / self.total_steps) if self.total_steps else 1.0
-
-
 def fit(
     task: Task[Network],
     recipe: Recipe,
@@ -75,7 +50,7 @@ def fit(
     *,
     ranks: Ranks | None = None,
     start: Checkpoint | None = None,
-    identity: Mapping[str, Any] | None = None,
+    facts: Mapping[str, Any] | None = None,
 ) -> Outcome[Network]:
     """Train `task.network` as the recipe says, and leave weights and checkpoints in the run's folder.
 
@@ -87,14 +62,14 @@ def fit(
         observer: is told of steps, epochs and warnings.
         ranks: the processes that share the work; None for this one alone.
         start: the checkpoint to go on from; None begins anew.
-        identity: what a resumed run must have in common with this one; stored in each checkpoint.
+        facts: what else each checkpoint holds, see `resume`.
 
     Raises:
         DataError: too many steps in a row gave a loss that is not finite; the last good weights are saved.
         SignalledError: a signal ended the run, which was saved.
         StorageError: a checkpoint could not be written; the previous one is whole.
     """
-    return _Loop(task, recipe, folder, fabric, observer, ranks or Ranks(), start, identity or {}).run()
+    return _Loop(task, recipe, folder, fabric, observer, ranks or Ranks(), start, facts or {}).run()
 
 
 @dataclass(frozen=True)
@@ -116,10 +91,10 @@ class _Loop(Generic[Network]):
         observer: Observer,
         ranks: Ranks,
         start: Checkpoint | None,
-        identity: Mapping[str, Any],
+        facts: Mapping[str, Any],
     ) -> None:
         self.task, self.recipe, self.folder, self.fabric, self.observer = task, recipe, folder, fabric, observer
-        self.ranks, self.identity = ranks, identity
+        self.ranks, self.facts = ranks, facts
         self.step = TrainingStep(task, recipe, fabric, self.ranks, observer.warn)
         self.network, self.optimizer, self.mean = self.step.network, self.step.optimizer, self.step.mean
         self.judged = self.network if self.mean is None else self.mean.mean
@@ -127,7 +102,7 @@ class _Loop(Generic[Network]):
         self.unseen: list[_Unseen] = []
         self.shown: dict[str, float] = {}
         self.budget = Budget(recipe, task.steps_per_epoch, self.progress.seconds)
-        self.saver = Saver(folder.checkpoints, recipe.checkpoint, self.progress.step)
+        self.saver = Saver(folder.checkpoints, recipe.checkpoint, self.progress.step, ranks.pulse)
         self.signals = StopSignals()
 
     @property
@@ -146,10 +121,10 @@ class _Loop(Generic[Network]):
                     finished = self.done >= 1.0  # asked once: a clock may run out between two questions
                     self._judge_epoch(finished)
                 self._save()
+                self._all_saved()
             except Interrupted:
                 self._save()
-                self.saver.wait()
-                self.ranks.any(False)  # no rank ends before the first has saved: its end would end them all
+                self._all_saved()
                 raise self._signalled() from None
         progress = self.progress
         rate = progress.images * self.ranks.world / max(progress.training_seconds, 1e-9)
@@ -164,8 +139,11 @@ class _Loop(Generic[Network]):
                 batch = next(batches, None)
             if batch is None:
                 return
+            self.ranks.arrive()
             shown, rate = self._train_batch(batch, done)
-            self.progress.count(self.task.position, len(batch), time.monotonic() - started)
+            self.ranks.pulse()
+            blank = int(batch.blank.sum())
+            self.progress.count(self.task.position, len(batch), blank, time.monotonic() - started)
             self.observer.step(
                 epoch=self.progress.epoch,
                 step=self.progress.step,
@@ -242,7 +220,13 @@ class _Loop(Generic[Network]):
         row |= {"lr": self.optimizer.param_groups[0]["lr"]}
         images = progress.epoch_images * self.ranks.world
         row |= {"images_per_second": images / max(progress.epoch_seconds, 1e-9)}
+        blank = sum(self.ranks.gather(progress.epoch_blank))
+        if blank:
+            row |= {"blank": blank}
+            self._refuse_blank_epoch(blank == images)
         if finished or (progress.epoch + 1) % self.recipe.validate_every == 0:
+            if self.ranks.world > 1 and self.saver.idle:  # no signal breaks in, and who sends it may not wait so long
+                self._save()
             with self._breaking_in():
                 validation = self.task.validate(self.judged)
             row |= validation.columns
@@ -261,13 +245,26 @@ class _Loop(Generic[Network]):
         self.observer.epoch(row)
         progress.end_epoch()
 
+    def _refuse_blank_epoch(self, all_blank: bool) -> None:
+        """An epoch that taught nothing is the last: the next ones would not either."""
+        for faults in self.ranks.gather(list(self.task.faults)):
+            self.folder.add_faults(faults)
+        if all_blank and self.progress.position >= self.task.steps_per_epoch:
+            what = "no picture of the split could be read, or none has anything to learn: a whole epoch taught nothing"
+            raise DataError(what, kind="nothing-learned", remedy="See bad.jsonl", file=self.folder.root)
+
+    def _all_saved(self) -> None:
+        """Wait for the disk, all ranks together: one that ended before would be missed, and end them all."""
+        self.saver.wait()
+        self.ranks.any(False)
+
     def _save(self) -> None:
         self._look()
         if not self.ranks.first:
             return
         self.progress.seconds = self.budget.seconds
         facts = facts_of(self.progress, self.optimizer, self.mean)
-        facts |= {"identity": dict(self.identity), "log": self.folder.rows}
+        facts |= {**self.facts, "log": list(self.folder.rows)}
         self.saver.save(self.progress.step, tensors_of(self.progress, self.network, self.optimizer, self.mean), facts)
 
     def _signalled(self) -> SignalledError:

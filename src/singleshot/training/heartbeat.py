@@ -2,8 +2,9 @@
 
 When a rank dies the others find a broken connection somewhere in a collective, and when one hangs they find nothing at
 all for half an hour. Here each rank counts up in a store that the first one keeps, and watches the others' counts. A
-count that stands still for `timeout_s` is a rank that hangs: the process ends itself with the code for "stopped, can
-be resumed", because its main thread is stuck in a collective and can do nothing more.
+beat that stands still for `timeout_s` is a rank that hangs, and so is one whose main thread stands still for so long
+at a place that others have passed. The process then ends itself with the code for "stopped, can be resumed", because
+its main thread is stuck in a collective and can do nothing more.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from types import TracebackType
 from typing import NoReturn
@@ -29,20 +32,78 @@ LOST_AFTER_S = 4.0
 """How long after a broken connection a count must have stood still for its rank to be the one."""
 
 
+@dataclass(frozen=True)
+class Sign:
+    """What a rank says of itself: beats of its watching thread, places and pulses of its main one (see `Ranks`)."""
+
+    beat: int = 0
+    places: int = 0
+    pulses: int = 0
+
+
+class Heard:
+    """What every rank said last, and since when it has said nothing else.
+
+    Args:
+        own: the rank that listens; it never blames itself.
+        world: how many there are, at least 2.
+        now: seconds, on any clock that goes on.
+    """
+
+    def __init__(self, own: int, world: int, now: float) -> None:
+        self._others = [rank for rank in range(world) if rank != own]
+        self._signs = [Sign()] * world
+        self._heard = [now] * world
+        self._passed: list[float | None] = [None] * world
+        """Since when somebody has been further on than this rank, which has not moved since."""
+
+    def note(self, rank: int, sign: Sign, now: float) -> None:
+        """A rank says so much now."""
+        before, self._signs[rank] = self._signs[rank], sign
+        if sign.beat != before.beat:
+            self._heard[rank] = now
+        if (sign.places, sign.pulses) != (before.places, before.pulses):
+            self._passed[rank] = None
+        furthest = max(each.places for each in self._signs)
+        for place, each in enumerate(self._signs):
+            if each.places < furthest and self._passed[place] is None:
+                self._passed[place] = now
+
+    def only_first_may_be_gone(self, now: float) -> None:
+        """The store does not answer, which is the first rank's: nothing can be known of the others."""
+        self._heard[1:] = [now] * (len(self._heard) - 1)
+        self._passed = [None] * len(self._passed)
+
+    def silent(self, seconds: float, now: float) -> int | None:
+        """The rank whose beat has stood still for longest, if for at least so many seconds."""
+        rank = min(self._others, key=self._heard.__getitem__)
+        return rank if now - self._heard[rank] >= seconds else None
+
+    def behind(self, seconds: float, now: float) -> int | None:
+        """The rank that others have waited for longest while it did not move, if for at least so many seconds.
+
+        One that has not pulsed yet is in its first step, which may compile for minutes: it only has to beat.
+        """
+        passed = {rank: self._passed[rank] for rank in self._others if self._signs[rank].pulses}
+        since = {rank: at for rank, at in passed.items() if at is not None and now - at >= seconds}
+        return min(since, key=since.__getitem__, default=None)
+
+
 class Heartbeat:
     """Beats and watches while it is entered. With one rank it does nothing.
 
     Args:
         ranks: this process among its like.
-        timeout_s: how long a rank may be silent.
+        timeout_s: how long a rank may be silent, or keep the others waiting at one place.
+        end_others: is called before this process ends because of another one: ends those that it has started.
     """
 
-    def __init__(self, ranks: Ranks, timeout_s: float = 60.0) -> None:
-        self._ranks, self._timeout_s = ranks, timeout_s
+    def __init__(self, ranks: Ranks, timeout_s: float = 60.0, end_others: Callable[[], None] = lambda: None) -> None:
+        self._ranks, self._timeout_s, self._end_others = ranks, timeout_s, end_others
         self._ended = threading.Event()
         self._hosts = ranks.gather(socket.gethostname())
-        self._heard = [time.monotonic()] * ranks.world
         if ranks.world > 1:
+            self._heard = Heard(ranks.rank, ranks.world, time.monotonic())
             self._store = self._open()
             self._thread = threading.Thread(target=self._watch, name="heartbeat", daemon=True)
 
@@ -66,7 +127,8 @@ class Heartbeat:
             lost = self._lost()
             self._ended.set()
             if lost is not None:
-                raise StoppedError(self._named(lost), remedy="Start again with --resume") from error
+                self._end_others()
+                raise StoppedError(self._silent(lost), remedy="Start again with --resume") from error
         self._ended.set()
 
     def _open(self) -> TCPStore:
@@ -79,40 +141,45 @@ class Heartbeat:
         return TCPStore(host, self._ranks.from_first(0), is_master=False, timeout=wait)
 
     def _watch(self) -> None:
-        counts = [0] * self._ranks.world
         beat = 0
         while not self._ended.wait(BEAT_S):
             beat += 1
             try:
-                self._store.set(f"beat/{self._ranks.rank}", str(beat))
-                for rank in range(self._ranks.world):
-                    count = int(self._store.get(f"beat/{rank}")) if self._store.check([f"beat/{rank}"]) else 0
-                    if count != counts[rank]:
-                        counts[rank], self._heard[rank] = count, time.monotonic()
+                self._exchange(beat)
             except (RuntimeError, dist.DistError):  # the store went with the first rank
-                self._heard[1:] = [time.monotonic()] * (self._ranks.world - 1)
-            silent = self._silent(self._timeout_s)
+                self._heard.only_first_may_be_gone(time.monotonic())
+            now = time.monotonic()
+            silent, behind = self._heard.silent(self._timeout_s, now), self._heard.behind(self._timeout_s, now)
             if silent is not None and not self._ended.is_set():
-                self._end(f"{self._named(silent)} for {self._timeout_s:g} s")
+                self._end(f"{self._silent(silent)} for {self._timeout_s:g} s")
+            if behind is not None and not self._ended.is_set():
+                self._end(f"{self._name(behind)} has stood still for {self._timeout_s:g} s while others wait for it")
 
-    def _silent(self, seconds: float) -> int | None:
-        """The rank whose count has stood still for longest, if for at least so many seconds."""
-        rank = min((each for each in range(self._ranks.world) if each != self._ranks.rank), key=self._heard.__getitem__)
-        return rank if time.monotonic() - self._heard[rank] >= seconds else None
+    def _exchange(self, beat: int) -> None:
+        ranks = self._ranks
+        self._store.set(f"beat/{ranks.rank}", f"{beat} {ranks.places} {ranks.pulses}")
+        for rank in range(ranks.world):
+            if self._store.check([f"beat/{rank}"]):
+                said = self._store.get(f"beat/{rank}").split()
+                self._heard.note(rank, Sign(*map(int, said)), time.monotonic())
 
     def _lost(self) -> int | None:
         deadline = time.monotonic() + 2 * LOST_AFTER_S
         while time.monotonic() < deadline:
-            lost = self._silent(LOST_AFTER_S)
+            lost = self._heard.silent(LOST_AFTER_S, time.monotonic())
             if lost is not None:
                 return lost
             time.sleep(BEAT_S / 4)
         return None
 
-    def _named(self, rank: int) -> str:
-        return f"rank {rank} on host {self._hosts[rank]} does not answer"
+    def _name(self, rank: int) -> str:
+        return f"rank {rank} on host {self._hosts[rank]}"
+
+    def _silent(self, rank: int) -> str:
+        return f"{self._name(rank)} does not answer"
 
     def _end(self, what: str) -> NoReturn:
         sys.stderr.write(f"singleshot: error: {what}. Start again with --resume.\n")
         sys.stderr.flush()
+        self._end_others()
         os._exit(StoppedError.exit_code)

@@ -31,6 +31,16 @@ class Ranks:
     def __init__(self, fabric: Fabric | None = None) -> None:
         self.rank, self.world = (0, 1) if fabric is None else (fabric.global_rank, fabric.world_size)
         self._device = torch.device("cpu") if fabric is None else fabric.device
+        self.places = self.pulses = 0
+        """How often `arrive` and `pulse` were called, for `heartbeat`."""
+
+    def arrive(self) -> None:
+        """Count one of the places that all ranks come by, in the same order: who has counted fewer is behind."""
+        self.places += 1
+
+    def pulse(self) -> None:
+        """Count that work goes on where ranks need not be level: between two pictures of a validation, say."""
+        self.pulses += 1
 
     @property
     def first(self) -> bool:
@@ -45,6 +55,7 @@ class Ranks:
         """The sum of a tensor over the ranks."""
         if self.world == 1:
             return tensor
+        self.arrive()
         total = tensor.detach().clone()
         dist.all_reduce(total)
         return total
@@ -53,6 +64,7 @@ class Ranks:
         """Whether it holds on any rank."""
         if self.world == 1:
             return flag
+        self.arrive()
         held = torch.tensor([float(flag)], device=self._device)
         dist.all_reduce(held)
         return bool(held.item())
@@ -61,6 +73,7 @@ class Ranks:
         """The first rank's value."""
         if self.world == 1:
             return value
+        self.arrive()
         carried = [value if self.first else None]
         dist.broadcast_object_list(carried, src=0)
         return carried[0]  # pyright: ignore[reportReturnType]
@@ -69,6 +82,7 @@ class Ranks:
         """Every rank's value, in the order of ranks."""
         if self.world == 1:
             return [value]
+        self.arrive()
         every: list[Any] = [None] * self.world
         dist.all_gather_object(every, value)
         return every

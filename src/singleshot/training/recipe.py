@@ -20,7 +20,7 @@ from singleshot.errors import ConfigError, nearest
 from singleshot.preprocess import Fit
 from singleshot.segmentation.loss import PixelLossConfig
 from singleshot.segmentation.presets import FLAVOURS as SEGMENTERS
-from singleshot.strict_json import check_number, from_json_dict, to_json_dict
+from singleshot.strict_json import check_number, filled, from_json_dict, to_json_dict
 from singleshot.training.checkpoint import CheckpointConfig
 from singleshot.training.optimizer import OptimizerConfig
 from singleshot.training.schedule import Schedule
@@ -135,8 +135,11 @@ class Recipe:
 
     @staticmethod
     def from_json(text: str) -> Recipe:
-        """The inverse of `to_json`. Raises ConfigError on unknown, missing or mistyped fields."""
-        return from_json_dict(Recipe, json.loads(text), "recipe")
+        """The inverse of `to_json`, for older versions' too: a field that came later takes its default.
+
+        Raises ConfigError on unknown or mistyped fields.
+        """
+        return from_json_dict(Recipe, filled(Recipe, json.loads(text)), "recipe")
 
 
 def override(recipe: Recipe, settings: Sequence[str]) -> Recipe:

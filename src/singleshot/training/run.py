@@ -9,7 +9,7 @@ import datetime
 import os
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -21,21 +21,22 @@ from singleshot.data import anchor_report, layouts
 from singleshot.data.auditing.leaks import without_leaks
 from singleshot.data.refusal import OnBad, refuse_or_list
 from singleshot.detection.ssd import SSD
-from singleshot.errors import ConfigError, DataError
+from singleshot.errors import ConfigError, DataError, UsageError
 from singleshot.prediction.predictor import Detector
 from singleshot.prediction.segmenter import Segmenter
 from singleshot.segmentation.fcn import FCN
 from singleshot.segmentation.presets import FLAVOURS as SEGMENTERS
 from singleshot.structures import Dataset
-from singleshot.training import starting, starting_masks
+from singleshot.training import children, starting, starting_masks
 from singleshot.training.detection import DetectionTask
-from singleshot.training.fabric import open_fabric, resolve_precision
+from singleshot.training.fabric import children_of, open_fabric, resolve_precision
 from singleshot.training.fit import fit
 from singleshot.training.heartbeat import Heartbeat
 from singleshot.training.memory import shortage_named
+from singleshot.training.observers import NoObserver, SilentObserver
 from singleshot.training.ranks import Ranks
 from singleshot.training.recipe import Recipe
-from singleshot.training.resume import find, identity
+from singleshot.training.resume import begun, find, identity
 from singleshot.training.run_folder import RunFolder
 from singleshot.training.segmentation import SegmentationTask
 from singleshot.training.task import Observer, Task
@@ -131,69 +132,77 @@ def train(
         CannotCreateError: `out` is there already, or another training is at work in it.
         ConfigError: the run to resume had another recipe, other data or other ranks.
         SignalledError: a signal ended the run; it was saved and can be resumed.
+        UsageError: `out` is in the data folder.
         InputMissingError, DataError, ConfigError: as readers, recipe and loop say.
 
     A script that trains with workers needs the guard `if __name__ == "__main__":`, as all of multiprocessing does.
     """
     recipe = recipe or Recipe()
+    if not isinstance(data, Dataset) and not resume and Path(out).resolve().is_relative_to(Path(data).resolve()):
+        raise UsageError("is in the data folder, which is never written to", remedy="Choose another --out", file=out)
     fabric = open_fabric(precision=recipe.precision, devices=devices)
     ranks = Ranks(fabric)
     watcher = (observer or SilentObserver()) if ranks.first else NoObserver()
-    if not isinstance(data, Dataset):
-        root = Path(data)
-        options: dict[str, Any] = {
-            "with_masks": recipe.model in SEGMENTERS,
-            "layout": data_format,
-            "allow_unlabelled": allow_unlabelled,
-            "fix_boxes": fix_boxes,
-        }
-        data = layouts.read(root, train_split, **options)
-        if val is None and val_split is not None:
-            val = layouts.read(root, val_split, label_map=data.label_map, **options)
-    if val is not None and val.label_map != data.label_map:
-        names = [", ".join(split.label_map.names) for split in (val, data)]
-        what = f"the classes to judge by are {names[0]}, those to learn are {names[1]}"
-        raise DataError(what, kind="other-classes", remedy="Give splits of the same classes", file=val.root)
-    for dataset in (data, val):
-        if dataset is not None and on_data is not None and ranks.first:
-            on_data(dataset)
-    if val is not None:
-        samples, leaked = without_leaks(data, val)
-        if leaked:
-            data = replace(data, samples=tuple(samples), faults=(*data.faults, *leaked))
-    faults = refuse_or_list([split for split in (data, val) if split is not None], on_bad)
-    if not len(data.label_map):
-        raise DataError("no annotation names a class", kind="no-class", remedy="Annotate objects", file=data.root)
+    with Heartbeat(ranks, recipe.rank_timeout_s, lambda: children.kill(children_of(fabric))):
+        if not isinstance(data, Dataset):
+            root = Path(data)
+            options: dict[str, Any] = {
+                "with_masks": recipe.model in SEGMENTERS,
+                "layout": data_format,
+                "allow_unlabelled": allow_unlabelled,
+                "fix_boxes": fix_boxes,
+            }
+            data = layouts.read(root, train_split, **options)
+            if val is None and val_split is not None:
+                val = layouts.read(root, val_split, label_map=data.label_map, **options)
+        if val is not None and val.label_map != data.label_map:
+            names = [", ".join(split.label_map.names) for split in (val, data)]
+            what = f"the classes to judge by are {names[0]}, those to learn are {names[1]}"
+            raise DataError(what, kind="other-classes", remedy="Give splits of the same classes", file=val.root)
+        for dataset in (data, val):
+            if dataset is not None and on_data is not None and ranks.first:
+                on_data(dataset)
+        if val is not None:
+            samples, leaked = without_leaks(data, val)
+            if leaked:
+                data = replace(data, samples=tuple(samples), faults=(*data.faults, *leaked))
+        faults = refuse_or_list([split for split in (data, val) if split is not None], on_bad)
+        if not len(data.label_map):
+            raise DataError("no annotation names a class", kind="no-class", remedy="Annotate objects", file=data.root)
 
-    if len(data) < recipe.batch_size:
-        recipe = replace(recipe, batch_size=len(data))
-    wanted = identity(recipe, data, val, world=ranks.world)
-    ranks.must_agree({**wanted, "version": version("singleshot")})
+        if len(data) < recipe.batch_size:
+            recipe = replace(recipe, batch_size=len(data))
+        wanted = identity(recipe, data, val, world=ranks.world)
+        ranks.must_agree({**wanted, "version": version("singleshot")})
+        goes_on = ranks.first_does(lambda: begun(Path(out) / "checkpoints", wanted) if resume else None)
 
-    task = _task(recipe, data, val, on_bad, on_start or _ignore, ranks)
-    try:
-        if isinstance(task, DetectionTask):
-            unreached = anchor_report.warning(data.samples, task.network.config)
-            if unreached is not None:
-                watcher.warn(unreached)
-        folder = _open_folder(ranks, Path(out), overwrite, resume)  # last, when nothing more can be refused
+        task = _task(recipe, data, val, goes_on, on_bad, on_start or _ignore, ranks)
         try:
-            start = ranks.first_does(lambda: find(folder, wanted, force=force, warn=watcher.warn) if resume else None)
-            folder.write_recipe(recipe.to_json())
-            folder.add_faults(faults)
-            kind = log if ranks.first else None
-            with (
-                logged(watcher, kind, folder.root, data, val, anew=start is None) as seen,
-                Heartbeat(ranks, recipe.rank_timeout_s),
-                shortage_named(),
-            ):
-                outcome = fit(
-                    cast(Task[Any], task), recipe, folder, fabric, seen, ranks=ranks, start=start, identity=wanted
+            if isinstance(task, DetectionTask):
+                unreached = anchor_report.warning(data.samples, task.network.config)
+                if unreached is not None:
+                    watcher.warn(unreached)
+            folder = _open_folder(ranks, Path(out), overwrite, resume)  # last, when nothing more can be refused
+            try:
+                start = ranks.first_does(
+                    lambda: find(folder, wanted, force=force, warn=watcher.warn) if resume else None
                 )
+                folder.write_recipe(recipe.to_json())
+                folder.add_faults(faults)
+                kind = log if ranks.first else None
+                facts = {
+                    "identity": wanted,
+                    "network": task.network.config.to_json_dict(),
+                    "started_from": task.provenance.get("started_from"),
+                }
+                with logged(watcher, kind, folder.root, data, val, anew=start is None) as seen, shortage_named():
+                    outcome = fit(
+                        cast(Task[Any], task), recipe, folder, fabric, seen, ranks=ranks, start=start, facts=facts
+                    )
+            finally:
+                folder.close()
         finally:
-            folder.close()
-    finally:
-        task.close()
+            task.close()
     return Run(
         folder.root,
         folder.best,
@@ -218,6 +227,7 @@ def _task(
     recipe: Recipe,
     data: Dataset,
     val: Dataset | None,
+    goes_on: Mapping[str, Any] | None,
     on_bad: OnBad,
     on_start: Callable[[str], None],
     ranks: Ranks,
@@ -225,13 +235,18 @@ def _task(
     bf16 = resolve_precision(recipe.precision) == "bf16"
     torch.manual_seed(recipe.seed)
     of_pixels = recipe.model in SEGMENTERS
-    began = starting_masks.start(recipe, data) if of_pixels else starting.start(recipe, data.label_map.names)
+    if goes_on is not None:
+        resumed = starting_masks.resumed if of_pixels else starting.resumed
+        began = resumed(recipe, goes_on["network"], goes_on["started_from"])
+    else:
+        began = starting_masks.start(recipe, data) if of_pixels else starting.start(recipe, data.label_map.names)
     if began.table and ranks.first:
         on_start(began.table)
     provenance = _provenance(data) | {"metric": recipe.pixel_metric if of_pixels else recipe.metric}
     if began.provenance is not None:
         provenance["started_from"] = dict(began.provenance)
-    choices = {"workers": _workers(recipe), "bf16": bf16, "provenance": provenance, "on_bad": on_bad, "ranks": ranks}
+    workers = _workers(recipe, ranks)
+    choices = {"workers": workers, "bf16": bf16, "provenance": provenance, "on_bad": on_bad, "ranks": ranks}
     if isinstance(began, starting_masks.MaskStart):
         return SegmentationTask(began.network, recipe, data, val, **choices)
     return DetectionTask(began.network, recipe, data, val, **choices)
@@ -248,40 +263,17 @@ def _ignore(_text: str) -> None:
     """Nothing."""
 
 
-class NoObserver:
-    """Watches for the ranks beside the first, and says nothing: the first says it all."""
-
-    def step(self, **_facts: Any) -> None:
-        """Nothing."""
-
-    def epoch(self, row: Any) -> None:
-        """Nothing."""
-
-    def warn(self, line: str) -> None:
-        """Nothing."""
-
-
-class SilentObserver:
-    """Watches a run and says nothing but warnings, on stderr."""
-
-    def step(self, **_facts: Any) -> None:
-        """Nothing."""
-
-    def epoch(self, row: Any) -> None:
-        """Nothing."""
-
-    def warn(self, line: str) -> None:
-        """The warning as a line."""
-        sys.stderr.write(f"singleshot: warning: {line}\n")
-
-
-def _workers(recipe: Recipe) -> int:
-    """Augmentation of a small picture costs a tenth of its training step, so half the cores are plenty."""
+def _workers(recipe: Recipe, ranks: Ranks) -> int:
+    """As the recipe says; else half the cores, because the network wants cores too, and beside GPUs nearly all."""
     if recipe.workers is not None:
         if recipe.workers < 0:
             raise ConfigError(f"workers is {recipe.workers}", remedy="Give 0 or more")
         return recipe.workers
-    return max(1, min(16, (os.cpu_count() or 2) // 2))
+    cores = os.cpu_count() or 2
+    devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    # Each rank has a GPU, needs one core to feed it, and shares the others with the ranks of this machine.
+    spare = cores // min(devices, ranks.world) - 1 if devices else cores // 2
+    return max(1, min(16, spare))
 
 
 def _provenance(data: Dataset) -> dict[str, Any]:

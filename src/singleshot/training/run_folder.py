@@ -14,7 +14,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -22,8 +21,8 @@ from typing import Any
 
 from singleshot import durable
 from singleshot.errors import CannotCreateError, Fault, NotPermittedError, StorageError
+from singleshot.lock import FolderLock, at_work
 from singleshot.training import checkpoint
-from singleshot.training.lock import FolderLock, holder
 
 ELSEWHERE = "Choose another --out"
 
@@ -56,11 +55,11 @@ class RunFolder:
         root = self.root
         taken = root.exists() and (not root.is_dir() or any(root.iterdir()))
         if taken and not ((overwrite or resume) and root.is_dir()):
-            at_work = holder(root)
-            if at_work:
-                raise CannotCreateError(f"in use by another training{at_work}", remedy=ELSEWHERE, file=root)
             if not root.is_dir():
                 raise CannotCreateError("is a file", remedy=ELSEWHERE, file=root)
+            by_whom = at_work(root)
+            if by_whom is not None:
+                raise CannotCreateError(f"in use by another training{by_whom}", remedy=ELSEWHERE, file=root)
             remedy = "Choose another --out, go on with --resume, or replace it with --overwrite"
             raise CannotCreateError("already exists", remedy=remedy, file=root)
         try:
@@ -74,12 +73,17 @@ class RunFolder:
             if not resume:
                 for left_over in ("bad.jsonl", "bad_steps.jsonl"):  # of the run that this one replaces
                     (root / left_over).unlink(missing_ok=True)
-                shutil.rmtree(self.checkpoints, ignore_errors=True)
+                checkpoint.remove_all(self.checkpoints)
             self.checkpoints.mkdir(exist_ok=True)
+            checkpoint.clean(self.checkpoints)
+            for name in ("best.safetensors", "last.safetensors", "log.csv", "recipe.json", "bad.jsonl"):
+                durable.clean(root / name)
         except OSError as error:
             self.close()
             raise StorageError(f"cannot be written to ({error.strerror})", remedy=ELSEWHERE, file=root) from error
-        checkpoint.clean(self.checkpoints)
+        except StorageError:
+            self.close()
+            raise
 
     @property
     def checkpoints(self) -> Path:

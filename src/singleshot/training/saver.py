@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,6 +19,8 @@ from torch import Tensor
 from singleshot.training import checkpoint
 from singleshot.training.checkpoint import CheckpointConfig
 
+PULSE_S = 5.0
+
 
 class Saver:
     """Writes the checkpoints of one run, one at a time.
@@ -27,20 +29,28 @@ class Saver:
         root: the folder of all checkpoints; it exists.
         config: how often, and what is kept.
         step: the step at which the run begins or goes on.
+        pulse: is called now and then while the loop waits for the disk.
     """
 
-    def __init__(self, root: Path, config: CheckpointConfig, step: int = 0) -> None:
-        self._root, self._config = root, config
+    def __init__(
+        self, root: Path, config: CheckpointConfig, step: int = 0, pulse: Callable[[], None] = lambda: None
+    ) -> None:
+        self._root, self._config, self._pulse = root, config, pulse
         self._saved_step, self._saved_at = step, time.monotonic()
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is being written: a save would not wait."""
+        return self._thread is None or not self._thread.is_alive()
 
     def due(self, step: int) -> bool:
         """Whether a checkpoint should be made now. While one is being written the next waits, not the training.
 
         Raises what the last save failed with.
         """
-        if self._thread is not None and self._thread.is_alive():
+        if not self.idle:
             return False
         self.wait()
         minutes, steps = self._config.minutes, self._config.steps
@@ -58,7 +68,9 @@ class Saver:
     def wait(self) -> None:
         """Until the last save is on the disk. Raises what it failed with, once."""
         if self._thread is not None:
-            self._thread.join()
+            while self._thread.is_alive():
+                self._thread.join(PULSE_S)
+                self._pulse()
             self._thread = None
         error, self._error = self._error, None
         if error is not None:

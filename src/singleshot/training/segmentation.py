@@ -20,18 +20,19 @@ from torch import Tensor, nn
 from singleshot import weights
 from singleshot.backbones.synced_batch_norm import synced
 from singleshot.data.augmenting.augment_masks import pad_mask, resize_mask
-from singleshot.data.label_maps import mask_files
-from singleshot.data.loading.mask_loader import MaskBatch, MaskLoader
-from singleshot.errors import ConfigError, DataError, Fault
-from singleshot.evaluation.maxf import MaxfJudge
-from singleshot.evaluation.miou import MiouJudge
-from singleshot.evaluation.segment import SegmentedBatch, segment
-from singleshot.metrics.road_maxf import ROAD, as_values
+from singleshot.data.loading.mask_batch import MaskBatch
+from singleshot.data.loading.mask_loader import MaskLoader
+from singleshot.errors import Fault
+from singleshot.evaluation.judge_masks import counted, judge_of
+from singleshot.evaluation.maxf import MaxfReport
+from singleshot.evaluation.segment import SegmentedBatch, check_room, segment
+from singleshot.metrics.road_maxf import ROAD
 from singleshot.prediction.segmenter import Segmenter
 from singleshot.preprocess import inner_size_hw, normalise
 from singleshot.segmentation.fcn import FCN
-from singleshot.segmentation.loss import log_weights, pixel_loss, pixel_weight
+from singleshot.segmentation.loss import pixel_loss, pixel_weight
 from singleshot.structures import Dataset
+from singleshot.training.class_weights import class_weights
 from singleshot.training.ranks import Ranks, per_rank
 from singleshot.training.recipe import Recipe
 from singleshot.training.task import Validation
@@ -55,7 +56,8 @@ class SegmentationTask:
 
     Raises:
         ConfigError: class weights for another number of classes.
-        DataError: no mask of the split has a class, or MaxF is wanted of more than two classes.
+        DataError: no mask of the split has a class, pictures to judge by have no mask, or MaxF is wanted of more than
+            two classes.
     """
 
     network: FCN
@@ -89,13 +91,19 @@ class SegmentationTask:
             cache_bytes=self.cache_bytes,
         )
         self.steps_per_epoch = len(self.loader)
-        self.weights = _class_weights(self.recipe, self.train, self.on_bad)
         self.judged = [("val", self.val)] if self.val is not None else []
         count = min(self.recipe.train_subset, len(self.train))
         if count:
             places = np.unique(np.linspace(0, len(self.train) - 1, count).round().astype(int)).tolist()
             subset = replace(self.train, samples=[self.train.samples[place] for place in places])
             self.judged.append(("train_subset", subset))
+        self._unread: list[Fault] = []
+        for _, dataset in self.judged:  # what would end the run after its first epoch ends it now
+            judge_of(self.recipe.pixel_metric, dataset)
+            check_room(dataset, self.network.config.preprocess, workers=self.workers)
+        self.weights = class_weights(
+            self.recipe, self.train, workers=self.workers, on_bad=self.on_bad, ranks=self.ranks
+        )
 
     @property
     def position(self) -> int:
@@ -104,8 +112,8 @@ class SegmentationTask:
 
     @property
     def faults(self) -> list[Fault]:
-        """Pairs that could not be read."""
-        return list(self.loader.faults)
+        """Pairs that could not be read, of training and of validation, and masks that are void all over."""
+        return [*self.loader.faults, *self._unread]
 
     def batches(self, epoch: int, start: int = 0) -> Iterable[MaskBatch]:
         """The augmented training batches of an epoch, from the `start`-th on."""
@@ -114,23 +122,29 @@ class SegmentationTask:
     def losses(self, module: nn.Module, batch: MaskBatch, whole: MaskBatch | None = None) -> dict[str, Tensor]:
         """Cross-entropy of a batch on the device, and soft IoU if the recipe wants it.
 
-        With `whole`, what the batch adds to the cross-entropy of the whole that it is a part of.
+        With `whole`, what the batch adds to the cross-entropy of the whole that it is a part of. The mean over the
+        ranks is that of all their pixels; soft IoU, which is no mean over pixels, stays each rank's own.
         """
         logits = module(normalise(batch.images, self.network.config.preprocess))
         losses = self._loss(logits, batch.masks)
-        if whole is None:
+        if whole is None and self.ranks.world == 1:
             return losses
-        share = self._weight(batch.masks) / self._weight(whole.masks).clamp(min=torch.finfo(torch.float32).tiny)
-        return {name: loss * share for name, loss in losses.items()}
+        total = self.ranks.mean(self._weight(batch.masks if whole is None else whole.masks))
+        share = self._weight(batch.masks) / total.clamp(min=torch.finfo(torch.float32).tiny)
+        return losses | {"pixel": losses["pixel"] * share}
 
     def _weight(self, masks: Tensor) -> Tensor:
         """What the cross-entropy of these masks is divided by."""
-        class_weights = None if self.weights is None else self.weights.to(masks.device)
-        return pixel_weight(masks, class_weights)
+        return pixel_weight(masks, self._weights_on(masks.device))
 
     def _loss(self, logits: Float[Tensor, "B C H W"], masks: Tensor) -> dict[str, Tensor]:
-        class_weights = None if self.weights is None else self.weights.to(logits.device)
-        return pixel_loss(logits, masks, self.recipe.pixel_loss, class_weights).parts()
+        return pixel_loss(logits, masks, self.recipe.pixel_loss, self._weights_on(logits.device)).parts()
+
+    def _weights_on(self, device: torch.device) -> Float[Tensor, " C"] | None:
+        """The class weights where the loss is; they move once, because each copy waits for all that a GPU has to do."""
+        if self.weights is not None and self.weights.device != device:
+            self.weights = self.weights.to(device)
+        return self.weights
 
     def validate(self, network: FCN) -> Validation:
         """The recipe's metric, IoU by class and the loss of the validation split, and the same of the subset.
@@ -155,33 +169,30 @@ class SegmentationTask:
             tiles = [self._at_input_size(truth) for truth in batch.truths if truth is not None]
             masks = torch.from_numpy(np.stack(tiles)).to(batch.logits.device)
             losses.append((len(batch), float(self._loss(batch.logits, masks)["pixel"])))
+            ranks.pulse()
 
-        by_maxf = self.recipe.pixel_metric == "maxf"
-        judge = MaxfJudge(dataset) if by_maxf else MiouJudge(dataset)
+        metric = self.recipe.pixel_metric
+        judge, whole = (judge_of(metric, dataset, instances=False) for _ in range(2))
         seen = segment(
             segmenter,
             dataset,
             workers=self.workers,
-            chances_of=ROAD if by_maxf else None,
+            chances_of=ROAD if metric == "maxf" else None,
             on_batch=keep_loss,
             on_bad=self.on_bad,
+            on_skipped=self._unread.append,
             rank=ranks.rank,
             world=ranks.world,
         )
-        for answer in seen:
-            if answer.truth is not None:
-                found = answer.class_ids if answer.chances is None else as_values(answer.chances)
-                judge.count(answer.index, answer.truth, found)
+        for _ in counted(judge, seen):
+            pass
         every = ranks.gather((judge, losses))
-        whole = MaxfJudge(dataset) if by_maxf else MiouJudge(dataset)
         whole.merge([theirs for theirs, _ in every])  # pyright: ignore[reportArgumentType]
-        counted = [pair for _, theirs in every for pair in theirs]
-        columns: dict[str, float | None] = {"pixel": _mean(counted)}
+        columns: dict[str, float | None] = {"pixel": _mean([pair for _, theirs in every for pair in theirs])}
         report = whole.report()
-        if by_maxf:
-            score = report.maxf  # pyright: ignore[reportAttributeAccessIssue]
-            return score, columns | {"maxf": score}
-        figures = report.figures  # pyright: ignore[reportAttributeAccessIssue]
+        if isinstance(report, MaxfReport):
+            return report.maxf, columns | {"maxf": report.maxf}
+        figures = report.figures
         columns |= {"miou": figures.miou, "pixel_accuracy": figures.pixel_accuracy}
         return figures.miou, columns | {f"iou_{label}": iou for label, iou in figures.iou.items()}
 
@@ -198,30 +209,6 @@ class SegmentationTask:
     def close(self) -> None:
         """End the workers."""
         self.loader.close()
-
-
-def _class_weights(recipe: Recipe, train: Dataset, on_bad: Any) -> Float[Tensor, " C"] | None:
-    """The weights that the recipe asks for; `log` reads every mask of the split once."""
-    wanted, classes = recipe.pixel_loss.class_weights, len(train.label_map)
-    if wanted == "none":
-        return None
-    if wanted != "log":
-        if len(wanted) != classes:
-            what = f"{len(wanted)} class weights for {classes} classes"
-            raise ConfigError(what, remedy=f"Give one each: {', '.join(train.label_map.names)}")
-        return torch.tensor(wanted)
-    counts = np.zeros(classes, dtype=np.int64)
-    for sample in train.samples:
-        if sample.mask_path is None or train.mask_code is None:
-            continue
-        try:
-            counts += mask_files.class_share(mask_files.read(sample.mask_path, train.mask_code), classes)
-        except DataError:
-            if on_bad == "fail":
-                raise
-    if not counts.any():
-        raise DataError("no mask has a class", kind="void-mask", remedy="Draw masks", file=train.root)
-    return torch.from_numpy(log_weights(counts))
 
 
 def _mean(losses: list[tuple[int, float]]) -> float | None:

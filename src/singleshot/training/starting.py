@@ -8,7 +8,7 @@ obstacle. Channel order, mean and deviation come along, because the weights expe
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from singleshot.backbones.mobilenet import MobileNetPyramid
 from singleshot.backbones.vgg import VGGPyramid
 from singleshot.detection.presets import FLAVOURS
 from singleshot.detection.ssd import SSD, SSDConfig, config_for
-from singleshot.errors import ConfigError
+from singleshot.errors import ConfigError, DataError
 from singleshot.prediction.locate import find_weights
 from singleshot.training.optimizer import is_trunk
 from singleshot.training.recipe import Recipe
@@ -82,20 +82,33 @@ def start(recipe: Recipe, class_names: Sequence[str]) -> Start:
     else:
         path = find_weights(recipe.weights)
         began = _from_file(weights.read(path), recipe, class_names, path)
-    if recipe.freeze:
-        parts = blocks(began.network)
-        if recipe.freeze > len(parts):
-            raise ConfigError(
-                f"{recipe.freeze} blocks are to be frozen and the trunk has {len(parts)}", remedy="Lower --freeze"
-            )
-        began.network.freeze([layer for part in parts[: recipe.freeze] for layer in part])
+    _freeze(began.network, recipe)
     return began
 
 
-def flavour_of(name: str) -> str:
-    """The flavour that a run from these weights trains, if it names none: their own."""
-    file = weights.read(find_weights(name))
-    flavour = DEFAULT_FLAVOUR if isinstance(file, TrunkFile) else file.network.config.flavour
+def resumed(recipe: Recipe, config: Any, provenance: Mapping[str, Any] | None) -> Start:
+    """The network of a run that goes on, by its stored config and origin; its weights are still to come.
+
+    Raises ConfigError for a config of another version.
+    """
+    began = Start(SSD(weights.config_of(config)), provenance=provenance)
+    _freeze(began.network, recipe)
+    return began
+
+
+def flavour_of(path: Path) -> str:
+    """The flavour that a run from this weights file trains, if it names none: its own.
+
+    It is read from the file's record alone, as `start` reads and checks the whole.
+
+    Raises DataError for a segmenter, whose model must be named, and for no weights file.
+    """
+    record = weights.peek(path)
+    if record.get("task") == "segmentation":
+        what = "a segmenter, and no model was named to train"
+        raise DataError(what, kind="other-task", remedy="Name one by --model, such as fcn8s-lite", file=path)
+    config = record.get("config")
+    flavour = config.get("flavour") if isinstance(config, dict) else None
     return flavour if flavour in FLAVOURS else DEFAULT_FLAVOUR
 
 
@@ -118,6 +131,16 @@ def blocks(network: SSD) -> list[list[nn.Module]]:
     raise ConfigError(f"a {network.config.trunk} trunk has no blocks to freeze", remedy="Leave out --freeze")
 
 
+def _freeze(network: SSD, recipe: Recipe) -> None:
+    if recipe.freeze:
+        parts = blocks(network)
+        if recipe.freeze > len(parts):
+            raise ConfigError(
+                f"{recipe.freeze} blocks are to be frozen and the trunk has {len(parts)}", remedy="Lower --freeze"
+            )
+        network.freeze([layer for part in parts[: recipe.freeze] for layer in part])
+
+
 def _from_file(file: WeightsFile | TrunkFile, recipe: Recipe, class_names: Sequence[str], path: Path) -> Start:
     source = file.config if isinstance(file, TrunkFile) else file.network.config
     config = config_for(recipe.model, class_names, recipe.input_size_hw, fit=recipe.fit, anchors=recipe.anchors)
@@ -134,14 +157,15 @@ def _from_file(file: WeightsFile | TrunkFile, recipe: Recipe, class_names: Seque
     if isinstance(file, TrunkFile):
         network = SSD(config)
         _quieten(network, file.tensors)
-        rows = _take_over(network, file.tensors)
+        rows = _take_over(network, file.tensors, file.tensors)
     else:
         network = SSD(_like(file.network.config, config, recipe))
         theirs = file.network.config
         last = [f"{_last_layer(theirs, i)}.{kind}" for i in range(len(theirs.anchors)) for kind in ("weight", "bias")]
         # Without its class rows, whose shape may fit by chance, and with those that mean the same.
-        state = {name: tensor for name, tensor in file.network.state_dict().items() if name not in last}
-        rows = _take_over(network, state | _class_rows(file.network, network))
+        all_of_it = file.network.state_dict()
+        state = {name: tensor for name, tensor in all_of_it.items() if name not in last}
+        rows = _take_over(network, state | _class_rows(file.network, network), all_of_it)
         rows.append(_class_row(file.network.config, network.config))
     origin = {"weights": recipe.weights, "sha256": file.sha256, **file.provenance}
     return Start(network, tuple(rows), origin)
@@ -158,19 +182,19 @@ def _like(source: SSDConfig, config: SSDConfig, recipe: Recipe) -> SSDConfig:
     return replace(config, anchors=source.anchors, preprocess=preprocess)
 
 
-def _take_over(network: SSD, tensors: Mapping[str, Tensor]) -> list[Row]:
-    """Copy every tensor whose name and shape the network has, in place; the table of what became of each."""
+def _take_over(network: SSD, tensors: Mapping[str, Tensor], in_file: Collection[str]) -> list[Row]:
+    """Copy every tensor whose name and shape the network has, in place; what became of each that is in the file."""
     state = network.state_dict()
     loaded = {name for name, tensor in tensors.items() if name in state and state[name].shape == tensor.shape}
     network.load_state_dict({name: tensors[name] if name in loaded else state[name] for name in state})
     rows = []
     for part in ("trunk", "extra layers", "class heads", "box heads"):
         names = [name for name in state if _part(name) == part]
-        theirs = [name for name in tensors if _part(name) == part]
+        left_out = [name for name in in_file if _part(name) == part and name not in loaded]
         new = [name for name in names if name not in loaded]
         layers = list(dict.fromkeys(name.rpartition(".")[0].rpartition(".")[2] for name in new))
         remark = f"new: {', '.join(layers)}" if part == "trunk" and 0 < len(layers) <= 4 else ""
-        rows.append(Row(part, len(names) - len(new), len(new), len(theirs) - len(names) + len(new), remark))
+        rows.append(Row(part, len(names) - len(new), len(new), len(left_out), remark))
     return rows
 
 

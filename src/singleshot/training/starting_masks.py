@@ -26,6 +26,9 @@ from singleshot.training.optimizer import is_trunk
 from singleshot.training.recipe import Recipe
 from singleshot.weights import SegmenterFile, TrunkFile, WeightsFile
 
+# By name and not by width: a feature layer may be as wide as there are classes.
+_SCORES = re.compile(r"\.(score\w*|scores\.\d+)$")
+
 
 @dataclass(frozen=True)
 class MaskStart:
@@ -56,12 +59,15 @@ def start(recipe: Recipe, data: Dataset) -> MaskStart:
         return MaskStart(FCN(config))
     path = find_weights(recipe.weights)
     began = _from_file(weights.read_any(path), config, path)
-    parts = blocks(began.network)
-    if recipe.freeze > len(parts):
-        what = f"{recipe.freeze} blocks are to be frozen and the trunk has {len(parts)}"
-        raise ConfigError(what, remedy="Lower --freeze")
-    began.network.freeze([layer for part in parts[: recipe.freeze] for layer in part])
+    _freeze(began.network, recipe)
     return replace(began, provenance={"weights": recipe.weights, **(began.provenance or {})})
+
+
+def resumed(recipe: Recipe, config: Any, provenance: Mapping[str, Any] | None) -> MaskStart:
+    """The segmenter of a run that goes on, as `starting.resumed` makes a detector."""
+    began = MaskStart(FCN(FCNConfig.from_json_dict(config)), provenance=provenance)
+    _freeze(began.network, recipe)
+    return began
 
 
 def blocks(network: FCN) -> list[list[nn.Module]]:
@@ -76,6 +82,14 @@ def blocks(network: FCN) -> list[list[nn.Module]]:
     if isinstance(trunk, MobileNetSkips):
         return [[trunk.stem], *([block] for block in trunk.blocks), [trunk.last]]
     return [[trunk.stem], *([stage] for stage in trunk.stages)]
+
+
+def _freeze(network: FCN, recipe: Recipe) -> None:
+    parts = blocks(network)
+    if recipe.freeze > len(parts):
+        what = f"{recipe.freeze} blocks are to be frozen and the trunk has {len(parts)}"
+        raise ConfigError(what, remedy="Lower --freeze")
+    network.freeze([layer for part in parts[: recipe.freeze] for layer in part])
 
 
 def _from_file(file: WeightsFile | TrunkFile | SegmenterFile, config: FCNConfig, path: Path) -> MaskStart:
@@ -93,6 +107,9 @@ def _from_file(file: WeightsFile | TrunkFile | SegmenterFile, config: FCNConfig,
     theirs = {name.replace("trunk.vgg.", "trunk."): tensor for name, tensor in tensors.items()}
     if isinstance(file, SegmenterFile):
         theirs |= _class_rows(file.network, network)
+        if file.network.config.class_names != config.class_names:
+            # Trained upsampling mixes each class with each: it is for these classes in this order, or starts bilinear.
+            theirs = {name: each for name, each in theirs.items() if not name.startswith("head.enlarge.")}
     table = _take_over(network, theirs)
     return MaskStart(network, table, {"sha256": file.sha256, **file.provenance})
 
@@ -113,12 +130,12 @@ def _take_over(network: FCN, tensors: Mapping[str, Tensor]) -> str:
 
 
 def _class_rows(source: FCN, network: FCN) -> dict[str, Tensor]:
-    """The 1×1 layers that score classes, for the new classes: rows of classes with the same name are the source's."""
+    """The layers that score classes, for the new classes: rows of classes with the same name are the source's."""
     theirs, ours = source.config.class_names, network.config.class_names
     pairs = [(ours.index(name), place) for place, name in enumerate(theirs) if name in ours]
     found: dict[str, Tensor] = {}
     for name, layer in network.named_modules():
-        if not isinstance(layer, nn.Conv2d) or layer.out_channels != len(ours) or is_trunk(name):
+        if not isinstance(layer, nn.Conv2d) or not _SCORES.search(name):
             continue
         for kind in ("weight", "bias"):
             key = f"{name}.{kind}"

@@ -33,6 +33,7 @@ class Progress:
         seconds: of the whole run up to the last save.
         training_seconds: without validation.
         epoch_seconds, epoch_images, epoch_steps: of the running epoch.
+        epoch_blank: pictures of it from which nothing could be learned, as they could not be read or are all void.
         sums: sums of the loss parts over the running epoch's steps, by name.
     """
 
@@ -47,10 +48,12 @@ class Progress:
     epoch_seconds: float = 0.0
     epoch_images: int = 0
     epoch_steps: int = 0
+    epoch_blank: int = 0
     sums: dict[str, Tensor] = field(default_factory=dict)
 
-    def count(self, position: int, images: int, seconds: float) -> None:
+    def count(self, position: int, images: int, blank: int, seconds: float) -> None:
         """Count a step, taken or not, after which `position` batches of the epoch are behind us."""
+        self.epoch_blank += blank
         self.step, self.position = self.step + 1, position
         self.images, self.epoch_images = self.images + images, self.epoch_images + images
         self.training_seconds, self.epoch_seconds = self.training_seconds + seconds, self.epoch_seconds + seconds
@@ -58,7 +61,7 @@ class Progress:
     def end_epoch(self) -> None:
         """Count an epoch that was validated, and begin the next."""
         self.epoch += 1
-        self.position = self.epoch_images = self.epoch_steps = 0
+        self.position = self.epoch_images = self.epoch_steps = self.epoch_blank = 0
         self.epoch_seconds, self.sums = 0.0, {}
 
 

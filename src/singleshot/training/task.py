@@ -28,6 +28,11 @@ class TrainingBatch(Protocol):
         """Names of the pictures."""
         ...
 
+    @property
+    def blank(self) -> Tensor:
+        """(B,) bool, on the host: the pictures from which nothing is learned."""
+        ...
+
     def __len__(self) -> int: ...
 
     def to(self, device: torch.device) -> Any:
@@ -57,12 +62,12 @@ class Task(Protocol[Network]):
 
     @property
     def position(self) -> int:
-        """Batches of the running epoch that are behind us, left-out ones too: the `start` to go on from."""
+        """Batches of the running epoch that are behind us: the `start` to go on from."""
         ...
 
     @property
     def faults(self) -> Sequence[Fault]:
-        """What of the data could not be read and was left out so far."""
+        """What of the data could not be read or teaches nothing, so far."""
         ...
 
     def batches(self, epoch: int, start: int = 0) -> Iterable[TrainingBatch]:

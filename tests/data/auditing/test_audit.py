@@ -107,7 +107,7 @@ def _coco(root: Path, boxes: list[list[float]]) -> None:
 def test_coco_is_audited_by_its_own_rules_and_the_common_ones(tmp_path: Path) -> None:
     _coco(tmp_path, [[1, 1, 20, 20], [1, 1, 20, 19], [5, 5, 0, 3]])
     found = audit.audit(tmp_path)
-    assert (found.format, found.images, found.objects, found.classes) == ("coco", 1, 2, ("cat",))
+    assert (found.format, found.images, found.objects, found.classes) == ("coco", 1, 3, ("cat",))
     assert sorted(fault.kind for fault in found.faults) == ["near-duplicate-box", "zero-size-box"]
     (zero,) = [fault for fault in found.faults if fault.severity == "fatal"]
     assert "annotations[2].bbox" in zero.message
@@ -137,3 +137,41 @@ def test_an_unknown_layout_is_a_usage_error(folder) -> None:
         folder.check(data_format="klingon")
     with pytest.raises(InputMissingError):
         folder.check(split="nowhere")
+
+
+def _yolo(root: Path, *splits: str) -> Path:
+    """Splits of one picture with a cat, of two that data.yaml names."""
+    root.mkdir()
+    for split in splits:
+        (root / "images" / split).mkdir(parents=True)
+        (root / "labels" / split).mkdir(parents=True)
+        pixels = np.random.default_rng(len(split)).integers(0, 255, (40, 60, 3), dtype=np.uint8)
+        cv2.imwrite(str(root / "images" / split / f"{split}.png"), pixels)
+        (root / "labels" / split / f"{split}.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    (root / "data.yaml").write_text("names: [cat, dog]\ntrain: images/train\nval: images/val\n")
+    return root
+
+
+def test_a_split_that_is_missing_is_a_fault_beside_the_others(tmp_path: Path) -> None:
+    found = audit.audit(_yolo(tmp_path / "one", "train"))
+    assert found.images == 1
+    assert [(fault.kind, fault.severity, fault.file.name, fault.line) for fault in found.faults] == [
+        ("missing-split", "fatal", "data.yaml", 3)
+    ]
+    with pytest.raises(InputMissingError, match="images/val"):
+        audit.audit(tmp_path / "one", split="val")
+    with pytest.raises(InputMissingError, match="images/train"):
+        audit.audit(_yolo(tmp_path / "none"))
+
+
+def test_classes_are_those_that_are_named_in_every_layout_of_boxes(tmp_path: Path) -> None:
+    _yolo(tmp_path / "yolo", "train", "val")
+    _coco(tmp_path / "coco", [[1, 1, 20, 20]])
+    for root in (tmp_path / "yolo", tmp_path / "coco"):
+        assert audit.audit(root, classes=("dog", "cat")).faults == ()
+        assert {fault.kind for fault in audit.audit(root, classes=("dog",)).faults} == {"unknown-class"}
+
+
+def test_classes_of_masks_are_not_to_be_named(shared: Path) -> None:
+    with pytest.raises(UsageError, match="KITTI road are given"):
+        audit.audit(shared / "data" / "kitti_road_sample", classes=("road",))

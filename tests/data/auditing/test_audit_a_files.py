@@ -56,6 +56,12 @@ def test_a3_a_picture_without_annotation_is_counted_and_background_only_where_al
     assert [(sample.image_id, len(sample.boxes_xyxy)) for sample in allowed.samples] == [("a", 1), ("c", 0)]
 
 
+def test_the_folder_of_annotations_can_be_audited_as_a_split(folder) -> None:
+    (folder.annotations / "c.xml").unlink()
+    found = folder.check(split="annotated")
+    assert (found.images, found.objects, found.faults) == (2, 2, ())
+
+
 def test_a4_an_empty_list_is_a_fault_before_anything_is_built(folder) -> None:
     folder.split("train", b"")
     assert ("empty-split", "fatal", "train.txt", None) in folder.faults()

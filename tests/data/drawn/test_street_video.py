@@ -61,3 +61,9 @@ def test_road_users_come_and_go_and_the_street_stays(videos: list[list[Frame]]) 
     # Most of the picture is street: between two frames it differs by noise alone.
     first, second = (frame.image.astype(int) for frame in videos[0][:2])
     assert np.median(np.abs(first - second)) < 12
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_wide_picture_of_more_than_255_items_is_drawn_too(seed: int) -> None:
+    (frame,) = frames(seed, 0, count=1, size_hw=(64, 2048))
+    assert frame.image.shape == (64, 2048, 3)

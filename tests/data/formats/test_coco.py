@@ -336,11 +336,11 @@ def test_b28_broken_json_is_refused_with_its_line(tmp_path: Path) -> None:
 
 
 def test_pictures_whose_annotations_are_kept_back_have_no_boxes(tmp_path: Path) -> None:
-    file = write(tmp_path, {"images": CONTENT["images"]})
+    file = write(tmp_path, CONTENT, pictures="test2017")
     file.rename(file.with_name("image_info_test2017.json"))
     dataset = coco.read(tmp_path, "test2017", annotated=False, label_map=LabelMap(("car",)))
-    assert [len(sample.boxes_xyxy) for sample in dataset.samples] == []
-    assert len(dataset.faults) == 3  # the pictures lie in train2017
+    assert [len(sample.boxes_xyxy) for sample in dataset.samples] == [0, 0, 0]
+    assert dataset.faults == ()
 
 
 def test_the_folder_is_left_as_it_was(tmp_path: Path) -> None:
@@ -395,3 +395,32 @@ def test_any_content_gives_good_boxes_or_faults_with_a_file(tmp_path: Path, data
         assert (boxes_xyxy >= 0).all()
         assert (boxes_xyxy[:, 2:] <= [width, height]).all()
         assert ((sample.class_ids >= 0) & (sample.class_ids < len(dataset.label_map))).all()
+
+
+def test_ignore_is_difficult_and_no_crowd_and_checked(tmp_path: Path) -> None:
+    dataset = read(tmp_path, lambda content: content["annotations"][0].update(ignore=1))
+    first = dataset.samples[0]
+    assert first.difficult.tolist() == [True, False] and first.crowd is not None and not first.crowd.any()
+    said = only_fault(read(tmp_path, lambda content: content["annotations"][0].update(ignore="yes")), "bad-field")
+    assert "annotations[0].ignore is 'yes', which is no ignore" in said
+
+
+def test_a_negative_area_is_a_bad_field_and_the_box_is_left_out(tmp_path: Path) -> None:
+    dataset = read(tmp_path, lambda content: content["annotations"][0].update(area=-5))
+    assert "annotations[0].area is -5" in only_fault(dataset, "bad-field")
+    assert dataset.samples[0].boxes_xyxy.tolist() == [[1, 2, 4, 6]]
+
+
+def test_a9_a_link_out_of_the_data_is_named_and_not_used(tmp_path: Path) -> None:
+    root, elsewhere = tmp_path / "data", tmp_path / "elsewhere"
+    write(root, CONTENT)
+    (root / "train2017/a.jpg").rename(tmp_path / "a.jpg")
+    (root / "train2017/a.jpg").symlink_to(tmp_path / "a.jpg")
+    kinds = {(fault.kind, fault.severity) for fault in coco.read(root, "train2017").faults}
+    assert kinds == {("outside-link", "fatal"), ("missing-picture", "fatal")}
+    (root / "train2017/a.jpg").unlink()
+    (tmp_path / "a.jpg").rename(root / "train2017/a.jpg")
+    (root / "train2017").rename(elsewhere)
+    (root / "train2017").symlink_to(elsewhere)
+    found = coco.read(root, "train2017").faults
+    assert [fault.file for fault in found if fault.kind == "outside-link"] == [root / "train2017"]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from singleshot.data.formats import yolo
-from singleshot.errors import DataError, InputMissingError
+from singleshot.errors import ConfigError, DataError, InputMissingError
 from singleshot.structures import Dataset, LabelMap
 
 YAML = "train: images/train\nval: images/val\nnames: [car, bus]\n"
@@ -209,3 +209,59 @@ def test_any_labels_give_good_boxes_or_faults_with_file_and_line(root: Path, tex
         assert (sample.boxes_xyxy[:, 2:] > sample.boxes_xyxy[:, :2]).all()
         assert (sample.boxes_xyxy >= 0).all()
         assert (sample.boxes_xyxy <= [60, 40, 60, 40]).all()
+
+
+def test_labels_beside_pictures_are_found_whatever_the_folders_above_are_called(tmp_path: Path) -> None:
+    top = tmp_path / "images" / "cars"
+    for place in ("train", "images/val"):
+        picture(top / place / "a.jpg")
+        (top / place / "a.txt").write_text("0 0.5 0.5 1 1\n")
+    (top / "data.yaml").write_text("train: train\nval: images/val\nnames: [car]\n")
+    for split in ("train", "val"):
+        dataset = yolo.read(top, split)
+        assert dataset.faults == () and dataset.samples[0].boxes_xyxy.tolist() == [[0, 0, 60, 40]]
+
+
+def test_a_split_without_any_labels_is_a_warning(root: Path) -> None:
+    (root / "labels/val/c.txt").unlink()
+    only_fault(yolo.read(root, "val"), "unlabelled", "warning", root / "images/val", None)
+
+
+def test_the_box_of_a_pose_is_its_first_four_numbers(root: Path) -> None:
+    (root / "data.yaml").write_text(YAML + "kpt_shape: [2, 2]\n")
+    file = label(root, "a", "0 0.5 0.5 0.5 0.25 0.1 0.1 0.9 0.9\n0 0.5 0.5 0.5 0.25\n0 0.1 0.1 0.2 0.2 0.3 0.3\n")
+    dataset = yolo.read(root, "train")
+    assert dataset.samples[0].boxes_xyxy.tolist() == [[15, 15, 45, 25]]
+    assert [(fault.kind, fault.file, fault.line) for fault in dataset.faults] == [
+        ("bad-line", file, 2),
+        ("bad-line", file, 3),
+    ]
+    assert "and 4 numbers of keypoints" in dataset.faults[0].message
+
+
+@pytest.mark.parametrize("value", ["17", "[17, x]", "[1, 2, 3]"])
+def test_keypoints_of_no_shape_are_refused_with_their_line(root: Path, value: str) -> None:
+    (root / "data.yaml").write_text(f"{YAML}kpt_shape: {value}\n")
+    with pytest.raises(ConfigError, match=r"data\.yaml:4: kpt_shape is not"):
+        yolo.read(root, "train")
+
+
+def test_a9_links_out_of_the_data_and_to_folders_are_named(
+    root: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    train, elsewhere = root / "images/train", tmp_path_factory.mktemp("elsewhere")
+    picture(elsewhere / "x.jpg")
+    (train / "x.jpg").symlink_to(elsewhere / "x.jpg")
+    (train / "more").symlink_to(elsewhere)
+    (train / "nowhere.jpg").symlink_to(root / "nothing.jpg")
+    (train / "again").symlink_to(root / "images/val")
+    (train / "good.jpg").symlink_to(root / "images/val/c.jpg")
+    dataset = yolo.read(root, "train")
+    faults = {fault.file.name: (fault.kind, fault.severity) for fault in dataset.faults if fault.file.is_symlink()}
+    assert faults == {
+        "x.jpg": ("outside-link", "fatal"),
+        "more": ("outside-link", "fatal"),
+        "nowhere.jpg": ("broken-link", "fatal"),
+        "again": ("linked-folder", "warning"),
+    }
+    assert [sample.image_id for sample in dataset.samples] == ["a", "b", "good"]

@@ -26,21 +26,25 @@ def test_a_point_on_the_road_comes_where_it_was_worked_out_by_hand(tmp_path: Pat
     assert (u / w, v / w) == (pytest.approx(220.0), pytest.approx(65.0))
 
 
-def test_cells_take_the_nearest_pixel_and_the_far_end_is_on_top(tmp_path: Path) -> None:
+def test_cells_take_the_devkits_pixel_and_the_far_end_is_on_top(tmp_path: Path) -> None:
     matrix = birds_eye.homography(birds_eye.read_calibration(calibration(tmp_path / "c.txt")))
     rows, columns, seen = birds_eye.look_up(matrix, (100, 400))
     assert rows.shape == (800, 400)
-    # Cell (0, 200): x = 0.025 m, z = 45.975 m: u = 200.05, v = 53.26. Cell (799, 0): x −9.975, z 6.025: u = 34.4.
-    assert (rows[0, 200], columns[0, 200], bool(seen[0, 200])) == (53, 200, True)
-    assert (rows[799, 0], columns[799, 0], bool(seen[799, 0])) == (75, 34, True)
+    # Cell (0, 200): x = 0.025 m, z = 45.975 m: u = 200.05, v = 53.26, which is column 200 and row 53 counted from 1.
+    assert (rows[0, 200], columns[0, 200], bool(seen[0, 200])) == (52, 199, True)
+    # Cell (799, 0): x = −9.975 m, z = 6.025 m: u = 34.44, v = 74.90.
+    assert (rows[799, 0], columns[799, 0], bool(seen[799, 0])) == (73, 33, True)
 
 
 def test_what_the_picture_does_not_reach_is_outside(tmp_path: Path) -> None:
     matrix = birds_eye.homography(birds_eye.read_calibration(calibration(tmp_path / "c.txt")))
     view = birds_eye.from_above(np.ones((60, 400), np.uint8), matrix, outside=255)
     assert view.shape == birds_eye.SIZE_HW
-    # Rows below 59.5 need z of 150 / 9.5 = 15.79 m and more: (46 − 15.79) / 0.05 = 604 rows from the top.
-    assert view[:604, 200].max() == 1 and view[604:, 200].min() == 255
+    # v up to 60 needs z of 150 / 10 = 15 m and more: (46 − 15) / 0.05 = 620 rows from the top.
+    assert view[:620, 200].max() == 1 and view[620:, 200].min() == 255
+    # u = 100·x/z + 200 from 1 on needs x ≥ −1.99·z: nearer than 5 m, and so everywhere; in a narrow picture it is not.
+    narrow = birds_eye.from_above(np.ones((400, 200), np.uint8), matrix, outside=255)
+    assert narrow[0, 199] == 1 and narrow[0, 200] == 255  # u is 199.95, and 200.05
 
 
 def test_a_turned_camera_is_turned_back(tmp_path: Path) -> None:
@@ -51,7 +55,9 @@ def test_a_turned_camera_is_turned_back(tmp_path: Path) -> None:
     assert (u / w, v / w) == (pytest.approx(100 * 1.5 / 10 + 200), pytest.approx(100 * 2 / 10 + 50))
 
 
-@pytest.mark.parametrize("changes", [{"p2": "1 2 3"}, {"eye": "1 0 0 0 1 0 0 0 x"}, {"to_road": "nan " * 12}])
+@pytest.mark.parametrize(
+    "changes", [{"p2": "1 2 3"}, {"eye": "1 0 0 0 1 0 0 0 x"}, {"to_road": "nan " * 12}, {"to_road": "1 " * 12}]
+)
 def test_a_malformed_calibration_is_refused_with_its_line(tmp_path: Path, changes: dict[str, str]) -> None:
     path = calibration(tmp_path / "c.txt", **changes)
     with pytest.raises(DataError) as raised:

@@ -42,8 +42,6 @@ def test_black_is_not_judged_and_lanes_are_not_taken_for_roads(road: Path) -> No
     path = split.samples[0].mask_path
     assert path is not None and path.name == "um_road_000000.png" and split.mask_code is not None
     assert mask_files.read(path, split.mask_code)[0].tolist() == [0, 1, VOID] * 2
-    lanes = kitti_road.read(road, "trainval", target="lane")
-    assert len(lanes) == 7 and all(kitti_road.category_of(sample.image_id) == "um" for sample in lanes.samples)
 
 
 def test_the_test_split_has_no_masks(road: Path) -> None:

@@ -75,6 +75,75 @@ def test_g11_missing_results_are_refused_unless_a_part_is_wanted(halves: Any, tm
         mask_results.find(tmp_path / "nowhere", split)
 
 
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        # A licence plate's or a border's 255 in one pixel, and a tenth of the others below 7.
+        [[255, 2, 8, 10, 7, 11, 8, 8, 7, 7]],
+        [[0, 7, 8, 8, 8, 8, 11, 11, 11, 12]],
+    ],
+)
+def test_train_ids_are_refused_beside_void_and_where_few_are_below_seven(
+    pixels: list[list[int]], halves: Any, tmp_path: Path
+) -> None:
+    path = write(tmp_path, "00_pred_labelIds.png", np.array(pixels, np.uint8))
+    with pytest.raises(DataError, match="look like train ids"):
+        mask_results.read(path, cityscapes(halves), (1, 10))
+
+
+def test_original_ids_and_nothing_but_void_are_no_train_ids(halves: Any, tmp_path: Path) -> None:
+    for pixels in ([[255, 255, 255]], [[7, 8, 11]], [[0, 0, 33]]):
+        path = write(tmp_path, "00_pred_labelIds.png", np.array(pixels, np.uint8))
+        assert mask_results.read(path, cityscapes(halves), (1, 3)).shape == (1, 3)
+
+
+def test_a_set_in_which_no_file_has_a_value_above_18_is_refused_as_a_whole(halves: Any, tmp_path: Path) -> None:
+    def judged(split: Dataset, *masks_of: list[int]) -> None:
+        numbering = mask_results.Numbering(split)
+        for ids in masks_of:
+            numbering.see(np.array([ids], np.uint8))
+        numbering.check(tmp_path)
+
+    few_void = [0] * 30 + [VOID]  # road by 7, and one pixel of an id that is no class
+    with pytest.raises(DataError, match="no value above 18 in the whole set") as raised:
+        judged(cityscapes(halves), few_void, few_void)
+    assert raised.value.kind == "train-ids"
+    judged(cityscapes(halves), few_void, [13])  # a car: original ids
+    judged(cityscapes(halves), [0, 0])  # all road, and nothing strange
+    judged(cityscapes(halves))
+    judged(masks.read(halves.root, "val"), few_void)
+
+
+def test_one_name_in_two_folders_is_refused_and_names_both(halves: Any, tmp_path: Path) -> None:
+    for name in ("a/00.png", "b/00.png", "a/01.png"):
+        write(tmp_path / "out" / name[0], name[2:], np.zeros((48, 64), np.uint8))
+    with pytest.raises(DataError, match=r"2 files could be the result for 00: .*a/00\.png, .*b/00\.png"):
+        mask_results.find(tmp_path / "out", masks.read(halves.root, "val"))
+
+
+def test_kittis_map_of_the_picture_plane_is_taken_wherever_it_stands_in_the_alphabet(
+    halves: Any, tmp_path: Path
+) -> None:
+    split = masks.read(halves.root, "val")
+    samples = [replace(sample, image_id=f"um_{place:06d}") for place, sample in enumerate(split.samples)]
+    split = replace(split, layout="kitti_road", samples=samples)
+    for folder in ("above", "in_picture"):
+        for place in range(2):
+            write(tmp_path / "out" / folder, f"um_road_{place:06d}.png", np.zeros((4, 4), np.uint8))
+    for folder in (tmp_path / "out", tmp_path / "out" / "in_picture"):
+        assert [path.parent.name for path in mask_results.find(folder, split) if path] == ["in_picture"] * 2
+
+
+def test_a_file_that_is_one_pictures_by_name_is_not_taken_for_another(halves: Any, tmp_path: Path) -> None:
+    split = masks.read(halves.root, "val")
+    one, two = (
+        replace(sample, image_id=name, mask_path=None) for sample, name in zip(split.samples, ("1", "1_2"), strict=True)
+    )
+    write(tmp_path / "out", "1_2.png", np.zeros((48, 64), np.uint8))
+    with pytest.raises(DataError, match=r"1 of 2 pictures have no result: 1\b"):
+        mask_results.find(tmp_path / "out", replace(split, samples=[one, two]))
+
+
 def test_two_files_for_one_picture_are_refused(halves: Any, tmp_path: Path) -> None:
     for name in ("00_a.png", "00_b.png", "01.png"):
         write(tmp_path / "out", name, np.zeros((48, 64), np.uint8))

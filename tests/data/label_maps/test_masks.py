@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -53,17 +54,35 @@ def test_b33_a_resized_mask_is_a_fault(halves: Any) -> None:
     assert len(split) == 3 and split.faults[0].kind == "other-size-mask"
 
 
+@pytest.mark.parametrize("strange", [os.mkfifo, os.mkdir])
+def test_a_mask_that_is_no_file_is_a_fault_and_hangs_nothing(halves: Any, strange: Any) -> None:
+    halves.mask("train", 2).unlink()
+    strange(halves.mask("train", 2))
+    split = masks.read(halves.root, "train")
+    assert len(split) == 3 and [fault.kind for fault in split.faults] == ["not-a-file"]
+
+
+@pytest.mark.parametrize("strange", [os.mkfifo, os.mkdir, Path.touch])
+def test_a_text_file_that_is_no_list_is_no_split(halves: Any, strange: Any) -> None:
+    strange(halves.root / "notes.txt")
+    assert masks.splits(halves.root) == ["train", "val"]
+
+
+def test_a_second_picture_of_one_name_is_named_and_not_used(halves: Any) -> None:
+    folder = halves.root / "images/train"
+    shutil.copy(folder / "01.png", folder / "01.jpg")
+    split = masks.read(halves.root, "train")
+    (fault,) = split.faults
+    assert len(split) == 4 and (fault.kind, fault.file.name, fault.severity) == ("duplicate-id", "01.png", "warning")
+    assert "01.jpg has the same id" in fault.message
+
+
 def test_lists_of_pairs(halves: Any) -> None:
     lines = [f"images/train/{i:02d}.png masks/train/{i:02d}.png\r\n" for i in (3, 1)]
     (halves.root / "some.txt").write_text("".join(lines))
-    assert [sample.image_id for sample in masks.read(halves.root, "some").samples] == ["03", "01"]
-    (halves.root / "some.txt").write_text("".join([*lines, lines[0]]))
-    with pytest.raises(DataError, match="already in line 1") as raised:
-        masks.read(halves.root, "some")
-    assert raised.value.line == 3
-    (halves.root / "some.txt").write_text("".join([*lines, "only-one-column\n"]))
-    with pytest.raises(DataError, match="1 columns"):
-        masks.read(halves.root, "some")
+    split = masks.read(halves.root, "some")
+    assert [sample.image_id for sample in split.samples] == ["03", "01"] and not split.faults
+    assert "some" in masks.splits(halves.root)
 
 
 def test_the_drawn_streets_name_their_own_classes(tmp_path: Path) -> None:
@@ -82,6 +101,30 @@ def test_a_voc_folder_has_vocs_classes_with_a_background(tmp_path: Path) -> None
     split = masks.read(root, "train")
     assert split.label_map.names[0] == "background" and len(split.label_map) == 21
     assert [fault.kind for fault in split.faults] == ["missing-picture"] and split.faults[0].line == 2
+
+
+@pytest.mark.parametrize("content", ["[]", '{"mask": "road"}', "{broken", ""])
+def test_a_damaged_streets_json_is_refused_by_name(content: str, tmp_path: Path) -> None:
+    for part in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
+        (tmp_path / part).mkdir(parents=True)
+    (tmp_path / "ImageSets/Segmentation/train.txt").write_text("a\n")
+    (tmp_path / "streets.json").write_text(content)
+    with pytest.raises(DataError) as raised:
+        masks.read(tmp_path, "train")
+    assert raised.value.file == tmp_path / "streets.json"
+
+
+def test_vocs_list_counts_a_name_once_and_needs_its_pictures(tmp_path: Path) -> None:
+    for part in ("SegmentationClass", "ImageSets/Segmentation"):
+        (tmp_path / part).mkdir(parents=True)
+    (tmp_path / "ImageSets/Segmentation/train.txt").write_text("a\na\n")
+    with pytest.raises(InputMissingError, match="JPEGImages"):
+        masks.read(tmp_path, "train")
+    (tmp_path / "JPEGImages").mkdir()
+    cv2.imwrite(str(tmp_path / "JPEGImages/a.jpg"), np.zeros((4, 6, 3), np.uint8))
+    cv2.imwrite(str(tmp_path / "SegmentationClass/a.png"), np.zeros((4, 6), np.uint8))
+    split = masks.read(tmp_path, "train")
+    assert len(split) == 1 and [(fault.kind, fault.line) for fault in split.faults] == [("duplicate-id", 2)]
 
 
 def test_camvid(shared: Path) -> None:

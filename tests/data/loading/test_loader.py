@@ -154,19 +154,27 @@ def test_a_bad_picture_ends_the_epoch_with_its_name_and_kind(cut: Dataset, worke
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_bad_picture_can_be_left_out_and_is_listed_once(cut: Dataset, workers: int) -> None:
+def test_a_bad_picture_comes_blank_in_a_full_batch_and_is_listed_once(cut: Dataset, workers: int) -> None:
     with loader(cut, workers=workers, on_bad="skip") as some:
         for epoch in (0, 1):
-            seen = sorted(place for batch in some.epoch(epoch) for place in batch.indices.tolist())
-            assert seen == [0, 1, 2, 3, 5, 6, 7, 8]
-            assert some.position == 3
+            batches = list(some.epoch(epoch))
+            assert [len(batch) for batch in batches] == [4, 4, 1] and some.position == 3
+            places = [place for batch in batches for place in batch.indices[~batch.blank].tolist()]
+            assert sorted(places) == [0, 1, 2, 3, 5, 6, 7, 8]
+            (blank,) = (batch for batch in batches if batch.blank.any())
+            (row,) = blank.blank.nonzero()[:, 0].tolist()
+            assert blank.indices[row] == 4 and blank.image_ids[row] == "picture-4"
+            assert blank.images[row].unique().tolist() == [127] and (blank.class_ids[row] == -1).all()
+            assert blank.without_blanks().indices.tolist() == [n for n in blank.indices.tolist() if n != 4]
         assert [(fault.file, fault.kind) for fault in some.faults] == [(cut.samples[4].image_path, "truncated-picture")]
 
 
-def test_a_batch_of_bad_pictures_only_is_passed_over(cut: Dataset) -> None:
+def test_a_batch_of_bad_pictures_only_keeps_its_place(cut: Dataset) -> None:
     some = loader(cut, batch_size=1, shuffle=False, on_bad="skip")
-    assert [batch.image_ids[0] for batch in some.epoch(0)] == [f"picture-{n}" for n in (0, 1, 2, 3, 5, 6, 7, 8)]
-    assert some.position == 9
+    batches = list(some.epoch(0))
+    assert [batch.image_ids[0] for batch in batches] == [f"picture-{n}" for n in range(9)]
+    assert [bool(batch.blank[0]) for batch in batches] == [n == 4 for n in range(9)]
+    assert len(batches[4].without_blanks()) == 0 and batches[4].boxes_xyxy.shape == (1, 0, 4)
 
 
 def test_a_missing_picture_is_a_missing_input_or_a_listed_fault(drawn: Dataset, tmp_path: Path) -> None:
@@ -174,7 +182,7 @@ def test_a_missing_picture_is_a_missing_input_or_a_listed_fault(drawn: Dataset, 
     with pytest.raises(InputMissingError, match=r"nowhere\.jpg"):
         list(loader(missing).epoch(0))
     some = loader(missing, on_bad="skip")
-    assert sum(len(batch) for batch in some.epoch(0)) == 8
+    assert sum(len(batch.without_blanks()) for batch in some.epoch(0)) == 8
     assert [fault.file.name for fault in some.faults] == ["nowhere.jpg"]
 
 

@@ -55,17 +55,20 @@ def test_b31_an_unknown_value_ends_the_epoch_or_is_left_out_and_named(halves: An
         list(strict.epoch(0))
     assert raised.value.file == bad
     with loader(halves, on_bad="skip", shuffle=False) as lenient:
-        sizes = [len(batch) for batch in lenient.epoch(0)]
+        first, second = list(lenient.epoch(0))
         list(lenient.epoch(1))
-        assert sizes == [1, 2] and [fault.file for fault in lenient.faults] == [bad]
+        assert first.blank.tolist() == [False, True] and second.blank.tolist() == [False, False]
+        assert (first.masks[1] == VOID).all() and first.image_ids == ("00", "01")
+        assert [fault.file for fault in lenient.faults] == [bad]
 
 
-def test_b32_an_all_void_mask_is_skipped_counted_and_named(halves: Any) -> None:
+def test_b32_an_all_void_mask_keeps_its_place_and_is_counted_and_named(halves: Any) -> None:
     void = halves.mask("train", 2)
     cv2.imwrite(str(void), np.full((48, 64), VOID, np.uint8))
     with loader(halves, shuffle=False, augmentation=NONE) as batches:
-        assert [batch.image_ids for batch in batches.epoch(0)] == [("00", "01"), ("03",)]
-        assert batches.void_tiles == 1 and batches.position == 2
+        found = list(batches.epoch(0))
+        assert [batch.image_ids for batch in found] == [("00", "01"), ("02", "03")]
+        assert [batch.blank.tolist() for batch in found] == [[False, False], [True, False]]
         (fault,) = batches.faults
     assert (fault.file, fault.kind, fault.severity) == (void, "void-mask", "warning")
 

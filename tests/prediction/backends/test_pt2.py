@@ -33,6 +33,12 @@ def test_a_damaged_program_is_refused_in_one_line(archive: Path, tmp_path: Path)
     assert "\n" not in str(caught.value)
 
 
+def test_an_archive_with_other_outputs_than_its_record_says_is_refused_when_it_is_opened(tmp_path: Path):
+    made.pt2.write(made.pt2_program(), tmp_path / "x.pt2", made.record("raw").texts())
+    with pytest.raises(DataError, match=r"x\.pt2: it has 4 outputs; needed are 2: class_logits, box_offsets"):
+        open_pt2(tmp_path / "x.pt2")
+
+
 def test_the_archive_runs_where_singleshot_is_not_installed(archive: Path, tmp_path: Path):
     image = made.pictures(1)[0]
     np.save(tmp_path / "i.npy", image)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from singleshot.detection.presets import FLAVOURS
 from singleshot.errors import DataError, InputMissingError
 from singleshot.prediction.backends.pt2 import open_pt2
 from singleshot.prediction.backends.pt2_check import record_text
@@ -72,6 +73,60 @@ def test_e3_guards_foreign_calls_and_sizes_that_are_python_are_not_opened_withou
         bad = changed(archive, tmp_path, "models/model.json", with_program(more={"expr_str": text}))
         with pytest.raises(DataError, match="no arithmetic"):
             record_text(bad, trust=False)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "torch.ops.aten.from_file.default",  # makes, reads and with `shared` writes any file
+        "torch.ops.aten.save.default",
+        "torch.ops.prims.device_put.default",
+        "_operator.call",
+        "_operator.attrgetter",
+        "_operator.pow",
+        "math.factorial",
+        "torch.sym_int",
+    ],
+)
+def test_e3_operators_that_do_more_than_compute_are_not_opened_without_trust(
+    archive: Path, tmp_path: Path, target: str
+):
+    bad = changed(archive, tmp_path, "models/model.json", with_program(more={"target": target, "inputs": []}))
+    with pytest.raises(DataError, match=f"calls {target}"):
+        record_text(bad, trust=False)
+
+
+def test_e3_functions_as_arguments_and_towers_of_powers_are_not_opened_without_trust(archive: Path, tmp_path: Path):
+    handed = {"name": "cond_fn", "arg": {"as_operator": "torch.hub.load"}}
+    bad = changed(archive, tmp_path, "models/model.json", with_program(more=[handed]))
+    with pytest.raises(DataError, match="hands a function on"):
+        record_text(bad, trust=False)
+    tower = "Pow(Integer(9), Pow(Integer(9), Pow(Integer(9), Integer(9))))"
+    bad = changed(archive, tmp_path, "models/model.json", with_program(more={"expr_str": tower}))
+    with pytest.raises(DataError, match="no arithmetic"):
+        record_text(bad, trust=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flavour", ["vgg300", "vgg512-2017", "lite320", "fcn8s", "fcn8s-2017", "fcn8s-lite"])
+def test_every_network_of_ours_is_made_of_operators_that_are_known(flavour: str, tmp_path: Path):
+    names = ("a", "b")
+    if flavour.startswith("fcn"):
+        made.pt2.write(made.pt2.to_pt2(of_segmenter(flavour, names)), tmp_path / "x.pt2", {})
+    else:
+        made.pt2.write(made.pt2.to_pt2(of_detector(flavour, names)), tmp_path / "x.pt2", {})
+    assert record_text(tmp_path / "x.pt2", trust=False) is None
+
+
+def of_segmenter(flavour: str, names: tuple[str, ...]) -> Any:
+    network = made.FCN(made.fcn_config(flavour, names, (64, 96), fit="letterbox")).eval()
+    return made.SegmenterProgram(network, "whole", made.torch.bfloat16)
+
+
+def of_detector(flavour: str, names: tuple[str, ...]) -> Any:
+    side = FLAVOURS[flavour].anchors.side
+    network = made.SSD(made.config_for(flavour, names, (side, side), fit="letterbox")).eval()
+    return made.DetectorProgram(network, made.LoopSuppression(), "both", made.torch.bfloat16)
 
 
 def test_e3_pickled_tensors_and_compiled_libraries_are_not_opened_without_trust(archive: Path, tmp_path: Path):

@@ -2,10 +2,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
+from singleshot.prediction import streaming
 from singleshot.prediction.backends import threads
+from singleshot.structures import LabelMap
 
 
 def test_the_user_is_obeyed(monkeypatch: pytest.MonkeyPatch):
@@ -27,6 +31,26 @@ def test_two_hardware_threads_of_a_core_are_one(tmp_path: Path):
     assert threads.physical_cores({0, 2}, tmp_path) == 1
     assert threads.physical_cores({0, 1, 7}, tmp_path) == 3
     assert threads.physical_cores(set(), tmp_path) == 1
+
+
+def test_cores_and_the_workers_of_a_network_stay_within_the_containers_share(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(16)))
+    monkeypatch.setattr(threads, "_share", lambda: 3)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(threads, "physical_cores", len)
+    assert threads.cores() == 3 and threads.default_threads() == 3
+
+    assert streaming.crew(OnCpu()) == (3, 1)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert streaming.crew(OnCpu()) == (1, 1)
+
+
+class OnCpu:
+    device = torch.device("cpu")
+    label_map = LabelMap(("car",))
+
+    def predict(self, source: Any, /) -> Any:
+        raise NotImplementedError
 
 
 def test_a_containers_share_counts_whole_processors(tmp_path: Path):

@@ -14,8 +14,8 @@ from singleshot.data import layouts, unions
 from singleshot.data.auditing import audit_dataset, audit_voc
 from singleshot.data.auditing.audit_report import Audit, in_order
 from singleshot.data.formats import coco_folder
-from singleshot.errors import DataError, Fault, InputMissingError
-from singleshot.structures import Dataset
+from singleshot.errors import DataError, Fault, InputMissingError, UsageError, sentence
+from singleshot.structures import Dataset, LabelMap
 
 Progress = Callable[[int, int], None]
 
@@ -36,24 +36,29 @@ def audit(
         root: its folder.
         data_format: its layout, see `layouts`; None to find out.
         split: look at one split (of VOC also a union) alone; None for everything that is there.
-        classes: the classes that there may be; None for those of the data set. For VOC, whose files have no list.
+        classes: the classes that there may be; None for those of the data set. Not for masks, which have a list.
         allow_unlabelled: a picture without annotation is background, and nothing is said of it.
         processes: how many decode pictures, safe from crashes of the decoder; 0 to do it in this one. A script that
             uses some needs the guard `if __name__ == "__main__":`.
         progress: called with the files done so far and their number.
 
     Raises:
-        InputMissingError: no such folder, layout or split.
+        InputMissingError: no such folder or layout, not the split that was named, or none of them.
+        UsageError: `classes` for a data set of masks.
         NotPermittedError: a folder may not be listed.
         StoppedError: the processes cannot be started.
     """
     root = Path(root)
     layout = layouts.check_name(data_format) or layouts.recognise(root)
+    if classes is not None and layout not in ("voc", "coco", "yolo"):
+        raise UsageError(f"the classes of {layouts.TITLES[layout]} are given", remedy="Leave --classes out", file=root)
     if layout != "voc":
         names = [split] if split is not None else layouts.splits(root, layout=layout)
         if not names:
             raise InputMissingError("no split", remedy="Name one by --split", file=root)
-        datasets, faults = _read(root, layout, names)
+        datasets, faults = _read(root, layout, names, None if classes is None else LabelMap(classes))
+        if faults and (split is not None or not datasets) and faults[0].kind == "missing-split":
+            raise InputMissingError(faults[0].message, file=faults[0].file, line=faults[0].line)
         found = audit_dataset.audit(datasets, processes=processes, progress=progress) if datasets else None
         return _joined(layout, [found] if found else [], faults)
     audits = [
@@ -77,7 +82,9 @@ def _voc_parts(root: Path, split: str | None) -> Sequence[tuple[Path, str | None
     return [(folder, split) for folder in unions.folders(root) or [root]]
 
 
-def _read(root: Path, layout: str, names: Sequence[str]) -> tuple[list[Dataset], list[Fault]]:
+def _read(
+    root: Path, layout: str, names: Sequence[str], label_map: LabelMap | None
+) -> tuple[list[Dataset], list[Fault]]:
     """The splits that can be read at all, and the faults of those that cannot."""
     datasets, faults = [], []
     for name in names:
@@ -85,7 +92,11 @@ def _read(root: Path, layout: str, names: Sequence[str]) -> tuple[list[Dataset],
         file = coco_folder.split_files(root).get(name) if layout == "coco" else None
         annotated = file is None or not file.name.startswith("image_info")
         try:
-            datasets.append(layouts.read(root, name, layout=layout, annotated=annotated, cache=False))
+            options = {"layout": layout, "label_map": label_map, "annotated": annotated}
+            datasets.append(layouts.read(root, name, **options, cache=False))
+        except InputMissingError as error:
+            what = f"{error.what}. {sentence(error.remedy or 'Add it')}"
+            faults.append(Fault(error.file or root, error.line, "missing-split", "fatal", what))
         except DataError as error:
             if error.file is None:
                 raise

@@ -14,6 +14,7 @@ from singleshot.data.auditing import audit_boxes, audit_masks, audit_pictures, a
 from singleshot.data.auditing.audit_boxes import BoxPlace
 from singleshot.data.auditing.audit_pictures import PictureReport
 from singleshot.data.auditing.audit_report import Audit, in_order
+from singleshot.data.formats.box_rules import LEFT_OUT
 from singleshot.errors import Fault
 from singleshot.structures import Dataset, MaskCode, Sample
 
@@ -51,6 +52,7 @@ def audit(datasets: Sequence[Dataset], *, processes: int = 0, progress: Progress
     faults += leaks.in_two_splits(splits)
     faults += leaks.same_bytes(digests, splits)
     objects = sum(len(sample.boxes_xyxy) for sample in samples.values())
+    objects += sum(fault.kind in LEFT_OUT for dataset in datasets for fault in dict.fromkeys(dataset.faults))
     names = dict.fromkeys(name for dataset in datasets for name in dataset.label_map.names)
     return Audit(datasets[0].layout, len(samples), objects, tuple(names), in_order(faults))
 

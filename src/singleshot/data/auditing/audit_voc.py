@@ -102,24 +102,21 @@ def _look(root: Path) -> _Folder:
         {path.stem: path for path in lists.files if path.suffix == ".txt"},
         [*pictures.faults, *annotations.faults, *lists.faults],
     )
+    found.faults += voc_folder.covered(pictures.files, found.pictures, PICTURE_EXTENSIONS)
     for path in pictures.files:
-        used = found.pictures.get(path.stem)
         if path.suffix.lower() not in PICTURE_EXTENSIONS:
             what = "no picture by its name, and not read. Rename it if it is one; else delete it."
             found.faults.append(Fault(path, None, "stranger-file", "note", what))
-        elif used != path:
-            what = f"{used.name if used else ''} has the same id and is used instead. Delete one of them."
-            found.faults.append(Fault(path, None, "duplicate-id", "warning", what))
     return found
 
 
 def _splits(folder: _Folder, allow_unlabelled: bool) -> Iterator[tuple[str, list[Place]]]:
     """What each list names; faults of its lines go to the folder's."""
     for split, file in sorted(folder.lists.items()):
-        first_lines: dict[str, int] = {}
+        first_lines: dict[str, int | None] = {}
         places: list[Place] = []
         try:
-            for line, image_id in voc_folder.ids(file, folder.pictures):
+            for line, image_id in voc_folder.ids_in(file, folder.pictures):
                 fault = _line_fault(folder, file, line, image_id, first_lines, allow_unlabelled)
                 # Lists of one class (cat_train) repeat what the whole list says.
                 if fault is not None and not (split.count("_") and split.rpartition("_")[2] in folder.lists):
@@ -137,7 +134,12 @@ def _splits(folder: _Folder, allow_unlabelled: bool) -> Iterator[tuple[str, list
 
 
 def _line_fault(
-    folder: _Folder, file: Path, line: int, image_id: str, first_lines: dict[str, int], allow_unlabelled: bool
+    folder: _Folder,
+    file: Path,
+    line: int | None,
+    image_id: str,
+    first_lines: dict[str, int | None],
+    allow_unlabelled: bool,
 ) -> Fault | None:
     if image_id in first_lines:
         what = f"{image_id} is already in line {first_lines[image_id]}; it is used once. Delete this line."

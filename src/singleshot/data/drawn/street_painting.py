@@ -137,7 +137,7 @@ class Item:
         x2, y2 = corners.max(axis=0) / (1 << _SHIFT)
         return float(x1), float(y1), float(x2), float(y2)
 
-    def number(self, canvas: UInt8[ndarray, "H W"], value: int) -> None:
+    def number(self, canvas: UInt8[ndarray, "H W"] | Int32[ndarray, "H W"], value: int) -> None:
         """Write `value` where the item covers the picture."""
         for shape in self.shapes:
             if shape.solid:

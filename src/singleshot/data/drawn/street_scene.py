@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, Int32, UInt8
 from numpy import ndarray
 
 from singleshot.data.drawn import street_ground, street_plan, street_weather
@@ -106,13 +106,13 @@ def _in_order(plan: Plan) -> list[tuple[Item, int]]:
     return sorted(items, key=lambda pair: -pair[0].depth_m)
 
 
-def look(plan: Plan) -> tuple[list[Seen | None], UInt8[ndarray, "H W"]]:
+def look(plan: Plan) -> tuple[list[Seen | None], Int32[ndarray, "H W"]]:
     """How each object is seen, None where nothing of it is; and the map of what is seen where.
 
     The map holds 1 + the place in `_in_order`, 0 for the background. Every reason to leave an object out is one that
     leaving out others cannot bring about: who was fit among many is fit among fewer.
     """
-    ids = np.zeros(plan.size_hw, dtype=np.uint8)
+    ids = np.zeros(plan.size_hw, dtype=np.int32)  # a wide picture has more than 255 items
     seen: list[Seen | None] = [None] * len(plan.objects)
     height, width = plan.size_hw
     smallest, largest = (side * height / 300 for side in SIDES_PX)
@@ -139,15 +139,16 @@ def look(plan: Plan) -> tuple[list[Seen | None], UInt8[ndarray, "H W"]]:
 
 
 def paint(
-    rng: np.random.Generator, plan: Plan, ids: UInt8[ndarray, "H W"], frame_rng: np.random.Generator | None = None
+    rng: np.random.Generator, plan: Plan, ids: Int32[ndarray, "H W"], frame_rng: np.random.Generator | None = None
 ) -> tuple[UInt8[ndarray, "H W 3"], UInt8[ndarray, "H W"]]:
     """The picture and its mask. In a video, `frame_rng` draws what is another in each frame: rain and noise."""
     image = np.empty((*plan.size_hw, 3), dtype=np.uint8)
     ground = np.empty(plan.size_hw, dtype=np.uint8)
     street_ground.paint_ground(image, ground, rng, plan.camera, plan.street, plan.light)
-    labels = np.zeros(256, dtype=np.uint8)
+    items = _in_order(plan)
+    labels = np.zeros(len(items) + 1, dtype=np.uint8)
     halos = []
-    for place, (item, _) in enumerate(_in_order(plan), start=1):
+    for place, (item, _) in enumerate(items, start=1):
         labels[place] = item.label
         item.paint(image, plan.light)
         # A lamp shines if the pixel at its middle is its own: nothing nearer stands before it.

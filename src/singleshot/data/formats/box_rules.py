@@ -16,6 +16,8 @@ ROUNDING_PX = 0.02
 """COCO's boxes are written with two decimals, YOLO's fractions with six or so."""
 KEPT = ("clipped-box",)
 """The kinds whose box is used nevertheless, clipped."""
+LEFT_OUT = ("not-a-number", "inverted-box", "zero-size-box", "outside-box")
+"""The kinds whose box never reaches a sample."""
 
 
 def fault_of(

@@ -42,6 +42,7 @@ class _Object:
     box_xyxy: tuple[float, float, float, float]
     class_id: int
     crowd: bool
+    difficult: bool
     area: float
 
 
@@ -65,10 +66,11 @@ def read(
         with_pictures: False where only boxes are wanted, to judge results: pictures need not be there.
 
     Returns:
-        Samples with float64 boxes; `image_id` is the JSON's id as text. `difficult` is true for crowds. Kinds of fault:
-        `bad-field`, `bad-box`, `duplicate-image-id`, `duplicate-annotation-id` (a warning: nothing here uses it),
-        `duplicate-category`, `unknown-image`, `unknown-class`, `missing-picture`, `bad-segmentation`, `filled-field`
-        (a note: what was missing, counted), `class-variants`, and those of `box_rules` and `pictures`.
+        Samples with float64 boxes; `image_id` is the JSON's id as text. `difficult` is true for crowds and for objects
+        with `"ignore": 1`. Kinds of fault: `bad-field`, `bad-box`, `duplicate-image-id`, `duplicate-annotation-id` (a
+        warning: nothing here uses it), `duplicate-category`, `unknown-image`, `unknown-class`, `missing-picture`,
+        `bad-segmentation`, `filled-field` (a note: what was missing, counted), `class-variants`, and those of
+        `coco_folder.Pictures`, `box_rules` and `pictures`.
 
     Raises:
         InputMissingError: no such folder or split.
@@ -77,11 +79,13 @@ def read(
     """
     root = Path(root)
     file = split_file(root, split)
-    reader = _Reader(file, label_map, Pictures(picture_folders(root, file)) if with_pictures else None)
+    found = Pictures(picture_folders(root, file), root if root.is_dir() else root.parent) if with_pictures else None
+    reader = _Reader(file, label_map, found)
     content = json_file.read(file, visit=_without_segmentation)
     tables = _tables(content, file, annotated)
     class_of = reader.categories(tables["categories"], annotated)
     images = reader.images(tables["images"])
+    reader.faults += found.faults if found is not None else []
     objects = reader.objects(tables["annotations"] if annotated else [], images, class_of)
     usable = sorted((image for image in images.values() if image is not None), key=_by_id)
     samples = [_sample(image, objects.get(image.image_id, [])) for image in usable]
@@ -142,9 +146,7 @@ class _Reader:
                 self.fault("duplicate-category", f"{path}.id {number} occurs twice. Give every category its own id.")
             else:
                 if name.strip() in names.values():
-                    what = (
-                        f"{path}.name {name!r} occurs twice; both are read as one class. Give every category one name."
-                    )
+                    what = f"{path}.name {name!r} occurs twice; both are one class. Give every category one name."
                     self.fault("duplicate-category", what)
                 names[number] = name.strip()
         in_order = {number: names[number] for number in sorted(names)}
@@ -253,10 +255,10 @@ class _Reader:
             what = f"{path}.bbox is {shown(row.get('bbox'))} and not four numbers. Write [x, y, width, height]."
             self.fault("bad-box", what)
             return None
-        crowd, area = row.get("iscrowd", 0), row.get("area", box[2] * box[3])
-        if crowd not in (0, 1) or not is_number(area):
-            field, value = ("iscrowd", crowd) if crowd not in (0, 1) else ("area", area)
-            self.fault("bad-field", f"{path}.{field} is {shown(value)}, which is no {field}. Correct it.")
+        crowd, ignore, area = row.get("iscrowd", 0), row.get("ignore", 0), row.get("area", abs(box[2] * box[3]))
+        if crowd not in (0, 1) or ignore not in (0, 1) or not is_number(area) or area < 0:
+            field = "iscrowd" if crowd not in (0, 1) else "ignore" if ignore not in (0, 1) else "area"
+            self.fault("bad-field", f"{path}.{field} is {shown(row.get(field))}, which is no {field}. Correct it.")
             return None
         outline = row.get("segmentation")
         if isinstance(outline, Runs) and (
@@ -275,7 +277,7 @@ class _Reader:
                 self.faults.append(fault)
                 if fault.kind not in KEPT:
                     return None
-        return _Object(box_xyxy, class_id, bool(crowd), float(area))
+        return _Object(box_xyxy, class_id, bool(crowd), bool(crowd or ignore), float(area))
 
 
 def _by_id(image: _Image) -> tuple[bool, int, str]:
@@ -292,7 +294,7 @@ def _sample(image: _Image, objects: list[_Object]) -> Sample:
         image.size_hw,
         boxes.clip(boxes_xyxy, image.size_hw),
         np.array([item.class_id for item in objects], np.int64),
-        crowd,
+        np.array([item.difficult for item in objects], np.bool_),
         crowd=crowd,
         areas=np.array([item.area for item in objects], np.float64),
     )

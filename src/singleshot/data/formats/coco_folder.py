@@ -13,7 +13,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from singleshot.errors import InputMissingError, NotPermittedError
+from singleshot.data.formats.voc_folder import link_fault
+from singleshot.errors import Fault, InputMissingError, NotPermittedError
 
 TOOL_FILE = "_annotations.coco.json"
 _PREFIX = re.compile(r"(?:instances|image_info|annotations)_", re.IGNORECASE)
@@ -85,11 +86,15 @@ class Pictures:
 
     Args:
         folders: where to look, the likeliest first.
+        top: the data set's folder.
+
+    Links that lead out of it or nowhere are not used; those that were asked for are in `faults`.
     """
 
-    def __init__(self, folders: list[Path]) -> None:
-        self._folders = folders
-        self._names: dict[Path, frozenset[str]] = {}
+    def __init__(self, folders: list[Path], top: Path) -> None:
+        self._folders, self._top = folders, top.resolve()
+        self._names: dict[Path, dict[str, Fault | None]] = {}
+        self.faults: list[Fault] = []
 
     def find(self, file_name: str) -> Path | None:
         """The file, or None where there is none in any of the folders."""
@@ -97,17 +102,25 @@ class Pictures:
         for folder in self._folders:
             inside = folder / parent if parent else folder
             if inside not in self._names:
-                self._names[inside] = frozenset(_file_names(inside))
-            if base in self._names[inside]:
-                return inside / base
+                self._names[inside] = dict(self._files(inside))
+            names = self._names[inside]
+            if base in names:
+                fault = names[base]
+                if fault is None:
+                    return inside / base
+                self.faults += [] if fault in self.faults[-1:] else [fault]
         return None
 
-
-def _file_names(folder: Path) -> Iterator[str]:
-    try:
-        with os.scandir(folder) as entries:
-            yield from (entry.name for entry in entries if not entry.is_dir())
-    except PermissionError as error:
-        raise NotPermittedError("may not be read", remedy="Change its permissions", file=folder) from error
-    except OSError:  # no such folder: a name in the JSON led nowhere
-        return
+    def _files(self, folder: Path) -> Iterator[tuple[str, Fault | None]]:
+        """The files of a folder by name, each with what is wrong with it as a link."""
+        outside = None if folder.resolve().is_relative_to(self._top) else link_fault(folder, self._top)
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if not entry.is_dir():
+                        link = outside is None and entry.is_symlink()
+                        yield entry.name, link_fault(Path(entry.path), self._top) if link else outside
+        except PermissionError as error:
+            raise NotPermittedError("may not be read", remedy="Change its permissions", file=folder) from error
+        except OSError:  # no such folder: a name in the JSON led nowhere
+            return

@@ -61,7 +61,8 @@ def read(
         Samples with float64 boxes and the size as annotated (the picture's own where the annotation has none; None
         where there is no annotation). A picture without objects is a sample with no boxes. A picture that is missing,
         has no annotation, or an annotation that cannot be read, is in `faults` only. The kinds of fault are
-        `missing-picture`, `missing-annotation`, `duplicate-id`, `swapped-box` (a warning), and those of
+        `missing-picture`, `missing-annotation` (a warning; where it is allowed, the note `unlabelled`),
+        `duplicate-id`, `swapped-box` (a warning), and those of
         `voc_folder.listing`, `voc_objects`, `voc_xml` and `pictures`.
 
     Raises:
@@ -99,13 +100,12 @@ def _records(
     images = voc_folder.by_stem(listing.files, PICTURE_EXTENSIONS)
     annotations = _annotation_files(folder) if annotated else {}
     records: list[_Record] = []
-    faults = list(listing.faults)
+    faults = [*listing.faults, *voc_folder.covered(listing.files, images, PICTURE_EXTENSIONS)]
     if annotated:
         faults += voc_folder.listing(folder, ANNOTATION_FOLDER).faults
     first_lines: dict[str, int | None] = {}
     closed: list[Path] = []
-    named = voc_folder.ids_of_annotations(folder) if split_file.is_dir() else voc_folder.ids(split_file, images)
-    for line, image_id in named:
+    for line, image_id in voc_folder.ids_in(split_file, images):
         if image_id in first_lines:
             what = f"{image_id} is already in line {first_lines[image_id]}; it is used once. Delete this line."
             faults.append(Fault(split_file, line, "duplicate-id", "warning", what))
@@ -118,10 +118,12 @@ def _records(
             records.append(_Record(image_id, images[image_id], None, Annotation(None, (), ())))
         elif image_id not in annotations:
             what = f"{image_id} has no {ANNOTATION_FOLDER}/{image_id}.xml; it is "
-            what += "taken for background." if allow_unlabelled else "left out. Annotate it, or use --allow-unlabelled."
-            faults.append(Fault(split_file, line, "missing-annotation", "warning", what))
             if allow_unlabelled:
+                faults.append(Fault(split_file, line, "unlabelled", "note", f"{what}taken for background."))
                 records.append(_Record(image_id, images[image_id], None, Annotation(None, (), ())))
+            else:
+                what += "left out. Annotate it, or use --allow-unlabelled."
+                faults.append(Fault(split_file, line, "missing-annotation", "warning", what))
         else:
             path = annotations[image_id]
             try:

@@ -114,14 +114,15 @@ def listing(folder: Path, name: str) -> Listing:
     try:
         entries = sorted(inside.iterdir())
         top = folder.resolve()
-        links = {path: _link_fault(path, top) for path in [inside, *entries] if path.is_symlink()}
+        links = {path: link_fault(path, top) for path in [inside, *entries] if path.is_symlink()}
     except PermissionError as error:
         raise NotPermittedError("may not be read", remedy="Change its permissions", file=inside) from error
     faults = tuple(fault for fault in links.values() if fault is not None)
     return Listing(tuple(path for path in entries if links.get(path) is None), faults)
 
 
-def _link_fault(path: Path, top: Path) -> Fault | None:
+def link_fault(path: Path, top: Path) -> Fault | None:
+    """What is wrong with a link: it ends nowhere, or leads out of `top`, which is resolved; None if nothing."""
     target = Path(os.path.realpath(path))
     if not path.exists():
         what = "a symbolic link that ends nowhere. Replace or delete it."
@@ -139,9 +140,25 @@ def by_stem(paths: Iterable[Path], extensions: tuple[str, ...]) -> dict[str, Pat
     return {path.stem: path for path in found}
 
 
+def covered(paths: Iterable[Path], used: dict[str, Path], extensions: tuple[str, ...]) -> list[Fault]:
+    """A warning for each file that `by_stem` passed over, because another one has its id."""
+    faults = []
+    for path in paths:
+        other = used.get(path.stem)
+        if other is not None and other != path and path.suffix.lower() in extensions:
+            what = f"{other.name} has the same id and is used instead. Delete one of them."
+            faults.append(Fault(path, None, "duplicate-id", "warning", what))
+    return faults
+
+
 def ids_of_annotations(folder: Path) -> Iterable[tuple[None, str]]:
     """The ids of all annotations of a VOC folder, sorted; they stand in no line."""
     return [(None, stem) for stem in by_stem(listing(folder, ANNOTATION_FOLDER).files, (".xml",))]
+
+
+def ids_in(split_list: Path, images: dict[str, Path]) -> Iterable[tuple[int | None, str]]:
+    """What `split_file` found: the ids of a list with their lines, or those of a folder of annotations."""
+    return ids_of_annotations(split_list.parent) if split_list.is_dir() else ids(split_list, images)
 
 
 def ids(split_list: Path, images: dict[str, Path]) -> Iterable[tuple[int, str]]:

@@ -1,10 +1,10 @@
 """YOLO's text files (`class x y width height` a line) with their `data.yaml` → a `Dataset`.
 
 Numbers are fractions of the picture, x and y those of the box's centre: continuous, so the box's edges in pixels are
-(x ∓ width / 2) · W and (y ∓ height / 2) · H. The labels of `…/images/a.jpg` are `…/labels/a.txt`; where no folder is
-called `images`, they lie beside the picture. A picture without labels is a background picture: that is YOLO's rule, and
-such pictures are counted in a note. A line with the corners of an outline instead of a box gives the box around it.
-The format says no sizes, so every picture's header is read.
+(x ∓ width / 2) · W and (y ∓ height / 2) · H. The labels of `…/images/a.jpg` are `…/labels/a.txt`, or lie beside the
+picture. A picture without labels is a background picture: that is YOLO's rule, and such pictures are counted in a note.
+A line with the corners of an outline instead of a box gives the box around it; in a data set of poses (`kpt_shape`)
+keypoints follow the box and are not read. The format says no sizes, so every picture's header is read.
 
 Every fault has its file and line; a faulty box never reaches a sample. Format: the YOLO v5 and later documentation.
 """
@@ -21,7 +21,8 @@ from singleshot import boxes, pictures
 from singleshot.data.formats.box_rules import KEPT, fault_of
 from singleshot.data.formats.class_list import variant_faults
 from singleshot.data.formats.voc_objects import suggestion
-from singleshot.data.formats.yolo_folder import label_file, locate, picture_files, split_sources
+from singleshot.data.formats.yolo_folder import label_file, label_files, locate, picture_files, split_sources
+from singleshot.data.formats.yolo_yaml import Description
 from singleshot.errors import DataError, Fault, InputMissingError
 from singleshot.structures import Dataset, LabelMap, Sample
 
@@ -42,8 +43,9 @@ def read(root: Path | str, split: str, *, label_map: LabelMap | None = None, ann
 
     Returns:
         Samples with float64 boxes. Kinds of fault: `bad-line`, `unknown-class`, `missing-picture`, `duplicate-id`,
-        `label-without-picture` (warnings), `unlabelled` and `unknown-key` (notes), `class-variants`, and those of
-        `box_rules` and `pictures`.
+        `label-without-picture`, `linked-folder` (warnings), `unlabelled` (a note, but a warning where no picture has
+        labels), `unknown-key` (a note), `class-variants`, and those of `voc_folder.link_fault`, `box_rules` and
+        `pictures`.
 
     Raises:
         InputMissingError: no such folder, `data.yaml`, split, or folder of pictures.
@@ -56,16 +58,17 @@ def read(root: Path | str, split: str, *, label_map: LabelMap | None = None, ann
     faults = list(description.faults) + variant_faults(description.names, description.file)
     names = label_map.names if label_map is not None else description.names
     ids = {name: class_id for class_id, name in enumerate(names)}
-    reader = _Labels(description.names, ids, faults)
+    reader = _Labels(description, ids, faults)
     sources = split_sources(description, split)
-    found = dict.fromkeys(picture_files(sources, faults))
+    top = description.file.parent
+    found = dict.fromkeys(picture_files(sources, top, faults))
     if not found:
         raise DataError("0 pictures in the split", kind="empty-split", remedy="Add pictures", file=sources[0])
     samples: list[Sample] = []
     unlabelled = 0
     image_ids = _image_ids(list(found))
     for path, image_id in zip(found, image_ids, strict=True):
-        labels = label_file(path)
+        labels = label_file(path, top)
         try:
             size_hw = pictures.size_hw(path)
             text = _text(labels) if annotated else ""
@@ -79,9 +82,10 @@ def read(root: Path | str, split: str, *, label_map: LabelMap | None = None, ann
         samples.append(reader.sample(image_id, path, size_hw, text or "", labels))
     if unlabelled and annotated:
         what = f"{unlabelled} of {len(found)} pictures have no labels; they are background pictures."
-        faults.append(Fault(sources[0], None, "unlabelled", "note", what))
+        all_of_them = unlabelled == len(samples)
+        faults.append(Fault(sources[0], None, "unlabelled", "warning" if all_of_them else "note", what))
     if annotated and all(source.is_dir() for source in sources):  # a list may leave out what it likes
-        faults += _orphans(list(found))
+        faults += _orphans(list(found), top)
     return Dataset(root, "yolo", split, LabelMap(tuple(names)), tuple(samples), tuple(faults))
 
 
@@ -89,13 +93,14 @@ class _Labels:
     """Turns label files into samples and gathers faults on the way.
 
     Args:
-        names: the classes of `data.yaml`, by the number that label files use.
+        description: has the classes of `data.yaml` by the number that label files use.
         ids: class id by name, of the classes that are wanted.
         faults: where faults go.
     """
 
-    def __init__(self, names: tuple[str, ...], ids: dict[str, int], faults: list[Fault]) -> None:
-        self.names, self.ids, self.faults = names, ids, faults
+    def __init__(self, description: Description, ids: dict[str, int], faults: list[Fault]) -> None:
+        self.names, self.keypoints = description.names, description.keypoint_numbers
+        self.ids, self.faults = ids, faults
 
     def sample(self, image_id: str, path: Path, size_hw: tuple[int, int], text: str, labels: Path) -> Sample:
         rows = []
@@ -118,10 +123,11 @@ class _Labels:
     ) -> tuple[float, float, float, float, float] | None:
         """Class id and edges in pixels, or None after a fault."""
         first, *rest = columns
-        outline = len(rest) >= 6 and len(rest) % 2 == 0
-        if not _CLASS.fullmatch(first) or not (len(rest) == 4 or outline):
+        outline = self.keypoints is None and len(rest) >= 6 and len(rest) % 2 == 0
+        if not _CLASS.fullmatch(first) or not (len(rest) == 4 + (self.keypoints or 0) or outline):
             what = f"{len(columns)} columns" if _CLASS.fullmatch(first) else f"the class is {first[:40]!r}"
-            what += " and not a line `class x y width height`. Correct or delete it."
+            points = "" if self.keypoints is None else f" and {self.keypoints} numbers of keypoints"
+            what += f" and not a line `class x y width height`{points}. Correct or delete it."
             self.faults.append(Fault(file, line, "bad-line", "fatal", what))
             return None
         bad = next((column for column in rest if not _NUMBER.fullmatch(column)), None)
@@ -144,10 +150,10 @@ class _Labels:
             columns_of = numbers[::2], numbers[1::2]
             left, top, right, bottom = *map(min, columns_of), *map(max, columns_of)
         else:
-            x, y, wide, high = numbers
+            x, y, wide, high = numbers[:4]
             left, top, right, bottom = x - wide / 2, y - high / 2, x + wide / 2, y + high / 2
         box_xyxy = (left * width, top * height, right * width, bottom * height)
-        shown = f"box ({' '.join(rest[:4])}{' …' if outline else ''}) of class {name!r}"
+        shown = f"box ({' '.join(rest[:4])}{' …' if len(rest) > 4 else ''}) of class {name!r}"
         fault = fault_of(box_xyxy, size_hw, shown, file, line)
         if fault is not None:
             self.faults.append(fault)
@@ -178,9 +184,9 @@ def _image_ids(paths: list[Path]) -> list[str]:
     return [path.as_posix().lstrip("/") for path in paths]
 
 
-def _orphans(paths: list[Path]) -> Iterator[Fault]:
+def _orphans(paths: list[Path], top: Path) -> Iterator[Fault]:
     """Labels without a picture, in the folders of the pictures' labels."""
-    wanted = {label_file(path) for path in paths}
+    wanted = {file for path in paths for file in label_files(path, top)}
     for folder in sorted({path.parent for path in wanted if path.parent.name != "images"}):
         if any(path.parent == folder for path in paths):
             continue  # labels beside pictures: other text files there are nobody's fault

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from singleshot.data.formats import yolo_yaml
-from singleshot.data.formats.voc_folder import PICTURE_EXTENSIONS
+from singleshot.data.formats.voc_folder import PICTURE_EXTENSIONS, link_fault
 from singleshot.data.formats.yolo_yaml import SPLITS, Description
 from singleshot.errors import DataError, Fault, InputMissingError, NotPermittedError
 from singleshot.pictures import file_bytes
@@ -83,21 +83,23 @@ def split_names(description: Description) -> list[str]:
     return [name for name in SPLITS if name in description.splits]
 
 
-def picture_files(sources: Sequence[Path], faults: list[Fault]) -> Iterator[Path]:
+def picture_files(sources: Sequence[Path], top: Path, faults: list[Fault]) -> Iterator[Path]:
     """The pictures of some folders, sorted by name, and of some lists, in their order.
 
-    A picture that a list names twice is given once, and `faults` gets a warning with the line.
+    Args:
+        sources: the folders and lists.
+        top: the data set's folder. A link in a source that leads out of both is named and not followed.
+        faults: get what is wrong on the way: links, and a picture that a list names twice (a warning with the line),
+            which is given once.
     """
     for source in sources:
         if source.is_dir():
-            yield from sorted(_walk(source))
+            inside = source.resolve()
+            whole = top.resolve() if inside.is_relative_to(top.resolve()) else inside
+            yield from sorted(_walk(source, whole, faults))
             continue
         first: dict[Path, int] = {}
-        for number, line in enumerate(_list_text(source).split("\n"), start=1):
-            name = line.strip()
-            if not name or "\0" in name:
-                continue
-            path = Path(name) if name.startswith("/") else source.parent / name.removeprefix("./")
+        for number, name, path in _rows(source):
             if first.setdefault(path, number) != number:
                 what = f"{name} is already in line {first[path]}; it is used once. Delete this line."
                 faults.append(Fault(source, number, "duplicate-id", "warning", what))
@@ -105,29 +107,73 @@ def picture_files(sources: Sequence[Path], faults: list[Fault]) -> Iterator[Path
             yield path
 
 
-def label_file(picture: Path) -> Path:
-    """The labels of a picture: in `labels` for the last `images` of its path, or beside it.
+def listed(source: Path) -> Iterator[Path]:
+    """The pictures that a list names."""
+    return (path for _, _, path in _rows(source))
 
-    >>> label_file(Path("data/images/val/a.jpg")).as_posix(), label_file(Path("data/a.png")).as_posix()
-    ('data/labels/val/a.txt', 'data/a.txt')
+
+def label_file(picture: Path, top: Path) -> Path:
+    """The labels of a picture: the first of `label_files` that is there, or where they would be."""
+    places = label_files(picture, top)
+    return next((path for path in places if path.exists()), places[0])
+
+
+def label_files(picture: Path, top: Path) -> list[Path]:
+    """Where the labels of a picture may lie: in `labels` for the last `images` of its path, then beside it.
+
+    Args:
+        picture: its path.
+        top: the data set's folder; a folder `images` above it is none of ours.
+
+    >>> top = Path("images/data")
+    >>> [path.as_posix() for path in label_files(top / "images/val/a.jpg", top)]
+    ['images/data/labels/val/a.txt', 'images/data/images/val/a.txt']
+    >>> [path.as_posix() for path in label_files(top / "val/a.jpg", top)]
+    ['images/data/val/a.txt']
     """
-    parts = list(picture.parts[:-1])
-    if IMAGES in parts:
-        parts[len(parts) - 1 - parts[::-1].index(IMAGES)] = LABELS
-    return Path(*parts, f"{picture.stem}.txt")
+    folders = dict.fromkeys((labels_folder(picture.parent, top), picture.parent))
+    return [folder / f"{picture.stem}.txt" for folder in folders]
 
 
-def _walk(folder: Path) -> Iterator[Path]:
+def labels_folder(pictures: Path, top: Path) -> Path:
+    """The folder of labels that goes with a folder of pictures: the same one where no part is called `images`."""
+    base = top if pictures.is_relative_to(top) else Path()
+    parts = list(pictures.relative_to(base).parts)
+    if IMAGES not in parts:
+        return pictures
+    parts[len(parts) - 1 - parts[::-1].index(IMAGES)] = LABELS
+    return base.joinpath(*parts)
+
+
+def _walk(folder: Path, top: Path, faults: list[Fault]) -> Iterator[Path]:
     """Pictures below a folder. Links to folders are not followed, so that nothing is walked for ever."""
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
+                path = Path(entry.path)
+                is_picture = entry.name.lower().endswith(PICTURE_EXTENSIONS)
+                if entry.is_symlink() and (is_picture or entry.is_dir()):
+                    fault = link_fault(path, top)
+                    if fault is None and entry.is_dir():
+                        what = "a link to a folder, which is not followed. Name that folder in data.yaml."
+                        fault = Fault(path, None, "linked-folder", "warning", what)
+                    if fault is not None:
+                        faults.append(fault)
+                        continue
                 if entry.is_dir(follow_symlinks=False):
-                    yield from _walk(Path(entry.path))
-                elif entry.name.lower().endswith(PICTURE_EXTENSIONS):
-                    yield Path(entry.path)
+                    yield from _walk(path, top, faults)
+                elif is_picture:
+                    yield path
     except PermissionError as error:
         raise NotPermittedError("may not be read", remedy="Change its permissions", file=folder) from error
+
+
+def _rows(source: Path) -> Iterator[tuple[int, str, Path]]:
+    """The lines of a list of pictures: 1-based number, text and path."""
+    for number, line in enumerate(_list_text(source).split("\n"), start=1):
+        name = line.strip()
+        if name and "\0" not in name:
+            yield number, name, Path(name) if name.startswith("/") else source.parent / name.removeprefix("./")
 
 
 def _list_text(file: Path) -> str:

@@ -44,8 +44,10 @@ def write(datasets: Sequence[Dataset], folder: Path, conversion: Conversion) -> 
         crowds += crowd
         difficult += int(sample.difficult.sum()) - crowd
         areas += has_mask_areas(sample)
-    # JSON's strings are YAML's: a class called `no` or `1` stays text.
-    names = "".join(f"  {place}: {json.dumps(name)}\n" for place, name in enumerate(datasets[0].label_map.names))
+    # JSON's strings are YAML's: a class called `no` or `1` stays text. Its escapes are not: they cut an emoji in two.
+    names = "".join(
+        f"  {place}: {json.dumps(name, ensure_ascii=False)}\n" for place, name in enumerate(datasets[0].label_map.names)
+    )
     places = "".join(f"{split}: images/{split}\n" for split in splits)
     (folder / "data.yaml").write_text(f"{places}names:\n{names}", encoding="utf-8")
     conversion.note(difficult, "difficult box is", "difficult boxes are", "ordinary now: YOLO knows no difficult ones")

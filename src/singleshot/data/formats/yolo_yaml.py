@@ -34,6 +34,8 @@ class Description:
         lines: by split, the line in which it stands.
         names: the classes in the order of their ids.
         faults: warnings about keys that mean nothing here.
+        keypoint_numbers: numbers that follow the box in every line of a data set of poses (`kpt_shape: [17, 3]` makes
+            51); None for boxes and outlines.
     """
 
     file: Path
@@ -42,6 +44,7 @@ class Description:
     lines: dict[str, int]
     names: tuple[str, ...]
     faults: tuple[Fault, ...]
+    keypoint_numbers: int | None = None
 
 
 def read(file: Path) -> Description:
@@ -63,7 +66,8 @@ def read(file: Path) -> Description:
     splits = {name: _texts(node, name, file) for name, node in named.items()}
     lines = {name: _line(values[name]) for name in splits}
     base = _texts(values["path"], "path", file) if "path" in values and not _is_empty(values["path"]) else ("",)
-    return Description(file, base[0], splits, lines, _names(values, file), faults)
+    keypoints = _keypoint_numbers(values["kpt_shape"], file) if "kpt_shape" in values else None
+    return Description(file, base[0], splits, lines, _names(values, file), faults, keypoints)
 
 
 def _top(text: str, file: Path) -> dict[str, yaml.Node]:
@@ -141,6 +145,15 @@ def _names(values: dict[str, yaml.Node], file: Path) -> tuple[str, ...]:
     if count is not None and not (isinstance(count, yaml.ScalarNode) and count.value == str(len(found))):
         raise _error(f"nc is not {len(found)}, the count of names", "Correct nc or names", file, count)
     return tuple(found[class_id] for class_id in range(len(found)))
+
+
+def _keypoint_numbers(node: yaml.Node, file: Path) -> int | None:
+    if _is_empty(node):
+        return None
+    texts = _texts(node, "kpt_shape", file)
+    if len(texts) != 2 or not all(text.isascii() and text.isdigit() and len(text) < 5 for text in texts):
+        raise _error("kpt_shape is not [points, numbers a point]", "Write for example [17, 3]", file, node)
+    return int(texts[0]) * int(texts[1])
 
 
 def _is_empty(node: yaml.Node) -> bool:

@@ -2,8 +2,9 @@
 
 A calibration file gives the way from the road plane to the picture: P2 · R0_rect · inverse of Tr_cam_to_road, of
 which columns 0, 2 and 3 are a homography, because points on the road have y = 0. Each cell of the view, 5 cm a side,
-takes the nearest pixel; cells that fall outside the picture are not judged.
-Conventions: the KITTI road development kit (x −10…10 m to the right, z 6…46 m ahead; 800 rows, the far end on top).
+takes the pixel that holds its centre; cells that fall outside the picture are not judged.
+Conventions: the KITTI road development kit (x −10…10 m to the right, z 6…46 m ahead; 800 rows, the far end on top;
+pixels are counted from 1, so that the point (u, v) lies in row ⌊v⌋ − 1 and column ⌊u⌋ − 1).
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ CELL_M = 0.05
 X_M, Z_M = (-10.0, 10.0), (6.0, 46.0)
 SIZE_HW = (800, 400)
 MAX_BYTES = 1 << 20
+LEAST_TURN = 1e-6
+"""A rotation has the determinant 1; below this a matrix is none, and its inverse may overflow or not exist."""
 _ROWS = {"P2": (3, 4), "R0_rect": (3, 3), "Tr_cam_to_road": (3, 4)}
 
 
@@ -29,7 +32,7 @@ def read_calibration(path: Path) -> dict[str, Float[ndarray, "_ _"]]:
 
     Raises:
         InputMissingError: there is no such file.
-        DataError: a matrix is missing, or has not its count of finite numbers.
+        DataError: a matrix is missing, has not its count of finite numbers, or is the way to a road without a way back.
     """
     text = pictures.file_bytes(path, MAX_BYTES).decode("utf-8", "replace")
     found: dict[str, Float[ndarray, "_ _"]] = {}
@@ -46,6 +49,9 @@ def read_calibration(path: Path) -> dict[str, Float[ndarray, "_ _"]]:
             what = f"{name} has {values.size} numbers and not {shape[0] * shape[1]} finite ones"
             raise DataError(what, remedy="Take the calibration that came with the picture", file=path, line=number)
         found[name.strip()] = values.reshape(shape)
+        if name.strip() == "Tr_cam_to_road" and abs(np.linalg.det(found["Tr_cam_to_road"][:, :3])) < LEAST_TURN:
+            what = "Tr_cam_to_road turns nothing round: its first three columns have no inverse"
+            raise DataError(what, remedy="Take the calibration that came with the picture", file=path, line=number)
     missing = [name for name in _ROWS if name not in found]
     if missing:
         raise DataError(f"{' and '.join(missing)} missing", remedy="Take KITTI road's own calib files", file=path)
@@ -70,10 +76,11 @@ def look_up(
     across, ahead = np.meshgrid(x, z)
     u, v, w = np.tensordot(matrix, np.stack([across, ahead, np.ones_like(across)]), axes=1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        column, row = np.rint(u / w), np.rint(v / w)
+        u, v = u / w, v / w
     height, width = size_hw
-    seen = (w > 0) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    return np.where(seen, row, 0).astype(np.int64), np.where(seen, column, 0).astype(np.int64), seen
+    seen = (w > 0) & (u >= 1) & (u <= width) & (v >= 1) & (v <= height)
+    row, column = (np.where(seen, place, 1).astype(np.int64) - 1 for place in (v, u))
+    return row, column, seen
 
 
 def from_above(

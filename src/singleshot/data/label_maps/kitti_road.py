@@ -8,8 +8,9 @@ a loader of two colours would train as background.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
 
 from singleshot.classes import KITTI_ROAD
 from singleshot.data.label_maps.mask_samples import Pair, samples_of, without_pictures
@@ -29,14 +30,13 @@ def looks_like(root: Path) -> bool:
     return any((folder / "training" / "gt_image_2").is_dir() for folder in (root, root / "data_road"))
 
 
-def read(root: Path | str, split: str, *, target: Literal["road", "lane"] = "road") -> Dataset:
+def read(root: Path | str, split: str) -> Dataset:
     """One split, in order of name.
 
     Args:
         root: the folder that holds `training`, or one in which it lies as `data_road`.
         split: `train` and `val` (every sixth picture of each category), `trainval` (all with ground truth), or
             `test` (no masks).
-        target: what is to be found: the road, or the own lane, which only the category `um` has.
 
     Returns:
         Samples whose `mask_path` is the ground truth; classes are `classes.KITTI_ROAD`. Image ids are file stems, so
@@ -55,15 +55,17 @@ def read(root: Path | str, split: str, *, target: Literal["road", "lane"] = "roa
     folder = root if (root / "training").is_dir() else root / "data_road"
     folder = folder / ("testing" if split == "test" else "training")
     images = {path.stem: path for path in sorted((folder / "image_2").glob("*.png"))}
-    truths = {path.name: path for path in sorted((folder / "gt_image_2").glob(f"*_{target}_*.png"))}
-    wanted = {stem: _truth_name(stem, target) for stem in images if target == "road" or category_of(stem) == "um"}
-    chosen = [stem for stem in wanted if split in ("test", "trainval") or _part(stem, list(wanted)) == split]
+    truths = {path.name: path for path in sorted((folder / "gt_image_2").glob("*_road_*.png"))}
+    part = _parts(images)
+    chosen = [stem for stem in images if split in ("test", "trainval") or part[stem] == split]
     pairs = [
-        Pair(stem, images[stem], None if split == "test" else folder / "gt_image_2" / wanted[stem]) for stem in chosen
+        Pair(stem, images[stem], None if split == "test" else folder / "gt_image_2" / result_name(stem))
+        for stem in chosen
     ]
     samples, faults = samples_of(pairs)
     if split != "test":
-        alone = [path for name, path in truths.items() if name not in wanted.values()]
+        known = {result_name(stem) for stem in images}
+        alone = [path for name, path in truths.items() if name not in known]
         faults += without_pictures(alone, "image_2")
     if not samples and not faults:
         raise DataError(f"0 pictures in {split}", kind="empty-split", remedy="Use another split", file=folder)
@@ -84,16 +86,17 @@ def calibration_path(image_path: Path) -> Path:
     return image_path.parent.parent / "calib" / f"{image_path.stem}.txt"
 
 
-def result_name(image_id: str, target: str = "road") -> str:
-    """The file name under which the server wants a result: `um_road_000000.png`."""
-    return _truth_name(image_id, target)
+def result_name(image_id: str) -> str:
+    """The file name of a picture's ground truth, under which the server wants a result too: `um_road_000000.png`."""
+    category, _, number = image_id.partition("_")
+    return f"{category}_road_{number}.png"
 
 
-def _truth_name(stem: str, target: str) -> str:
-    category, _, number = stem.partition("_")
-    return f"{category}_{target}_{number}.png"
-
-
-def _part(stem: str, stems: list[str]) -> str:
-    place = [each for each in stems if category_of(each) == category_of(stem)].index(stem)
-    return "val" if place % EVERY == EVERY - 1 else "train"
+def _parts(image_ids: Iterable[str]) -> dict[str, str]:
+    """`train` or `val` for each picture, counted by category."""
+    part, seen = dict[str, str](), Counter[str]()
+    for image_id in image_ids:
+        category = category_of(image_id)
+        seen[category] += 1
+        part[image_id] = "train" if seen[category] % EVERY else "val"
+    return part

@@ -19,7 +19,8 @@ from numpy import ndarray
 
 from singleshot import pictures
 from singleshot.compiled import compiled
-from singleshot.errors import DataError, InputMissingError, NotPermittedError, StorageError
+from singleshot.errors import DataError, StorageError
+from singleshot.files import opened
 from singleshot.structures import UNKNOWN, VOID, MaskCode
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -107,15 +108,11 @@ def _decode(path: Path) -> ndarray:
 
 
 def _head(path: Path) -> bytes:
-    try:
-        with path.open("rb") as stream:
+    with opened(path) as stream:
+        try:
             return stream.read(33)
-    except FileNotFoundError as error:
-        raise InputMissingError("no such mask", file=path) from error
-    except PermissionError as error:
-        raise NotPermittedError("may not be read", remedy="Change its permissions", file=path) from error
-    except OSError as error:
-        raise StorageError(f"cannot be read ({error.strerror})", file=path) from error
+        except OSError as error:
+            raise StorageError(f"cannot be read ({error.strerror})", file=path) from error
 
 
 def _header(data: bytes, path: Path) -> tuple[int, int, int, int]:

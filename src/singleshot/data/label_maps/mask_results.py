@@ -8,6 +8,7 @@ anything else  <image id>.png with the numbers that the data set's own masks hav
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,7 +22,11 @@ from singleshot.errors import CannotCreateError, DataError, InputMissingError
 from singleshot.structures import UNKNOWN, VOID, Dataset, MaskCode, Sample
 
 SHOWN = 10
+IN_PICTURE = "in_picture"
+"""The folder of KITTI road's maps in the picture plane, beside those from above."""
 _LAST_TRAIN_ID, _LAST_VOID_ID = 18, 6
+_VOID_SHARE = 0.05  # of original ids hardly any pixel is in 0…6: they say no class
+_BEYOND = min(label.train_id for label in cityscapes_labels.JUDGED if label.id > _LAST_TRAIN_ID)
 
 
 def result_name(dataset: Dataset, sample: Sample) -> str:
@@ -61,7 +66,10 @@ def in_own_numbers(dataset: Dataset, class_ids: UInt8[ndarray, "H W"]) -> UInt8[
 
 
 def find(folder: Path, dataset: Dataset, *, partial: bool = False) -> list[Path | None]:
-    """Each sample's result file, in order: named as we name it, as the mask is, or beginning with the id.
+    """Each sample's result file, in order: named as we name it, by the id, as the mask is, or beginning with the id.
+
+    A file that is named so for one picture is no other picture's. Of KITTI road a map of the picture plane, in
+    `in_picture`, is taken before the one from above: it can be judged in both.
 
     Args:
         folder: of any program's results; folders inside it are looked through too.
@@ -74,8 +82,19 @@ def find(folder: Path, dataset: Dataset, *, partial: bool = False) -> list[Path 
     """
     if not folder.is_dir():
         raise InputMissingError("no such folder of results", remedy="Check the path", file=folder)
-    files = {path.name: path for path in sorted(folder.rglob("*.png"), reverse=True)}
-    found = [_file_of(sample, dataset, files) for sample in dataset.samples]
+    files: dict[str, list[Path]] = {}
+    for path in sorted(folder.rglob("*.png")):
+        files.setdefault(path.name, []).append(path)
+    if dataset.layout == "kitti_road":
+        files = {
+            name: [path for path in same if path.parent.name == IN_PICTURE] or same for name, same in files.items()
+        }
+    named = [next((files[name] for name in _names(sample, dataset) if name in files), []) for sample in dataset.samples]
+    free = sorted(files.keys() - {path.name for same in named for path in same})
+    found = [
+        _only(sample, dataset, same or [path for name in _beginning(sample.image_id, free) for path in files[name]])
+        for sample, same in zip(dataset.samples, named, strict=True)
+    ]
     missing = [sample.image_id for sample, path in zip(dataset.samples, found, strict=True) if path is None]
     if missing and (not partial or len(missing) == len(found)):
         more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
@@ -109,10 +128,34 @@ def read(path: Path, dataset: Dataset, size_hw: tuple[int, int]) -> UInt8[ndarra
     check_size(path, class_ids, size_hw)
     if dataset.layout == "cityscapes":
         raw = mask_files.read_grey(path)
-        if raw.max() <= _LAST_TRAIN_ID and (raw <= _LAST_VOID_ID).mean() > 0.5:
-            what = f"values up to {int(raw.max())}, most of them 0 to {_LAST_VOID_ID}: these look like train ids"
-            raise DataError(what, kind="train-ids", remedy="Write original ids: 7 road, 8 sidewalk, …", file=path)
+        seen = raw[raw != VOID]
+        if seen.size and seen.max() <= _LAST_TRAIN_ID and (seen <= _LAST_VOID_ID).mean() > _VOID_SHARE:
+            raise _train_ids(f"values up to {int(seen.max())}, many of them 0 to {_LAST_VOID_ID}", path)
     return class_ids
+
+
+class Numbering:
+    """Watches a whole set of Cityscapes results go by: one in train ids may have no picture that shows it alone.
+
+    Args:
+        dataset: the split; of other data sets nothing is asked.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._asked = dataset.layout == "cityscapes"
+        self._void = self._beyond = False
+
+    def see(self, class_ids: UInt8[ndarray, "H W"]) -> None:
+        """One result, as `read` gives it."""
+        if self._asked and not (self._void and self._beyond):
+            there = np.bincount(class_ids.ravel(), minlength=VOID + 1) > 0
+            self._void |= bool(there[VOID])
+            self._beyond |= bool(there[_BEYOND:VOID].any())
+
+    def check(self, folder: Path) -> None:
+        """Raises DataError (`train-ids`) where no result has a class with an id above 18, and some have no class."""
+        if self._void and not self._beyond:
+            raise _train_ids(f"no value above {_LAST_TRAIN_ID} in the whole set", folder)
 
 
 def check_size(path: Path, result: UInt8[ndarray, "H W"], size_hw: tuple[int, int]) -> None:
@@ -122,14 +165,30 @@ def check_size(path: Path, result: UInt8[ndarray, "H W"], size_hw: tuple[int, in
         raise DataError(what, kind="other-size-mask", remedy="Write results at the picture's own size", file=path)
 
 
-def _file_of(sample: Sample, dataset: Dataset, files: dict[str, Path]) -> Path | None:
+def _train_ids(what: str, path: Path) -> DataError:
+    remedy = "Write original ids: 7 road, 8 sidewalk, …"
+    return DataError(f"{what}: these look like train ids", kind="train-ids", remedy=remedy, file=path)
+
+
+def _names(sample: Sample, dataset: Dataset) -> list[str]:
+    """What a picture's result may be called, the likeliest first."""
     names = [result_name(dataset, sample), f"{sample.image_id}.png"]
-    names += [sample.mask_path.name] if sample.mask_path is not None else []
-    exact = [files[name] for name in names if name in files]
-    if exact:
-        return exact[0]
-    loose = [path for name, path in files.items() if name.startswith(f"{sample.image_id}_")]
-    if len(loose) > 1:
-        what = f"{len(loose)} files could be the result for {sample.image_id}, such as {loose[0].name}"
-        raise DataError(what, kind="ambiguous-results", remedy=f"Name it {names[0]}", file=loose[0].parent)
-    return loose[0] if loose else None
+    return names + ([sample.mask_path.name] if sample.mask_path is not None else [])
+
+
+def _beginning(image_id: str, names: Sequence[str]) -> Sequence[str]:
+    """Those of some sorted names that begin with a picture's id."""
+    start = bisect.bisect_left(names, f"{image_id}_")
+    end = start
+    while end < len(names) and names[end].startswith(f"{image_id}_"):
+        end += 1
+    return names[start:end]
+
+
+def _only(sample: Sample, dataset: Dataset, paths: Sequence[Path]) -> Path | None:
+    """The one file there is, None for none. Raises DataError where there are several."""
+    if len(paths) > 1:
+        what = f"{len(paths)} files could be the result for {sample.image_id}: {paths[0]}, {paths[1]}"
+        remedy = f"Leave one of them, named {result_name(dataset, sample)}"
+        raise DataError(what, kind="ambiguous-results", remedy=remedy, file=paths[0].parent)
+    return paths[0] if paths else None

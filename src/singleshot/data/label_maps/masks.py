@@ -2,7 +2,7 @@
 
 Four layouts, told apart by what is there; the class list (`mask_classes`) lies in the top folder:
 
-    lists       <split>.txt with `picture mask` a line, relative to the folder (SegNet's CamVid)
+    lists       <split>.txt with `picture mask` a line (SegNet's CamVid), see `mask_lists`
     split       <split>/images/* and <split>/masks/*
     plain       images/<split>/* and masks/<split>/*; or, without splits, images/* and masks/* as `train`
     voc         ImageSets/Segmentation/<split>.txt, JPEGImages/*, SegmentationClass/*.png
@@ -13,20 +13,21 @@ the class and 255 the border; the drawn streets (`streets.json`) name their clas
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from singleshot import pictures
 from singleshot.classes import VOC
-from singleshot.data.label_maps import mask_classes
+from singleshot.data.formats import json_file
+from singleshot.data.formats.json_values import is_text
+from singleshot.data.formats.voc_folder import by_stem, covered
+from singleshot.data.label_maps import mask_classes, mask_lists
 from singleshot.data.label_maps.mask_classes import MaskClasses
 from singleshot.data.label_maps.mask_samples import Pair, samples_of, without_pictures
 from singleshot.errors import DataError, Fault, InputMissingError
 from singleshot.structures import Dataset
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-MAX_BYTES = 64 << 20
+MAX_BYTES = 16 << 20
 
 
 def looks_like(root: Path) -> bool:
@@ -42,7 +43,8 @@ def read(root: Path | str, split: str) -> Dataset:
         split: its name.
 
     Returns:
-        Samples with masks; what is wrong with a pair is a fault (see `mask_samples`).
+        Samples with masks; what is wrong with a pair is a fault (see `mask_samples`), and a warning `duplicate-id`
+        says which file or line is not used because another bears its name.
 
     Raises:
         InputMissingError: no such folder, layout, split or class list.
@@ -52,9 +54,11 @@ def read(root: Path | str, split: str) -> Dataset:
     if not root.is_dir():
         raise InputMissingError("no such folder", remedy="Name a folder of pictures and masks", file=root)
     if _is_voc(root):
-        classes, pairs, faults = _voc_classes(root), _voc_pairs(root, split), ()
+        classes = _voc_classes(root)
+        pairs, faults = _voc_pairs(root, split)
     elif split in _lists(root):
-        classes, pairs, faults = mask_classes.read(root), _listed_pairs(root, root / f"{split}.txt"), ()
+        classes = mask_classes.read(root)
+        pairs, faults = mask_lists.read(root / f"{split}.txt")
     elif split in _split_folders(root):
         classes = mask_classes.read(root)
         pairs, faults = _folder_pairs(root / split / "images", root / split / "masks")
@@ -97,14 +101,10 @@ def _is_plain(root: Path) -> bool:
 
 
 def _lists(root: Path) -> list[str]:
-    """Splits that are listed as pairs; a text file that is something else has no two columns in its first line."""
-    found = []
-    for path in sorted(root.glob("*.txt")):
-        if path.name != "classes.txt" and mask_classes.find(root) is not None:
-            with path.open(encoding="utf-8", errors="replace") as file:
-                if len(file.readline(4096).split()) == 2:
-                    found.append(path.stem)
-    return found
+    """Splits that are listed as pairs; a text file that is something else has no pair in its first line."""
+    if mask_classes.find(root) is None:
+        return []
+    return [path.stem for path in sorted(root.glob("*.txt")) if path.name != "classes.txt" and mask_lists.is_list(path)]
 
 
 def _split_folders(root: Path) -> list[str]:
@@ -116,64 +116,42 @@ def _no_split(root: Path, split: str, there: Iterable[str]) -> InputMissingError
 
 
 def _folder_pairs(images: Path, masks: Path) -> tuple[list[Pair], tuple[Fault, ...]]:
-    found = {path.stem: path for path in sorted(images.iterdir()) if path.suffix.lower() in EXTENSIONS}
-    pairs = [Pair(stem, path, masks / f"{stem}.png") for stem, path in found.items()]
+    files = sorted(images.iterdir()) if images.is_dir() else []
+    found = by_stem(files, EXTENSIONS)
+    pairs = [Pair(stem, path, masks / f"{stem}.png") for stem, path in sorted(found.items())]
     alone = [path for path in sorted(masks.glob("*.png")) if path.stem not in found] if masks.is_dir() else []
-    return pairs, without_pictures(alone, images.name)
+    return pairs, (*covered(files, found, EXTENSIONS), *without_pictures(alone, images.name))
 
 
-def _listed_pairs(root: Path, file: Path) -> list[Pair]:
-    pairs, seen = [], dict[str, int]()
-    for line, text in _lines(file):
-        columns = text.split()
-        if len(columns) != 2:
-            what, remedy = f"{len(columns)} columns", "Write a picture and its mask, relative to this folder"
-            raise DataError(what, kind="bad-list", remedy=remedy, file=file, line=line)
-        # SegNet's own lists have paths of their author's machine; what lies beside the list counts.
-        image, mask = (root / column.lstrip("/") for column in columns)
-        if image.stem in seen:
-            what = f"{image.stem} is already in line {seen[image.stem]}"
-            raise DataError(what, kind="duplicate-id", remedy="Delete this line", file=file, line=line)
-        seen[image.stem] = line
-        pairs.append(Pair(image.stem, image, mask, file, line))
-    return pairs
-
-
-def _voc_pairs(root: Path, split: str) -> list[Pair]:
-    folder = root / "ImageSets" / "Segmentation"
+def _voc_pairs(root: Path, split: str) -> tuple[list[Pair], tuple[Fault, ...]]:
+    folder, pictures = root / "ImageSets" / "Segmentation", root / "JPEGImages"
     file = folder / f"{split}.txt"
     if not file.is_file():
         raise _no_split(folder, split, sorted(path.stem for path in folder.glob("*.txt")))
-    by_stem = {path.stem: path for path in (root / "JPEGImages").iterdir() if path.suffix.lower() in EXTENSIONS}
+    if not pictures.is_dir():
+        raise InputMissingError("no folder of pictures", remedy="Put them into JPEGImages", file=pictures)
+    files = sorted(pictures.iterdir())
+    found = by_stem(files, EXTENSIONS)
+    lines: dict[str, int] = {}
+    faults = covered(files, found, EXTENSIONS)
+    for line, stem in mask_lists.lines(file):
+        if lines.setdefault(stem, line) != line:
+            faults.append(mask_lists.repeated(file, line, stem, lines[stem]))
+    truths = root / "SegmentationClass"
     return [
-        Pair(
-            stem,
-            by_stem.get(stem, root / "JPEGImages" / f"{stem}.jpg"),
-            root / "SegmentationClass" / f"{stem}.png",
-            file,
-            line,
-        )
-        for line, stem in _lines(file)
-    ]
+        Pair(stem, found.get(stem, pictures / f"{stem}.jpg"), truths / f"{stem}.png", file, line)
+        for stem, line in lines.items()
+    ], tuple(faults)
 
 
 def _voc_classes(root: Path) -> MaskClasses:
     if mask_classes.find(root) is not None:
         return mask_classes.read(root)
     manifest = root / "streets.json"
-    if manifest.is_file():
-        names = json.loads(manifest.read_text(encoding="utf-8")).get("mask", [])
-        return mask_classes.from_names([str(name) for name in names], manifest)
-    return mask_classes.from_names(["background", *VOC], root)
-
-
-def _lines(file: Path) -> list[tuple[int, str]]:
-    """The lines of a list that hold something, with their 1-based numbers."""
-    try:
-        data = pictures.file_bytes(file, MAX_BYTES)
-    except DataError as error:
-        if error.kind == "empty-file":
-            return []
-        raise
-    lines = data.decode("utf-8-sig", "surrogateescape").split("\n")
-    return [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
+    if not manifest.exists():
+        return mask_classes.from_names(["background", *VOC], root)
+    content = json_file.read(manifest, max_bytes=MAX_BYTES)
+    names = content.get("mask") if isinstance(content, dict) else None
+    if not isinstance(names, list) or not all(is_text(name) for name in names):
+        raise DataError("no list `mask` of class names", remedy="Take the file that came with the data", file=manifest)
+    return mask_classes.from_names(names, manifest)

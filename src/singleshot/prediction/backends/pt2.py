@@ -12,6 +12,7 @@ import torch
 from jaxtyping import UInt8
 from numpy import ndarray
 
+from singleshot.errors import DataError
 from singleshot.prediction.backends.backend import refused
 from singleshot.prediction.backends.pt2_check import record_text
 from singleshot.prediction.export_record import ExportRecord, parse
@@ -62,6 +63,12 @@ def open_pt2(path: Path, *, device: torch.device | None = None, trust: bool = Fa
     try:
         with warnings.catch_warnings(), quiet("torch.export", "torch._export"):
             warnings.simplefilter("ignore")
-            return Pt2Backend(torch.export.load(path), record, record.output_names, device)
+            program = torch.export.load(path)
+            given, wanted = len(program.graph_signature.user_outputs), len(record.output_names)
+            if given == wanted:
+                return Pt2Backend(program, record, record.output_names, device)
     except Exception as error:  # whatever torch trips over in a file
         raise refused("torch", error, path) from error
+    # They have no names of their own, unlike those of other formats.
+    what = f"it has {given} outputs; needed are {wanted}: {', '.join(record.output_names)}"
+    raise DataError(what, kind="other-outputs", remedy="Export it again with `singleshot export`", file=path)

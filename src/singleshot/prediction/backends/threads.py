@@ -1,4 +1,4 @@
-"""How many threads a runtime gets: one a physical core that this process may use.
+"""How many cores this process may use, and how many threads a runtime gets: one a physical core.
 
 A convolution keeps its core's arithmetic busy by itself, so the second hardware thread of a core only gets in its way,
 and threads beyond what a container was given wait for one another. Runtimes guess from the whole machine; we ask.
@@ -18,8 +18,16 @@ def default_threads() -> int:
     wanted = os.environ.get("OMP_NUM_THREADS", "")
     if wanted.isdecimal() and int(wanted) > 0:
         return int(wanted)
-    mine = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
-    return max(1, min(physical_cores(mine), _share()))
+    return max(1, min(physical_cores(_mine()), _share()))
+
+
+def cores() -> int:
+    """The processors that this process may use, two of them to a core where it has two hardware threads; at least 1."""
+    return max(1, min(len(_mine()), _share()))
+
+
+def _mine() -> set[int]:
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
 
 
 def physical_cores(logical: set[int], cpus: Path = CPUS) -> int:

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from singleshot.errors import CannotCreateError
-from singleshot.training.lock import FolderLock, holder
+from singleshot.lock import FolderLock, holder
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from singleshot.training.lock import FolderLock
+from singleshot.lock import FolderLock
 lock = FolderLock(Path(sys.argv[1]))
 print("held", flush=True)
 time.sleep(60)

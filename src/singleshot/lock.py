@@ -1,4 +1,4 @@
-"""One training a folder: a lock that names its holder and dies with it.
+"""One training, or one run of bulk work, a folder: a lock that names its holder and dies with it.
 
 The lock is the operating system's (`flock`), so a killed run leaves none behind, whatever file it leaves. The file
 says who holds it, for the message.
@@ -16,7 +16,7 @@ from singleshot.errors import CannotCreateError, NotPermittedError, StorageError
 
 try:
     import fcntl
-except ImportError:  # Windows has none; two trainings in one folder are not noticed there
+except ImportError:  # Windows has none; two runs in one folder are not noticed there
     fcntl = None
 
 NAME = ".lock"
@@ -25,12 +25,16 @@ NAME = ".lock"
 class FolderLock:
     """Holds a folder from construction until `release`.
 
+    Args:
+        folder: it is there.
+        work: what is done in it, for the message.
+
     Raises:
-        CannotCreateError: another training holds it; the message names its process and host.
+        CannotCreateError: another one holds it; the message names its process and host.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / NAME
+    def __init__(self, folder: Path, work: str = "training") -> None:
+        self._path, self._work = folder / NAME, work
         self._descriptor = -1
         while self._descriptor < 0:
             self._descriptor = self._acquired()
@@ -49,7 +53,7 @@ class FolderLock:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 os.close(descriptor)
-                what = f"in use by another training{holder(self._path.parent)}"
+                what = f"in use by another {self._work}{holder(self._path.parent)}"
                 remedy = "Wait for it, or choose another --out"
                 raise CannotCreateError(what, remedy=remedy, file=self._path.parent) from error
             if not self._path.exists() or os.fstat(descriptor).st_ino != self._path.stat().st_ino:
@@ -69,8 +73,22 @@ class FolderLock:
             self._descriptor = -1
 
 
+def at_work(folder: Path) -> str | None:
+    """What `holder` says if somebody holds the folder now; None where the file is left over from one that was killed.
+
+    Where the system has no `flock` nobody can know, and the answer is None.
+    """
+    if fcntl is not None:
+        with contextlib.suppress(OSError), (folder / NAME).open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                return holder(folder)
+    return None
+
+
 def holder(folder: Path) -> str:
-    """` (pid N on host H)` of the training that holds a folder; empty where its file does not say."""
+    """` (pid N on host H)` of whoever holds a folder; empty where its file does not say."""
     try:
         said = json.loads((folder / NAME).read_text(encoding="utf-8"))
         return f" (pid {int(said['pid'])} on host {said['host']})"
