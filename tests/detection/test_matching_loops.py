@@ -30,7 +30,6 @@ def test_equal_boxes_take_the_best_anchors_one_each_however_many_they_are(crowd:
     np.testing.assert_array_equal(best_iou[0], iou)
 
 
-@pytest.mark.slow
 def test_b22_ten_thousand_boxes_are_matched_in_little_memory() -> None:
     """Copies of a few boxes, so that thousands want the same anchors: whole ladders would take a gigabyte."""
     anchors = grid(8732)

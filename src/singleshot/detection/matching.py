@@ -25,7 +25,6 @@ from torch import Tensor
 from singleshot import boxes
 from singleshot.detection.matching_loops import LEAST_OVERLAP, Rule, match_compiled
 
-
 PAIRS_AT_ONCE = 1 << 27
 """Pairs of anchor and box whose overlaps are in memory together: half a gigabyte for each table of them."""
 
@@ -83,7 +82,7 @@ def match_tensors(
     if count == 0:
         shape = (batch, len(anchors_xyxy))
         return Matches(present.new_full(shape, -1, dtype=torch.int64), anchors_xyxy.new_zeros(shape))
-    at_once = max(1, PAIRS_AT_ONCE // (len(anchors_xyxy) * count))
+    at_once = max(1, PAIRS_AT_ONCE // max(1, len(anchors_xyxy) * count))
     if batch > at_once:
         pictures = zip(boxes_xyxy.split(at_once), present.split(at_once), strict=True)
         parts = [match_tensors(anchors_xyxy, *some, rule=rule, iou_threshold=iou_threshold) for some in pictures]
