@@ -120,14 +120,19 @@ def strace_works() -> bool:
 def under_strace(options: Sequence[str], work: Callable[[], object]) -> tuple[int, str]:
     """How a child ends that does the work while strace meddles with it, and strace's record of its calls."""
     reader, writer = os.pipe()
+    told, telling = os.pipe()
 
     def wait_and_work() -> None:
         os.close(writer)
+        os.write(telling, b".")  # from here on every call is one of the save
         os.read(reader, 1)  # until strace has attached
         work()
 
     pid = child(wait_and_work)
     os.close(reader)
+    os.close(telling)
+    os.read(told, 1)
+    os.close(told)
     with tempfile.NamedTemporaryFile("r") as record:
         command = ["strace", "-o", record.name, *options, "-p", str(pid)]
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as watcher:

@@ -157,7 +157,8 @@ def test_i6_a_port_that_is_used_is_69_with_the_address(tmp_path: Path) -> None:
         port = str(server.getsockname()[1])
         place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "RANK": "0", "LOCAL_RANK": "0"}
         counts = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "1", "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-m", "singleshot", "train", "--data", str(tmp_path), "--out", str(tmp_path / "run")]
+        data, out = str(tmp_path / "data"), str(tmp_path / "run")
+        command = [sys.executable, "-m", "singleshot", "train", "--data", data, "--out", out]
         done = subprocess.run(
             command, env={**os.environ, **place, **counts}, capture_output=True, text=True, timeout=60, check=False
         )
