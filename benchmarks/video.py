@@ -1,6 +1,6 @@
 """A video from file to file: frames a second with decoding, network, drawing and H.264, and how full the cores are.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.video ../shared/data/video/one-by-one-person-detection.mp4 --bf16
+    python -m benchmarks.video ../shared/data/video/one-by-one-person-detection.mp4 --bf16
 
 The network is lite320 with random weights for 20 classes: its time does not depend on what it knows. What it sees does
 not either: each frame gets so many made-up boxes (`--boxes 0,5,50,200`), which are drawn and encoded, after the

@@ -17,6 +17,7 @@ from numpy import ndarray
 from PIL import Image, ImageDraw, ImageFont
 
 from singleshot.classes import colours as class_colours
+from singleshot.compiled import compiled
 from singleshot.errors import UsageError
 from singleshot.structures import Detections, Segmentation
 
@@ -84,22 +85,18 @@ def draw_boxes(
     inside = ((pixels[:, :2] <= last[:2]) & (pixels[:, 2:] >= 0)).all(axis=1)
     pixels = pixels.clip(0, last)
     pixels[:, 2:] = np.maximum(pixels[:, 2:], pixels[:, :2])  # a box thinner than a pixel still shows
-    colour_tuples = [tuple(int(channel) for channel in colour) for colour in colours]
+    colour_tuples = [tuple(colour) for colour in colours.tolist()]
     order = np.flatnonzero(inside).tolist()
     for index in reversed(order):
         _fill(canvas, pixels[index], colour_tuples[index])
     for index in reversed(order):
         _outline(canvas, pixels[index], colour_tuples[index], line)
-    taken = np.zeros((0, 4), np.int64)
-    chips = []
-    for index in order:
-        if labels[index]:
-            chip = _chip(_shortened(labels[index]), colour_tuples[index], font)
-            place = _place(pixels[index], chip.shape[:2], (height, width), line, taken)
-            taken = np.vstack([taken, place])
-            chips.append((chip, place))
-    for chip, (x1, y1, x2, y2) in reversed(chips):
-        canvas[y1:y2, x1:x2] = chip[: y2 - y1, : x2 - x1]
+    labelled = [index for index in order if labels[index]]
+    if labelled:
+        chips = [_chip(_shortened(labels[index]), colour_tuples[index], font) for index in labelled]
+        places = _places(pixels[labelled], np.array([chip.shape[:2] for chip in chips]), height, width).tolist()
+        for chip, (x1, y1, x2, y2) in zip(reversed(chips), reversed(places), strict=True):
+            canvas[y1:y2, x1:x2] = chip[: y2 - y1, : x2 - x1]
     return canvas
 
 
@@ -180,9 +177,14 @@ def caption(text: str, width: int) -> UInt8[ndarray, "H {width} 3"]:
 def _fill(canvas: UInt8[ndarray, "H W 3"], box: ndarray, colour: tuple[int, ...]) -> None:
     x1, y1, x2, y2 = box
     inner = canvas[y1 : y2 + 1, x1 : x2 + 1]
-    # One table a colour: a single pass over the pixels, where mixing with a plane of colour takes two.
+    inner[:] = cv2.LUT(inner, _tint(colour))
+
+
+@functools.lru_cache(1024)
+def _tint(colour: tuple[int, ...]) -> UInt8[ndarray, "1 256 3"]:
+    """A table for every value: a single pass over the pixels, where mixing with a plane of colour takes two."""
     values = np.arange(256)[None, :, None] * (1 - FILL_OPACITY) + np.multiply(colour, FILL_OPACITY)
-    inner[:] = cv2.LUT(inner, np.rint(values).astype(np.uint8))
+    return np.rint(values).astype(np.uint8)
 
 
 def _outline(canvas: UInt8[ndarray, "H W 3"], box: ndarray, colour: tuple[int, ...], line: int) -> None:
@@ -198,47 +200,60 @@ def _outline(canvas: UInt8[ndarray, "H W 3"], box: ndarray, colour: tuple[int, .
         canvas[rows, columns] = colour
 
 
-def _place(
-    box: ndarray, chip_hw: tuple[int, int], size_hw: tuple[int, int], line: int, taken: ndarray
-) -> tuple[int, int, int, int]:
-    """Where a chip goes, as whole pixels x1, y1, x2, y2 (the last two outside): the spot with the least under it."""
-    x1, y1, x2, y2 = (int(edge) for edge in box)
-    tall, wide = chip_hw
-    height, width = size_hw
-    spots = (
-        (x1, y1 - tall),  # above the box
-        (x1, y1),  # inside, at its top
-        (x1, y2 + 1),  # below
-        (x2 + 1 - wide, y1 - tall),  # above, to the right
-        (x1, y2 + 1 - tall),  # inside, at its bottom
-        (x2 + 1 - wide, y1),  # inside, at its top, to the right
-        (x2 + 1 - wide, y2 + 1),  # below, to the right
-    )
-    inside = np.array([False, True, False, False, True, True, False])
-    corners = np.array(spots)
-    wished = corners.copy()
-    corners = corners.clip(0, [max(width - wide, 0), max(height - tall, 0)])
-    rectangles = np.hstack([corners, np.minimum(np.add(corners, [wide, tall]), [width, height])])
-    low = np.maximum(rectangles[:, None, :2], taken[None, :, :2])
-    high = np.minimum(rectangles[:, None, 2:], taken[None, :, 2:])
-    covered = (high - low).clip(0).prod(axis=2).sum(axis=1)
-    # A spot that had to be moved into the picture is worse than one that fits, and better than covering a label.
-    moved = np.abs(corners - wished).sum(axis=1)
-    hides_box = inside & (y2 - y1 < 2 * tall)
-    best = int(np.lexsort((moved, hides_box, covered))[0])
-    left, top, right, bottom = (int(edge) for edge in rectangles[best])
-    return left, top, right, bottom
+@compiled
+def _places(boxes, chips_hw, height, width):  # noqa: ANN001, ANN202
+    """Where chips go, as whole pixels x1, y1, x2, y2 (the last two outside): one by one the spot with least under it.
+
+    Boxes hold the last pixels inside. The first of equally good spots wins.
+    """
+    taken = np.empty((len(boxes), 4), np.int64)
+    for row in range(len(boxes)):
+        x1, y1, x2, y2 = boxes[row]
+        tall, wide = chips_hw[row]
+        spots = (
+            (x1, y1 - tall, False),  # above the box
+            (x1, y1, True),  # inside, at its top
+            (x1, y2 + 1, False),  # below
+            (x2 + 1 - wide, y1 - tall, False),  # above, to the right
+            (x1, y2 + 1 - tall, True),  # inside, at its bottom
+            (x2 + 1 - wide, y1, True),  # inside, at its top, to the right
+            (x2 + 1 - wide, y2 + 1, False),  # below, to the right
+        )
+        least = (np.int64(-1), np.int64(0), np.int64(0))
+        for x, y, inside in spots:
+            left, top = min(max(x, 0), max(width - wide, 0)), min(max(y, 0), max(height - tall, 0))
+            right, bottom = min(left + wide, width), min(top + tall, height)
+            covered = np.int64(0)
+            for other in range(row):
+                across = min(right, taken[other, 2]) - max(left, taken[other, 0])
+                down = min(bottom, taken[other, 3]) - max(top, taken[other, 1])
+                covered += max(across, 0) * max(down, 0)
+            # A spot that had to be moved into the picture is worse than one that fits, better than covering a label.
+            price = (covered, np.int64(inside and y2 - y1 < 2 * tall), np.int64(abs(left - x) + abs(top - y)))
+            if least[0] < 0 or price < least:
+                least = price
+                taken[row, 0], taken[row, 1], taken[row, 2], taken[row, 3] = left, top, right, bottom
+    return taken
 
 
-@functools.lru_cache(4096)  # in a video the same label comes again and again; one costs as much as its box
 def _chip(text: str, colour: tuple[int, ...], font: ImageFont.FreeTypeFont) -> UInt8[ndarray, "h w 3"]:
+    """A label. Name and score are written apart: there are few of each, so both have nearly always been written."""
+    name, space, score = text.rpartition(" ")
+    margin = max(2, round(font.size / 4))
+    parts = [_written(part, colour, font) for part in (name + space, score) if part]
+    side = np.full((parts[0].shape[0], margin, 3), colour, np.uint8)
+    return np.hstack([side, *parts, side])
+
+
+@functools.lru_cache(8192)  # a text costs as much as its box, and in a video it comes again and again
+def _written(text: str, colour: tuple[int, ...], font: ImageFont.FreeTypeFont) -> UInt8[ndarray, "h w 3"]:
     ascent, descent = font.getmetrics()
     margin = max(2, round(font.size / 4))
-    wide = int(np.ceil(font.getlength(text))) + 2 * margin
+    wide = int(np.ceil(font.getlength(text)))
     chip = Image.new("RGB", (wide, ascent + descent + margin // 2), colour)
     red, green, blue = colour
     bright = 0.299 * red + 0.587 * green + 0.114 * blue > 140  # ITU-R BT.601 luma
-    ImageDraw.Draw(chip).text((margin, margin // 4), text, fill=(0, 0, 0) if bright else (255, 255, 255), font=font)
+    ImageDraw.Draw(chip).text((0, margin // 4), text, fill=(0, 0, 0) if bright else (255, 255, 255), font=font)
     return np.asarray(chip)
 
 
