@@ -22,10 +22,10 @@ demo: .venv/.installed  ## train, judge and draw on sample data: the whole way i
 	$(BIN)/singleshot demo $(ARGS)
 
 test: .venv/.installed-dev  ## every test, the doctests and README's own code
-	$(BIN)/python -m pytest --durations=10 $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile --durations=10 $(ARGS)
 
 test-fast: .venv/.installed-dev  ## the tests that take no more than a few seconds each
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow" $(ARGS)
 
 # One thread, as every figure is stated. Those that have a peer measure our side alone in `make bench`.
 BENCH := OMP_NUM_THREADS=1 RAYON_NUM_THREADS=1
