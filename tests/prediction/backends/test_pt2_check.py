@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import pickle
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,18 @@ def test_every_network_of_ours_is_made_of_operators_that_are_known(flavour: str,
     else:
         made.pt2.write(made.pt2.to_pt2(of_detector(flavour, names)), tmp_path / "x.pt2", {})
     assert record_text(tmp_path / "x.pt2", trust=False) is None
+
+
+@pytest.mark.slow
+def test_weights_from_caffe_and_torchvision_are_made_of_operators_that_are_known(tmp_path: Path):
+    config = made.config_for("lite320", ("a", "b"), (320, 320))
+    blue_first = replace(config.preprocess, channel_order="bgr", std_rgb=(58.0, 57.0, 57.0))
+    early = replace(config.postprocess, clip_before_nms=True)
+    network = made.SSD(replace(config, preprocess=blue_first, postprocess=early)).eval()
+    for form in ("whole", "raw"):
+        program = made.DetectorProgram(network, made.LoopSuppression(), form, made.torch.float32)
+        made.pt2.write(made.pt2.to_pt2(program), tmp_path / "x.pt2", {})
+        assert record_text(tmp_path / "x.pt2", trust=False) is None
 
 
 def of_segmenter(flavour: str, names: tuple[str, ...]) -> Any:
