@@ -90,7 +90,7 @@ def test_a_class_may_have_a_threshold_of_its_own(detector: Detector, images: lis
     assert len(found) == kept.sum() < len(everything)
     assert [len(each) for each in detector.predict(images[:1], threshold={"car": 1.0, "bus": 1.0})] == [0]
     with pytest.raises(UsageError, match="Did you mean bus"):
-        detector.predict(images[0], threshold={"buss": 0.5})
+        detector.predict(images[0], threshold={"buus": 0.5})
     with pytest.raises(UsageError, match="0 to 1"):
         detector.predict(images[0], threshold=50.0)
 
