@@ -73,7 +73,5 @@ def test_three_real_steps(name: str, drawn: Path, drawn_coco: Path, tmp_path: Pa
     recipe: Recipe = importlib.import_module(f"singleshot.recipes.{name}").RECIPE
     short = replace(recipe, epochs=None, minutes=None, steps=3, batch_size=2, workers=0, train_subset=0)
     short = replace(short, weights=None, freeze=0)  # what a network would have to fetch
-    if name in ("fcn8s_cityscapes", "fcn8s_kitti_road"):  # at their own sizes a step takes half a minute
-        short = replace(short, input_size_hw=(128, 256))
     run = train(drawn_coco if name.endswith("_coco") else drawn, short, out=tmp_path / "run", val_split=None)
     assert run.steps == 3 and run.weights.is_file()
