@@ -28,6 +28,19 @@ def test_the_handlers_that_were_there_come_back() -> None:
     assert [signal.getsignal(each) for each in STOPPING] == before
 
 
+def test_i1_a_rank_that_meets_an_error_lives_to_say_whose_it_was_though_the_launcher_ends_all() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(RuntimeError), StopSignals(launched=True):
+            raise RuntimeError("connection closed by peer")
+        os.kill(os.getpid(), signal.SIGTERM)  # the test would end here
+        with pytest.raises(RuntimeError), StopSignals():
+            raise RuntimeError("of one process alone")
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN  # who was there before gets it back
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def test_where_nothing_is_half_done_the_signal_breaks_in_at_once() -> None:
     with StopSignals() as signals:
         threading.Timer(0.1, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()

@@ -103,7 +103,7 @@ class _Loop(Generic[Network]):
         self.shown: dict[str, float] = {}
         self.budget = Budget(recipe, task.steps_per_epoch, self.progress.seconds)
         self.saver = Saver(folder.checkpoints, recipe.checkpoint, self.progress.step, ranks.pulse)
-        self.signals = StopSignals()
+        self.signals = StopSignals(launched=ranks.world > 1)
 
     @property
     def done(self) -> float:

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from types import TracebackType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import torch.distributed as dist
 from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
@@ -109,6 +109,7 @@ class Heartbeat:
 
     def __enter__(self) -> Heartbeat:
         if self._ranks.world > 1:
+            self._on_sigterm = signal.getsignal(signal.SIGTERM)
             self._thread.start()
         return self
 
@@ -122,14 +123,19 @@ class Heartbeat:
         """
         broken = not isinstance(error, SignalledError)
         if self._ranks.world > 1 and broken and isinstance(error, RuntimeError | dist.DistError | StoppedError):
-            if threading.current_thread() is threading.main_thread():
-                signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the launcher's, which would end us before we can say it
+            self._hear_sigterm(signal.SIG_IGN)  # the launcher's, which would end us before we can say it
             lost = self._lost()
             self._ended.set()
             if lost is not None:
                 self._end_others()
                 raise StoppedError(self._silent(lost), remedy="Start again with --resume") from error
         self._ended.set()
+        if self._ranks.world > 1:
+            self._hear_sigterm(self._on_sigterm)  # `StopSignals` leaves it unheard after an error
+
+    def _hear_sigterm(self, handler: Any) -> None:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
 
     def _open(self) -> TCPStore:
         host = os.environ.get("MASTER_ADDR", "127.0.0.1")

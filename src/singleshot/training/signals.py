@@ -22,10 +22,16 @@ class Interrupted(BaseException):
 
 
 class StopSignals:
-    """Listens while it is entered; in a thread other than the main one it hears nothing, as Python has it."""
+    """Listens while it is entered; in a thread other than the main one it hears nothing, as Python has it.
 
-    def __init__(self) -> None:
+    Args:
+        launched: whether this is one of several ranks. An error there is often the death of another one, which the
+            launcher answers with SIGTERM to all: it is not heard from then on, so that `heartbeat` can say who died.
+    """
+
+    def __init__(self, *, launched: bool = False) -> None:
         self.received: int | None = None
+        self._launched = launched
         self._may_break_in = False
         self._before: dict[int, Any] = {}
 
@@ -38,7 +44,8 @@ class StopSignals:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            unheard = number == signal.SIGTERM and self._launched and isinstance(error, Exception)
+            signal.signal(number, signal.SIG_IGN if unheard else handler)
 
     def _first(self, number: int, _frame: FrameType | None) -> None:
         self.received = number
