@@ -9,7 +9,7 @@ comparison, torchvision's ssd300_vgg16 from the same trunk with its own augmenta
 steps. The trunk's pictures were for research: see `singleshot weights info vgg16-hed`.
 
 The first two blocks see edges and colours and stay what they are, which also saves time. The rest of the trunk learns
-at a tenth of the rate of what is new: at a third, the maps of conv5_3 fade to a tenth of their size in 20 steps.
+at a tenth of the rate of what is new, as it has less to learn.
 Pictures are flipped and turned, as cells have no up and no left.
 """
 

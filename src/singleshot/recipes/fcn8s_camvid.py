@@ -7,7 +7,7 @@
 Score: not yet measured here.
 
 Six of the eleven classes have two hundredths of the pixels together, and mIoU asks after each class alike: the loss
-weighs them up. `--model fcn8s-lite` trains the MobileNetV3 trunk by the same recipe, at a tenth of the speed.
+weighs them up. `--model fcn8s-lite` trains the MobileNetV3 trunk by the same recipe, more slowly.
 """
 
 from __future__ import annotations
