@@ -67,6 +67,9 @@ class Sample:
         mask_path: the segmentation mask, if there is one.
         crowd: (N,) boxes around many objects at once (COCO), never learned from and `difficult` too; None for none.
         areas: (N,) pixels of each object where the format says (COCO: of its mask); None for those of the boxes.
+        annotation_path: the file that the boxes were read from, where the audit has use for it (YOLO, COCO).
+        box_places: (N,) where each box stands in it: its line from 1 on (YOLO) or its place among the `annotations`
+            from 0 on (COCO). An index cache keeps neither.
     """
 
     image_id: str
@@ -78,6 +81,8 @@ class Sample:
     mask_path: Path | None = None
     crowd: Bool[ndarray, " N"] | None = None
     areas: Float[ndarray, " N"] | None = None
+    annotation_path: Path | None = None
+    box_places: Int[ndarray, " N"] | None = None
 
     def __post_init__(self) -> None:
         count = len(self.boxes_xyxy)

@@ -113,6 +113,40 @@ def test_coco_is_audited_by_its_own_rules_and_the_common_ones(tmp_path: Path) ->
     assert "annotations[2].bbox" in zero.message
 
 
+def test_a_repeated_or_tiny_box_has_its_json_path_in_coco(tmp_path: Path) -> None:
+    _coco(tmp_path, [[0, 0, 0, 3], [1, 1, 20, 20], [1, 1, 20, 19], [30, 5, 10, 0.1], [1, 1, 20, 20]])
+    faults = [fault for fault in audit.audit(tmp_path).faults if fault.severity != "fatal"]
+    assert {(fault.kind, str(fault.file)) for fault in faults} == {
+        (kind, str(tmp_path / "annotations" / "instances_train.json"))
+        for kind in ("duplicate-box", "near-duplicate-box", "tiny-box")
+    }
+    said = [fault.message for fault in faults]
+    assert any(each.startswith("annotations[4].bbox: box (") and "same as annotations[1].bbox" in each for each in said)
+    assert any(
+        each.startswith("annotations[2].bbox: ") and "nearly repeats annotations[1].bbox" in each for each in said
+    )
+    assert any(each.startswith("annotations[3].bbox: ") and "thinner than one pixel" in each for each in said)
+
+
+def test_a_repeated_or_tiny_box_has_its_line_in_yolo(tmp_path: Path) -> None:
+    for folder in ("images", "labels"):
+        (tmp_path / folder / "train").mkdir(parents=True)
+    (tmp_path / "data.yaml").write_text("train: images/train\nnames: [cat]\n", encoding="utf-8")
+    picture = np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
+    cv2.imwrite(str(tmp_path / "images" / "train" / "a.png"), picture)
+    labels = tmp_path / "labels" / "train" / "a.txt"
+    lines = ["0 0.3 0.3 0.4 0.4", "", "0 0.5 0.5 0.2", "0 0.3 0.3 0.4 0.4", "0 0.3 0.3 0.4 0.39", "0 0.8 0.8 0.1 0.001"]
+    labels.write_text("\n".join(lines), encoding="utf-8")
+    faults = [fault for fault in audit.audit(tmp_path).faults if fault.severity != "fatal"]
+    assert all(fault.file == labels for fault in faults)
+    assert sorted({(fault.kind, fault.line) for fault in faults}, key=str) == [
+        ("duplicate-box", 4),
+        ("near-duplicate-box", 5),
+        ("tiny-box", 6),
+    ]
+    assert any("same as that of line 1" in fault.message for fault in faults)
+
+
 def test_a_split_that_cannot_be_read_at_all_is_a_fault(tmp_path: Path) -> None:
     _coco(tmp_path, [[1, 1, 20, 20]])
     (tmp_path / "annotations" / "instances_val.json").write_text('{"images": [', encoding="utf-8")

@@ -47,7 +47,7 @@ def audit(datasets: Sequence[Dataset], *, processes: int = 0, progress: Progress
             faults += _of_picture(samples[report.path], report)
     for dataset in datasets:
         for sample in dataset.samples:
-            faults += _of_boxes(sample, dataset.label_map.names)
+            faults += _of_boxes(sample, dataset)
     splits = {dataset.split: leaks.places_of(dataset.samples) for dataset in datasets}
     faults += leaks.in_two_splits(splits)
     faults += leaks.same_bytes(digests, splits)
@@ -72,16 +72,26 @@ def _of_picture(sample: Sample, report: PictureReport) -> Iterator[Fault]:
         yield fault
 
 
-def _of_boxes(sample: Sample, names: Sequence[str]) -> Iterable[Fault]:
+def _of_boxes(sample: Sample, dataset: Dataset) -> Iterable[Fault]:
     if not len(sample.boxes_xyxy):
         return []
-    places = [
-        BoxPlace(
-            sample.image_path, None, f"box ({', '.join(f'{edge:g}' for edge in box)}) of class {names[class_id]!r}"
-        )
-        for box, class_id in zip(sample.boxes_xyxy.tolist(), sample.class_ids.tolist(), strict=True)
-    ]
+    places = _places(sample, dataset)
     found = list(audit_boxes.repeated(sample.boxes_xyxy, sample.class_ids, places))
     if sample.size_hw is not None:
         found += audit_boxes.tiny(sample.boxes_xyxy, sample.size_hw, places)
     return found
+
+
+def _places(sample: Sample, dataset: Dataset) -> list[BoxPlace]:
+    """Where each box stands: file and line, file and JSON path, or the picture where the reader says neither."""
+    names = dataset.label_map.names
+    numbers = [None] * len(sample.boxes_xyxy) if sample.box_places is None else sample.box_places.tolist()
+    in_json = dataset.layout == "coco"
+    places = []
+    for box, class_id, number in zip(sample.boxes_xyxy.tolist(), sample.class_ids.tolist(), numbers, strict=True):
+        shown = f"box ({', '.join(f'{edge:g}' for edge in box)}) of class {names[class_id]!r}"
+        if in_json and number is not None:
+            shown = f"annotations[{number}].bbox: {shown}"
+        line = None if in_json else number
+        places.append(BoxPlace(sample.annotation_path or sample.image_path, line, shown))
+    return places

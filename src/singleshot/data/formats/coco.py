@@ -39,6 +39,7 @@ class _Image:
 
 @dataclass(frozen=True)
 class _Object:
+    place: int
     box_xyxy: tuple[float, float, float, float]
     class_id: int
     crowd: bool
@@ -88,15 +89,9 @@ def read(
     reader.faults += found.faults if found is not None else []
     objects = reader.objects(tables["annotations"] if annotated else [], images, class_of)
     usable = sorted((image for image in images.values() if image is not None), key=_by_id)
-    samples = [_sample(image, objects.get(image.image_id, [])) for image in usable]
+    samples = [_sample(file, image, objects.get(image.image_id, [])) for image in usable]
     return Dataset(
-        root,
-        "coco",
-        split,
-        reader.label_map,
-        tuple(samples),
-        tuple(reader.faults),
-        category_ids=reader.category_ids,
+        root, "coco", split, reader.label_map, tuple(samples), tuple(reader.faults), category_ids=reader.category_ids
     )
 
 
@@ -232,7 +227,7 @@ class _Reader:
             if type(class_id) is not int:
                 self.unknown_class(path, row.get("category_id"), class_id)
                 continue
-            found = None if image is None else self.object(path, row, image, class_id)
+            found = None if image is None else self.object(place, row, image, class_id)
             if found is not None:
                 objects.setdefault(image_id, []).append(found)
                 no_area += "area" not in row
@@ -249,7 +244,8 @@ class _Reader:
             what = f"{path}.category_id {shown(number)} is that of no category. Correct it or add the category."
         self.fault("unknown-class", what)
 
-    def object(self, path: str, row: dict[str, Any], image: _Image, class_id: int) -> _Object | None:
+    def object(self, place: int, row: dict[str, Any], image: _Image, class_id: int) -> _Object | None:
+        path = f"annotations[{place}]"
         box = number_list(row.get("bbox"), 4)
         if box is None:
             what = f"{path}.bbox is {shown(row.get('bbox'))} and not four numbers. Write [x, y, width, height]."
@@ -277,7 +273,7 @@ class _Reader:
                 self.faults.append(fault)
                 if fault.kind not in KEPT:
                     return None
-        return _Object(box_xyxy, class_id, bool(crowd), bool(crowd or ignore), float(area))
+        return _Object(place, box_xyxy, class_id, bool(crowd), bool(crowd or ignore), float(area))
 
 
 def _by_id(image: _Image) -> tuple[bool, int, str]:
@@ -285,7 +281,7 @@ def _by_id(image: _Image) -> tuple[bool, int, str]:
     return not number, int(number or 0), image.image_id
 
 
-def _sample(image: _Image, objects: list[_Object]) -> Sample:
+def _sample(file: Path, image: _Image, objects: list[_Object]) -> Sample:
     crowd = np.array([item.crowd for item in objects], np.bool_)
     boxes_xyxy = np.array([item.box_xyxy for item in objects], np.float64).reshape(-1, 4)
     return Sample(
@@ -297,4 +293,6 @@ def _sample(image: _Image, objects: list[_Object]) -> Sample:
         np.array([item.difficult for item in objects], np.bool_),
         crowd=crowd,
         areas=np.array([item.area for item in objects], np.float64),
+        annotation_path=file,
+        box_places=np.array([item.place for item in objects], np.int64),
     )

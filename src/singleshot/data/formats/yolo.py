@@ -103,11 +103,14 @@ class _Labels:
         self.ids, self.faults = ids, faults
 
     def sample(self, image_id: str, path: Path, size_hw: tuple[int, int], text: str, labels: Path) -> Sample:
-        rows = []
+        rows: list[tuple[float, ...]] = []
+        lines: list[int] = []
         for number, line in enumerate(text.split("\n"), start=1):
             if line.strip():
                 row = self.row(line.split(), size_hw, labels, number)
-                rows += [] if row is None else [row]
+                if row is not None:
+                    rows.append(row)
+                    lines.append(number)
         table = np.array(rows, np.float64).reshape(-1, 5)
         return Sample(
             image_id,
@@ -116,6 +119,8 @@ class _Labels:
             boxes.clip(table[:, 1:], size_hw),
             table[:, 0].astype(np.int64),
             np.zeros(len(table), np.bool_),
+            annotation_path=labels,
+            box_places=np.array(lines, np.int64),
         )
 
     def row(
