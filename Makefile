@@ -13,7 +13,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 TORCH := $(shell sed -n 's/^torch==/&/p' constraints.txt)
 
-.PHONY: help demo docs test test-fast bench bench-peers check lint types layers spelling installed licences size format pins clean
+.PHONY: help demo docs test browser test-fast bench bench-peers check lint types layers spelling installed licences size format pins clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -23,6 +23,12 @@ demo: .venv/.installed  ## train, judge and draw on sample data: the whole way i
 
 test: .venv/.installed-dev  ## every test, the doctests and README's own code
 	$(BIN)/python -m pytest -n auto --dist loadfile --durations=10 $(ARGS)
+
+browser:  ## Chromium from Debian's packages, for the tests of the server's page, which skip without it
+	@command -v chromium chromium-browser google-chrome >/dev/null || { \
+	  command -v apt-get >/dev/null && test "$$(id -u)" = 0 && apt-get -qq update && \
+	  DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends chromium >/dev/null; } || \
+	  { echo "singleshot: error: no Chromium here, and none could be installed. Install it by hand, as root: apt-get install chromium" >&2; exit 69; }
 
 test-fast: .venv/.installed-dev  ## the tests that take no more than a few seconds each
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow" $(ARGS)

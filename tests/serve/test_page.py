@@ -1,4 +1,4 @@
-"""The page in a real browser: with Playwright (pip install playwright) and Chromium (apt-get install chromium)."""
+"""The page in a real browser: with Playwright and Chromium (`make browser`)."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ browser_test = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install playwright")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright: make test installs it")
     names = ("chromium", "chromium-browser", "google-chrome")
     found = next((path for path in map(shutil.which, names) if path), None)
     if found is None:
-        pytest.skip("needs a Chromium browser: apt-get install chromium")
+        pytest.skip("needs a Chromium browser: make browser")
     with sync_api.sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=found, args=FLAGS)
         yield running

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import os
 import signal
-import threading
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ from typing import Any
 
 import torch
 
+from singleshot.child_process import end_with_parent
 from singleshot.errors import SingleshotError, StoppedError
 from singleshot.prediction.backends.threads import default_threads
 from singleshot.prediction.bulk import Worker, read_job
@@ -119,7 +118,7 @@ def _given(pipe: Connection, process: Any, folder: Path, shard: int) -> _Work:
 
 def _serve(make: Maker, folder: Path, pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which then ends us
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     try:
         worker = make(folder)
         try:
@@ -132,11 +131,3 @@ def _serve(make: Maker, folder: Path, pipe: Connection) -> None:
         pipe.send((type(error), fields))
     except (EOFError, OSError):  # the parent wants no more
         return
-
-
-def _end_with_parent() -> None:
-    """End at once when the process that wanted the work is gone, whatever killed it."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import json
 import logging
-import multiprocessing
 import os
-import signal
-import threading
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from singleshot.child_process import end_with_parent, leave_signals_to_parent
 from singleshot.errors import SingleshotError
 from singleshot.serve.batcher import Answer, Asked
 from singleshot.serve.refusal import Refusal
@@ -100,17 +98,7 @@ def receive_json(pipe: Connection) -> Any:
 
 
 def _prepare() -> None:
-    # Ctrl-C and launchers signal a whole group of processes. When to end is the server's to say: it drains first.
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    leave_signals_to_parent()  # the server drains first
+    end_with_parent()
     if hasattr(os, "nice"):
         os.nice(NICENESS)
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

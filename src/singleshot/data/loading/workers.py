@@ -11,7 +11,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import threading
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -25,6 +24,7 @@ import torch
 from torch import Tensor
 from torch.utils import data as torch_data
 
+from singleshot.child_process import end_with_parent, leave_signals_to_parent
 from singleshot.data.loading.shared_memory import sweep
 from singleshot.errors import ConfigError, SingleshotError, StoppedError
 
@@ -260,24 +260,11 @@ _DEATHS = {
 
 
 def _prepare(_worker_id: int) -> None:
-    # Ctrl-C and launchers signal a whole group of processes. When to end is the parent's to say: it may want to finish
-    # its step, for which it needs this worker.
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    leave_signals_to_parent()  # it may want to finish its step, for which it needs this worker
+    end_with_parent(lambda: sweep([os.getpid()]))  # DataLoader watches the forkserver instead
     os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a worker that touched the GPU would take 500 MB of it
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
-
-
-def _end_with_parent() -> None:
-    """End at once when the process that wanted the work is gone: DataLoader watches the forkserver instead."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        sweep([os.getpid()])
-        os._exit(1)
 
 
 def _unchanged(result: Result) -> Result:
