@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import subprocess
 import sys
 import time
@@ -100,3 +101,11 @@ def test_f30_a_reader_that_goes_away_is_no_fault() -> None:
     done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
     os.close(writer)
     assert done.returncode == 0 and done.stderr == ""
+
+
+def test_a_program_started_as_a_module_says_a_command_that_can_be_typed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[list[str]] = []
+    monkeypatch.setattr(main, "run", lambda: seen.append([*sys.argv]))
+    monkeypatch.setattr(sys, "argv", ["/somewhere/singleshot/__main__.py", "doctor"])
+    runpy.run_module("singleshot", run_name="__main__")
+    assert seen == [["singleshot", "doctor"]]

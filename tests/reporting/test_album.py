@@ -23,6 +23,10 @@ def test_a_picture_is_in_the_page_itself() -> None:
     assert back.shape == image.shape and np.abs(back.astype(int) - image).max() < 12, "red stays red"
 
 
+def test_a_picture_does_not_wait_to_be_scrolled_to_so_that_a_printed_report_has_it() -> None:
+    assert "lazy" not in Album().shot(noise(9, 9), "a")
+
+
 def test_the_budget_is_kept_and_what_has_no_room_is_said() -> None:
     album = Album(left_bytes=100_000)
     shots = [album.shot(noise(200, 300), f"n{place}") for place in range(8)]

@@ -39,7 +39,7 @@ class Album:
             return paragraph(f"{caption} (not shown: the report would grow over 10 MB)", "soft")
         self.left_bytes -= len(data)
         source = f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
-        return figure(Html(f"<img src='{source}' alt='{text(caption)}' loading='lazy'>"), caption)
+        return figure(Html(f"<img src='{source}' alt='{text(caption)}' decoding='async'>"), caption)
 
 
 def reduced(image_rgb: UInt8[ndarray, "H W 3"], width: int) -> UInt8[ndarray, "h w 3"]:

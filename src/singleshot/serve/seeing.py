@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,9 @@ from singleshot.serve.batcher import Answer, Asked
 from singleshot.serve.refusal import Refusal
 from singleshot.structures import Segmentation
 
+WARM_S = 3.0
+"""For trying batches before the first caller comes."""
+
 log = logging.getLogger(__name__)
 
 
@@ -44,11 +48,17 @@ class Seer:
 
     @classmethod
     def opened(cls, path: Path, max_pixels: int, batch_size: int) -> Seer:
-        """From a model's file, warm: the first caller does not wait for compiled code. Raises what `load` raises."""
+        """From a model's file, warm: the first caller does not wait for compiled code. Raises what `load` raises.
+
+        The least and the largest batch are always tried, those between as time allows: oneDNN makes kernels for each
+        number of pictures when it first sees it, and keeps them.
+        """
         seer = cls(load(path), max_pixels)
         blank = np.zeros((*seer._model.input_size_hw, 3), np.uint8)
-        for count in sorted({1, batch_size}):
-            seer._see([blank] * count, [(64, 64)] * count, [1.0] * count)
+        start = time.monotonic()
+        for count in dict.fromkeys((1, batch_size, *range(2, batch_size))):
+            if count in (1, batch_size) or time.monotonic() - start < WARM_S:
+                seer._see([blank] * count, [(64, 64)] * count, [1.0] * count)
         return seer
 
     def facts(self) -> dict[str, Any]:
