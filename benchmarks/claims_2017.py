@@ -1,6 +1,6 @@
 """Questions that the posts of 2017 left open, asked on drawn streets: pairs of runs that differ in one thing.
 
-    python -m benchmarks.claims_2017                       all of it: about 50 minutes on two cores
+    python -m benchmarks.claims_2017                       all of it
     python -m benchmarks.claims_2017 --pair clip adam      the two that train the light detector: 15 minutes
 
     anchors    the posts' default boxes against Caffe's: vgg300-2017 and vgg300, from the same trunk
