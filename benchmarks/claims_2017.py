@@ -98,7 +98,8 @@ def facts(pair: str, out: Path, detector: Detector, data: Path) -> str:
     """What else the pair is about, in words."""
     if pair == "anchors":
         split = voc.read(data, "train")
-        config = config_for(detector.config.flavour, split.label_map.names, detector.config.input_size_hw)
+        own = detector.network.config
+        config = config_for(own.flavour, split.label_map.names, own.input_size_hw)
         reach = anchor_report.report(split.samples, config)
         return f"objects out of reach {reach.unreached:.1%}; {scales(detector)}"
     rows = list(csv.DictReader((out / "log.csv").open(encoding="utf-8")))
