@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -132,29 +131,6 @@ def test_d11_ctrl_c_in_a_video_loses_no_row_of_what_was_seen_before(
     assert [len(row["frames"]) for row in found["videos"]] == [6, 3]
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {picture.name, "a.mp4", "b.partial.mp4", "detections.partial.jsonl"}
-
-
-def test_d11_a_ctrl_c_that_somebody_swallows_ends_the_video_all_the_same(
-    untrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    film = make(tmp_path / "film.mp4", 12)
-    add, handler = predict_videos.Watched.add, signal.getsignal(signal.SIGINT)
-
-    def swallowing(self: Any, seen: Any, *, keep_row: bool) -> None:
-        add(self, seen, keep_row=keep_row)
-        if seen.frame.index == 2:
-            with contextlib.suppress(KeyboardInterrupt):  # as Python does in a finaliser
-                os.kill(os.getpid(), signal.SIGINT)
-                time.sleep(1)
-
-    monkeypatch.setattr(predict_videos.Watched, "add", swallowing)
-    with pytest.raises(SystemExit) as ended:
-        main.run(["predict", str(untrained), str(film), "--out", str(tmp_path / "out"), "--json", str(tmp_path / "p")])
-    assert ended.value.code == 130
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["film.partial.mp4"]
-    (row,) = json.loads((tmp_path / "p").read_text())["videos"]
-    assert row["stopped"] is True and row["frame_count"] == 3
-    assert signal.getsignal(signal.SIGINT) is handler
 
 
 def test_d1_d4_videos_without_a_frame_are_named_and_the_rest_go_on(untrained: Path, tmp_path: Path) -> None:

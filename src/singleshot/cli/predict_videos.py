@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import signal
-import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from singleshot.errors import DataError, SingleshotError
@@ -105,11 +102,8 @@ def watch(
         stack.callback(lambda: None if reader is None else reader.close())
         advance = stack.enter_context(frames_bar(watched.row["file"], reader.expected if reader else None))
         results = streaming.run(pipeline)
-        pressed = stack.enter_context(_ctrl_c())
         try:
             for seen in results:
-                if pressed:
-                    raise KeyboardInterrupt
                 if isinstance(seen, Unreadable):
                     raise seen.error
                 done += 1
@@ -136,30 +130,6 @@ def watch(
     if watched.fault is not None:
         watched.row["error"] = str(watched.fault)
     return watched
-
-
-@contextlib.contextmanager
-def _ctrl_c() -> Iterator[list[int]]:
-    """Grows with each Ctrl-C, which raises KeyboardInterrupt as ever.
-
-    Python drops what is raised while it clears something away or calls back from C, and a press would be lost with it.
-    Where Ctrl-C is somebody else's, or this is not the main thread, nothing is changed.
-    """
-    pressed: list[int] = []
-
-    def press(number: int, _frame: FrameType | None) -> None:
-        pressed.append(number)
-        raise KeyboardInterrupt
-
-    before = signal.getsignal(signal.SIGINT)
-    ours = before is signal.default_int_handler and threading.current_thread() is threading.main_thread()
-    if ours:
-        signal.signal(signal.SIGINT, press)
-    try:
-        yield pressed
-    finally:
-        if ours:
-            signal.signal(signal.SIGINT, before)
 
 
 class _Copy:
