@@ -36,6 +36,8 @@ def test_names_may_be_a_list_or_a_table(tmp_path: Path, names: str) -> None:
 
 def test_a_split_may_be_a_list_of_folders_and_empty_ones_are_none(tmp_path: Path) -> None:
     assert read(tmp_path, "train: [a, b]\nval:\ntest: ~\npath:\nnames: [x]").splits == {"train": ("a", "b")}
+    found = read(tmp_path, "train: a\nval: []\npath: []\nnames: [x]")
+    assert found.splits == {"train": ("a",)} and found.base == ""
 
 
 def test_a6_windows_line_ends_and_a_byte_order_mark_change_nothing(tmp_path: Path) -> None:
@@ -61,6 +63,7 @@ BOMB = "a: &a [x, x]\n" + "".join(
         ("train: a\nname: [a]", 2, "Did you mean names?"),
         ("train: a", 1, "no class names"),
         ("names: [a]\ntrain: {b: c}", 2, "train is not a path"),
+        ("names: [a]\npath: [b, c]", 2, "path is a list of folders"),
         ("names: [a, [b]]", 1, "name of class 1 is not a text"),
         ("names: [a, b, a]", 1, "occurs twice"),
         ("names: {0: a, 2: b}", 1, "not 0, 1, 2"),

@@ -66,6 +66,8 @@ def read(file: Path) -> Description:
     splits = {name: _texts(node, name, file) for name, node in named.items()}
     lines = {name: _line(values[name]) for name in splits}
     base = _texts(values["path"], "path", file) if "path" in values and not _is_empty(values["path"]) else ("",)
+    if len(base) > 1:
+        raise _error("path is a list of folders", "Name the one that train and val lie in", file, values["path"])
     keypoints = _keypoint_numbers(values["kpt_shape"], file) if "kpt_shape" in values else None
     return Description(file, base[0], splits, lines, _names(values, file), faults, keypoints)
 
@@ -148,7 +150,7 @@ def _names(values: dict[str, yaml.Node], file: Path) -> tuple[str, ...]:
 
 
 def _keypoint_numbers(node: yaml.Node, file: Path) -> int | None:
-    if _is_empty(node):
+    if isinstance(node, yaml.ScalarNode) and _is_empty(node):
         return None
     texts = _texts(node, "kpt_shape", file)
     if len(texts) != 2 or not all(text.isascii() and text.isdigit() and len(text) < 5 for text in texts):
@@ -157,6 +159,9 @@ def _keypoint_numbers(node: yaml.Node, file: Path) -> int | None:
 
 
 def _is_empty(node: yaml.Node) -> bool:
+    """Whether a key stands there with nothing behind it, or with a list of nothing."""
+    if isinstance(node, yaml.SequenceNode):
+        return not node.value
     return isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null"
 
 
