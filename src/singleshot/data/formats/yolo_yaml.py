@@ -66,7 +66,7 @@ def read(file: Path) -> Description:
     splits = {name: _texts(node, name, file) for name, node in named.items()}
     lines = {name: _line(values[name]) for name in splits}
     base = _texts(values["path"], "path", file) if "path" in values and not _is_empty(values["path"]) else ("",)
-    if len(base) > 1:
+    if len(base) != 1:
         raise _error("path is a list of folders", "Name the one that train and val lie in", file, values["path"])
     keypoints = _keypoint_numbers(values["kpt_shape"], file) if "kpt_shape" in values else None
     return Description(file, base[0], splits, lines, _names(values, file), faults, keypoints)
