@@ -28,7 +28,7 @@ from singleshot.prediction.choosing import choice
 from singleshot.prediction.frames import Seen
 from singleshot.prediction.predictor import Detector
 from singleshot.prediction.stages import Pipeline, Stage, table
-from singleshot.prediction.streaming import Work, chunked, run
+from singleshot.prediction.streaming import BATCH_SIZE, Work, chunked, run
 from singleshot.prediction.video_reader import VideoReader
 from singleshot.prediction.video_writer import VideoWriter
 from singleshot.structures import Detections
@@ -53,7 +53,7 @@ class BoxesOfOurOwn(Work):
         return Detections(np.hstack([low, high]).astype(np.float32), scores, class_ids, names, found.size_hw)
 
 
-def measure(file: Path, work: Work, out: Path, *, most: int) -> tuple[Pipeline, int, float]:
+def measure(file: Path, work: Work, out: Path, *, most: int, chunk: int) -> tuple[Pipeline, int, float]:
     """The pipeline that did it, how many frames, and the CPU seconds of the whole process."""
     reader = VideoReader(file, threads=max(1, cores() // 4))
     writer = VideoWriter(out, reader.size_hw, rate=reader.rate, sound_from=file, threads=max(1, cores() // 2))
@@ -65,7 +65,7 @@ def measure(file: Path, work: Work, out: Path, *, most: int) -> tuple[Pipeline, 
         return [replace(seen, drawn=None) for seen in chunk]
 
     frames = (frame for frame, _ in zip(reader, range(most), strict=False))
-    pipeline = Pipeline(chunked(frames), [*work.stages(), Stage("encode", encode)])
+    pipeline = Pipeline(chunked(frames, chunk), [*work.stages(), Stage("encode", encode)])
     cpu = time.process_time()
     done = sum(1 for _ in run(pipeline))
     cpu = time.process_time() - cpu
@@ -82,6 +82,7 @@ def main() -> None:
     parser.add_argument("--bf16", action="store_true")
     parser.add_argument("--boxes", default="0,5,50,200")
     parser.add_argument("--frames", type=int, default=10**9, help="of the file at most")
+    parser.add_argument("--chunk", type=int, default=BATCH_SIZE, help="frames that the network sees at once")
     given = parser.parse_args()
     torch.manual_seed(0)
     cv2.setNumThreads(0)
@@ -92,9 +93,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out.mp4"
         work = BoxesOfOurOwn(model, choice(model.label_map, 0.5), drawing=True)
-        measure(given.file, work, out, most=24)  # compiled code and fonts are loaded
+        measure(given.file, work, out, most=24, chunk=given.chunk)  # compiled code and fonts are loaded
         for boxes in (int(each) for each in given.boxes.split(",")):
-            pipeline, done, cpu = measure(given.file, replace(work, boxes=boxes), out, most=given.frames)
+            drawn = replace(work, boxes=boxes)
+            pipeline, done, cpu = measure(given.file, drawn, out, most=given.frames, chunk=given.chunk)
             stages = sum(times.cpu_s for times in pipeline.times)
             full = pipeline.wall_s / (max(stages, 1e-9) / cores())
             rate = done / pipeline.wall_s

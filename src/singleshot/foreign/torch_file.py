@@ -88,7 +88,7 @@ def _refuse_archive_that_grows(path: Path) -> None:
             ):
                 raise _bad("an archive that is larger inside than outside", path)
             damaged = archive.testzip()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError, EOFError) as error:
+    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, EOFError) as error:
         raise _bad(f"not a readable PyTorch file ({error})", path) from error
     if damaged is not None:
         raise _bad(f"damaged: the checksum of {damaged} is wrong", path)

@@ -55,7 +55,7 @@ def main(pipe: Connection, path: str, name: str, settings: Settings) -> None:
             return
         try:
             answers = seer.answers(batch)
-        except Exception:
+        except Exception:  # whatever a model raises costs its batch, which is told so and logged, and nobody else
             log.exception("a batch failed")
             failed = Refusal(500, "internal", "Something failed inside.")
             answers = [Answer(failed.status, failed.body())] * len(batch)
