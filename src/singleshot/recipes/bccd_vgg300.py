@@ -4,9 +4,9 @@
     singleshot evaluate runs/vgg300/best.safetensors --data bccd --split test --metric voc12
 
 Measured on two cores of an AMD EPYC (Zen 4, bf16), 2026-11-23: mAP 0.870 (voc12; Platelets 0.830, RBC 0.814, WBC
-0.967) on the 72 test pictures after 24 minutes, 826 steps. The same minutes from nothing give 0.866 in 609 steps. torchvision's
-ssd300_vgg16 from the same trunk with its own augmentation is known to reach 0.668 in 40 minutes, 587 steps; no command
-of ours repeats that. The trunk's pictures were for research: see `singleshot weights info vgg16-hed`.
+0.967) on the 72 test pictures after 24 minutes, 826 steps. The same minutes from nothing give 0.866 in 609 steps.
+torchvision's ssd300_vgg16 from the same trunk with its own augmentation is known to reach 0.668 in 40 minutes, 587
+steps; no command of ours repeats that. The trunk's pictures were for research: see `singleshot weights info vgg16-hed`.
 
 The first two blocks see edges and colours and stay what they are, which also saves time. The rest of the trunk learns
 at a tenth of the rate of what is new, as it has less to learn.
