@@ -91,9 +91,9 @@ def fetch(
         progress.out.print(f"ready: {folder}", soft_wrap=True, markup=False)
     years = {folder.name for folder in folders}
     union = "07+12" if {"VOC2007", "VOC2012"} <= years else "2007_trainval" if "VOC2007" in years else "trainval"
-    progress.out.print(
-        f"next: singleshot train ssd300_voc0712 --data {out} --train-split {union}", soft_wrap=True, markup=False
-    )
+    splits = f"--train-split {union} --val-split none"
+    line = f"next: singleshot train ssd300_voc0712 --weights vgg16-reducedfc --data {out} {splits}"
+    progress.out.print(line, soft_wrap=True, markup=False)
 
 
 def shares(count: int) -> tuple[int, int, int]:

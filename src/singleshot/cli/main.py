@@ -51,7 +51,7 @@ def _root(
 
 
 def run(arguments: list[str] | None = None) -> None:
-    """The program: runs a verb and exits with the code that DESIGN's table gives to what happened."""
+    """The program: runs a verb and exits with the code of what happened (`errors`, and docs/how-to/troubleshoot.md)."""
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
     if isinstance(sys.stdout, io.TextIOWrapper):

@@ -1,6 +1,6 @@
 """Cityscapes (2975 pictures, 19 classes), Berkeley's FCN-8s at half size with ImageNet's convolutions.
 
-    singleshot train fcn8s_cityscapes --data cityscapes --weights imagenet --out runs/fcn8s_cityscapes
+    singleshot train fcn8s_cityscapes --data cityscapes --weights vgg16-imagenet --out runs/fcn8s_cityscapes
     singleshot evaluate runs/fcn8s_cityscapes/best.safetensors --data cityscapes --split val --metric miou
 
 Score: not yet measured here; published for FCN-8s on the test server: 65.3 IoU of classes, 85.7 of categories.

@@ -1,6 +1,6 @@
 """KITTI road, FCN-8s as the 2017 post trained it: 576x160, Adam 1e-4, dropout, trained bilinear heads.
 
-    singleshot train fcn8s_kitti_road --data data_road --weights imagenet --out runs/fcn8s_kitti_road
+    singleshot train fcn8s_kitti_road --data data_road --weights vgg16-imagenet --out runs/fcn8s_kitti_road
     singleshot evaluate runs/fcn8s_kitti_road/best.safetensors --data data_road --split val --metric maxf
 
 Score: not yet measured here. The post gave none; KittiSeg's FCN-8s claims MaxF above 0.96 on a validation split in
