@@ -232,3 +232,11 @@ def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPat
     with pytest.raises(ConfigError, match="Set SINGLESHOT_CACHE") as raised:
         download.cache_folder()
     assert raised.value.exit_code == 78
+
+
+def test_a_server_without_ranges_that_always_breaks_off_is_given_up(server: Server, tmp_path: Path):
+    server.knows_ranges = False
+    server.breaks = [800_000, 600_000, 750_000, 500_000, 700_000, 400_000, 780_000, 300_000, 790_000, 200_000]
+    with pytest.raises(UnreachableError, match="cannot be fetched"):
+        download.fetch(url(server), to=tmp_path / "w.pth", sha256=SHA256, wait_s=0.001)
+    assert server.breaks  # each brought more than the one before it at times, and none more than the first

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from singleshot import errors
-from singleshot.errors import DataError, Fault, FaultyDataError, SingleshotError
+from singleshot.errors import DataError, Fault, FaultyDataError, InputMissingError, SingleshotError, fault_of
 
 # From the table of exit codes that users' scripts rely on: these never change.
 CODES = {
@@ -113,3 +113,11 @@ def test_errors_import_the_standard_library_alone():
     )
     assert errors.__file__ is not None
     subprocess.run([sys.executable, "-I", "-c", code, errors.__file__], check=True)
+
+
+def test_what_could_not_be_read_is_a_fault_of_the_file_that_it_names_or_of_the_picture():
+    cut = DataError("cut", kind="truncated-picture", file="mask.png")
+    assert fault_of(cut, Path("a.jpg")) == cut.as_fault()
+    for error, file in ((InputMissingError("no such file", file="mask.png"), "mask.png"), (DataError("odd"), "a.jpg")):
+        fault = fault_of(error, Path("a.jpg"))
+        assert (fault.file, fault.kind, fault.severity) == (Path(file), "missing-picture", "fatal")

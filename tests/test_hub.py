@@ -157,12 +157,16 @@ def test_push_makes_the_repository_and_uploads_the_two_files(good: Path, monkeyp
         seen["create"] = (repository, options)
         return f"https://hub/{repository}"
 
-    def upload(_self: Any, *, repo_id: str, folder_path: Path, **_options: Any) -> None:
-        seen["files"] = {path.name: path.read_bytes() for path in folder_path.iterdir()}
+    def commit(_self: Any, repo_id: str, operations: Any, **_options: Any) -> None:
+        seen["files"] = {each.path_in_repo: content(each) for each in operations}
         seen["upload"] = repo_id
 
+    def content(operation: huggingface_hub.CommitOperationAdd) -> bytes:
+        with operation.as_file() as stream:
+            return stream.read()
+
     monkeypatch.setattr(huggingface_hub.HfApi, "create_repo", create)
-    monkeypatch.setattr(huggingface_hub.HfApi, "upload_folder", upload)
+    monkeypatch.setattr(huggingface_hub.HfApi, "create_commit", commit)
     assert hub.push(good, "me/cells", private=True) == "https://hub/me/cells"
     assert seen["create"] == ("me/cells", {"private": True, "exist_ok": True}) and seen["upload"] == "me/cells"
     assert set(seen["files"]) == {"config.json", "model.safetensors"}

@@ -169,14 +169,14 @@ def _tag(part: Path) -> Path:
 
 def _download(url: str, part: Path, observer: Observer | None, opener: Opener, wait_s: float) -> None:
     """Fill `part` up to the end of the file, in as many connections as it takes while each brings something."""
-    failures = 0
+    failures, furthest = 0, part.stat().st_size if part.is_file() else 0
     while True:
-        before = part.stat().st_size if part.is_file() else 0
         problem = _one_connection(url, part, observer, opener)
         if problem is None:
             return
         after = part.stat().st_size if part.is_file() else 0
-        failures = 0 if after > before else failures + 1
+        # Against the furthest, not the last: a server without ranges begins anew each time, and might for ever.
+        failures, furthest = (0, after) if after > furthest else (failures + 1, furthest)
         if failures >= TRIES_WITHOUT_PROGRESS:
             kept = f"; {after / 1e6:.1f} MB are kept, run again to go on" if after else ""
             raise UnreachableError(f"{url} cannot be fetched: {problem}{kept}", remedy="Check the network")

@@ -168,6 +168,13 @@ class InputMissingError(SingleshotError):
     exit_code = 66
 
 
+def fault_of(error: DataError | InputMissingError, path: Path) -> Fault:
+    """What could not be read, as a fault; `path` is named where the error names no file."""
+    if isinstance(error, DataError) and error.file is not None:
+        return error.as_fault()
+    return Fault(error.file or path, None, "missing-picture", "fatal", error.what)
+
+
 class UnreachableError(SingleshotError):
     """The network or a service did not answer."""
 

@@ -9,9 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import re
-import shutil
 import socket
-import tempfile
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -88,20 +86,22 @@ def push(path: Path, repository: str, *, private: bool = False, endpoint: str | 
 
     Raises:
         DataError, InputMissingError: the file is not a good weights file of a detector.
+        UsageError: `repository` is no name of one.
         NotPermittedError: you are not logged in, or the repository is somebody else's.
         UnreachableError: the hub does not answer.
+        StorageError: the disk failed.
     """
-    from huggingface_hub import HfApi, errors
+    from huggingface_hub import CommitOperationAdd, HfApi, errors
 
     network = _detector(path).network
     hub = HfApi(endpoint=endpoint)
     try:
-        with tempfile.TemporaryDirectory() as temporary:
-            folder = Path(temporary)
-            shutil.copyfile(path, folder / WEIGHTS)
-            (folder / CONFIG).write_text(config_json(network.config), encoding="utf-8")
-            address = hub.create_repo(repository, private=private, exist_ok=True)
-            hub.upload_folder(repo_id=repository, folder_path=folder, commit_message="singleshot weights push")
+        address = hub.create_repo(repository, private=private, exist_ok=True)
+        files = [
+            CommitOperationAdd(WEIGHTS, path),
+            CommitOperationAdd(CONFIG, config_json(network.config).encode("utf-8")),
+        ]
+        hub.create_commit(repository, files, commit_message="singleshot weights push")
     except errors.HFValidationError as error:
         raise UsageError(f"{repository!r} is no name of a repository", remedy="Write owner/name") from error
     except errors.LocalTokenNotFoundError as error:

@@ -43,6 +43,8 @@ try:
 except ImportError:  # minimal GPU images come without it
     simplejpeg = None
 
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+"""Which files of a folder are taken for pictures; of two with one stem, the one whose suffix comes first here."""
 MAX_PIXELS = 50_000_000
 MAX_FILE_BYTES = 512 * 2**20
 BACKGROUND_RGB = (255, 255, 255)

@@ -118,7 +118,9 @@ def read(path: Path) -> WeightsFile | TrunkFile:
     """Like `load`, for a detector or a trunk, whichever it is. A segmenter is refused."""
     file = read_any(path)
     if isinstance(file, SegmenterFile):
-        raise DataError("a segmenter and no detector", kind="other-task", remedy="Use --metric miou", file=path)
+        raise DataError(
+            "a segmenter and no detector", kind="other-task", remedy="Name a detector or a trunk", file=path
+        )
     return file
 
 

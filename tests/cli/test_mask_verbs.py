@@ -116,6 +116,14 @@ def test_options_that_do_not_go_together_are_refused(halves: Any, trained: Path)
     for wrong in (("--threshold", "0.5"), ("--not-annotated",), ("--detections", "x")):
         with pytest.raises(UsageError):
             run("evaluate", trained, *options, *wrong)
+    unread = ("--not-annotated", "--write-detections", "d")
+    for wrong in (("--json", "a.json"), ("--report", "a.html")):  # there would be nothing to write into them
+        with pytest.raises(UsageError, match=f"does not go with {wrong[0]}"):
+            run("evaluate", trained, *options, *unread, *wrong)
+    with pytest.raises(UsageError, match="--backend and --trust are for WEIGHTS"):
+        run("evaluate", "--detections", "x", *options, "--backend", "onnx")
+    with pytest.raises(UsageError, match="--partial is for masks"):
+        run("evaluate", trained, "--data", halves.root, "--partial")
 
 
 def test_a_segmenter_for_other_classes_is_refused(halves: Any, trained: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from singleshot.cli import predict_bulk
-from singleshot.errors import CannotCreateError, InputMissingError, UsageError
+from singleshot.errors import CannotCreateError, DataError, InputMissingError, UsageError
 from singleshot.prediction import bulk
 from tests.prediction.bulk_data import detector_file, draw_pictures
 
@@ -62,9 +62,18 @@ def test_a_list_is_read_line_by_line_and_what_is_missing_is_named_with_its_line(
     listing.write_text("\n")
     with pytest.raises(InputMissingError, match="the list is empty"):
         predict_bulk.listed(listing)
-    with pytest.raises(InputMissingError, match="no such list"):
+    with pytest.raises(InputMissingError, match="no such file"):
         predict_bulk.listed(tmp_path / "absent.txt")
 
 
 def test_shards_are_small_enough_that_a_kill_costs_little() -> None:
     assert bulk.PER_SHARD <= 100
+
+
+def test_a_list_that_is_no_text_or_no_file_is_named(tmp_path: Path) -> None:
+    listing = tmp_path / "list.txt"
+    listing.write_text("a.jpg\n", encoding="utf-16")
+    with pytest.raises(DataError, match=r"list\.txt: not UTF-8 text\. Save the list as UTF-8"):
+        predict_bulk.listed(listing)
+    with pytest.raises(DataError, match="not a plain file"):
+        predict_bulk.listed(tmp_path)

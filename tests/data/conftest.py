@@ -87,3 +87,17 @@ def folder(tmp_path: Path) -> VocFolder:
     made.split("train", "ac")
     made.split("test", "b")
     return made
+
+
+def close(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody may look into the folder any more, not even root, to whom permissions say nothing."""
+    is_dir, iterdir = Path.is_dir, Path.iterdir
+
+    def refuse(path: Path) -> Any:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    def closed_is_dir(path: Path, **options: bool) -> bool:
+        return refuse(path) if folder in path.parents else is_dir(path, **options)
+
+    monkeypatch.setattr(Path, "is_dir", closed_is_dir)
+    monkeypatch.setattr(Path, "iterdir", lambda path: refuse(path) if path == folder else iterdir(path))

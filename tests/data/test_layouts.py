@@ -1,19 +1,23 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from singleshot.data import index_cache, layouts
+from singleshot.data.auditing import audit
 from singleshot.data.formats import voc
-from singleshot.errors import ConfigError, Fault, InputMissingError, UsageError
+from singleshot.data.label_maps import kitti_road
+from singleshot.errors import ConfigError, Fault, InputMissingError, NotPermittedError, UsageError
 from singleshot.structures import Dataset, LabelMap, Sample
+from tests.data.conftest import close
 
 
 def picture(path: Path, size: tuple[int, int] = (60, 40)) -> None:
@@ -155,6 +159,38 @@ def test_a1_a_folder_in_no_layout_names_one_nearby(tmp_path: Path) -> None:
         layouts.recognise(tmp_path / "nowhere")
     with pytest.raises(InputMissingError, match=r"data looks like YOLO"):
         layouts.recognise(make_yolo(tmp_path / "data") / "labels")
+
+
+@pytest.mark.parametrize("layout", MAKERS)
+def test_a_folder_that_may_not_be_looked_into_hides_none_of_the_others(
+    layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = MAKERS[layout](tmp_path / "mine")
+    for closed in (root / "lost+found", tmp_path / "lost+found"):
+        closed.mkdir()
+        close(closed, monkeypatch)
+    (tmp_path / "other").mkdir()
+    assert layouts.recognise(root) == layout and layouts.splits(root) == [SPLITS[layout]]
+    with pytest.raises(InputMissingError, match=r"no layout that is known.* looks like"):
+        layouts.recognise(tmp_path / "other")
+
+
+def test_a_data_folder_that_may_not_be_looked_into_is_a_matter_of_permission(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close(make_coco(tmp_path / "mine"), monkeypatch)
+    with pytest.raises(NotPermittedError, match="mine: may not be read"):
+        layouts.recognise(tmp_path / "mine")
+
+
+@pytest.mark.parametrize("layout", get_args(layouts.Layout))
+def test_the_splits_of_a_folder_that_is_not_of_the_named_layout_are_none_or_a_missing_input(
+    layout: str, tmp_path: Path
+) -> None:
+    with contextlib.suppress(InputMissingError):
+        assert layouts.splits(tmp_path, layout=layout) == ([] if layout != "kitti_road" else list(kitti_road.SPLITS))
+    with pytest.raises(InputMissingError):
+        audit.audit(tmp_path, data_format=layout)
 
 
 def test_masks_are_recognised_and_a_voc_folder_is_taken_for_boxes(shared: Path) -> None:

@@ -24,6 +24,11 @@ def test_fatal_faults_are_refused_together_with_file_and_line() -> None:
     assert "a.xml:7: no width." in str(raised.value) and "--on-bad skip" in str(raised.value)
 
 
+def test_a_verb_that_has_no_on_bad_names_its_own_remedy() -> None:
+    with pytest.raises(FaultyDataError, match=r"no width\.\n.*Name others\.$"):
+        refuse_or_list([split(BOX)], "fail", remedy="Name others")
+
+
 def test_faults_of_two_splits_are_listed_once_where_they_may_be_skipped() -> None:
     assert refuse_or_list([split(BOX, NOTE), split(PICTURE, BOX)], "skip") == [BOX, PICTURE]
 

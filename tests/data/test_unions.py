@@ -7,8 +7,9 @@ from PIL import Image
 
 from singleshot.data import layouts, unions
 from singleshot.data.formats import voc
-from singleshot.errors import InputMissingError
+from singleshot.errors import InputMissingError, NotPermittedError
 from singleshot.structures import LabelMap
+from tests.data.conftest import close
 
 
 def add(folder: Path, image_id: str, name: str, *lists: str) -> None:
@@ -70,6 +71,24 @@ def test_a_plain_list_is_no_union(devkit: Path) -> None:
     assert not unions.is_union(devkit / "VOC2007", "trainval")
     assert not unions.is_union(devkit, "trainval")
     assert not unions.is_union(devkit / "nowhere", "trainval")
+
+
+def test_a_folder_beside_the_years_that_may_not_be_looked_into_is_passed_over(
+    devkit: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (devkit / "lost+found").mkdir()
+    close(devkit / "lost+found", monkeypatch)
+    assert [path.name for path in unions.folders(devkit)] == ["VOC2007", "VOC2012"]
+    assert len(unions.read(devkit, "07+12")) == 2
+
+
+def test_a_devkit_that_may_not_be_looked_into_itself_is_a_matter_of_permission(
+    devkit: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close(devkit, monkeypatch)
+    with pytest.raises(NotPermittedError, match="VOCdevkit: may not be read") as caught:
+        unions.folders(devkit)
+    assert caught.value.exit_code == 77
 
 
 def test_an_id_in_two_folders_is_told_apart_by_the_folder(devkit: Path) -> None:

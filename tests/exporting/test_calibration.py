@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from singleshot.data.drawn import streets
-from singleshot.errors import DataError, InputMissingError
+from singleshot.errors import DataError, FaultyDataError, InputMissingError
 from singleshot.exporting import calibration
 from singleshot.prediction.predictor import Detector
 from tests.conftest import MaskFolder
@@ -43,6 +43,25 @@ def test_an_empty_folder_and_other_classes_are_refused(tmp_path: Path):
     with pytest.raises(InputMissingError):
         calibration.read(tmp_path / "none", made.detector())
     assert isinstance(made.detector(), Detector)
+
+
+def test_faulty_annotations_are_refused_and_the_way_round_them_is_said(tmp_path: Path):
+    root = streets.make(tmp_path / "data", train=1, val=2, test=1, workers=1)
+    (split,) = (root / "ImageSets/Main").glob("val.txt")
+    files = [root / "Annotations" / f"{name}.xml" for name in split.read_text().split()]
+    file = next(each for each in files if "<name>car" in each.read_text())
+    file.write_text(file.read_text().replace("<name>car", "<name>Car"))
+    with pytest.raises(FaultyDataError, match=r"'Car' is unknown[\s\S]*calibrate on a folder that holds pictures"):
+        calibration.read(root, made.detector())
+    assert calibration.read(root / "JPEGImages", made.detector()).dataset is None
+
+
+def test_a_data_set_without_a_split_is_a_missing_input(tmp_path: Path):
+    root = streets.make(tmp_path / "data", train=1, val=0, test=0, workers=1)
+    for each in (root / "ImageSets/Main").iterdir():
+        each.unlink()
+    with pytest.raises(InputMissingError, match="no split"):
+        calibration.read(root, made.detector())
 
 
 def test_nothing_to_find_is_no_score():

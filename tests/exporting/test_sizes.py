@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from singleshot.exporting.sizes import checkpoint_of, size_bytes, size_table
+from singleshot.exporting.sizes import checkpoint_of, exports_of, files_of, size_bytes, size_table
 
 
 def test_an_openvino_model_is_as_large_as_both_its_files(tmp_path: Path):
@@ -10,6 +10,14 @@ def test_an_openvino_model_is_as_large_as_both_its_files(tmp_path: Path):
     (tmp_path / "a.bin").write_bytes(b"x" * 90)
     assert size_bytes(tmp_path / "a.xml") == 100 == size_bytes(tmp_path)
     assert size_bytes(tmp_path / "none.onnx") == 0
+
+
+def test_capitals_in_a_suffix_make_no_other_export(tmp_path: Path):
+    for name in ("best.safetensors", "best.XML", "best.bin", "best-int8.ONNX"):
+        (tmp_path / name).write_bytes(b"x" * 50)
+    assert files_of(tmp_path / "best.XML") == (tmp_path / "best.XML", tmp_path / "best.bin")
+    assert size_bytes(tmp_path / "best.XML") == 100
+    assert {each.name for each in exports_of(tmp_path / "best.safetensors")} == {"best.XML", "best-int8.ONNX"}
 
 
 def test_the_table_has_the_checkpoint_the_weights_and_each_export(tmp_path: Path):

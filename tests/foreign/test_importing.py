@@ -42,6 +42,10 @@ def test_cocos_ninety_one_logits_are_kept_and_users_see_eighty_classes(coco: Pat
     # What the same network says of the same picture where every slot has a name: the same boxes and scores.
     slots = [name or f"slot {place}" for place, name in enumerate(everything())]
     named = import_weights("lite320-coco", out=tmp_path / "n.safetensors", file=coco, class_names=slots)
+    for other in (file, weights.load(named.path)):  # what holds for the published file is not said of another one
+        assert other.provenance["published_file"] is False
+        for fact in ("licence", "training_data", "publisher"):
+            assert other.provenance[fact] == "unknown: not the published file of lite320-coco"
     both = [Detector(weights.load(path).network) for path in (imported.path, named.path)]
     both = [detector.with_postprocess(max_detections=30_000, score_threshold=0.02) for detector in both]
     ours, full = (detector.postprocess(raw, [(320, 320)])[0] for detector in both)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from singleshot import durable
-from singleshot.data.formats import voc_xml
+from singleshot.data.formats import voc_objects, voc_xml
 from singleshot.errors import UsageError
-from singleshot.prediction.annotation_files import KINDS, open_files, parse_kinds
+from singleshot.prediction.annotation_files import KINDS, inside, open_files, parse_kinds
 from singleshot.prediction.frames import Frame, Seen
 from singleshot.structures import Detections, LabelMap
 
@@ -54,6 +54,17 @@ def test_annotations_have_boxes_inside_the_picture_and_none_thinner_than_a_pixel
     assert [image["file_name"] for image in coco["images"]] == ["in/a.png", "b_000007.jpg"]
     assert coco["annotations"][0]["bbox"] == [10, 20, 20, 40] and coco["annotations"][0]["category_id"] == 2
     assert [row["image_id"] for row in coco["annotations"]] == [1, 1]
+
+
+def test_a_box_of_one_pixel_is_left_out_because_the_reader_would_take_it_for_empty() -> None:
+    boxes = np.array([[10, 20, 11, 60], [10, 20, 50, 21], [10, 20, 11.5, 60]], np.float32)
+    class_ids = np.zeros(3, np.int64)
+    found = Detections(boxes, np.ones(3, np.float32), class_ids, LABELS.names_of(class_ids), (100, 100))
+    assert inside(found).boxes_xyxy.tolist() == [[10, 20, 11.5, 60]]
+    text = voc_xml.annotation_xml("a.jpg", (100, 100), boxes[:1], ["car"])
+    (item,) = voc_xml.parse(text.encode(), file=Path("a.xml")).objects
+    fault = voc_objects.fault_of(item, Path("a.xml"), (100, 100), ("car",))
+    assert fault is not None and fault.kind == "zero-size-box"
 
 
 def test_files_of_frames_are_forced_to_the_disk_in_the_end_and_not_one_by_one(

@@ -62,6 +62,27 @@ def test_i12_pictures_of_one_name_in_two_folders_are_two(job: Job) -> None:
     assert Path(names[0]).name == Path(names[1]).name and len(set(names)) == len(names)
 
 
+def test_weights_that_cannot_be_read_are_said_to_be_so(
+    tmp_path: Path, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, failing = tmp_path / "weights", tmp_path / "failing"
+    folder.mkdir()
+    failing.touch()
+    open_job(tmp_path / "out", replace(job, weights=str(folder)))
+    with pytest.raises(DataError, match="not a plain file"):
+        Worker(tmp_path / "out")
+    honest = Path.open
+
+    def fail(self: Path, *arguments: Any, **options: Any) -> Any:
+        if self == failing:
+            raise OSError(5, "Input/output error")
+        return honest(self, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", fail)
+    with pytest.raises(StorageError, match="Input/output error"):
+        bulk.make_job(failing, [], thresholds={})
+
+
 def test_i11_what_is_done_is_not_done_again_and_the_end_is_the_same(tmp_path: Path, job: Job, worker: Worker) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     work_in(worker, whole, open_job(whole, job))

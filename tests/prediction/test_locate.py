@@ -21,6 +21,19 @@ def test_a_folder_in_the_hubs_layout_is_its_weights(tmp_path: Path):
     assert find_weights(tmp_path) == tmp_path / "model.safetensors"
 
 
+@pytest.mark.parametrize("name", ["best.safetensors", "train/best.safetensors"])
+def test_a_folder_without_weights_of_the_hubs_name_is_66_and_those_of_a_run_are_named(name: str, tmp_path: Path):
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    with pytest.raises(InputMissingError, match=r"without model\.safetensors\. Name the file itself") as caught:
+        find_weights(folder)
+    assert caught.value.exit_code == 66 and caught.value.file == folder
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_bytes(b"")
+    with pytest.raises(InputMissingError, match=f"Did you mean {folder / name}\\?"):
+        find_weights(str(folder))
+
+
 def test_names_and_hub_ids_are_fetched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setattr(importing, "cached", lambda name, **_options: tmp_path / name)
     monkeypatch.setattr(hub, "fetch", lambda name: tmp_path / name.replace("/", "+"))

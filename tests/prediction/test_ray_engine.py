@@ -6,10 +6,12 @@ import importlib.util
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from singleshot.errors import ConfigError
+from singleshot.errors import ConfigError, UsageError
 from singleshot.prediction import process_engine, ray_engine
 from singleshot.prediction.bulk import Worker, finish, open_job
 from tests.prediction.bulk_data import draw_pictures, poison, small_job
@@ -36,6 +38,43 @@ def test_a_worker_that_dies_while_it_opens_its_model_is_given_up(tmp_path: Path)
     said = ray_engine._Actor(never, str(tmp_path))({"shard": 3})
     assert said["error"] == "StoppedError" and "3 workers died" in said["what"]
     assert list((tmp_path / "shards").iterdir()) == [], "the next run counts anew"
+
+
+class OneActor:
+    """As much of ray as the engine asks for, in this process."""
+
+    def __init__(self) -> None:
+        self.data, self.shards = self, []
+        self.DataContext = SimpleNamespace(get_current=SimpleNamespace)
+
+    def is_initialized(self) -> bool:
+        return True
+
+    def cluster_resources(self) -> dict[str, float]:
+        return {"CPU": 1.0}
+
+    def ActorPoolStrategy(self, **_options: Any) -> None:  # noqa: N802
+        pass
+
+    def from_items(self, items: list[dict[str, int]], **_options: Any) -> Any:
+        def mapped(actor: Any, *, fn_constructor_args: Any, **_options: Any) -> Any:
+            return SimpleNamespace(iter_rows=lambda: map(actor(*fn_constructor_args), items))
+
+        return SimpleNamespace(map=mapped)
+
+
+@pytest.mark.parametrize("file", [None, Path("a.jpg")])
+def test_an_error_of_a_worker_names_the_file_that_it_named_and_else_none(
+    file: Path | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make(_folder: Path) -> Worker:
+        raise UsageError("--engine is for detectors", file=file)
+
+    monkeypatch.setattr(ray_engine, "import_ray", OneActor)
+    with pytest.raises(UsageError) as caught:
+        list(ray_engine.run(tmp_path, [0], make))
+    assert str(caught.value) == f"{'' if file is None else 'a.jpg: '}--engine is for detectors."
+    assert (caught.value.file, caught.value.remedy) == (file, None)
 
 
 @needs_ray

@@ -46,6 +46,17 @@ def test_a_list_gives_a_list_in_order_and_an_empty_one_an_empty_one(segmenter: S
     assert segmenter.predict([]) == []
 
 
+def test_frames_of_a_stream_go_through_the_network_together(
+    segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches: list[int] = []
+    honest = Segmenter.raw
+    monkeypatch.setattr(Segmenter, "raw", lambda self, images: batches.append(len(images)) or honest(self, images))
+    frames = [np.full((20, 30, 3), shade, np.uint8) for shade in range(10)]
+    assert [each.frame.index for each in segmenter.stream(frames, batch_size=4)] == list(range(10))
+    assert batches == [4, 4, 2]
+
+
 def test_a_video_gives_what_predict_gives_frame_by_frame(segmenter: Segmenter, tmp_path: Path) -> None:
     film = make(tmp_path / "a.mp4", 5)
     seen = list(segmenter.stream(film, drawing=True, batch_size=2))

@@ -66,6 +66,12 @@ def test_a_thing_does_not_change_its_class() -> None:
     assert numbers(tracker.update(seen((0, 0, 0.9, 1)))) == []
 
 
+@pytest.mark.parametrize(("threshold", "begins"), [(0.3, 0.4), (0.5, 0.6), (0.8, 0.9), (0.9, 0.95), (0.96, 0.98)])
+def test_a_track_begins_above_the_threshold_by_a_tenth_or_half_of_what_is_left(threshold: float, begins: float) -> None:
+    assert numbers(Tracker().update(seen((0, 0, begins + 0.001, 0)), threshold)) == [1]
+    assert numbers(Tracker().update(seen((0, 0, begins - 0.001, 0)), threshold)) == []
+
+
 def test_each_class_may_have_its_own_threshold() -> None:
     tracker = Tracker()
     found = seen((0, 0, 0.45, 0), (100, 0, 0.45, 1))

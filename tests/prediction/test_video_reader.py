@@ -66,6 +66,19 @@ def test_d3_reading_goes_on_behind_a_corrupt_middle_and_the_damage_is_counted(tm
     assert "of 20 frames could be read" in str(reader.fault())
 
 
+def test_d3_packets_that_do_not_decode_are_counted_in_what_is_said(tmp_path: Path) -> None:
+    path = make(tmp_path / "a.avi", codec="mjpeg", pix_fmt="yuvj420p")
+    data = bytearray(path.read_bytes())
+    starts = [place for place in range(len(data)) if data[place : place + 4] == b"00dc" and data[place + 8] == 0xFF]
+    for start in starts[5:7]:
+        length = int.from_bytes(data[start + 4 : start + 8], "little")
+        data[start + 8 : start + 8 + length] = bytes(length)
+    path.write_bytes(data)
+    reader, frames = read(path)
+    assert (len(frames), reader.lost) == (18, 2)
+    assert "18 of 20 frames could be read; 2 packets could not be decoded." in str(reader.fault())
+
+
 def test_d4_a_header_and_nothing_more_has_no_frame(tmp_path: Path) -> None:
     path = make(tmp_path / "a.mkv")
     path.write_bytes(path.read_bytes()[:600])

@@ -13,6 +13,7 @@ from singleshot.data.label_maps import mask_files, masks
 from singleshot.evaluation.coco import judge_coco
 from singleshot.evaluation.judge import SIZE_BANDS_PX, judge
 from singleshot.evaluation.miou import MiouJudge
+from singleshot.reporting import pages
 from singleshot.reporting.masks_part import MaskWatch
 from singleshot.reporting.pages import Story, no_judgement, write_detections, write_masks
 from singleshot.structures import Dataset, Detections, MaskCode
@@ -36,6 +37,16 @@ def test_a_page_shows_every_kind_of_error_with_a_picture(scenes: Dataset, tmp_pa
     assert made.count("one scene") == 0 and "at 0.01" in made and "&#x27;my data&#x27;" in made
     assert "AP (coco)" in made and "<b>a run" not in made and "a run &lt;b&gt;" in made
     assert "OpenCV" in made and "GPU" in made
+
+
+def test_errors_are_shown_at_their_own_threshold_whichever_is_the_last(
+    scenes: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = page_of(tmp_path / "plain.html", found_in(scenes), scenes)
+    monkeypatch.setattr(pages, "THRESHOLDS", (0.01, 0.1, 0.5, 0.3, 0.9))
+    other = page_of(tmp_path / "other.html", found_in(scenes), scenes)
+    parts = [made.split("<h3>Missed</h3>")[1].split("Confusion")[0] for made in (plain, other)]
+    assert parts[0] == parts[1]
 
 
 def test_a_page_needs_nothing_from_outside_and_is_small(scenes: Dataset, tmp_path: Path) -> None:

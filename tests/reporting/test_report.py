@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -16,6 +17,16 @@ from singleshot.data.drawn import streets
 from singleshot.data.formats import voc
 from singleshot.detection.ssd import SSD, config_for
 from singleshot.errors import CannotCreateError, DataError, InputMissingError
+from singleshot.training.run import Run
+
+
+def spoilt(folder: Path, copy: Path, old: str, new: str) -> Path:
+    """A copy of the folder with the first such text replaced in the first annotation that has it; that annotation."""
+    shutil.copytree(folder, copy)
+    paths = [copy / "Annotations" / f"{sample.image_path.stem}.xml" for sample in voc.read(folder, "test").samples]
+    file = next(path for path in paths if old in path.read_text())
+    file.write_text(file.read_text().replace(old, new, 1))
+    return file
 
 
 @pytest.fixture
@@ -49,6 +60,34 @@ def test_pictures_that_could_not_be_read_are_told_on_the_page(
     made = singleshot.report(run_folder, data=data, split="test").read_text(encoding="utf-8")
     assert "left out, not readable" in made and f"1: {first.name}" in made
     assert "left out" not in singleshot.report(run_folder, data=street_folder, split="test").read_text(encoding="utf-8")
+
+
+def test_boxes_that_the_reader_left_out_are_told_on_the_page_with_file_and_line(
+    run_folder: Path, street_folder: Path, tmp_path: Path
+) -> None:
+    file = spoilt(street_folder, tmp_path / "data", "<xmax>", "<xmax>-")
+    line = next(number for number, text in enumerate(file.read_text().split("\n"), 1) if "<xmax>-" in text)
+    made = singleshot.report(run_folder, data=tmp_path / "data", split="test").read_text(encoding="utf-8")
+    said = re.search(rf"left out, faulty<.*?>1: {file.name}:([0-9]+)<", made)
+    assert said is not None and abs(int(said[1]) - line) < 6 and "left out, not readable" not in made
+
+
+def test_a_class_that_the_model_does_not_know_is_refused_and_a_runs_own_data_is_told_of(
+    run_folder: Path, street_folder: Path, tmp_path: Path
+) -> None:
+    file = spoilt(street_folder, tmp_path / "data", "<name>car", "<name>Car")
+    count = sum(each.read_text().count("<name>Car<") for each in file.parent.iterdir())
+    model = singleshot.load(run_folder / "best.safetensors")
+    dataset = voc.read(tmp_path / "data", "test", label_map=model.label_map)
+    for data in (tmp_path / "data", dataset):
+        with pytest.raises(
+            DataError, match=rf"does not know: {count}; here class 'Car' is unknown. Near: car"
+        ) as caught:
+            singleshot.report(run_folder, data=data, split="test")
+        assert caught.value.kind == "other-classes" and caught.value.exit_code == 65
+    run = Run(run_folder, run_folder / "best.safetensors", model, None, 2, 1.0, 1.0, val_data=dataset)
+    made = singleshot.report(run).read_text(encoding="utf-8")
+    assert re.search(rf"left out, faulty<.*?>{count}: {file.name}:", made), "its --on-bad let it pass"
 
 
 def test_a_folder_without_data_shows_its_training_alone(run_folder: Path, tmp_path: Path) -> None:

@@ -57,6 +57,23 @@ def test_a_lone_picture_waits_for_the_budget_and_no_longer() -> None:
     assert with_batcher(Network(), work, replace(SETTINGS, latency_s=0.0)) < 1.0
 
 
+def test_a_picture_that_came_while_a_batch_ran_has_waited_for_the_budget_already() -> None:
+    network = Network(0.4)
+
+    async def work(batcher: Batcher) -> float:
+        first = [asyncio.create_task(batcher.submit(Asked(b"%d" % i))) for i in range(SETTINGS.batch_size)]
+        await asyncio.sleep(0.05)
+        second = asyncio.create_task(batcher.submit(Asked(b"late")))
+        await asyncio.gather(*first)
+        start = asyncio.get_running_loop().time()
+        await second
+        return asyncio.get_running_loop().time() - start
+
+    # 0.35 s of waiting are behind it when the first batch is done: it is looked at there and then.
+    assert with_batcher(network, work, replace(SETTINGS, latency_s=0.3)) < 0.55
+    assert network.batches[1:] == [[b"late"]]
+
+
 def test_h7_a_full_queue_refuses_at_once() -> None:
     async def work(batcher: Batcher) -> list[Any]:
         asks: list[Coroutine[Any, Any, Answer]] = [batcher.submit(Asked(b"x")) for _ in range(40)]

@@ -103,6 +103,17 @@ def test_h22_no_place_for_the_copy_of_the_model_is_a_failing_disk(
         server.serve(tmp_path / "m.onnx", Settings(port=0), lambda _address, _facts: None)
 
 
+@pytest.mark.parametrize("suffix", [".xml", ".XML"])
+def test_both_files_of_an_openvino_model_are_copied(suffix: str, tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / f"m{suffix}").write_bytes(b"text")
+    copy = server._copied(tmp_path / f"m{suffix}", tmp_path / "own")
+    assert (copy.name, copy.read_bytes(), len(list(copy.parent.iterdir()))) == (f"model{suffix}", b"text", 1)
+    (tmp_path / "m.bin").write_bytes(b"numbers")
+    assert server._copied(tmp_path / f"m{suffix}", tmp_path / "own") == copy
+    assert copy.with_suffix(".bin").read_bytes() == b"numbers"
+
+
 def test_an_address_of_another_machine_cannot_be_listened_at(tmp_path: Path) -> None:
     with pytest.raises(CannotCreateError, match=r"203\.0\.113\.1"):
         server.serve(tmp_path, Settings(host="203.0.113.1", token="never mind"), lambda _address, _facts: None)

@@ -57,7 +57,7 @@ def test_validation_losses_do_not_depend_on_how_pictures_are_batched(
 ) -> None:
     doing = task(standing_squares)
     monkeypatch.setattr(detection, "detect", partial(detect, batch_size=3))
-    monkeypatch.setattr(DetectionTask, "_loss", lambda _self, raw, batch, joint: _parts(batch))
+    monkeypatch.setattr(DetectionTask, "_loss", lambda _self, raw, batch: _parts(batch))
     columns = doing.validate(doing.network).columns
     assert columns["val_class"] == pytest.approx(sum(range(4)) / 4)
     doing.close()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,9 @@ from singleshot.data.formats import voc
 from singleshot.errors import CannotCreateError, ConfigError, DataError, FaultyDataError, UsageError
 from singleshot.evaluation.evaluate import evaluate
 from singleshot.structures import LabelMap
+from singleshot.training import run
 from singleshot.training.detection import DetectionTask
+from singleshot.training.ranks import Ranks
 from singleshot.training.recipe import Recipe, override
 from singleshot.training.run import train
 
@@ -144,9 +147,9 @@ def test_f17_a_loss_that_is_not_finite_takes_no_step_names_the_pictures_and_give
     honest = DetectionTask.losses
     calls = {"n": 0}
 
-    def poisoned(self: DetectionTask, module: Any, batch: Any) -> dict[str, torch.Tensor]:
+    def poisoned(self: DetectionTask, module: Any, batch: Any, whole: Any = None) -> dict[str, torch.Tensor]:
         calls["n"] += 1
-        parts = honest(self, module, batch)
+        parts = honest(self, module, batch, whole)
         return {name: part * float("nan") for name, part in parts.items()} if calls["n"] > 2 else parts
 
     monkeypatch.setattr(DetectionTask, "losses", poisoned)
@@ -210,3 +213,41 @@ def test_a_split_to_judge_by_is_used_beside_a_folder_too(squares: Path, tmp_path
     with pytest.raises(DataError, match="judge by are circle, those to learn are square"):
         train(squares, tiny(epochs=1), out=tmp_path / "other", val=other)
     assert not (tmp_path / "other").exists()
+
+
+def test_a_log_that_cannot_be_written_is_refused_before_anything_of_the_old_run_goes(
+    squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(squares, tiny(epochs=1), out=tmp_path / "run")
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(ConfigError, match="tensorboard is not installed"):
+        train(squares, tiny(epochs=1), out=tmp_path / "run", overwrite=True, log="tensorboard")
+    assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
+
+
+def test_a_run_that_begins_by_resume_is_kept_out_of_the_data_folder_too(squares: Path) -> None:
+    with pytest.raises(UsageError, match="is in the data folder"):
+        train(squares, tiny(), out=squares / "run", resume=True)
+    assert not (squares / "run").exists()
+
+
+def test_a_split_whose_pictures_are_all_judged_by_leaves_nothing_to_learn_from(squares: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no picture is left to learn from"):
+        train(squares, tiny(), out=tmp_path / "run", val_split="train", on_bad="skip")
+    assert not (tmp_path / "run").exists()
+
+
+def test_machines_with_unlike_numbers_of_cores_may_train_together(
+    squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, Any] = {}
+    monkeypatch.setattr(Ranks, "must_agree", lambda _self, facts: seen.update(facts))
+    train(squares, tiny(steps=1, epochs=None), out=tmp_path / "run", val_split=None)
+    assert "threads" not in seen and {"recipe.seed", "data.train", "version"} <= seen.keys()
+
+
+def test_a_container_is_given_workers_for_its_own_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "cores", lambda: 6)
+    assert run._workers(tiny(workers=None), Ranks()) == 3
+    assert run._workers(tiny(workers=0), Ranks()) == 0

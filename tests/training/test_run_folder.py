@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from singleshot.errors import CannotCreateError, StorageError
+from singleshot.errors import CannotCreateError, Fault, StorageError
 from singleshot.training.run_folder import RunFolder
 
 
@@ -107,3 +107,17 @@ def test_f7_f9_a_folder_that_cannot_be_written_to_ends_as_storage_and_lets_go_of
         with pytest.raises(StorageError, match=r"bad_steps.jsonl: writing failed \(No space left"):
             folder.log_bad_step({"step": 1})
     folder.close()
+
+
+def test_a_run_that_goes_on_forgets_no_fault_and_one_that_replaces_it_all(tmp_path: Path) -> None:
+    one, two = (Fault(tmp_path / name, None, "corrupt-picture", "fatal", "cut off.") for name in ("a.jpg", "b.jpg"))
+    folder = RunFolder(tmp_path / "run")
+    folder.add_faults([one])
+    folder.close()
+    folder = RunFolder(tmp_path / "run", resume=True)
+    folder.add_faults([one, two])
+    folder.close()
+    lines = [json.loads(line) for line in (tmp_path / "run" / "bad.jsonl").read_text().splitlines()]
+    assert lines == [one.as_json(), two.as_json()]
+    RunFolder(tmp_path / "run", overwrite=True).close()
+    assert not (tmp_path / "run" / "bad.jsonl").exists()

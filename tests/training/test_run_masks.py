@@ -164,10 +164,24 @@ def test_a_segmenter_starts_from_another_one_by_class_name(halves: Any, tmp_path
     theirs, ours = source.state_dict(), began.network.state_dict()
     assert torch.equal(ours["trunk.stem.0.0.weight"], theirs["trunk.stem.0.0.weight"])
     assert torch.equal(ours["head.score.weight"], theirs["head.score.weight"][[2, 0]])
-    assert "trunk" in began.table and began.provenance is not None and began.provenance["data"] == "other"
+    assert began.provenance is not None and began.provenance["data"] == "other"
+    rows = {line.split()[0]: line.split()[1:] for line in began.table.splitlines()[1:]}
+    assert rows["trunk"][1] == "0" and rows["classes"] == ["2", "0", "known:", "dark,", "bright"]
     assert not any(parameter.requires_grad for parameter in began.network.trunk.stem.parameters())
     with pytest.raises(ConfigError, match="blocks are to be frozen"):
         starting_masks.start(tiny(weights=str(tmp_path / "s.safetensors"), freeze=99), split)
+
+
+def test_scores_of_classes_that_the_source_does_not_know_start_new_and_the_table_says_so(
+    halves: Any, tmp_path: Path
+) -> None:
+    torch.manual_seed(1)
+    source = FCN(config_for("fcn8s-fine", ["sky", "sea"], (64, 64)))  # as many classes as ours, none of them ours
+    weights.save(tmp_path / "s.safetensors", source, {})
+    began = starting_masks.start(tiny(weights=str(tmp_path / "s.safetensors")), masks.read(halves.root, "train"))
+    assert not torch.equal(began.network.state_dict()["head.score.weight"], source.state_dict()["head.score.weight"])
+    rows = {line.split()[0]: line.split()[1:3] for line in began.table.splitlines()[1:]}
+    assert rows["classes"] == ["0", "2"] and int(rows["scores"][1]) == 2  # its weight and its bias
 
 
 @pytest.mark.parametrize(("flavour", "width"), [("fcn8s-fine", 32), ("fcn8s-lite", 64)])

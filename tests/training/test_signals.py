@@ -89,3 +89,17 @@ def test_f4_the_second_signal_ends_the_process_at_once() -> None:
     process.send_signal(signal.SIGTERM)
     assert process.wait(5) == -signal.SIGTERM
     process.stdout.close()
+
+
+def test_what_the_process_ignores_goes_on_being_ignored_as_under_nohup() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopSignals() as signals:
+            os.kill(os.getpid(), signal.SIGHUP)
+            time.sleep(0.01)
+            assert signals.received is None
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.01)
+            assert signals.received == signal.SIGTERM and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)

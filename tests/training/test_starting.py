@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from singleshot import sealed, weights
+from singleshot.backbones.freezing import blocks
 from singleshot.backbones.vgg import atrous_vgg16
 from singleshot.detection.ssd import SSD, config_for
 from singleshot.errors import ConfigError, DataError, InputMissingError
@@ -15,7 +16,7 @@ from singleshot.segmentation.fcn import FCN
 from singleshot.segmentation.fcn import config_for as fcn_config
 from singleshot.training.optimizer import OptimizerConfig, build
 from singleshot.training.recipe import Recipe
-from singleshot.training.starting import blocks, flavour_of, start
+from singleshot.training.starting import flavour_of, start
 from singleshot.weights import TrunkConfig
 
 SMALL = (96, 128)
@@ -154,7 +155,7 @@ def test_frozen_blocks_get_no_gradient_and_keep_their_statistics(detector: Path)
 def test_vggs_blocks_end_at_its_pools(trunk: Path):
     network = start(recipe(trunk, "vgg300", freeze=1), NAMES).network
     names = {layer: name for name, layer in network.trunk.vgg.named_children()}
-    found = [[names[layer] for layer in part] for part in blocks(network)]
+    found = [[names[layer] for layer in part] for part in blocks(network.trunk)]
     assert found[0] == ["conv1_1", "relu1_1", "conv1_2", "relu1_2", "pool1"]
     assert found[4][-1] == "pool5" and found[5] == ["fc6", "relu6", "fc7", "relu7"] and len(found) == 6
     still = {name for name, parameter in network.named_parameters() if not parameter.requires_grad}

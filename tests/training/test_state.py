@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.amp.grad_scaler import GradScaler
 
 from singleshot.errors import DataError
 from singleshot.training import checkpoint
@@ -75,3 +76,19 @@ def test_another_network_is_refused_with_the_checkpoints_name(tmp_path: Path) ->
     with pytest.raises(DataError, match="does not fit this run") as raised:
         restore(saved, other, optimizer, RunningMean(other, 0.9))
     assert raised.value.file == saved.path
+
+
+def test_fp16s_loss_scale_goes_on_where_it_was(tmp_path: Path) -> None:
+    scaler = GradScaler("cpu", init_scale=2.0**9)
+    first = Parts()
+    facts = facts_of(first.progress, first.optimizer, first.mean, scaler)
+    tensors = tensors_of(first.progress, first.network, first.optimizer, first.mean)
+    saved = checkpoint.read(checkpoint.write(tmp_path, 2, tensors, facts))
+    second, other = Parts(steps=0), GradScaler("cpu")
+    assert other.state_dict() != scaler.state_dict()
+    restore(saved, second.network, second.optimizer, second.mean, other)
+    assert other.state_dict() == scaler.state_dict()
+    (tmp_path / "older").mkdir()
+    older = first.save(tmp_path / "older")  # a run of another precision stored none
+    restore(older, second.network, second.optimizer, second.mean, other)
+    assert other.state_dict() == scaler.state_dict()

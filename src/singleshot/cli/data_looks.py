@@ -64,12 +64,11 @@ def show(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
 ) -> None:
     """Draw pictures with their boxes onto one sheet, or one picture under every augmentation."""
-    import numpy as np
-
     from singleshot.cli import outputs, progress
     from singleshot.cli.data_reading import read_split
     from singleshot.cli.train import find_recipe, parse_size
     from singleshot.data import contact_sheet
+    from singleshot.data.spread import spread
     from singleshot.prediction.sinks import write_picture
 
     outputs.outside(path, out)
@@ -101,8 +100,7 @@ def show(
             seed=seed,
         )
     else:
-        spaced = np.unique(np.linspace(0, len(places) - 1, min(count, len(places))).astype(int)).tolist()
-        tiles = contact_sheet.of_pictures(dataset, [places[place] for place in spaced])
+        tiles = contact_sheet.of_pictures(dataset, [places[place] for place in spread(len(places), count)])
     write_picture(out, contact_sheet.sheet(tiles, columns=columns))
     progress.out.print(f"{len(tiles)} pictures: {out}", soft_wrap=True, markup=False)
 

@@ -55,6 +55,12 @@ def evaluate(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
 ) -> None:
     """Judge detections by Pascal VOC's protocol or COCO's, masks by mean IoU or KITTI road's MaxF."""
+    if (weights is None) == (detections is None):
+        raise UsageError("give either WEIGHTS or --detections", remedy="See singleshot evaluate --help")
+    if detections is not None and (backend is not None or trust):
+        raise UsageError("--backend and --trust are for WEIGHTS", remedy="Leave them out")
+    if not annotated:
+        _refuse_without_annotations(detections, write_detections, curves, json_file, report_file)
     if metric in ("miou", "maxf"):
         if threshold is not None or curves is not None:
             raise UsageError("--threshold and --curves are for detections", remedy="Leave them out")
@@ -68,6 +74,8 @@ def evaluate(
             overwrite=overwrite,
         )
         return
+    if partial:
+        raise UsageError("--partial is for masks", remedy="Leave it out")
     from singleshot.cli import outputs, progress, reports
     from singleshot.data import layouts
     from singleshot.data.formats import coco_results, voc_results
@@ -79,10 +87,6 @@ def evaluate(
     from singleshot.metrics.curves import draw_precision_recall, picture_format
     from singleshot.prediction.opening import load_detector
 
-    if (weights is None) == (detections is None):
-        raise UsageError("give either WEIGHTS or --detections", remedy="See singleshot evaluate --help")
-    if not annotated:
-        _refuse_without_annotations(detections, write_detections, curves, json_file, report_file)
     if curves is not None:
         if metric == "coco":
             raise UsageError("--curves draws VOC's curves", remedy="Use --metric voc12 with it")

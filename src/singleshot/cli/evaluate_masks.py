@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from singleshot import durable
-from singleshot.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,10 +53,6 @@ def evaluate_masks(
     from singleshot.evaluation.miou import absent_note, instances_note, miou_table
     from singleshot.reporting.masks_part import MaskWatch
 
-    if (wanted.weights is None) == (wanted.detections is None):
-        raise UsageError("give either WEIGHTS or --detections", remedy="See singleshot evaluate --help")
-    if not annotated and (write_masks is None or wanted.weights is None):
-        raise UsageError("a split without masks gives no figures", remedy="Give WEIGHTS and --write-detections DIR")
     inputs = (wanted.data, wanted.weights, wanted.detections)
     outputs.check(json_file=json_file, json_keys=("metric", "images"), inputs=inputs, overwrite=overwrite)
     if write_masks is not None:

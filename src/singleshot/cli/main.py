@@ -57,7 +57,8 @@ def run(arguments: list[str] | None = None) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as stderr is: a locale without ≥ is no reason to end
     try:
-        if any(not each.startswith("-") and each != "doctor" for each in arguments[:1]):
+        verb = next((each for each in arguments if not each.startswith("-")), "doctor")
+        if verb != "doctor":
             versions.check()
         # Not standalone: typer would show faults of the call in a form of its own.
         code = app([each for each in arguments if each != "--debug"], prog_name="singleshot", standalone_mode=False)

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from singleshot.errors import InputMissingError, UsageError
+from singleshot.errors import DataError, InputMissingError, UsageError
+from singleshot.files import file_bytes
 
 if TYPE_CHECKING:
     from singleshot.prediction.bulk import Engine
 
 ENGINES = ("ray", "process")
+MOST_LIST_BYTES = 1 << 30
 
 
 def predict_bulk(
@@ -89,11 +91,15 @@ def find_engine(name: str) -> Engine:
 
 
 def listed(file: Path) -> list[str]:
-    """The pictures that a list names, one a line; empty lines do not count. Raises InputMissingError for none."""
+    """The pictures that a list names, one a line; empty lines do not count.
+
+    Raises InputMissingError for none, DataError for a list that is not UTF-8, and what `file_bytes` raises.
+    """
     try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except FileNotFoundError as error:
-        raise InputMissingError("no such list", remedy="Check the path", file=file) from error
+        lines = file_bytes(file, MOST_LIST_BYTES).decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        what, remedy = "not UTF-8 text", "Save the list as UTF-8, a picture a line"
+        raise DataError(what, kind="bad-list", remedy=remedy, file=file) from error
     names = [line.strip() for line in lines if line.strip()]
     for number, name in enumerate(lines, start=1):
         if name.strip() and not Path(name.strip()).exists():

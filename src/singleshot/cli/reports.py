@@ -87,7 +87,7 @@ def of_masks(
 
 def _story(title: str, images: int, seconds: float | None) -> Story:
     from singleshot.reporting.pages import Story
-    from singleshot.reporting.report import this_command
+    from singleshot.training.provenance import this_command
 
     facts = [] if not seconds else [("pictures a second, judging", f"{images / seconds:.1f}")]
     return Story(title, this_command(), facts)

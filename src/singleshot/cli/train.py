@@ -13,6 +13,7 @@ import typer
 
 from singleshot import durable
 from singleshot.errors import ConfigError, DataError, UsageError, nearest
+from singleshot.files import file_bytes
 
 if TYPE_CHECKING:
     from singleshot.training.recipe import Recipe
@@ -146,6 +147,9 @@ def train(
     reports.of_run(result, workers=0)
 
 
+MOST_RECIPE_BYTES = 1 << 20
+
+
 def find_recipe(name: str | None) -> Recipe:
     """The recipe of that name in `singleshot.recipes`, or the defaults for None. Raises UsageError for no such name."""
     from singleshot import recipes
@@ -170,7 +174,7 @@ def stored_recipe(folder: Path) -> Recipe:
 
     file = folder / "recipe.json"
     try:
-        return Recipe.from_json(file.read_text(encoding="utf-8"))
+        return Recipe.from_json(file_bytes(file, MOST_RECIPE_BYTES).decode("utf-8"))
     except ValueError as error:
         raise DataError("not JSON", remedy="Name the recipe on the command line", file=file) from error
 

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from singleshot.boxes import area
+from singleshot.data.spread import spread
 from singleshot.detection.anchor_fit import fit_anchors
 from singleshot.detection.anchor_reach import best_iou, truths_at_input
 from singleshot.detection.anchors import FeatureMap
@@ -122,8 +123,8 @@ def warning(samples: Sequence[Sample], config: SSDConfig) -> str | None:
 
     Of more than some thousand pictures, evenly spaced ones are looked at.
     """
-    places = np.unique(np.linspace(0, len(samples) - 1, min(_WARNING_PICTURES, len(samples))).astype(int))
-    boxes_xyxy, _ = truths_at_input([samples[place] for place in places.tolist()], config.preprocess)
+    some = [samples[place] for place in spread(len(samples), _WARNING_PICTURES)]
+    boxes_xyxy, _ = truths_at_input(some, config.preprocess)
     if len(boxes_xyxy) == 0:
         return None
     share = _share_below(best_iou(boxes_xyxy, config.anchors, config.input_size_hw, config.clip_anchors).max(axis=1))

@@ -25,6 +25,8 @@ from singleshot.structures import Dataset
 
 _GAP = 6
 _PAPER = (245, 245, 245)
+_STEPS = ("brightness", "contrast", "saturation", "hue", "channel_order", "expand", "mirror", "flip", "turn")
+"""The steps of an augmentation that have odds of their own."""
 
 
 @dataclass(frozen=True)
@@ -125,23 +127,17 @@ def sheet(tiles: Sequence[Tile], *, columns: int) -> UInt8[ndarray, "H W 3"]:
 def _singles(augmentation: Augmentation) -> list[tuple[str, Augmentation]]:
     """Each step that the augmentation may take, alone and always."""
     found = []
-    for name in ("brightness", "contrast", "saturation", "hue", "channel_order", "expand", "mirror", "flip", "turn"):
-        field = f"{name}_probability"
+    never = {f"{name}_probability": 0.0 for name in _STEPS}
+    for name, field in zip(_STEPS, never, strict=True):
         if getattr(augmentation, field) > 0:
-            odds = {each: 0.0 for each in _ODDS if each != field}
-            single = replace(augmentation, **odds, **{field: 1.0}, samplers=(), interpolations=("linear",))
+            odds = never | {field: 1.0}
+            single = replace(augmentation, **odds, samplers=(), interpolations=("linear",))
             found.append((name.replace("_", " "), single))
     for sampler in augmentation.samplers:
         if sampler.scale != (1.0, 1.0):
-            single = replace(augmentation, **dict.fromkeys(_ODDS, 0.0), samplers=(sampler,), interpolations=("linear",))
+            single = replace(augmentation, **never, samplers=(sampler,), interpolations=("linear",))
             found.append((_sampler_name(sampler), single))
     return found
-
-
-_ODDS = tuple(
-    f"{name}_probability"
-    for name in ("brightness", "contrast", "saturation", "hue", "channel_order", "expand", "mirror", "flip", "turn")
-)
 
 
 def _sampler_name(sampler: CropSampler) -> str:

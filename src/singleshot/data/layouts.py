@@ -85,7 +85,11 @@ def recognise(root: Path | str, *, with_masks: bool = False) -> Layout:
         NotPermittedError: a folder may not be listed.
     """
     root = Path(root)
-    if not root.exists():
+    try:
+        is_there = root.exists()
+    except PermissionError as error:
+        raise _closed(root) from error
+    if not is_there:
         raise InputMissingError("no such folder", remedy=f"Name a data set{_nearby(root)}", file=root)
     found = _first(root, with_masks)
     if found is None:
@@ -157,7 +161,11 @@ def read(
 
 
 def splits(root: Path | str, *, layout: str | None = None, with_masks: bool = False) -> list[str]:
-    """The names of a data set's splits; without VOC's lists of single classes."""
+    """The names of a data set's splits; without VOC's lists of single classes.
+
+    Raises what `recognise` raises, UsageError for a layout that does not exist, and InputMissingError where a folder is
+    not of the layout that was named and its splits are to be read from it (YOLO, Cityscapes); else there are none.
+    """
     root = Path(root)
     chosen = check_name(layout) or recognise(root, with_masks=with_masks)
     if chosen == "voc":
@@ -172,7 +180,7 @@ def splits(root: Path | str, *, layout: str | None = None, with_masks: bool = Fa
     if chosen == "kitti_road":
         return list(kitti_road.SPLITS)
     if chosen == "cityscapes":
-        return sorted(path.name for path in (root / cityscapes.PICTURES).iterdir() if path.is_dir())
+        return cityscapes.splits(root)
     return masks.splits(root)
 
 
@@ -204,7 +212,14 @@ def _warnings(dataset: Dataset) -> str:
 
 def _first(root: Path, with_masks: bool) -> Layout | None:
     tests = reversed(_TESTS) if with_masks else _TESTS
-    return next((layout for layout, looks_like in tests if looks_like(root)), None)
+    try:
+        return next((layout for layout, looks_like in tests if looks_like(root)), None)
+    except PermissionError as error:
+        raise _closed(Path(error.filename or root)) from error
+
+
+def _closed(path: Path) -> NotPermittedError:
+    return NotPermittedError("may not be read", remedy="Change its permissions", file=path)
 
 
 def _nearby(root: Path) -> str:
@@ -221,7 +236,11 @@ def _nearby(root: Path) -> str:
 
 
 def _folders(root: Path) -> list[Path]:
-    return sorted(path for path in _entries(root) if path.is_dir())
+    """The folders in a folder; none of one that may not be looked into."""
+    try:
+        return sorted(path for path in _entries(root) if path.is_dir())
+    except OSError:
+        return []
 
 
 def _entries(folder: Path) -> list[Path]:

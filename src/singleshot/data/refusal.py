@@ -13,6 +13,7 @@ from singleshot.errors import Fault, FaultyDataError
 from singleshot.structures import Dataset
 
 OnBad = Literal["fail", "skip"]
+SKIP = "Mend them, or go on without them by --on-bad skip"
 LEFT_OUT_WARNINGS = frozenset({"missing-annotation", "outside-box"})
 """Kinds of fault that stop nothing and yet cost a picture or a box."""
 
@@ -22,13 +23,13 @@ def leaves_out(fault: Fault) -> bool:
     return fault.severity == "fatal" or fault.kind in LEFT_OUT_WARNINGS
 
 
-def refuse_or_list(datasets: Sequence[Dataset], on_bad: OnBad) -> list[Fault]:
+def refuse_or_list(datasets: Sequence[Dataset], on_bad: OnBad, *, remedy: str = SKIP) -> list[Fault]:
     """The faults of some splits by which something is left out, each once, in the order of the splits.
 
-    Raises FaultyDataError where there are fatal ones and `on_bad` is "fail".
+    Raises FaultyDataError, with that remedy, where there are fatal ones and `on_bad` is "fail".
     """
     faults = list(dict.fromkeys(fault for dataset in datasets for fault in dataset.faults if leaves_out(fault)))
     fatal = [fault for fault in faults if fault.severity == "fatal"]
     if fatal and on_bad == "fail":
-        raise FaultyDataError(fatal, remedy="Mend them, or go on without them by --on-bad skip")
+        raise FaultyDataError(fatal, remedy=remedy)
     return faults

@@ -19,7 +19,7 @@ import numpy as np
 
 from singleshot.data.formats import voc, voc_folder
 from singleshot.data.formats.voc_folder import PICTURE_FOLDER, SPLIT_FOLDER
-from singleshot.errors import Fault, InputMissingError
+from singleshot.errors import Fault, InputMissingError, NotPermittedError
 from singleshot.structures import Dataset, LabelMap, Sample
 
 UNIONS = {
@@ -41,10 +41,20 @@ def is_union(root: Path, split: str) -> bool:
 
 
 def folders(root: Path) -> list[Path]:
-    """The VOC folders in a devkit, or around it; the folder itself where it is one."""
-    inside = [root, *sorted(root.iterdir()), *sorted(root.glob("VOCdevkit/*"))] if root.is_dir() else []
-    found = [path for path in inside if (path / PICTURE_FOLDER).is_dir() and (path / SPLIT_FOLDER).is_dir()]
-    return found[:1] if found[:1] == [root] else found
+    """The VOC folders in a devkit, or around it; the folder itself where it is one.
+
+    What lies in it and may not be looked into is passed over. Raises NotPermittedError where that is the folder itself.
+    """
+    needed = (PICTURE_FOLDER, SPLIT_FOLDER)
+    try:
+        if not root.is_dir():
+            return []
+        if all((root / name).is_dir() for name in needed):
+            return [root]
+        inside = [*sorted(root.iterdir()), *sorted(root.glob("VOCdevkit/*"))]
+    except PermissionError as error:
+        raise NotPermittedError("may not be read", remedy="Change its permissions", file=root) from error
+    return [path for path in inside if voc_folder.holds(path, needed)]
 
 
 def parts(root: Path, split: str) -> list[tuple[Path, str]]:

@@ -1,9 +1,10 @@
 """Default boxes that fit a data set: sizes and ratios found by a search over what they would reach.
 
 The grid and the number of boxes in a cell stay as the network has them, so a fitted detector costs the same. What
-moves are each map's two sizes and its ratios, one at a time, as long as more objects are reached. A map that no
-object of the data uses keeps its boxes, and a coarse map's never become small beside its cells: nine small boxes in a
-picture reach an object by luck. Nor can the search put a box where the grid has no cell: objects smaller than the
+moves are each map's two sizes and its ratios, one at a time, as long as more objects are reached. The search begins
+twice: with the network's own boxes, of which maps that no object uses keep theirs, and with sizes spread over the
+data's, which have to be clearly better. A coarse map's boxes never become small beside its cells: nine small boxes in
+a picture reach an object by luck. Nor can the search put a box where the grid has no cell: objects smaller than the
 first map's cells are reached by a larger input or a finer first map only.
 """
 

@@ -60,8 +60,8 @@ def postprocess(
         config: thresholds and counts.
         preprocess: how they were brought there.
 
-    Equal scores keep the order (class, anchor). A picture in which nothing passes gives empty detections. An answer
-    that is not finite gives no detection for its anchor.
+    Equal scores keep the order (class, anchor). A picture in which nothing passes gives empty detections. A NaN in
+    an anchor's answer gives no detection for it; an infinite offset counts as a very large one.
     """
     edges = np.ones((len(sizes_hw), 2), np.float32)  # the picture's right and bottom edge, as fractions of the input
     if preprocess.fit == "letterbox":

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from singleshot import strict_json
 from singleshot.backbones.fine import FinePyramid
+from singleshot.backbones.freezing import Freezable
 from singleshot.backbones.mobilenet import MobileNetPyramid, separable_head
 from singleshot.backbones.vgg import Norm, VGGPyramid, xavier_as_caffe
 from singleshot.detection.anchors import Clip, FeatureMap, anchors_cxcywh
@@ -162,14 +163,13 @@ def feature_sizes(trunk: Trunk, extras: Extras, input_size_hw: tuple[int, int]) 
     return tuple((features.shape[2], features.shape[3]) for features in maps)
 
 
-class SSD(nn.Module):
+class SSD(Freezable):
     """The detector. Build it from a config; parameters start as their papers say, for training.
 
     Attributes:
         config: what it was built from.
         anchors_cxcywh: (A, 4) default boxes as fractions of the input, a buffer that moves with the module and is
             not saved: the config has it.
-        frozen: layers that stay what they are in training; see `freeze`.
 
     Raises:
         ConfigError: the rows of default boxes do not fit the network's feature maps.
@@ -193,21 +193,6 @@ class SSD(nn.Module):
             _start_as_background(self.class_heads, self.columns)
         anchors = anchors_cxcywh(config.anchors, config.input_size_hw, config.clip_anchors)
         self.register_buffer("anchors_cxcywh", anchors, persistent=False)
-        self.frozen: list[nn.Module] = []
-
-    def freeze(self, layers: Sequence[nn.Module]) -> None:
-        """Exclude layers from learning, in place: no gradients, and statistics of norm layers stay too."""
-        self.frozen = list(layers)
-        for layer in self.frozen:
-            layer.requires_grad_(False)
-        self.train(self.training)
-
-    def train(self, mode: bool = True) -> SSD:
-        """As every module's, but frozen layers stay in evaluation."""
-        super().train(mode)
-        for layer in self.frozen:
-            layer.eval()
-        return self
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> RawDetections:
         """Class logits and box offsets for every default box.

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from singleshot.evaluation.report import Figures
+from singleshot.data.loading.sample_table import areas_of
+from singleshot.evaluation.report import Figures, as_text
 from singleshot.metrics.coco_ap import MAX_DETECTIONS, CocoFigures, CocoTruths, coco_ap
 from singleshot.metrics.voc_matching import FlatDetections, GroundTruths
 from singleshot.structures import Dataset, Detections, Sample
@@ -106,18 +107,18 @@ def coco_table(report: CocoReport) -> Any:
         shown.add_column(column, justify="left" if column == "class" else "right")
     for name, ap in report.ap.items():
         if ap is not None:
-            shown.add_row(escape(name), str(report.ground_truths_of[name]), _fraction(ap))
+            shown.add_row(escape(name), str(report.ground_truths_of[name]), as_text(ap))
     shown.add_section()
     for name, value in report.summary.items():
         label = "mean" if name == "ap" else name[:2].upper() + name[2:].replace("_", " ")
         count = str(report.figures.ground_truths) if name == "ap" else ""
-        shown.add_row(label, count, _fraction(value), style="bold" if name == "ap" else None)
+        shown.add_row(label, count, as_text(value), style="bold" if name == "ap" else None)
     return shown
 
 
 def _truths(samples: Sequence[Sample]) -> CocoTruths:
     plain = GroundTruths.from_samples(samples)
-    areas = [_areas(sample) for sample in samples]
+    areas = [areas_of(sample) for sample in samples]
     # Where the format knows crowds, `"ignore": 1` is difficult and no crowd: COCO's own judge does not look at it.
     crowds = [sample.difficult if sample.crowd is None else sample.crowd for sample in samples]
     return CocoTruths(
@@ -127,14 +128,3 @@ def _truths(samples: Sequence[Sample]) -> CocoTruths:
         is_crowd=np.concatenate([np.empty(0, np.bool_), *crowds]),
         areas=np.concatenate([np.empty(0), *areas]),
     )
-
-
-def _areas(sample: Sample) -> Any:
-    if sample.areas is not None:
-        return sample.areas
-    sides = sample.boxes_xyxy[:, 2:] - sample.boxes_xyxy[:, :2]
-    return sides[:, 0] * sides[:, 1]
-
-
-def _fraction(value: float | None) -> str:
-    return "n/a" if value is None else f"{value:.3f}"

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from singleshot.data.label_maps import birds_eye, mask_files, mask_results
-from singleshot.errors import DataError, Fault, InputMissingError
-from singleshot.evaluation.segment import Seen, fault_of
+from singleshot.errors import DataError, Fault, InputMissingError, fault_of
+from singleshot.evaluation.segment import Seen
 from singleshot.structures import UNKNOWN, Dataset, MaskCode
 
 

@@ -18,6 +18,7 @@ from numpy import ndarray
 from singleshot.data.label_maps import cityscapes, cityscapes_labels, mask_files
 from singleshot.errors import DataError
 from singleshot.evaluation.instance_iou import InstanceCounts
+from singleshot.evaluation.report import as_text
 from singleshot.metrics.mean_iou import IoUFigures, confusion, empty_matrix, figures, grouped
 from singleshot.structures import Dataset
 
@@ -126,15 +127,15 @@ def miou_table(report: MiouReport) -> Any:
         shown.add_column("iIoU", justify="right")
     shares = report.matrix.sum(axis=1) / max(1, report.figures.pixels)
     for (name, iou), share in zip(report.figures.iou.items(), shares.tolist(), strict=True):
-        extra = [] if report.iiou is None else [_shown(report.iiou.get(name))]
-        shown.add_row(escape(name), _shown(iou), f"{share:.1%}", *extra)
+        extra = [] if report.iiou is None else [as_text(report.iiou.get(name))]
+        shown.add_row(escape(name), as_text(iou), f"{share:.1%}", *extra)
     shown.add_section()
-    shown.add_row("mean IoU", _shown(report.figures.miou), style="bold")
-    shown.add_row("pixel accuracy", _shown(report.figures.pixel_accuracy))
-    shown.add_row("mean accuracy", _shown(report.figures.mean_accuracy))
-    shown.add_row("frequency-weighted IoU", _shown(report.figures.frequency_weighted_iou))
+    shown.add_row("mean IoU", as_text(report.figures.miou), style="bold")
+    shown.add_row("pixel accuracy", as_text(report.figures.pixel_accuracy))
+    shown.add_row("mean accuracy", as_text(report.figures.mean_accuracy))
+    shown.add_row("frequency-weighted IoU", as_text(report.figures.frequency_weighted_iou))
     if report.categories is not None:
-        shown.add_row("mean IoU of categories", _shown(report.categories.miou))
+        shown.add_row("mean IoU of categories", as_text(report.categories.miou))
     return shown
 
 
@@ -157,7 +158,3 @@ def instances_note(report: MiouReport) -> str | None:
 def _mean(values: Iterable[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known else None
-
-
-def _shown(fraction: float | None) -> str:
-    return "n/a" if fraction is None else f"{fraction:.3f}"

@@ -10,6 +10,15 @@ from typing import Any
 from singleshot.metrics.voc_ap import ClassResult, Metric
 
 
+def as_text(fraction: float | None) -> str:
+    """A figure for people, with three decimals.
+
+    >>> as_text(0.8194), as_text(None)
+    ('0.819', 'n/a')
+    """
+    return "n/a" if fraction is None else f"{fraction:.3f}"
+
+
 @dataclass(frozen=True)
 class Figures:
     """AP per class and its mean, under one condition.

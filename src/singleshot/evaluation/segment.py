@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -23,7 +22,7 @@ from singleshot.data.loading.order import rank_batches
 from singleshot.data.loading.packing import PackedSamples, pack
 from singleshot.data.loading.shared_memory import check_shared_memory
 from singleshot.data.loading.workers import Begin, Workers
-from singleshot.errors import DataError, Fault, InputMissingError, SingleshotError
+from singleshot.errors import DataError, Fault, InputMissingError, SingleshotError, fault_of
 from singleshot.prediction.segmenter import Segmenter
 from singleshot.preprocess import Preprocess, to_input
 from singleshot.segmentation import postprocess
@@ -189,10 +188,3 @@ def check_room(dataset: Dataset, preprocess: Preprocess, *, batch_size: int = BA
     height, width = preprocess.size_hw
     truth = max((math.prod(sample.size_hw or (0, 0)) for sample in dataset.samples), default=0)
     check_shared_memory(workers * (PREFETCH + 1) * batch_size * (height * width * 3 + truth))
-
-
-def fault_of(error: DataError | InputMissingError, path: Path) -> Fault:
-    """What could not be read, as a fault; `path` is named where the error names no file."""
-    if isinstance(error, DataError) and error.file is not None:
-        return error.as_fault()
-    return Fault(error.file or path, None, "missing-picture", "fatal", error.what)

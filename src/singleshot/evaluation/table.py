@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from singleshot.evaluation.report import Report
+from singleshot.evaluation.report import Report, as_text
 
 
 def table(report: Report) -> Any:
@@ -23,18 +23,14 @@ def table(report: Report) -> Any:
     for threshold in report.at_thresholds:
         shown.add_column(f"≥ {threshold:g}", justify="right")
     for name, result in report.curves.items():
-        aps = (_shown(figures.ap[name]) for figures in report.at_thresholds.values())
-        shown.add_row(escape(name), str(result.num_ground_truths), _shown(report.ap[name]), *aps)
+        aps = (as_text(figures.ap[name]) for figures in report.at_thresholds.values())
+        shown.add_row(escape(name), str(result.num_ground_truths), as_text(report.ap[name]), *aps)
     shown.add_section()
-    means = (_shown(figures.map) for figures in report.at_thresholds.values())
-    shown.add_row("mean", str(report.ground_truths), _shown(report.map), *means, style="bold")
+    means = (as_text(figures.map) for figures in report.at_thresholds.values())
+    shown.add_row("mean", str(report.ground_truths), as_text(report.map), *means, style="bold")
     return shown
 
 
 def map_line(metric: str, mean: float | None, images: int) -> str:
     """The one figure that people quote, in a line: `mAP (voc12) 0.819 on 240 pictures`."""
-    return f"mAP ({metric}) {_shown(mean)} on {images} {'picture' if images == 1 else 'pictures'}"
-
-
-def _shown(fraction: float | None) -> str:
-    return "n/a" if fraction is None else f"{fraction:.3f}"
+    return f"mAP ({metric}) {as_text(mean)} on {images} {'picture' if images == 1 else 'pictures'}"

@@ -18,6 +18,8 @@ from numpy import ndarray
 
 from singleshot import pictures
 from singleshot.data import layouts
+from singleshot.data.refusal import refuse_or_list
+from singleshot.data.spread import spread
 from singleshot.errors import DataError, InputMissingError
 from singleshot.evaluation.evaluate import evaluate
 from singleshot.evaluation.judge_masks import counted
@@ -31,7 +33,6 @@ from singleshot.structures import Dataset
 PICTURES = 128
 """How many pictures are measured on, and the cost is told of `MOST_JUDGED` at most."""
 MOST_JUDGED = 300
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 SPLITS = ("val", "test", "trainval", "train")
 """Which split is taken where a data set has several, the first that is there."""
 
@@ -83,34 +84,30 @@ def read(folder: Path, model: Detector | Segmenter) -> Calibration:
     """The pictures of a folder or data set.
 
     Raises:
-        InputMissingError: there is no such folder, or no picture in it.
-        DataError: its annotations are faulty or name other classes than the model's.
+        InputMissingError: there is no such folder, or no picture or split in it.
+        DataError: its annotations are faulty (FaultyDataError), which the score would suffer from unseen; or its
+            classes are others than the model's.
     """
     with_masks = isinstance(model, Segmenter)
     try:
         names = layouts.splits(folder, with_masks=with_masks)
     except InputMissingError:
-        found = sorted(each for each in folder.rglob("*") if each.suffix.lower() in SUFFIXES) if folder.is_dir() else []
+        inside = folder.rglob("*") if folder.is_dir() else ()
+        found = sorted(each for each in inside if each.suffix.lower() in pictures.SUFFIXES)
         if not found:
             remedy = "Name a folder of pictures, or a data set"
             raise InputMissingError("no pictures to calibrate on", remedy=remedy, file=folder) from None
         return Calibration(tuple(found), None)
+    if not names:
+        raise InputMissingError("no split", remedy="Name a folder of pictures, or a data set", file=folder)
     split = next((name for name in SPLITS if name in names), names[0])
     dataset = layouts.read(folder, split, label_map=None if with_masks else model.label_map, with_masks=with_masks)
     if dataset.label_map != model.label_map:
         theirs, ours = ", ".join(dataset.label_map.names), ", ".join(model.label_map.names)
         what = f"the split's classes are {theirs}, the model's {ours}"
         raise DataError(what, kind="other-classes", remedy="Calibrate on data with the model's classes", file=folder)
+    refuse_or_list([dataset], "fail", remedy="Mend them, or calibrate on a folder that holds pictures alone")
     return Calibration(tuple(sample.image_path for sample in dataset.samples), dataset)
-
-
-def spread(count: int, wanted: int) -> list[int]:
-    """`wanted` places, or all, evenly over `count`.
-
-    >>> spread(10, 4), spread(3, 4)
-    ([0, 3, 6, 9], [0, 1, 2])
-    """
-    return sorted({round(place) for place in np.linspace(0, count - 1, min(count, wanted)).tolist()})
 
 
 def inputs_of(files: Sequence[Path], preprocess: Preprocess) -> list[UInt8[ndarray, "1 H W 3"]]:

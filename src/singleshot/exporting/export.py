@@ -19,6 +19,7 @@ from numpy import ndarray
 
 from singleshot import durable, pictures, weights
 from singleshot.data.drawn.street_scene import scene
+from singleshot.data.spread import spread
 from singleshot.download import Observer
 from singleshot.errors import CannotCreateError, DataError, InputMissingError, NotPermittedError, UsageError
 from singleshot.exporting import calibration, parity
@@ -191,15 +192,13 @@ def _images(folder: str | Path | None, measured: Calibration | None) -> Sequence
     if folder is not None:
         root = Path(folder)
         files = (
-            sorted(each for each in root.iterdir() if each.suffix.lower() in calibration.SUFFIXES)
-            if root.is_dir()
-            else []
+            sorted(each for each in root.iterdir() if each.suffix.lower() in pictures.SUFFIXES) if root.is_dir() else []
         )
         if not files:
             raise InputMissingError("no pictures to compare on", remedy="Name a folder of pictures", file=root)
-        return [pictures.read(files[place]) for place in calibration.spread(len(files), MOST_COMPARED)]
+        return [pictures.read(files[place]) for place in spread(len(files), MOST_COMPARED)]
     if measured is not None:
-        return [pictures.read(measured.files[place]) for place in calibration.spread(len(measured.files), 16)]
+        return [pictures.read(measured.files[place]) for place in spread(len(measured.files), 16)]
     return [scene(0, "test", place, size_hw=size_hw).image for place, size_hw in enumerate(DRAWN_SIZES_HW)]
 
 

@@ -12,8 +12,9 @@ from typing import Any
 
 import torch
 
-from singleshot.exporting.program import INPUT, DetectorProgram, SegmenterProgram
+from singleshot.exporting.program import DetectorProgram, SegmenterProgram
 from singleshot.exporting.suppression import OPERATOR
+from singleshot.prediction.backends.onnx_check import INPUT
 from singleshot.prediction.extras import needs_extra, quiet
 
 OPSET = 18

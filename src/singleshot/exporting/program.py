@@ -20,15 +20,11 @@ from singleshot.detection.ssd import SSD
 from singleshot.exporting.folding import folded
 from singleshot.exporting.sampling import Frame, frame_of, normalise, positions, sample, to_input
 from singleshot.exporting.suppression import Suppression
+from singleshot.prediction.export_record import DETECTIONS, RAW_DETECTIONS, RAW_SEGMENTATION, SEGMENTATION
 from singleshot.segmentation.fcn import FCN
 
 Form = Literal["whole", "raw", "both"]
 """What comes out: what users want, the network's own answer, or both for comparing."""
-
-INPUT = "images"
-DETECTIONS = ("boxes_xyxy", "scores", "class_ids", "counts")
-RAW_DETECTIONS = ("class_logits", "box_offsets")
-SEGMENTATION = ("class_ids", "logits")
 
 
 class DetectorProgram(nn.Module):
@@ -115,7 +111,7 @@ class SegmenterProgram(nn.Module):
     @property
     def output_names(self) -> tuple[str, ...]:
         """Names of the outputs in their order."""
-        return SEGMENTATION if self.form != "raw" else SEGMENTATION[1:]
+        return SEGMENTATION if self.form != "raw" else RAW_SEGMENTATION
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """The outputs for uint8 RGB pictures (B, H, W, 3)."""

@@ -15,7 +15,7 @@ from typing import Any
 from jaxtyping import UInt8
 from numpy import ndarray
 
-from singleshot.exporting.program import INPUT
+from singleshot.prediction.backends.onnx_check import INPUT
 from singleshot.prediction.extras import needs_extra, quiet
 
 

@@ -14,7 +14,7 @@ EXPORTS = (".pt2", ".onnx", ".xml")
 
 def files_of(path: Path) -> tuple[Path, ...]:
     """The files that make up an export: an `.xml` has its `.bin` beside it."""
-    return (path, path.with_suffix(".bin")) if path.suffix == ".xml" else (path,)
+    return (path, path.with_suffix(".bin")) if path.suffix.lower() == ".xml" else (path,)
 
 
 def size_bytes(path: Path) -> int:
@@ -33,7 +33,7 @@ def checkpoint_of(weights: Path) -> Path | None:
 
 def exports_of(weights: Path) -> list[Path]:
     """The exports beside weights that have their name: `best.onnx`, `best-int8.xml`."""
-    found = sorted(each for each in weights.parent.iterdir() if each.suffix in EXPORTS)
+    found = sorted(each for each in weights.parent.iterdir() if each.suffix.lower() in EXPORTS)
     return [each for each in found if each.stem == weights.stem or each.stem.startswith(f"{weights.stem}-")]
 
 

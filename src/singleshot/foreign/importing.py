@@ -94,12 +94,17 @@ def _imported(source: Source, path: Path, digest: str, out: Path, class_names: S
         "licence": source.licence,
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
-    notes = [f"trained on {source.training_data}"]
+    other = source.sha256 is not None and source.format != "hed" and not digest.startswith(source.sha256)
+    if other or class_names is not None:
+        # Somebody's own file in the source's format: what was said of the published one does not hold for it.
+        unknown = f"unknown: not the published file of {source.name}"
+        facts |= {"published_file": False, "publisher": unknown, "training_data": unknown, "licence": unknown}
+        facts["title"] = f"a file in the format of {source.name}"
+    notes = [f"trained on {facts['training_data']}"]
     if source.sha256 is None:
         notes.append(f"its publisher states no hash; this file's SHA-256 is {digest}")
-    elif source.format != "hed" and not digest.startswith(source.sha256):
+    elif other:
         notes.append(f"not the published file: its SHA-256 starts with {digest[:8]} and not with {source.sha256[:8]}")
-        facts["published_file"] = False
     if source.preprocess is not None:
         if class_names is not None:
             raise UsageError(f"{source.name} is a trunk and has no classes", remedy="Leave out --class-names")

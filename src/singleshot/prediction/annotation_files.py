@@ -5,7 +5,8 @@
     voc/NAME.xml        yolo/NAME.txt with yolo/classes.txt        coco.json
 
 The first two say what the detector said. The last three are made to be corrected by hand and trained on: boxes are
-cut off at the picture's edge, and what is less than a pixel wide or high then is left out.
+cut off at the picture's edge, and what is no more than a pixel wide or high then is left out: in VOC's inclusive
+corners it would be empty (`voc_writer`).
 """
 
 from __future__ import annotations
@@ -239,9 +240,9 @@ def frame_facts(seen: Seen) -> dict[str, Any]:
 
 
 def inside(found: Detections) -> Detections:
-    """The parts of boxes that lie in the picture; those that are a pixel or more each way."""
+    """The parts of boxes that lie in the picture; those that are more than a pixel each way."""
     cut = boxes.clip(found.boxes_xyxy, found.size_hw)
-    thick = (cut[:, 2:] - cut[:, :2] >= 1).all(axis=1) & (cut[:, 2:] - cut[:, :2] > 1).any(axis=1)
+    thick = (cut[:, 2:] - cut[:, :2] > 1).all(axis=1)
     tracks = None if found.track_ids is None else found.track_ids[thick]
     return Detections(
         cut[thick], found.scores[thick], found.class_ids[thick], found.class_names[thick], found.size_hw, tracks

@@ -25,6 +25,7 @@ import torch
 from singleshot import durable
 from singleshot.download import Observer
 from singleshot.errors import CannotCreateError, ConfigError, DataError, InputMissingError, StorageError, UsageError
+from singleshot.files import opened
 from singleshot.lock import at_work
 from singleshot.prediction.choosing import Choice, choice
 from singleshot.prediction.frames import Frame, Unreadable
@@ -82,7 +83,7 @@ def make_job(
     per_shard: int = PER_SHARD,
     observer: Observer | None = None,
 ) -> Job:
-    """A job for these pictures. Raises InputMissingError where weights or a picture are not there.
+    """A job for these pictures. Raises what `find_weights` and `files.opened` raise where weights cannot be read.
 
     The observer is told how a download of the weights goes on.
     """
@@ -232,12 +233,15 @@ def _row(path: Path) -> tuple[str, str, int, int]:
 
 
 def _digest(weights: Path) -> str:
+    """Of a file's bytes. Raises what `files.opened` raises, and StorageError where the disk fails."""
     try:
-        with weights.open("rb") as stream:
+        with opened(weights) as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
-    except FileNotFoundError as error:
+    except InputMissingError as error:
         remedy = "Check the path; all machines must see it"
         raise InputMissingError("no such weights", remedy=remedy, file=weights) from error
+    except OSError as error:
+        raise StorageError(f"cannot be read ({error.strerror})", file=weights) from error
 
 
 def _done(folder: Path, number: int) -> Path:

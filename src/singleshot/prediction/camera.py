@@ -1,8 +1,8 @@
 """A camera on this machine → its frames, with the times at which they came.
 
-A camera never ends and may fall silent without a word: it is unplugged, or another program has it. Frames are taken in
-a thread of their own, so that silence is noticed, and one that nobody has taken is replaced by the next: what is seen
-is always now.
+A camera has no last frame, and may fall silent without a word: it is unplugged, or another program has it. Frames are
+taken in a thread of their own, so that silence is noticed, and one that nobody has taken is replaced by the next: what
+is seen is always now.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def frames(
 
     Raises:
         InputMissingError: there is no such camera, or it is taken.
-        StorageError: it gave no frame for `silence_s`.
+        StorageError: it ended, as one that is unplugged does, or gave no frame for `silence_s`.
     """
     capture = open_capture(index)
     if not capture.isOpened():
@@ -45,7 +45,8 @@ def frames(
         while True:
             taken = newest.wait(silence_s)
             if taken is None:
-                what = f"camera {index} gave no frame for {silence_s:g} s"
+                silent = f"camera {index} gave no frame for {silence_s:g} s"
+                what = f"camera {index} ended: it gives no more frames" if newest.ended else silent
                 raise StorageError(what, remedy="See whether it is plugged in")
             bgr, at = taken
             image = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
@@ -57,34 +58,34 @@ def frames(
 
 
 class _Newest:
-    """The last frame that a camera gave and nobody took."""
+    """The last frame that a camera gave and nobody took; `ended` where no other will come."""
 
     def __init__(self, capture: Any) -> None:
         self._capture, self._changed = capture, threading.Condition()
         self._frame: tuple[Any, float] | None = None
-        self._ended = False
+        self.ended = False
         self._thread = threading.Thread(target=self._read, name="camera", daemon=True)
         self._thread.start()
 
     def wait(self, seconds: float) -> tuple[Any, float] | None:
         """The newest frame and when it came; None when there was none for so long, or the camera is gone."""
         with self._changed:
-            self._changed.wait_for(lambda: self._frame is not None or self._ended, seconds)
+            self._changed.wait_for(lambda: self._frame is not None or self.ended, seconds)
             taken, self._frame = self._frame, None
             return taken
 
     def close(self) -> None:
         """Let go of the camera, unless it holds the thread: then the end of the program does."""
-        self._ended = True
+        self.ended = True
         self._thread.join(1.0)
 
     def _read(self) -> None:
-        while not self._ended:
+        while not self.ended:
             fine, bgr = self._capture.read()
             with self._changed:
                 if fine:
                     self._frame = (bgr, time.monotonic())
                 else:
-                    self._ended = True
+                    self.ended = True
                 self._changed.notify_all()
         self._capture.release()

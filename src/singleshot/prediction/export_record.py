@@ -20,6 +20,9 @@ Form = Literal["whole", "raw"]
 Precision = Literal["fp32", "bf16", "fp16", "int8"]
 SCHEMA = 1
 KEY = "singleshot"
+DETECTIONS, RAW_DETECTIONS = ("boxes_xyxy", "scores", "class_ids", "counts"), ("class_logits", "box_offsets")
+SEGMENTATION, RAW_SEGMENTATION = ("class_ids", "logits"), ("logits",)
+"""Names of outputs in their order, whole and raw."""
 MOST_CHARACTERS = 16_000_000
 
 
@@ -50,9 +53,8 @@ class ExportRecord:
     def output_names(self) -> tuple[str, ...]:
         """Names of the file's outputs, in their order."""
         if self.task == "detection":
-            whole = ("boxes_xyxy", "scores", "class_ids", "counts")
-            return whole if self.form == "whole" else ("class_logits", "box_offsets")
-        return ("class_ids", "logits") if self.form == "whole" else ("logits",)
+            return DETECTIONS if self.form == "whole" else RAW_DETECTIONS
+        return SEGMENTATION if self.form == "whole" else RAW_SEGMENTATION
 
     def texts(self) -> dict[str, str]:
         """What is written into a file: `singleshot` for us, the others for everyone."""
@@ -79,9 +81,9 @@ class ExportRecord:
 
 
 def parse(text: str | None, path: Path) -> ExportRecord:
-    """The record out of a file's text; None where there is none.
+    """The record out of a file's text, which is None where the file has none.
 
-    Raises DataError: the file is not one of ours, is of a later version, or its record makes no sense.
+    Raises DataError: the file is not one of ours (it has no text), is of a later version, or its record makes no sense.
     """
     if text is None:
         remedy = "Export it with `singleshot export`"

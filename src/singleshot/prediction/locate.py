@@ -10,6 +10,9 @@ from pathlib import Path
 from singleshot import download, hub
 from singleshot.errors import InputMissingError, nearest
 
+OF_RUNS = ("best.safetensors", "train/best.safetensors")
+"""Where a training run and a demo leave weights. Which of a run's files is meant is for the user to say."""
+
 
 def find_weights(name: str | Path, *, observer: download.Observer | None = None) -> Path:
     """The weights file on this machine, fetched into a cache where it has to be.
@@ -19,15 +22,15 @@ def find_weights(name: str | Path, *, observer: download.Observer | None = None)
         observer: is told how a download goes on.
 
     Raises:
-        InputMissingError: it is none of these.
+        InputMissingError: it is none of these, or a folder without `model.safetensors`, such as a run's.
         UnreachableError: it is to be had from the network alone, and there is none.
         DataError: what was fetched is not what was published.
     """
     from singleshot.foreign import sources
 
     path, text = Path(name), str(name)
-    if path.is_dir() and (path / hub.WEIGHTS).is_file():
-        return path / hub.WEIGHTS
+    if path.is_dir():
+        return _in_folder(path)
     if path.exists():
         return path
     if sources.find(text) is not None:
@@ -39,3 +42,11 @@ def find_weights(name: str | Path, *, observer: download.Observer | None = None)
     near = nearest(text, [row.name for row in sources.SOURCES])
     remedy = f"Did you mean {near}?" if near else "Check the path, or see `singleshot weights import --help`"
     raise InputMissingError("no such weights file", remedy=remedy, file=path)
+
+
+def _in_folder(folder: Path) -> Path:
+    if (folder / hub.WEIGHTS).is_file():
+        return folder / hub.WEIGHTS
+    near = next((folder / name for name in OF_RUNS if (folder / name).is_file()), None)
+    remedy = f"Did you mean {near}?" if near else "Name the file itself"
+    raise InputMissingError(f"a folder without {hub.WEIGHTS}", remedy=remedy, file=folder)

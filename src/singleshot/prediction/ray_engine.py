@@ -47,7 +47,8 @@ def run(folder: Path, shards: Sequence[int], worker: Callable[[Path], Worker] = 
             given = (worker, str(folder.absolute()))
             for row in rows.map(_Actor, fn_constructor_args=given, compute=pool, num_cpus=1).iter_rows():
                 if row["error"]:
-                    raise getattr(errors, row["error"])(row["what"], remedy=row["remedy"], file=row["file"])
+                    remedy, file = (row[name] or None for name in ("remedy", "file"))
+                    raise getattr(errors, row["error"])(row["what"], remedy=remedy, file=file)
                 yield int(row["shard"])
     finally:
         if began:

@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from singleshot.errors import InputMissingError, UsageError
+from singleshot.pictures import SUFFIXES as PICTURE_SUFFIXES
 from singleshot.prediction.video_format import SUFFIXES as VIDEO_SUFFIXES
 from singleshot.prediction.video_format import looks_like_video
-
-PICTURE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"))
 
 
 @dataclass(frozen=True)
@@ -67,13 +66,13 @@ def resolve(names: Sequence[str | Path]) -> Sources:
             files |= dict.fromkeys(found)
         else:
             raise InputMissingError("no such file", remedy="Check the path", file=path)
-    videos = [file for file in files if looks_like_video(file)]
-    others = tuple(file for file in files if file not in set(videos))
+    videos = dict.fromkeys(file for file in files if looks_like_video(file))
+    others = tuple(file for file in files if file not in videos)
     return Sources(others, tuple(videos), tuple(cameras))
 
 
 def _inside(folder: Path) -> list[Path]:
-    known = PICTURE_SUFFIXES | VIDEO_SUFFIXES
+    known = VIDEO_SUFFIXES.union(PICTURE_SUFFIXES)
     inside = sorted(path for path in folder.iterdir() if path.suffix.lower() in known and not path.is_dir())
     if not inside:
         raise InputMissingError("no pictures or videos in this folder", remedy="Name a folder of them", file=folder)

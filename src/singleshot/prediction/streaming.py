@@ -1,7 +1,7 @@
 """A detector's or segmenter's work as stages: brought to size, network, boxes, tracks, drawing.
 
 The same stages serve pictures, videos and cameras, the command line and `stream` from Python. Frames travel through
-them in chunks, and the network sees a chunk as one batch.
+them in chunks, and the network sees a chunk as one batch, or each frame's tiles.
 """
 
 from __future__ import annotations
@@ -65,6 +65,11 @@ class Work:
     drawing: bool = False
 
     @property
+    def _any(self) -> Any:
+        """The model with all that a `Detector` or `Segmenter` has, which cannot be named here: they import us."""
+        return self.model
+
+    @property
     def least(self) -> float:
         """The lowest score that anything behind the network asks for."""
         shown = 0.0 if self.choice is None else min(self.choice.least, 1.0)
@@ -72,8 +77,11 @@ class Work:
 
     def stages(self) -> list[Stage]:
         """The stages from chunks of frames to lists of `Seen` and `Unreadable`."""
-        stages = [Stage("net", _mapped(self._predicted))]
-        if self.choice is not None and self.tiling is None and hasattr(self.model, "see"):
+        if self.choice is None:
+            stages = [Stage("net", _mapped(self._segmented))]
+        elif self.tiling is not None:
+            stages = [Stage("net", _mapped(self._tiled))]
+        else:
             stages = [Stage("pre", self._prepared), *self._network_stages()]
         if self.choice is not None:
             # The last of the steps that need the frames in order.
@@ -88,22 +96,21 @@ class Work:
         return [Stage("net", self._answered, workers, set_up), Stage("post", self._finished)]
 
     def _prepared(self, chunk: list[Item]) -> tuple[list[Item], Any]:
-        config = self.model.network.config.preprocess  # pyright: ignore[reportAttributeAccessIssue]
+        config = self._any.network.config.preprocess
         images = [preprocess.to_input(item.image, config) for item in chunk if isinstance(item, Frame)]
         return chunk, torch.from_numpy(np.stack(images)) if images else None
 
     def _answered(self, prepared: tuple[list[Item], Any]) -> tuple[list[Item], Any]:
         chunk, inputs = prepared
-        raw = self.model.raw  # pyright: ignore[reportAttributeAccessIssue]
-        return chunk, None if inputs is None else raw(inputs)
+        return chunk, None if inputs is None else self._any.raw(inputs)
 
     def _finished(self, answered: tuple[list[Item], Any]) -> list[Any]:
         chunk, raw = answered
-        return self._together(chunk, raw, self.model.postprocess)  # pyright: ignore[reportAttributeAccessIssue]
+        return self._together(chunk, raw, self._any.postprocess)
 
     def _seen(self, prepared: tuple[list[Item], Any]) -> list[Any]:
         chunk, inputs = prepared
-        return self._together(chunk, inputs, self.model.see)  # pyright: ignore[reportAttributeAccessIssue]
+        return self._together(chunk, inputs, self._any.see)
 
     def _together(self, chunk: list[Item], given: Any, detect: Callable[..., list[Detections]]) -> list[Any]:
         """The chunk with what is seen in its frames; `detect` takes what was given for all of them, and their sizes."""
@@ -111,18 +118,20 @@ class Work:
         results = iter(detect(given, [frame.size_hw for frame in frames]) if frames else ())
         return [Seen(item, next(results)) if isinstance(item, Frame) else item for item in chunk]
 
-    def _predicted(self, frames: list[Frame]) -> list[Seen]:
-        model: Any = self.model
-        if self.choice is None:
-            return [Seen(frame, model.predict(frame.image)) for frame in frames]
+    def _segmented(self, frames: list[Frame]) -> list[Seen]:
+        # Answers are as large as their frames, one byte a pixel; `chunked` keeps those of a chunk few where they are.
+        images = [frame.image for frame in frames]
+        found = self._any.predict(images, batch_size=len(images)) if images else []
+        return [Seen(frame, result) for frame, result in zip(frames, found, strict=True)]
+
+    def _tiled(self, frames: list[Frame]) -> list[Seen]:
+        """The tiles of a frame are a batch of their own, or several."""
 
         def detect(images: list[Image]) -> list[Detections]:
-            return model.predict(images, threshold=self.least, batch_size=BATCH_SIZE)
+            return self._any.predict(images, threshold=self.least, batch_size=BATCH_SIZE)
 
-        if self.tiling is not None:
-            return [Seen(frame, detect_tiled(detect, frame.image, self.tiling)) for frame in frames]
-        found = detect([frame.image for frame in frames])
-        return [Seen(frame, result) for frame, result in zip(frames, found, strict=True)]
+        tiling = self.tiling
+        return [] if tiling is None else [Seen(each, detect_tiled(detect, each.image, tiling)) for each in frames]
 
     def _chosen(self, seen: list[Seen]) -> list[Seen]:
         return [replace(each, result=self._choose(each.result)) for each in seen]

@@ -24,7 +24,8 @@ from singleshot.structures import Detections
 LOW_SCORE = 0.1
 """Below it a detection is not even taken for a hidden thing."""
 NEW_MARGIN = 0.1
-"""By how much a detection must be surer than the threshold to begin a track (ByteTrack)."""
+"""By how much a detection must be surer than the threshold to begin a track (ByteTrack); from 0.8 on by half of what is
+left up to 1, which hardly any score reaches."""
 SURE_OVERLAP, UNSURE_OVERLAP, NEW_OVERLAP = 0.2, 0.5, 0.3
 """The least IoU of a match (times the score, for the first): with sure ones, with unsure ones, of a track seen once."""
 
@@ -89,7 +90,8 @@ class Tracker:
                 tracks, found, owner, np.flatnonzero(who & free), np.flatnonzero(which & (owner < 0)), least, weighted
             )
             free[owner[owner >= 0]] = False
-        begins = sure & (owner < 0) & (found.scores >= np.minimum(limits + NEW_MARGIN, 1))
+        margin = np.minimum(NEW_MARGIN, (1 - np.minimum(limits, 1)) / 2)
+        begins = sure & (owner < 0) & (found.scores >= limits + margin)
         self._tracks, numbers = self._stepped(tracks, found, owner, begins)
         return replace(found[numbers > 0], track_ids=numbers[numbers > 0])
 

@@ -113,6 +113,7 @@ class VideoReader:
         parts = [f"{self.read}{of} frames could be read"]
         parts += [f"{self.damaged} of them are damaged"] if self.damaged else []
         parts += ["the file is truncated"] if self._format.cut else []
+        parts += [f"{self.lost} {'packet' if self.lost == 1 else 'packets'} could not be decoded"] if self.lost else []
         kind = "truncated-video" if self._format.cut else "corrupt-video"
         return DataError("; ".join(parts), kind=kind, remedy="Copy or record it again", file=self.path)
 

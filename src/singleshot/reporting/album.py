@@ -82,9 +82,14 @@ def beside(
 def crop(
     image_rgb: UInt8[ndarray, "H W 3"], around_xyxy: Float[ndarray, " 4"], *, least_px: float = 64.0
 ) -> tuple[UInt8[ndarray, "h w 3"], tuple[int, int]]:
-    """The part of a picture around a box with as much again on each side, enlarged if it is tiny, and its corner.
+    """The part of a picture around a box, with what is near it: a square cut off at the picture's edges, not resized.
 
-    Returns the part as it is in the picture, and the x and y of its upper left pixel.
+    Args:
+        image_rgb: the picture.
+        around_xyxy: the box in its pixels. Beyond the longer of its sides the part reaches by 0.4 of it each way.
+        least_px: how long the square's side is at least, for the smallest boxes.
+
+    Returns the part, and the x and y of its upper left pixel.
     """
     x1, y1, x2, y2 = (float(edge) for edge in around_xyxy)
     half = max(x2 - x1, y2 - y1, least_px / 1.8) * 0.9

@@ -13,7 +13,7 @@ from singleshot.evaluation.coco import CocoReport
 from singleshot.evaluation.judge import THRESHOLDS
 from singleshot.evaluation.maxf import MaxfReport
 from singleshot.evaluation.miou import MiouReport
-from singleshot.evaluation.report import Report
+from singleshot.evaluation.report import Report, as_text
 from singleshot.metrics.error_kinds import error_kinds
 from singleshot.metrics.voc_matching import FlatDetections, GroundTruths
 from singleshot.reporting import detection_part, examples_part, masks_part, page, training_part
@@ -65,12 +65,9 @@ def write_detections(
     """
     names, album = dataset.label_map.names, Album()
     truths = GroundTruths.from_samples(dataset.samples)
-    by_threshold = {}
-    flat = FlatDetections.from_pictures(found)
-    for threshold in THRESHOLDS:
-        flat = FlatDetections.from_pictures([result.above(threshold) for result in found])
-        by_threshold[threshold] = error_kinds(flat, truths, len(names))
-    judged = examples_part.Judged(dataset, flat, truths, by_threshold[ERRORS_AT], ERRORS_AT)
+    flat_at = {each: FlatDetections.from_pictures([result.above(each) for result in found]) for each in THRESHOLDS}
+    by_threshold = {each: error_kinds(flat, truths, len(names)) for each, flat in flat_at.items()}
+    judged = examples_part.Judged(dataset, flat_at[ERRORS_AT], truths, by_threshold[ERRORS_AT], ERRORS_AT)
     at = figures.at_thresholds
     tiles = [
         (f"mAP ({figures.metric})", figures.map),
@@ -80,7 +77,8 @@ def write_detections(
         ("found at 0.5", f"{by_threshold[ERRORS_AT].count_objects()['found'] / max(1, figures.ground_truths):.0%}"),
     ]
     low, high = at[0.01].map, at[0.5].map
-    said = f"The same picture at two thresholds: mAP is {_said(low)} with the lower one, {_said(high)} with the other. "
+    said = "The same picture at two thresholds: "
+    said += f"mAP is {as_text(low)} with the lower one, {as_text(high)} with the other. "
     if low is not None and high is not None and low > high:
         said += "The lower one scores higher and looks worse: judge with the low one, show with the high one."
     else:
@@ -146,10 +144,6 @@ def write_masks(path: Path, story: Story, watch: MaskWatch, figures: MiouReport 
 def no_judgement(path: Path, story: Story) -> Path:
     """Write a page on a training alone. Returns `path`."""
     return page.write(path, _page(story, [], []))
-
-
-def _said(fraction: float | None) -> str:
-    return "n/a" if fraction is None else f"{fraction:.3f}"
 
 
 def _page(story: Story, tiles: Sequence[tuple[str, object]], parts: Sequence[tuple[str, page.Html]]) -> str:

@@ -8,18 +8,16 @@ them over here; the page itself is put together from the parts beside this file.
 
 from __future__ import annotations
 
-import shlex
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from singleshot import pictures
 from singleshot.data import layouts
+from singleshot.data.refusal import refuse_or_list
+from singleshot.data.spread import spread
 from singleshot.drawing import draw
 from singleshot.errors import DataError, Fault, InputMissingError
 from singleshot.evaluation.evaluate import detect_readable
@@ -72,7 +70,10 @@ def report(
     Raises:
         InputMissingError: there is no such run.
         CannotCreateError: something else is there.
-        DataError, InputMissingError: as readers say; and where the data has other classes.
+        DataError, InputMissingError: as readers say.
+        DataError: `data` has other classes than the model, or its annotations name one that the model does not know.
+
+    What is left out, because it is faulty or cannot be read, is listed on the page.
     """
     folder = run.folder if isinstance(run, Run) else Path(run)
     weights = folder / "best.safetensors"
@@ -98,24 +99,19 @@ def report(
         return _of_segmenter(target, story, model, dataset, workers, copies)
     started = time.monotonic()
     found, dataset, faults = detect_readable(model, dataset, on_bad="skip", workers=workers)
-    spent = [_speed(len(dataset), started), *_left_out(faults)]
-    for place in _spread(len(dataset), PICTURES if copies else 0):
+    spent = [_speed(len(dataset), started), *_left_out(dataset, faults)]
+    for place in spread(len(dataset), PICTURES if copies else 0):
         _leave(copies, dataset, place, found[place].above(ERRORS_AT))
     metric = str(model.provenance.get("metric", "voc12"))
     figures = judge(found, dataset, metric="voc07" if metric == "voc07" else "voc12", size_bands_px=SIZE_BANDS_PX)
     return write_detections(target, replace(story, facts=[*story.facts, *spent]), found, dataset, figures)
 
 
-def this_command() -> str:
-    """The command line of this process as one could type it again, without the folder of the program."""
-    return shlex.join([Path(sys.argv[0]).name or "python", *sys.argv[1:]])
-
-
 def _of_segmenter(
     target: Path, story: Story, model: Segmenter, dataset: Dataset, workers: int, copies: Path | None
 ) -> Path:
     watch, counts = MaskWatch(dataset), MiouJudge(dataset)
-    shown = set(_spread(len(dataset), PICTURES if copies else 0))
+    shown = set(spread(len(dataset), PICTURES if copies else 0))
     started = time.monotonic()
     faults: list[Fault] = []
     answers = segment(model, dataset, workers=workers, on_bad="skip", on_skipped=faults.append)
@@ -124,7 +120,7 @@ def _of_segmenter(
             watch.count(seen.index, seen.truth, seen.class_ids)
         if seen.index in shown:
             _leave(copies, dataset, seen.index, model.segmentation(seen.class_ids))
-    spent = [_speed(len(dataset) - len(faults), started), *_left_out(faults)]
+    spent = [_speed(len(dataset) - len(faults), started), *_left_out(dataset, faults)]
     story = replace(story, facts=[*story.facts, *spent])
     return write_masks(target, story, watch, counts.report())
 
@@ -137,21 +133,18 @@ def _leave(folder: Path | None, dataset: Dataset, place: int, found: Detections 
         sinks.write_picture(folder / name, draw(image, found))
 
 
-def _left_out(faults: Sequence[Fault]) -> list[tuple[str, str]]:
-    """What the page says of pictures that could not be read; nothing where all could."""
-    if not faults:
-        return []
-    names = ", ".join(Path(fault.file).name for fault in faults[:3]) + (", …" if len(faults) > 3 else "")
-    return [("left out, not readable", f"{len(faults)}: {names}")]
+def _left_out(dataset: Dataset, unread: Sequence[Fault]) -> list[tuple[str, str]]:
+    """What the page says of boxes and pictures that the reader left out, and of pictures that could not be read."""
+    said = []
+    for name, faults in (("left out, faulty", refuse_or_list([dataset], "skip")), ("left out, not readable", unread)):
+        places = [fault.file.name if fault.line is None else f"{fault.file.name}:{fault.line}" for fault in faults[:3]]
+        if places:
+            said.append((name, f"{len(faults)}: {', '.join(places)}{', …' if len(faults) > 3 else ''}"))
+    return said
 
 
 def _speed(images: int, started: float) -> tuple[str, str]:
     return "pictures a second, judging", f"{images / max(time.monotonic() - started, 1e-9):.1f}"
-
-
-def _spread(count: int, wanted: int) -> list[int]:
-    """At most `wanted` places out of `count`, evenly spread; all of them where there are no more."""
-    return np.unique(np.linspace(0, max(count - 1, 0), min(wanted, count)).round().astype(int)).tolist()
 
 
 def _dataset(
@@ -162,11 +155,11 @@ def _dataset(
     data_format: str | None,
 ) -> tuple[Dataset | None, str | None]:
     """What to judge by, and what to say about it."""
-    warning = None
+    warning, own = None, data is None  # a run's own data was let pass by its --on-bad
     if data is None and isinstance(run, Run):
         data = run.val_data
         if data is None and run.train_data is not None:
-            places = _spread(len(run.train_data), LEARNED_FROM)
+            places = spread(len(run.train_data), LEARNED_FROM)
             data = replace(run.train_data, samples=[run.train_data.samples[place] for place in places])
             warning = (
                 f"The run had no validation split. What follows is of {len(data)} pictures that it learned from: good "
@@ -183,6 +176,11 @@ def _dataset(
         remedy = "Judge on data with the same classes"
         what = f"the split's classes are {theirs}, the model's {ours}"
         raise DataError(what, kind="other-classes", remedy=remedy, file=data.root)
+    unknown = [fault for fault in data.faults if fault.kind == "unknown-class"]
+    if unknown and not own:
+        what = f"objects of classes that the model does not know: {len(unknown)}; here {unknown[0].message}"
+        remedy = "Correct the names, or judge on data with the model's classes"
+        raise DataError(what, kind="other-classes", remedy=remedy, file=unknown[0].file, line=unknown[0].line)
     return data, warning
 
 

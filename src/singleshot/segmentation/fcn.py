@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from singleshot import strict_json
 from singleshot.backbones.fine import FineSkips
+from singleshot.backbones.freezing import Freezable
 from singleshot.backbones.mobilenet import MobileNetSkips
 from singleshot.backbones.vgg import plain_vgg16
 from singleshot.errors import ConfigError
@@ -124,7 +125,7 @@ def config_for(
     )
 
 
-class FCN(nn.Module):
+class FCN(Freezable):
     """The segmenter. Build it from a config; parameters start as their papers say, for training."""
 
     def __init__(self, config: FCNConfig) -> None:
@@ -147,21 +148,6 @@ class FCN(nn.Module):
             self.head = ParallelHead(classes)
         else:
             self.head = LightHead(channels, classes)
-        self.frozen: list[nn.Module] = []
-
-    def freeze(self, layers: Sequence[nn.Module]) -> None:
-        """Exclude layers from learning, in place: no gradients, and statistics of norm layers stay too."""
-        self.frozen = list(layers)
-        for layer in self.frozen:
-            layer.requires_grad_(False)
-        self.train(self.training)
-
-    def train(self, mode: bool = True) -> FCN:
-        """As every module's, but frozen layers stay in evaluation."""
-        super().train(mode)
-        for layer in self.frozen:
-            layer.eval()
-        return self
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C H W"]:
         """Class logits of every pixel, float32 whatever precision the network computes in.

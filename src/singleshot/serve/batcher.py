@@ -53,7 +53,8 @@ class Batcher:
 
     def __init__(self, run: Run, settings: Settings, on_batch: Callable[[int, float], None]) -> None:
         self._run, self._settings, self._on_batch = run, settings, on_batch
-        self._queue: dict[asyncio.Future[Answer], Asked] = {}  # in the order in which they came
+        # In the order in which they came, each with the moment when it did.
+        self._queue: dict[asyncio.Future[Answer], tuple[Asked, float]] = {}
         self._came = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -75,7 +76,7 @@ class Batcher:
         """
         self.check_room()
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._queue[future] = asked
+        self._queue[future] = asked, time.monotonic()
         self._came.set()
         try:
             return await future
@@ -102,13 +103,17 @@ class Batcher:
         """Take a batch out of the queue; an empty one where all callers went away while it gathered."""
         while not self._queue:
             await self._more()
-        deadline = time.monotonic() + self._settings.latency_s
         most = min(self._settings.batch_size, self._settings.queue_size)
-        while len(self._queue) < most and (left := deadline - time.monotonic()) > 0:
+        while 0 < len(self._queue) < most and (left := self._left_s()) > 0:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._more(), left)
         futures = list(itertools.islice(self._queue, most))
-        return [(self._queue.pop(future), future) for future in futures]
+        return [(self._queue.pop(future)[0], future) for future in futures]
+
+    def _left_s(self) -> float:
+        """How long the first picture has still to wait; it may have come while a batch was under way."""
+        _, came = next(iter(self._queue.values()))
+        return came + self._settings.latency_s - time.monotonic()
 
     async def _more(self) -> None:
         """Wait until another picture comes."""

@@ -28,6 +28,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from singleshot.errors import CannotCreateError, NotPermittedError, StorageError
+from singleshot.exporting.sizes import files_of
 from singleshot.serve.app import build
 from singleshot.serve.batcher import Batcher
 from singleshot.serve.metrics import Metrics
@@ -127,7 +128,9 @@ class Server(uvicorn.Server):
             yield
             return
         numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-        before = {number: signal.signal(number, self.handle_exit) for number in numbers}
+        # What is ignored stays so: by `nohup`, or because this is a script's background job.
+        heard = [number for number in numbers if signal.getsignal(number) not in (signal.SIG_IGN, None)]
+        before = {number: signal.signal(number, self.handle_exit) for number in heard}
         try:
             yield
         finally:
@@ -205,9 +208,9 @@ def _copied(model: Path, folder: Path) -> Path:
     """The model's file in a place of our own: what happens to the user's does not happen to the server."""
     copy = folder / f"model{model.suffix}"
     try:
-        shutil.copyfile(model, copy)
-        if model.suffix == ".xml" and model.with_suffix(".bin").is_file():  # OpenVINO's model is two files
-            shutil.copyfile(model.with_suffix(".bin"), copy.with_suffix(".bin"))
+        for file in files_of(model):
+            if file == model or file.is_file():  # what is not there is missed, and named, when the copy is opened
+                shutil.copyfile(file, copy.with_suffix(file.suffix))
     except OSError as error:
         what = f"the model could not be copied to {folder} ({error.strerror})"
         raise StorageError(what, remedy="Free space, or set TMPDIR", file=model) from error

@@ -35,7 +35,8 @@ def picture(body: bytes, content_type: str) -> bytes:
         content_type: its header, which `check_type` has passed.
 
     Raises:
-        Refusal: 400 for a form that is broken or has more than one part, 422 for one without the field, or for nothing.
+        Refusal: 400 for a form that is broken, has several pictures or more than `MAX_PARTS` parts; 422 for one without
+            a picture or with another field beside it, and for nothing.
     """
     kind, options = parse_options_header(content_type)
     found = _part(body, options.get(b"boundary", b"")) if kind == FORM.encode() else body

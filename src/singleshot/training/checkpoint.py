@@ -6,7 +6,7 @@
 A folder is filled under a temporary name, forced to the disk, and gets its own name by one rename, so a kill leaves
 the old checkpoints or the old ones and the new one. Nothing is believed that the hashes do not confirm: one flipped bit
 in a safetensors file loads without a word otherwise. Their order is that of their steps, for clocks go back; a second
-one of the same step is `step-000001500.1` until the first is gone.
+one of the same step is `step-000001500.1`.
 """
 
 from __future__ import annotations

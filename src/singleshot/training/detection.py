@@ -7,7 +7,7 @@ beside it, so that the gap between the two can be seen.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from singleshot import weights
 from singleshot.backbones.synced_batch_norm import synced
 from singleshot.data.loading.loader import DetectionLoader
+from singleshot.data.spread import spread
 from singleshot.detection.loss import LossParts, multibox_loss
 from singleshot.detection.matching import Matches, match
 from singleshot.detection.raw import RawDetections
@@ -32,6 +33,19 @@ from singleshot.structures import Batch, Dataset
 from singleshot.training.ranks import Ranks, in_turn, per_rank
 from singleshot.training.recipe import Recipe
 from singleshot.training.task import Validation
+
+
+@dataclass(frozen=True)
+class Whole:
+    """What a batch that goes through the network in parts is as a whole.
+
+    Args:
+        pictures: of this rank.
+        counts: (2,) its matches and its pictures, over all ranks.
+    """
+
+    pictures: int
+    counts: Tensor
 
 
 @dataclass
@@ -86,8 +100,9 @@ class DetectionTask:
         self.steps_per_epoch = len(self.loader)
         self._unread: list[Fault] = []
         self.judged = [("val", self.val)] if self.val is not None else []
-        subset = _evenly(self.train, self.recipe.train_subset)
-        if len(subset):
+        places = spread(len(self.train), self.recipe.train_subset)
+        if places:  # always the same ones
+            subset = replace(self.train, samples=[self.train.samples[place] for place in places])
             self.judged.append(("train_subset", subset))
 
     @property
@@ -104,23 +119,24 @@ class DetectionTask:
         """The augmented training batches of an epoch, from the `start`-th on."""
         return self.loader.epoch(epoch, start)
 
-    def losses(self, module: nn.Module, batch: Batch, whole: Batch | None = None) -> dict[str, Tensor]:
+    def whole(self, batch: Batch) -> Whole:
+        """What a batch's losses are divided by, for its parts."""
+        matches = (self._matched(batch)[1].ground_truths >= 0).sum().float()
+        counts = torch.stack([matches, torch.full_like(matches, len(batch))])
+        return Whole(len(batch), self.ranks.sum(counts))
+
+    def losses(self, module: nn.Module, batch: Batch, whole: Whole | None = None) -> dict[str, Tensor]:
         """Class and box loss of a batch on the device, or what it adds to those of the whole that it is a part of."""
         raw: RawDetections = module(normalise(batch.images, self.network.config.preprocess))
-        parts = self._loss(raw, batch, joint=True, whole=whole)
-        share = 1.0 if whole is None else len(batch) / len(whole)
+        if whole is None:
+            parts = self._loss(raw, batch, self.ranks.sum if self.ranks.world > 1 else None)
+            return {"class": parts.classification, "box": parts.localisation}
+        parts, share = self._loss(raw, batch, lambda _of_part: whole.counts), len(batch) / whole.pictures
         return {"class": parts.classification * share, "box": parts.localisation * share}
 
-    def _loss(self, raw: RawDetections, batch: Batch, *, joint: bool, whole: Batch | None = None) -> LossParts:
+    def _loss(self, raw: RawDetections, batch: Batch, total: Callable[[Tensor], Tensor] | None = None) -> LossParts:
         anchors, config = self.network.anchors_cxcywh, self.recipe.loss
         truths, matches = self._matched(batch)
-        over_ranks = self.ranks.sum if joint and self.ranks.world > 1 else None
-        total = over_ranks
-        if whole is not None:
-            matched = (self._matched(whole)[1].ground_truths >= 0).sum().float()
-            counts = torch.stack([matched, torch.full_like(matched, len(whole))])
-            counts = counts if over_ranks is None else over_ranks(counts)
-            total = lambda _of_part: counts  # noqa: E731 a name for it would say no more
         blank = batch.blank.to(anchors.device) if batch.blank.any() else None  # asked on the host: no wait for a device
         return multibox_loss(raw, anchors, truths, batch.class_ids, matches, config, blank=blank, sum_over_ranks=total)
 
@@ -145,7 +161,7 @@ class DetectionTask:
             mine: list[BatchLosses] = []
 
             def keep_losses(batch: Batch, raw: RawDetections, mine: list[BatchLosses] = mine) -> None:
-                parts = self._loss(raw, batch.to(network.anchors_cxcywh.device), joint=False)
+                parts = self._loss(raw, batch.to(network.anchors_cxcywh.device))
                 mine.append((float(parts.classification), float(parts.localisation), len(batch)))
                 ranks.pulse()
 
@@ -196,9 +212,3 @@ def mean_losses(batches: Sequence[BatchLosses]) -> tuple[float | None, float | N
     rows = np.array(batches, dtype=np.float64)
     class_loss, box_loss = np.average(rows[:, :2], axis=0, weights=rows[:, 2]).tolist()
     return class_loss, box_loss
-
-
-def _evenly(dataset: Dataset, count: int) -> Dataset:
-    """`count` pictures spread over the split, always the same ones; all of them where there are no more."""
-    places = np.unique(np.linspace(0, len(dataset) - 1, min(count, len(dataset))).round().astype(int)).tolist()
-    return replace(dataset, samples=[dataset.samples[place] for place in places])

@@ -98,7 +98,9 @@ class _Loop(Generic[Network]):
         self.step = TrainingStep(task, recipe, fabric, self.ranks, observer.warn)
         self.network, self.optimizer, self.mean = self.step.network, self.step.optimizer, self.step.mean
         self.judged = self.network if self.mean is None else self.mean.mean
-        self.progress = Progress() if start is None else restore(start, self.network, self.optimizer, self.mean)
+        self.progress = Progress()
+        if start is not None:
+            self.progress = restore(start, self.network, self.optimizer, self.mean, self.step.scaler)
         self.unseen: list[_Unseen] = []
         self.shown: dict[str, float] = {}
         self.budget = Budget(recipe, task.steps_per_epoch, self.progress.seconds)
@@ -263,7 +265,7 @@ class _Loop(Generic[Network]):
         if not self.ranks.first:
             return
         self.progress.seconds = self.budget.seconds
-        facts = facts_of(self.progress, self.optimizer, self.mean)
+        facts = facts_of(self.progress, self.optimizer, self.mean, self.step.scaler)
         facts |= {**self.facts, "log": list(self.folder.rows)}
         self.saver.save(self.progress.step, tensors_of(self.progress, self.network, self.optimizer, self.mean), facts)
 

@@ -134,7 +134,7 @@ class Heartbeat:
             self._hear_sigterm(self._on_sigterm)  # `StopSignals` leaves it unheard after an error
 
     def _hear_sigterm(self, handler: Any) -> None:
-        if threading.current_thread() is threading.main_thread():
+        if threading.current_thread() is threading.main_thread() and handler is not None:  # None: not Python's own
             signal.signal(signal.SIGTERM, handler)
 
     def _open(self) -> TCPStore:

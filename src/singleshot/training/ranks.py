@@ -109,9 +109,10 @@ class Ranks:
             differ = sorted(name for name in {*facts, *theirs} if theirs.get(name) != every[0][1].get(name))
             if differ:
                 shown = "; ".join(
-                    f"{name} is {theirs.get(name)!r}, not {every[0][1].get(name)!r}" for name in differ[:4]
+                    f"{name} is {theirs.get(name)!r}, not {every[0][1].get(name)!r}" for name in differ[:SHOWN_FACTS]
                 )
-                what = f"rank {rank} on host {host} is not like rank 0: {shown}"
+                more = f"; and {len(differ) - SHOWN_FACTS} more" if len(differ) > SHOWN_FACTS else ""
+                what = f"rank {rank} on host {host} is not like rank 0: {shown}{more}"
                 raise ConfigError(what, remedy="Start all ranks with the same code, recipe and data")
 
 
@@ -131,6 +132,15 @@ def per_rank(batch_size: int, world: int) -> int:
         remedy = f"Take a batch of {down or world} or {down + world}, or another number of processes"
         raise ConfigError(f"a batch of {batch_size} cannot be shared by {world} processes", remedy=remedy)
     return batch_size // world
+
+
+def batch_for(pictures: int, wanted: int, world: int) -> int:
+    """The batch of a split with fewer pictures than a batch: all of them, or the most that ranks can share evenly.
+
+    >>> batch_for(100, 16, 4), batch_for(10, 16, 4), batch_for(3, 16, 4)
+    (16, 8, 3)
+    """
+    return wanted if pictures >= wanted else pictures - pictures % world or pictures
 
 
 def in_turn(parts: list[list[Value]]) -> list[Value]:

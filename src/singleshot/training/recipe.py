@@ -34,7 +34,7 @@ class Recipe:
         model: the flavour, such as `vgg300` or `lite320`.
         weights: to start from: a file, a name of `weights import`, or `owner/name` on the hub; None starts from
             nothing.
-        freeze: blocks of the trunk, from the picture on, that stay what they are; see `starting.blocks`.
+        freeze: blocks of the trunk, from the picture on, that stay what they are; see `backbones.freezing.blocks`.
         norm: `batch` puts batch normalisation into a VGG trunk that starts from nothing.
         input_size_hw: another input size than the flavour's own.
         fit: how pictures come to it: `warp` stretches, `letterbox` keeps proportions and fills the margin.
@@ -124,6 +124,9 @@ class Recipe:
             raise ConfigError(what, remedy="Set accumulate or pixel_loss.soft_iou, not both")
         check_number("validate_every", self.validate_every, 1)
         check_number("train_subset", self.train_subset, 0)
+        check_number("rank_timeout_s", self.rank_timeout_s, 0, above=True)
+        if self.workers is not None:
+            check_number("workers", self.workers, 0)
         known = FLAVOURS.get(self.model)
         if self.norm == "batch" and (self.model in SEGMENTERS or (known is not None and known.trunk != "vgg16")):
             what = f"norm is batch, which {self.model} does not choose by"

@@ -5,10 +5,6 @@ Read the data and refuse what is faulty, build the network, open the device, run
 
 from __future__ import annotations
 
-import datetime
-import os
-import platform
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -21,20 +17,22 @@ from singleshot.data import anchor_report, layouts
 from singleshot.data.auditing.leaks import without_leaks
 from singleshot.data.refusal import OnBad, refuse_or_list
 from singleshot.detection.ssd import SSD
-from singleshot.errors import ConfigError, DataError, UsageError
+from singleshot.errors import DataError, UsageError
+from singleshot.prediction.backends.threads import cores
 from singleshot.prediction.predictor import Detector
 from singleshot.prediction.segmenter import Segmenter
 from singleshot.segmentation.fcn import FCN
 from singleshot.segmentation.presets import FLAVOURS as SEGMENTERS
 from singleshot.structures import Dataset
-from singleshot.training import children, starting, starting_masks
+from singleshot.training import children, starting, starting_masks, tensorboard
 from singleshot.training.detection import DetectionTask
 from singleshot.training.fabric import children_of, open_fabric, resolve_precision
 from singleshot.training.fit import fit
 from singleshot.training.heartbeat import Heartbeat
 from singleshot.training.memory import shortage_named
 from singleshot.training.observers import NoObserver, SilentObserver
-from singleshot.training.ranks import Ranks
+from singleshot.training.provenance import provenance_of
+from singleshot.training.ranks import Ranks, batch_for
 from singleshot.training.recipe import Recipe
 from singleshot.training.resume import begun, find, identity
 from singleshot.training.run_folder import RunFolder
@@ -138,8 +136,10 @@ def train(
     A script that trains with workers needs the guard `if __name__ == "__main__":`, as all of multiprocessing does.
     """
     recipe = recipe or Recipe()
-    if not isinstance(data, Dataset) and not resume and Path(out).resolve().is_relative_to(Path(data).resolve()):
+    there = resume and (Path(out) / "recipe.json").is_file()
+    if not isinstance(data, Dataset) and not there and Path(out).resolve().is_relative_to(Path(data).resolve()):
         raise UsageError("is in the data folder, which is never written to", remedy="Choose another --out", file=out)
+    tensorboard.check(log)
     fabric = open_fabric(precision=recipe.precision, devices=devices)
     ranks = Ranks(fabric)
     watcher = (observer or SilentObserver()) if ranks.first else NoObserver()
@@ -170,10 +170,15 @@ def train(
         if not len(data.label_map):
             raise DataError("no annotation names a class", kind="no-class", remedy="Annotate objects", file=data.root)
 
-        if len(data) < recipe.batch_size:
-            recipe = replace(recipe, batch_size=len(data))
+        if not len(data):
+            what = f"no picture is left to learn from in {data.split}"
+            raise DataError(what, kind="no-picture", remedy="See `singleshot data check`", file=data.root)
+
+        recipe = replace(recipe, batch_size=batch_for(len(data), recipe.batch_size, ranks.world))
         wanted = identity(recipe, data, val, world=ranks.world)
-        ranks.must_agree({**wanted, "version": version("singleshot")})
+        # Machines may have unlike numbers of cores, and then differ in the last bits alone.
+        agreed = {key: value for key, value in wanted.items() if key != "threads"}
+        ranks.must_agree({**agreed, "version": version("singleshot")})
         goes_on = ranks.first_does(lambda: begun(Path(out) / "checkpoints", wanted) if resume else None)
 
         task = _task(recipe, data, val, goes_on, on_bad, on_start or _ignore, ranks)
@@ -242,7 +247,7 @@ def _task(
         began = starting_masks.start(recipe, data) if of_pixels else starting.start(recipe, data.label_map.names)
     if began.table and ranks.first:
         on_start(began.table)
-    provenance = _provenance(data) | {"metric": recipe.pixel_metric if of_pixels else recipe.metric}
+    provenance = provenance_of(data) | {"metric": recipe.pixel_metric if of_pixels else recipe.metric}
     if began.provenance is not None:
         provenance["started_from"] = dict(began.provenance)
     workers = _workers(recipe, ranks)
@@ -266,24 +271,9 @@ def _ignore(_text: str) -> None:
 def _workers(recipe: Recipe, ranks: Ranks) -> int:
     """As the recipe says; else half the cores, because the network wants cores too, and beside GPUs nearly all."""
     if recipe.workers is not None:
-        if recipe.workers < 0:
-            raise ConfigError(f"workers is {recipe.workers}", remedy="Give 0 or more")
         return recipe.workers
-    cores = os.cpu_count() or 2
+    mine = cores()
     devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
     # Each rank has a GPU, needs one core to feed it, and shares the others with the ranks of this machine.
-    spare = cores // min(devices, ranks.world) - 1 if devices else cores // 2
+    spare = mine // min(devices, ranks.world) - 1 if devices else mine // 2
     return max(1, min(16, spare))
-
-
-def _provenance(data: Dataset) -> dict[str, Any]:
-    return {
-        "made_by": "singleshot train",
-        "command": " ".join(Path(part).name if i == 0 else part for i, part in enumerate(sys.argv)),
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "data": data.root.name,
-        "split": data.split,
-        "images": len(data),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-    }

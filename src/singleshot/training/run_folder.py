@@ -46,7 +46,7 @@ class RunFolder:
         self.root, self._writes = root, writes
         self.rows: list[dict[str, Any]] = []
         """The rows of `log.csv` so far."""
-        self._faults: dict[Fault, None] = {}
+        self._faults: dict[str, None] = {}  # the lines of `bad.jsonl`, in order
         self._lock: FolderLock | None = None
         if writes:
             self._begin(overwrite, resume)
@@ -74,6 +74,9 @@ class RunFolder:
                 for left_over in ("bad.jsonl", "bad_steps.jsonl"):  # of the run that this one replaces
                     (root / left_over).unlink(missing_ok=True)
                 checkpoint.remove_all(self.checkpoints)
+            elif (root / "bad.jsonl").is_file():
+                lines = (root / "bad.jsonl").read_text(encoding="utf-8", errors="replace").splitlines()
+                self._faults = dict.fromkeys(lines)
             self.checkpoints.mkdir(exist_ok=True)
             checkpoint.clean(self.checkpoints)
             for name in ("best.safetensors", "last.safetensors", "log.csv", "recipe.json", "bad.jsonl"):
@@ -101,12 +104,11 @@ class RunFolder:
         return self.root / "last.safetensors"
 
     def add_faults(self, faults: Iterable[Fault]) -> None:
-        """Put what of the data was left out into `bad.jsonl`, each fault once."""
+        """Put what of the data was left out into `bad.jsonl`, each fault once, behind those of a run that goes on."""
         known = len(self._faults)
-        self._faults |= dict.fromkeys(faults)
+        self._faults |= dict.fromkeys(json.dumps(fault.as_json()) for fault in faults)
         if self._writes and len(self._faults) > known:
-            lines = "".join(json.dumps(fault.as_json()) + "\n" for fault in self._faults)
-            durable.write_text(self.root / "bad.jsonl", lines)
+            durable.write_text(self.root / "bad.jsonl", "".join(f"{line}\n" for line in self._faults))
 
     def write_recipe(self, text: str) -> None:
         """Write `recipe.json`."""

@@ -22,6 +22,7 @@ from singleshot.backbones.synced_batch_norm import synced
 from singleshot.data.augmenting.augment_masks import pad_mask, resize_mask
 from singleshot.data.loading.mask_batch import MaskBatch
 from singleshot.data.loading.mask_loader import MaskLoader
+from singleshot.data.spread import spread
 from singleshot.errors import Fault
 from singleshot.evaluation.judge_masks import counted, judge_of
 from singleshot.evaluation.maxf import MaxfReport
@@ -92,9 +93,8 @@ class SegmentationTask:
         )
         self.steps_per_epoch = len(self.loader)
         self.judged = [("val", self.val)] if self.val is not None else []
-        count = min(self.recipe.train_subset, len(self.train))
-        if count:
-            places = np.unique(np.linspace(0, len(self.train) - 1, count).round().astype(int)).tolist()
+        places = spread(len(self.train), self.recipe.train_subset)
+        if places:  # always the same ones
             subset = replace(self.train, samples=[self.train.samples[place] for place in places])
             self.judged.append(("train_subset", subset))
         self._unread: list[Fault] = []
@@ -119,7 +119,11 @@ class SegmentationTask:
         """The augmented training batches of an epoch, from the `start`-th on."""
         return self.loader.epoch(epoch, start)
 
-    def losses(self, module: nn.Module, batch: MaskBatch, whole: MaskBatch | None = None) -> dict[str, Tensor]:
+    def whole(self, batch: MaskBatch) -> Tensor:
+        """() what a batch's cross-entropy is divided by, as a mean over the ranks."""
+        return self.ranks.mean(self._weight(batch.masks))
+
+    def losses(self, module: nn.Module, batch: MaskBatch, whole: Tensor | None = None) -> dict[str, Tensor]:
         """Cross-entropy of a batch on the device, and soft IoU if the recipe wants it.
 
         With `whole`, what the batch adds to the cross-entropy of the whole that it is a part of. The mean over the
@@ -129,7 +133,7 @@ class SegmentationTask:
         losses = self._loss(logits, batch.masks)
         if whole is None and self.ranks.world == 1:
             return losses
-        total = self.ranks.mean(self._weight(batch.masks if whole is None else whole.masks))
+        total = self.whole(batch) if whole is None else whole
         share = self._weight(batch.masks) / total.clamp(min=torch.finfo(torch.float32).tiny)
         return losses | {"pixel": losses["pixel"] * share}
 

@@ -24,6 +24,8 @@ class Interrupted(BaseException):
 class StopSignals:
     """Listens while it is entered; in a thread other than the main one it hears nothing, as Python has it.
 
+    A signal that the process ignores, as under `nohup`, goes on being ignored.
+
     Args:
         launched: whether this is one of several ranks. An error there is often the death of another one, which the
             launcher answers with SIGTERM to all: it is not heard from then on, so that `heartbeat` can say who died.
@@ -37,7 +39,11 @@ class StopSignals:
 
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._first) for number in STOPPING}
+            before = {number: signal.getsignal(number) for number in STOPPING}
+            # What is ignored stays so: by `nohup`, or because the run is a script's background job.
+            self._before = {number: each for number, each in before.items() if each not in (signal.SIG_IGN, None)}
+            for number in self._before:
+                signal.signal(number, self._first)
         return self
 
     def __exit__(
@@ -49,7 +55,7 @@ class StopSignals:
 
     def _first(self, number: int, _frame: FrameType | None) -> None:
         self.received = number
-        for each in STOPPING:  # who asks twice does not want to wait
+        for each in self._before:  # who asks twice does not want to wait
             signal.signal(each, signal.SIG_DFL)
         if self._may_break_in:
             raise Interrupted

@@ -7,18 +7,16 @@ obstacle. Channel order, mean and deviation come along, because the weights expe
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from singleshot import weights
-from singleshot.backbones.fine import FinePyramid
-from singleshot.backbones.mobilenet import MobileNetPyramid
+from singleshot.backbones.freezing import freeze_blocks
 from singleshot.backbones.vgg import VGGPyramid
 from singleshot.detection.presets import FLAVOURS
 from singleshot.detection.ssd import SSD, SSDConfig, config_for
@@ -82,7 +80,7 @@ def start(recipe: Recipe, class_names: Sequence[str]) -> Start:
     else:
         path = find_weights(recipe.weights)
         began = _from_file(weights.read(path), recipe, class_names, path)
-    _freeze(began.network, recipe)
+    freeze_blocks(began.network, began.network.trunk, recipe.freeze)
     return began
 
 
@@ -92,7 +90,7 @@ def resumed(recipe: Recipe, config: Any, provenance: Mapping[str, Any] | None) -
     Raises ConfigError for a config of another version.
     """
     began = Start(SSD(weights.config_of(config)), provenance=provenance)
-    _freeze(began.network, recipe)
+    freeze_blocks(began.network, began.network.trunk, recipe.freeze)
     return began
 
 
@@ -110,35 +108,6 @@ def flavour_of(path: Path) -> str:
     config = record.get("config")
     flavour = config.get("flavour") if isinstance(config, dict) else None
     return flavour if flavour in FLAVOURS else DEFAULT_FLAVOUR
-
-
-def blocks(network: SSD) -> list[list[nn.Module]]:
-    """The trunk in the order of its depth, in blocks that `freeze` counts.
-
-    VGG-16: what is between two pools, conv1 to conv5, then fc6 and fc7. The others: the stem, then each block.
-    """
-    trunk = network.trunk
-    if isinstance(trunk, VGGPyramid):
-        found: dict[int, list[nn.Module]] = {}
-        for name, layer in trunk.vgg.named_children():
-            number = min(int(re.sub(r"^[a-z]+|_.*", "", name)), 6)  # relu4_3 is in block 4, fc7 in the sixth
-            found.setdefault(number, []).append(layer)
-        return list(found.values())
-    if isinstance(trunk, MobileNetPyramid):
-        return [[trunk.stem], *([block] for block in trunk.blocks), [trunk.last]]
-    if isinstance(trunk, FinePyramid):
-        return [[trunk.stem], *([stage] for stage in trunk.stages)]
-    raise ConfigError(f"a {network.config.trunk} trunk has no blocks to freeze", remedy="Leave out --freeze")
-
-
-def _freeze(network: SSD, recipe: Recipe) -> None:
-    if recipe.freeze:
-        parts = blocks(network)
-        if recipe.freeze > len(parts):
-            raise ConfigError(
-                f"{recipe.freeze} blocks are to be frozen and the trunk has {len(parts)}", remedy="Lower --freeze"
-            )
-        network.freeze([layer for part in parts[: recipe.freeze] for layer in part])
 
 
 def _from_file(file: WeightsFile | TrunkFile, recipe: Recipe, class_names: Sequence[str], path: Path) -> Start:

@@ -16,8 +16,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from singleshot import weights
-from singleshot.backbones.mobilenet import MobileNetSkips
-from singleshot.backbones.vgg import VGG16
+from singleshot.backbones.freezing import freeze_blocks
 from singleshot.errors import ConfigError
 from singleshot.prediction.locate import find_weights
 from singleshot.segmentation.fcn import FCN, FCNConfig, config_for
@@ -59,37 +58,15 @@ def start(recipe: Recipe, data: Dataset) -> MaskStart:
         return MaskStart(FCN(config))
     path = find_weights(recipe.weights)
     began = _from_file(weights.read_any(path), config, path)
-    _freeze(began.network, recipe)
+    freeze_blocks(began.network, began.network.trunk, recipe.freeze)
     return replace(began, provenance={"weights": recipe.weights, **(began.provenance or {})})
 
 
 def resumed(recipe: Recipe, config: Any, provenance: Mapping[str, Any] | None) -> MaskStart:
     """The segmenter of a run that goes on, as `starting.resumed` makes a detector."""
     began = MaskStart(FCN(FCNConfig.from_json_dict(config)), provenance=provenance)
-    _freeze(began.network, recipe)
+    freeze_blocks(began.network, began.network.trunk, recipe.freeze)
     return began
-
-
-def blocks(network: FCN) -> list[list[nn.Module]]:
-    """The trunk in the order of its depth, in blocks that `freeze` counts, as `starting.blocks` does for detectors."""
-    trunk = network.trunk
-    if isinstance(trunk, VGG16):
-        found: dict[int, list[nn.Module]] = {}
-        for name, layer in trunk.named_children():
-            number = min(int(re.sub(r"^[a-z]+|_.*", "", name)), 6)  # relu4_3 is in block 4, fc7 in the sixth
-            found.setdefault(number, []).append(layer)
-        return list(found.values())
-    if isinstance(trunk, MobileNetSkips):
-        return [[trunk.stem], *([block] for block in trunk.blocks), [trunk.last]]
-    return [[trunk.stem], *([stage] for stage in trunk.stages)]
-
-
-def _freeze(network: FCN, recipe: Recipe) -> None:
-    parts = blocks(network)
-    if recipe.freeze > len(parts):
-        what = f"{recipe.freeze} blocks are to be frozen and the trunk has {len(parts)}"
-        raise ConfigError(what, remedy="Lower --freeze")
-    network.freeze([layer for part in parts[: recipe.freeze] for layer in part])
 
 
 def _from_file(file: WeightsFile | TrunkFile | SegmenterFile, config: FCNConfig, path: Path) -> MaskStart:
@@ -106,11 +83,15 @@ def _from_file(file: WeightsFile | TrunkFile | SegmenterFile, config: FCNConfig,
     # SSD's VGG lies one level deeper, beside its extra layers.
     theirs = {name.replace("trunk.vgg.", "trunk."): tensor for name, tensor in tensors.items()}
     if isinstance(file, SegmenterFile):
+        # Without its scores, whose shapes may fit by chance, and with the rows that mean the same.
+        theirs = {name: each for name, each in theirs.items() if not _SCORES.search(name.rpartition(".")[0])}
         theirs |= _class_rows(file.network, network)
         if file.network.config.class_names != config.class_names:
             # Trained upsampling mixes each class with each: it is for these classes in this order, or starts bilinear.
             theirs = {name: each for name, each in theirs.items() if not name.startswith("head.enlarge.")}
     table = _take_over(network, theirs)
+    if isinstance(file, SegmenterFile):
+        table += f"\n{_class_line(file.network.config, config)}"
     return MaskStart(network, table, {"sha256": file.sha256, **file.provenance})
 
 
@@ -130,7 +111,10 @@ def _take_over(network: FCN, tensors: Mapping[str, Tensor]) -> str:
 
 
 def _class_rows(source: FCN, network: FCN) -> dict[str, Tensor]:
-    """The layers that score classes, for the new classes: rows of classes with the same name are the source's."""
+    """The layers that score classes, for the new classes: rows of classes with the same name are the source's.
+
+    A layer of another width is not among them, and none is where no class has a name of the source's.
+    """
     theirs, ours = source.config.class_names, network.config.class_names
     pairs = [(ours.index(name), place) for place, name in enumerate(theirs) if name in ours]
     found: dict[str, Tensor] = {}
@@ -143,5 +127,12 @@ def _class_rows(source: FCN, network: FCN) -> dict[str, Tensor]:
             if old is not None and old.shape[1:] == new.shape[1:] and pairs:
                 own, taken = (list(places) for places in zip(*pairs, strict=True))
                 new[own] = old[taken]
-            found[key] = new
+                found[key] = new
     return found
+
+
+def _class_line(source: FCNConfig, config: FCNConfig) -> str:
+    """The table's line on classes: how many the source knows by name, and how many start new."""
+    same = [name for name in config.class_names if name in source.class_names]
+    known = f"  known: {', '.join([*same[:6], *(['…'] if len(same) > 6 else [])])}" if same else ""
+    return f"{'classes':14}{len(same):7}{len(config.class_names) - len(same):6}{known}"

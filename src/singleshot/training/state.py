@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler as Scaler
 
 from singleshot.errors import DataError
 from singleshot.training.checkpoint import Checkpoint
@@ -78,8 +79,10 @@ def tensors_of(
     return tensors
 
 
-def facts_of(progress: Progress, optimizer: torch.optim.Optimizer, mean: RunningMean[Any] | None) -> dict[str, Any]:
-    """What of a run is not a tensor, as JSON holds it."""
+def facts_of(
+    progress: Progress, optimizer: torch.optim.Optimizer, mean: RunningMean[Any] | None, scaler: Scaler | None = None
+) -> dict[str, Any]:
+    """What of a run is not a tensor, as JSON holds it; `scaler` is fp16's, see `TrainingStep`."""
     saved = optimizer.state_dict()
     plain = {
         str(index): {key: value for key, value in state.items() if not isinstance(value, Tensor)}
@@ -90,6 +93,7 @@ def facts_of(progress: Progress, optimizer: torch.optim.Optimizer, mean: Running
         "progress": counters,
         "optimizer": {"state": plain, "param_groups": saved["param_groups"]},
         "mean_updates": None if mean is None else mean.updates,
+        "scaler": None if scaler is None else scaler.state_dict(),
     }
 
 
@@ -98,6 +102,7 @@ def restore(
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
     mean: RunningMean[Any] | None,
+    scaler: Scaler | None = None,
 ) -> Progress:
     """Put a run back to where a checkpoint found it.
 
@@ -117,6 +122,8 @@ def restore(
         groups = [_as_saved(group) for group in start.facts["optimizer"]["param_groups"]]
         optimizer.load_state_dict({"state": state, "param_groups": groups})
         _lay_out(optimizer)
+        if scaler is not None and start.facts.get("scaler"):  # an older version did not store it
+            scaler.load_state_dict(start.facts["scaler"])
         progress = Progress(**start.facts["progress"])
         progress.sums = {name: total.to(device) for name, total in _under("sums/", start.tensors).items()}
     except (KeyError, TypeError, ValueError, RuntimeError) as error:

@@ -95,9 +95,9 @@ class TrainingStep(Generic[Network]):
         sums: dict[str, Tensor] = {}
         shares = _shares(batch, self.recipe.accumulate)
         wait = self.deferred and bool(self.optimizer.state)  # the first step makes the momentum: it must be a good one
+        whole = None if len(shares) == 1 else self.task.whole(batch)
         for part in shares:
-            whole = {} if len(shares) == 1 else {"whole": batch}
-            losses = self.task.losses(self.module, part, **whole)
+            losses = self.task.losses(self.module, part, whole)
             total = torch.stack(list(losses.values())).sum()
             sums = {name: loss.detach() + sums[name] if sums else loss.detach() for name, loss in losses.items()}
             if not wait and self.ranks.any(not total.isfinite()):

@@ -77,10 +77,14 @@ class Task(Protocol[Network]):
         """
         ...
 
+    def whole(self, batch: Any) -> Any:
+        """What `losses` must know of a batch that goes through the network in parts; asked once a step."""
+        ...
+
     def losses(self, module: nn.Module, batch: Any, whole: Any = None) -> dict[str, Tensor]:
         """The parts of the loss of a batch on the device; their sum is minimised.
 
-        With `whole`, a batch of which this one is a part: what it adds to the loss of the whole.
+        With `whole`, of a batch of which this one is a part: what it adds to the loss of the whole.
         """
         ...
 

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import cv2
-import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
 
 from singleshot import pictures
+from singleshot.data.spread import spread
 from singleshot.drawing import draw
 from singleshot.errors import ConfigError
 from singleshot.prediction.opening import load
@@ -35,6 +35,20 @@ PICTURES = 3
 LONGEST_SIDE = 512
 SHOWN_FROM = 0.5
 """The score from which boxes are drawn, as the 2017 tool had it."""
+
+
+def check(log: Log | None) -> None:
+    """Raises ConfigError where a log is wanted and the package tensorboard is missing."""
+    if log is not None:
+        _writer()
+
+
+def _writer() -> Callable[[Path], Any]:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ConfigError("tensorboard is not installed", remedy="pip install 'singleshot[log]'") from error
+    return SummaryWriter
 
 
 @contextmanager
@@ -56,15 +70,15 @@ def logged(
     if log is None:
         yield observer
         return
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise ConfigError("tensorboard is not installed", remedy="pip install 'singleshot[log]'") from error
+    open_writer = _writer()
     events = folder / "tensorboard"
     if anew:
         for old in events.glob("events.out.tfevents.*"):
-            old.unlink()
-    written = TensorBoardLog(observer, lambda: SummaryWriter(events), folder / "last.safetensors", train, val)
+            try:
+                old.unlink()
+            except OSError as error:  # a log is never worth a training
+                observer.warn(f"{old} cannot be removed ({error.strerror}): TensorBoard will show that run too")
+    written = TensorBoardLog(observer, lambda: open_writer(events), folder / "last.safetensors", train, val)
     try:
         yield written
     finally:
@@ -167,9 +181,8 @@ def _place(column: str) -> str:
 
 def _annotated(model: Detector | Segmenter, dataset: Dataset) -> Sequence[UInt8[ndarray, "_ _ 3"]]:
     """A few pictures, always the same ones, with what the model sees in them."""
-    places = np.unique(np.linspace(0, max(len(dataset) - 1, 0), min(PICTURES, len(dataset))).round().astype(int))
     drawn = []
-    for place in places.tolist():
+    for place in spread(len(dataset), PICTURES):
         image = pictures.read(dataset.samples[place].image_path)
         share = LONGEST_SIDE / max(image.shape[:2])
         if share < 1:

@@ -167,6 +167,12 @@ def test_b12_a_box_below_one_pixel_of_the_input_is_kept_and_noted(folder) -> Non
     assert voc.read(folder.root, "train").samples[0].boxes_xyxy.tolist() == [[9, 0, 10.5, 40]]
 
 
+def test_b12_where_nobody_knows_the_pictures_size_no_box_is_called_tiny(folder) -> None:
+    folder.picture("a.jpg", b"no picture")
+    folder.annotate("a", ("cat", (10, 1, 30, 40)), size_hw=(0, 0))
+    assert [fault[0] for fault in folder.faults()] == ["zero-picture-size", "not-a-picture"]
+
+
 def test_b13_a_size_that_lies_is_named_with_both_and_a_hint(folder) -> None:
     folder.annotate("a", ("cat", (1, 1, 9, 9)), size_hw=(60, 40))
     assert folder.faults() == [("wrong-size", "fatal", "a.xml", 2)]

@@ -12,6 +12,7 @@ from singleshot.data.formats import voc, voc_xml
 from singleshot.data.formats.voc_xml import annotation_xml
 from singleshot.errors import DataError, InputMissingError, NotPermittedError
 from singleshot.structures import Dataset, LabelMap
+from tests.data.conftest import close
 
 CAT_AND_DOG = LabelMap(("cat", "dog"))
 
@@ -354,6 +355,16 @@ def test_a_folder_that_may_not_be_listed_is_named(root: Path, monkeypatch: pytes
     monkeypatch.setattr(Path, "iterdir", refuse)
     with pytest.raises(NotPermittedError):
         voc.read(root, "train")
+
+
+def test_a_folder_beside_it_that_may_not_be_looked_into_does_not_hide_the_only_one_inside(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outer = tmp_path / "outer"
+    (outer / "lost+found").mkdir(parents=True)
+    root.rename(outer / "VOC2007")
+    close(outer / "lost+found", monkeypatch)
+    assert voc.read(outer, "train").root == outer
 
 
 def test_the_folder_is_left_as_it_was(root: Path) -> None:

@@ -52,6 +52,12 @@ def test_a19_missing_masks_and_pictures_are_faults(root: Path) -> None:
     assert len(split) == 1 and sorted(fault.kind for fault in split.faults) == ["missing-mask", "missing-picture"]
 
 
+def test_its_splits_are_its_folders_of_pictures(root: Path, tmp_path: Path) -> None:
+    assert cityscapes.splits(root) == ["test", "train"]
+    with pytest.raises(InputMissingError, match="not a Cityscapes folder"):
+        cityscapes.splits(tmp_path / "gtFine")
+
+
 def test_other_folders_and_splits_are_refused(root: Path, tmp_path: Path) -> None:
     with pytest.raises(InputMissingError, match="There are: test, train"):
         cityscapes.read(root, "val")

@@ -19,9 +19,10 @@ from singleshot.data.auditing.audit_pictures import PictureReport
 from singleshot.data.auditing.audit_report import Audit, in_order
 from singleshot.data.auditing.leaks import Place
 from singleshot.data.formats import class_list, voc_folder, voc_objects, voc_xml
-from singleshot.data.formats.voc_folder import ANNOTATION_FOLDER, PICTURE_EXTENSIONS, PICTURE_FOLDER, SPLIT_FOLDER
+from singleshot.data.formats.voc_folder import ANNOTATION_FOLDER, PICTURE_FOLDER, SPLIT_FOLDER
 from singleshot.data.formats.voc_xml import AnnotatedObject, Annotation
 from singleshot.errors import Fault, SingleshotError
+from singleshot.pictures import SUFFIXES
 
 
 @dataclass
@@ -97,14 +98,14 @@ def _look(root: Path) -> _Folder:
     )
     found = _Folder(
         root,
-        voc_folder.by_stem(pictures.files, PICTURE_EXTENSIONS),
+        voc_folder.by_stem(pictures.files, SUFFIXES),
         voc_folder.by_stem(annotations.files, (".xml",)),
         {path.stem: path for path in lists.files if path.suffix == ".txt"},
         [*pictures.faults, *annotations.faults, *lists.faults],
     )
-    found.faults += voc_folder.covered(pictures.files, found.pictures, PICTURE_EXTENSIONS)
+    found.faults += voc_folder.covered(pictures.files, found.pictures, SUFFIXES)
     for path in pictures.files:
-        if path.suffix.lower() not in PICTURE_EXTENSIONS:
+        if path.suffix.lower() not in SUFFIXES:
             what = "no picture by its name, and not read. Rename it if it is one; else delete it."
             found.faults.append(Fault(path, None, "stranger-file", "note", what))
     return found
@@ -188,7 +189,8 @@ def _annotation_faults(
     file: Path, annotation: Annotation, report: PictureReport | None, names: tuple[str, ...]
 ) -> Iterator[Fault]:
     """What is wrong with the size and the boxes of one annotation."""
-    size_hw = annotation.size_hw or (report.size_hw if report else None) or (2**30, 2**30)
+    known_hw = annotation.size_hw or (report.size_hw if report else None)
+    size_hw = known_hw or (2**30, 2**30)  # nothing lies outside of it
     if annotation.size_hw is not None and report is not None:
         fault = audit_pictures.size_fault(report, annotation.size_hw, file, annotation.size_line)
         if fault is not None:
@@ -208,7 +210,8 @@ def _annotation_faults(
     places = [BoxPlace(file, item.box_line, voc_objects.shown(item)) for item in kept]
     class_ids = np.array([names.index(item.name) for item in kept], np.int64)
     yield from audit_boxes.repeated(boxes_xyxy, class_ids, places)
-    yield from audit_boxes.tiny(boxes_xyxy, size_hw, places)
+    if known_hw is not None:
+        yield from audit_boxes.tiny(boxes_xyxy, size_hw, places)
     if all(item.difficult for item in kept):
         what = "all objects are difficult: nothing is learned from this picture, and nothing in it is judged."
         yield Fault(file, kept[0].name_line, "all-difficult", "note", what)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from singleshot.errors import DataError
-from singleshot.pictures import file_bytes
+from singleshot.files import file_bytes
 
 MAX_BYTES = 2 * 2**30
 MAX_DEPTH = 64

@@ -19,7 +19,7 @@ import numpy as np
 from singleshot import pictures
 from singleshot.boxes import clip
 from singleshot.data.formats import class_list, voc_folder, voc_objects, voc_xml
-from singleshot.data.formats.voc_folder import ANNOTATION_FOLDER, PICTURE_EXTENSIONS, PICTURE_FOLDER
+from singleshot.data.formats.voc_folder import ANNOTATION_FOLDER, PICTURE_FOLDER
 from singleshot.data.formats.voc_xml import Annotation
 from singleshot.errors import DataError, Fault, NotPermittedError, SingleshotError
 from singleshot.structures import Dataset, LabelMap, Sample
@@ -97,10 +97,10 @@ def _records(
 ) -> tuple[list[_Record], list[Fault]]:
     """What the split names and the folder holds; the rest as faults of the list's lines."""
     listing = voc_folder.listing(folder, PICTURE_FOLDER)
-    images = voc_folder.by_stem(listing.files, PICTURE_EXTENSIONS)
+    images = voc_folder.by_stem(listing.files, pictures.SUFFIXES)
     annotations = _annotation_files(folder) if annotated else {}
     records: list[_Record] = []
-    faults = [*listing.faults, *voc_folder.covered(listing.files, images, PICTURE_EXTENSIONS)]
+    faults = [*listing.faults, *voc_folder.covered(listing.files, images, pictures.SUFFIXES)]
     if annotated:
         faults += voc_folder.listing(folder, ANNOTATION_FOLDER).faults
     first_lines: dict[str, int | None] = {}

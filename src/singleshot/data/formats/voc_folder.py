@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,6 @@ from singleshot.errors import DataError, Fault, InputMissingError, NotPermittedE
 from singleshot.files import file_bytes
 
 PICTURE_FOLDER, ANNOTATION_FOLDER, SPLIT_FOLDER = "JPEGImages", "Annotations", "ImageSets/Main"
-PICTURE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 MAX_SPLIT_BYTES = 64 * 2**20
 SHOWN_NAMES = 20
 EVERY = "annotated"
@@ -52,17 +51,13 @@ def find_folder(root: Path, annotated: bool) -> Path:
         NotPermittedError: a folder may not be listed.
     """
     needed = [PICTURE_FOLDER, SPLIT_FOLDER, *([ANNOTATION_FOLDER] if annotated else [])]
-
-    def missing(folder: Path) -> list[str]:
-        return [name for name in needed if not (folder / name).is_dir()]
-
     try:
         if not root.is_dir():
             raise InputMissingError("no such folder", remedy="Name a folder in Pascal VOC layout", file=root)
-        lacks = missing(root)
+        lacks = [name for name in needed if not (root / name).is_dir()]
         if not lacks:
             return root
-        inner = sorted(path for path in [*root.iterdir(), *root.glob("VOCdevkit/*")] if not missing(path))
+        inner = sorted(path for path in [*root.iterdir(), *root.glob("VOCdevkit/*")] if holds(path, needed))
     except PermissionError as error:
         raise NotPermittedError("may not be read", remedy="Change its permissions", file=root) from error
     if len(inner) == 1:
@@ -73,16 +68,24 @@ def find_folder(root: Path, annotated: bool) -> Path:
         raise InputMissingError("several Pascal VOC folders inside", remedy=remedy, file=root)
     raise InputMissingError(
         f"not a Pascal VOC folder: {' and '.join(f'{name}/' for name in lacks)} missing",
-        remedy=f"A VOC folder holds {', '.join(f'{name}/' for name in needed)}{_nearest(root, missing)}",
+        remedy=f"A VOC folder holds {', '.join(f'{name}/' for name in needed)}{_nearest(root, needed)}",
         file=root,
     )
 
 
-def _nearest(root: Path, missing: Callable[[Path], list[str]]) -> str:
+def holds(folder: Path, names: Iterable[str]) -> bool:
+    """Whether a folder has all of these folders in it. Not one that may not be looked into, such as `lost+found`."""
+    try:
+        return all((folder / name).is_dir() for name in names)
+    except PermissionError:
+        return False
+
+
+def _nearest(root: Path, needed: Sequence[str]) -> str:
     """Where a VOC folder lies nearby: above, for a user who named `Annotations` itself, or some folders below."""
     parent = root.resolve().parent
-    below = [path.parent for path in sorted(root.glob("*/*/Annotations")) if not missing(path.parent)]
-    near = [parent] if not missing(parent) else below
+    below = [path.parent for path in sorted(root.glob("*/*/Annotations")) if holds(path.parent, needed)]
+    near = [parent] if holds(parent, needed) else below
     return f"; {near[0]} is one" if near else ""
 
 

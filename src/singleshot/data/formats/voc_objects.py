@@ -9,12 +9,11 @@ Corners: the VOC2007 development kit (`VOCevaldet.m` adds 1 to every side).
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import replace
 from pathlib import Path
 
 from singleshot.data.formats.voc_xml import AnnotatedObject
-from singleshot.errors import Fault, Severity
+from singleshot.errors import Fault, Severity, nearest
 
 SHOWN_NAMES = 20
 KEPT = ("clipped-box", "swapped-box")
@@ -87,9 +86,8 @@ def fault_of(item: AnnotatedObject, file: Path, size_hw: tuple[int, int], names:
 
 def suggestion(name: str, names: tuple[str, ...]) -> str:
     """The class that was probably meant, or the list of them, as a sentence."""
-    by_case = {known.casefold(): known for known in names}
-    near = difflib.get_close_matches(name.strip().casefold(), by_case, n=1)
-    if near:
-        return f"Near: {by_case[near[0]]}."
+    near = nearest(name.strip(), names)
+    if near is not None:
+        return f"Near: {near}."
     more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
     return f"The classes are: {', '.join(names[:SHOWN_NAMES])}{more}."

@@ -24,6 +24,7 @@ from singleshot.data.formats.voc_objects import suggestion
 from singleshot.data.formats.yolo_folder import label_file, label_files, locate, picture_files, split_sources
 from singleshot.data.formats.yolo_yaml import Description
 from singleshot.errors import DataError, Fault, InputMissingError
+from singleshot.files import file_bytes
 from singleshot.structures import Dataset, LabelMap, Sample
 
 MAX_LABEL_BYTES = 10 * 2**20
@@ -170,7 +171,7 @@ class _Labels:
 def _text(labels: Path) -> str | None:
     """What a label file holds; None where there is none. An empty one is a picture without objects."""
     try:
-        return pictures.file_bytes(labels, MAX_LABEL_BYTES).decode("utf-8-sig")
+        return file_bytes(labels, MAX_LABEL_BYTES).decode("utf-8-sig")
     except InputMissingError:
         return None
     except UnicodeDecodeError as error:

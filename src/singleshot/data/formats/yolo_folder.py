@@ -11,10 +11,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from singleshot.data.formats import yolo_yaml
-from singleshot.data.formats.voc_folder import PICTURE_EXTENSIONS, link_fault
+from singleshot.data.formats.voc_folder import link_fault
 from singleshot.data.formats.yolo_yaml import SPLITS, Description
 from singleshot.errors import DataError, Fault, InputMissingError, NotPermittedError
-from singleshot.pictures import file_bytes
+from singleshot.files import file_bytes
+from singleshot.pictures import SUFFIXES
 
 MAX_LIST_BYTES = 256 * 2**20
 IMAGES, LABELS = "images", "labels"
@@ -151,7 +152,7 @@ def _walk(folder: Path, top: Path, faults: list[Fault]) -> Iterator[Path]:
         with os.scandir(folder) as entries:
             for entry in entries:
                 path = Path(entry.path)
-                is_picture = entry.name.lower().endswith(PICTURE_EXTENSIONS)
+                is_picture = entry.name.lower().endswith(SUFFIXES)
                 if entry.is_symlink() and (is_picture or entry.is_dir()):
                     fault = link_fault(path, top)
                     if fault is None and entry.is_dir():

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from singleshot.errors import ConfigError, DataError, Fault
-from singleshot.pictures import file_bytes
+from singleshot.files import file_bytes
 
 MAX_BYTES = 2**20
 MAX_DEPTH = 8
@@ -52,7 +52,7 @@ def read(file: Path) -> Description:
 
     Raises ConfigError, with file and line: not YAML, a tag or an alias in it, a value of the wrong kind, a key that
     occurs twice or looks like a misspelt one, no `names`, a count `nc` that is not theirs. Raises what
-    `pictures.file_bytes` raises.
+    `files.file_bytes` raises.
     """
     try:
         text = file_bytes(file, MAX_BYTES, kind="too-large-yaml").decode("utf-8-sig")

@@ -15,8 +15,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 from numpy import ndarray
 
-from singleshot import pictures
 from singleshot.errors import DataError
+from singleshot.files import file_bytes
 
 CELL_M = 0.05
 X_M, Z_M = (-10.0, 10.0), (6.0, 46.0)
@@ -34,7 +34,7 @@ def read_calibration(path: Path) -> dict[str, Float[ndarray, "_ _"]]:
         InputMissingError: there is no such file.
         DataError: a matrix is missing, has not its count of finite numbers, or is the way to a road without a way back.
     """
-    text = pictures.file_bytes(path, MAX_BYTES).decode("utf-8", "replace")
+    text = file_bytes(path, MAX_BYTES).decode("utf-8", "replace")
     found: dict[str, Float[ndarray, "_ _"]] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         name, _, rest = line.partition(":")

@@ -39,13 +39,11 @@ def read(root: Path | str, split: str, *, annotated: bool | None = None) -> Data
         DataError: the split has no picture (`empty-split`).
     """
     root = Path(root)
-    if not looks_like(root):
-        remedy = "A Cityscapes folder holds leftImg8bit/ and gtFine/"
-        raise InputMissingError("not a Cityscapes folder", remedy=remedy, file=root)
+    there = splits(root)
     folder = root / PICTURES / split
     if not folder.is_dir():
-        there = ", ".join(sorted(path.name for path in (root / PICTURES).iterdir() if path.is_dir())) or "none"
-        raise InputMissingError(f"no split {split!r}", remedy=f"There are: {there}", file=root / PICTURES)
+        remedy = f"There are: {', '.join(there) or 'none'}"
+        raise InputMissingError(f"no split {split!r}", remedy=remedy, file=root / PICTURES)
     annotated = split != "test" if annotated is None else annotated
     pairs, masks = [], set[Path]()
     for path in sorted(folder.glob(f"*/*{PICTURE_END}")):
@@ -61,6 +59,14 @@ def read(root: Path | str, split: str, *, annotated: bool | None = None) -> Data
         faults += without_pictures(alone, f"{PICTURES}/{split}")
     colours = tuple(label.colour for label in JUDGED)
     return Dataset(root, "cityscapes", split, LabelMap(tuple(CITYSCAPES)), samples, faults, CODE, colours)
+
+
+def splits(root: Path) -> list[str]:
+    """The names of a folder's splits, sorted. Raises InputMissingError where it is not Cityscapes'."""
+    if not looks_like(root):
+        remedy = "A Cityscapes folder holds leftImg8bit/ and gtFine/"
+        raise InputMissingError("not a Cityscapes folder", remedy=remedy, file=root)
+    return sorted(path.name for path in (root / PICTURES).iterdir() if path.is_dir())
 
 
 def instance_path(mask_path: Path) -> Path:

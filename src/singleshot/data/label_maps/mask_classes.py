@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from singleshot import pictures
 from singleshot.errors import DataError, InputMissingError
+from singleshot.files import file_bytes
 from singleshot.structures import UNKNOWN, VOID, LabelMap, MaskCode
 
 NAMES = ("classes.json", "classes.txt")
@@ -54,7 +54,7 @@ def read(folder: Path) -> MaskClasses:
     if file is None:
         remedy = "Write classes.txt with a class name a line, in the order of the numbers in the masks"
         raise InputMissingError("no classes.txt or classes.json", remedy=remedy, file=folder)
-    text = pictures.file_bytes(file, MAX_BYTES).decode("utf-8-sig", "replace")
+    text = file_bytes(file, MAX_BYTES).decode("utf-8-sig", "replace")
     if file.suffix == ".txt":
         names = [line.strip() for line in text.splitlines()]
         while names and not names[-1]:

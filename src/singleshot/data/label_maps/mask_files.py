@@ -20,7 +20,7 @@ from numpy import ndarray
 from singleshot import pictures
 from singleshot.compiled import compiled
 from singleshot.errors import DataError, StorageError
-from singleshot.files import opened
+from singleshot.files import file_bytes, opened
 from singleshot.structures import UNKNOWN, VOID, MaskCode
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -36,7 +36,7 @@ def read(path: Path, code: MaskCode) -> UInt8[ndarray, "H W"]:
         code: what the numbers or colours mean.
 
     Raises:
-        InputMissingError, NotPermittedError, StorageError: as `pictures.file_bytes`.
+        InputMissingError, NotPermittedError, StorageError: as `files.file_bytes`.
         DataError: not a PNG (`not-a-mask`), a damaged one (`corrupt-mask`), of 16 bits or another kind that says no
             class (`unsupported-mask`), or with values or colours that are unknown (`unknown-mask-value`).
     """
@@ -88,7 +88,7 @@ def encode(mask: UInt8[ndarray, "H W"] | UInt8[ndarray, "H W 3"]) -> bytes:
 
 def _decode(path: Path) -> ndarray:
     """uint8 or uint16 (H, W), or uint8 RGB (H, W, 3)."""
-    data = pictures.file_bytes(path, pictures.MAX_FILE_BYTES, kind="too-large-mask")
+    data = file_bytes(path, pictures.MAX_FILE_BYTES, kind="too-large-mask")
     width, height, depth, kind = _header(data[:33], path)
     if kind == GREY_ALPHA or (depth == 16 and kind != GREY):
         name = "grey with transparency" if kind == GREY_ALPHA else "colour of 16 bits"

@@ -24,9 +24,9 @@ from singleshot.data.label_maps import mask_classes, mask_lists
 from singleshot.data.label_maps.mask_classes import MaskClasses
 from singleshot.data.label_maps.mask_samples import Pair, samples_of, without_pictures
 from singleshot.errors import DataError, Fault, InputMissingError
+from singleshot.pictures import SUFFIXES
 from singleshot.structures import Dataset
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 MAX_BYTES = 16 << 20
 
 
@@ -117,10 +117,10 @@ def _no_split(root: Path, split: str, there: Iterable[str]) -> InputMissingError
 
 def _folder_pairs(images: Path, masks: Path) -> tuple[list[Pair], tuple[Fault, ...]]:
     files = sorted(images.iterdir()) if images.is_dir() else []
-    found = by_stem(files, EXTENSIONS)
+    found = by_stem(files, SUFFIXES)
     pairs = [Pair(stem, path, masks / f"{stem}.png") for stem, path in sorted(found.items())]
     alone = [path for path in sorted(masks.glob("*.png")) if path.stem not in found] if masks.is_dir() else []
-    return pairs, (*covered(files, found, EXTENSIONS), *without_pictures(alone, images.name))
+    return pairs, (*covered(files, found, SUFFIXES), *without_pictures(alone, images.name))
 
 
 def _voc_pairs(root: Path, split: str) -> tuple[list[Pair], tuple[Fault, ...]]:
@@ -131,9 +131,9 @@ def _voc_pairs(root: Path, split: str) -> tuple[list[Pair], tuple[Fault, ...]]:
     if not pictures.is_dir():
         raise InputMissingError("no folder of pictures", remedy="Put them into JPEGImages", file=pictures)
     files = sorted(pictures.iterdir())
-    found = by_stem(files, EXTENSIONS)
+    found = by_stem(files, SUFFIXES)
     lines: dict[str, int] = {}
-    faults = covered(files, found, EXTENSIONS)
+    faults = covered(files, found, SUFFIXES)
     for line, stem in mask_lists.lines(file):
         if lines.setdefault(stem, line) != line:
             faults.append(mask_lists.repeated(file, line, stem, lines[stem]))

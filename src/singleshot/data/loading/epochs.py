@@ -23,7 +23,7 @@ from singleshot.data.loading.sample_table import image_ids
 from singleshot.data.loading.shared_memory import check_shared_memory
 from singleshot.data.loading.workers import Begin, StartMethod, Workers
 from singleshot.data.refusal import OnBad
-from singleshot.errors import ConfigError, DataError, Fault, InputMissingError, SingleshotError
+from singleshot.errors import ConfigError, DataError, Fault, InputMissingError, SingleshotError, fault_of
 from singleshot.structures import Batch, Dataset
 
 BLANK_GREY = 127
@@ -180,13 +180,7 @@ def read_each(
         except (DataError, InputMissingError) as error:
             if on_bad == "fail":
                 return faults, error
-            faults[row] = _fault(error, file_of(index))
+            faults[row] = fault_of(error, file_of(index))
         except SingleshotError as error:
             return faults, error
     return faults, None
-
-
-def _fault(error: DataError | InputMissingError, path: Path) -> Fault:
-    if isinstance(error, DataError) and error.file is not None:
-        return error.as_fault()
-    return Fault(path, None, "missing-picture", "fatal", error.what)

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 from numpy import ndarray
 
+from singleshot.boxes import area
 from singleshot.structures import Sample
 
 UNKNOWN_SIZE = -1
@@ -72,7 +73,7 @@ class SampleTable(Sequence[Sample]):
             np.concatenate([np.empty(0, np.int64), *(sample.class_ids for sample in samples)]),
             np.concatenate([np.empty(0, np.bool_), *(sample.difficult for sample in samples)]),
             np.concatenate([np.empty(0, np.bool_), *(_crowd(sample) for sample in samples if crowds)]),
-            np.concatenate([np.empty(0), *(_areas(sample) for sample in samples if areas)]),
+            np.concatenate([np.empty(0), *(areas_of(sample) for sample in samples if areas)]),
             _ends([len(sample.class_ids) for sample in samples]),
         )
 
@@ -147,8 +148,6 @@ def _crowd(sample: Sample) -> ndarray:
     return np.zeros(len(sample.class_ids), np.bool_) if sample.crowd is None else sample.crowd
 
 
-def _areas(sample: Sample) -> ndarray:
-    if sample.areas is not None:
-        return sample.areas
-    sides = sample.boxes_xyxy[:, 2:] - sample.boxes_xyxy[:, :2]
-    return sides[:, 0] * sides[:, 1]
+def areas_of(sample: Sample) -> Float[ndarray, " N"]:
+    """The area of each object as its format gives it, or else its box's, in square pixels."""
+    return area(sample.boxes_xyxy) if sample.areas is None else sample.areas
