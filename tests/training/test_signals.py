@@ -103,3 +103,15 @@ def test_what_the_process_ignores_goes_on_being_ignored_as_under_nohup() -> None
             assert signals.received == signal.SIGTERM and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_f5_sigterm_is_heard_though_a_jobs_script_ignores_it_for_itself() -> None:
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with StopSignals() as signals:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.01)
+            assert signals.received == signal.SIGTERM
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -6,7 +6,6 @@ people publish these files.
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 import subprocess
@@ -16,9 +15,9 @@ from typing import Any
 import torch
 
 from singleshot import __version__
+from singleshot.prediction.backends.host import memory_bytes, processor
 from singleshot.prediction.backends.threads import cores
 
-PROCESSOR = Path("/proc/cpuinfo")
 MOUNTS = Path("/proc/self/mountinfo")
 
 
@@ -48,22 +47,6 @@ def facts(*, device: str, precision: str, data: Path) -> dict[str, Any]:
         "python": platform.python_version(),
         "singleshot": __version__,
     }
-
-
-def processor() -> str | None:
-    """The processor's name."""
-    if PROCESSOR.is_file():
-        for line in PROCESSOR.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or None
-
-
-def memory_bytes() -> int | None:
-    """The machine's memory."""
-    if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
-        return None
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def driver() -> str | None:

@@ -128,8 +128,9 @@ class Server(uvicorn.Server):
             yield
             return
         numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-        # What is ignored stays so: by `nohup`, or because this is a script's background job.
-        heard = [number for number in numbers if signal.getsignal(number) not in (signal.SIG_IGN, None)]
+        # What is ignored stays so, as by `nohup` or in a script's background job; but SIGTERM is meant for us.
+        ignored = {number for number in numbers if signal.getsignal(number) is signal.SIG_IGN} - {signal.SIGTERM}
+        heard = [number for number in numbers if number not in ignored]
         before = {number: signal.signal(number, self.handle_exit) for number in heard}
         try:
             yield

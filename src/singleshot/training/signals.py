@@ -24,7 +24,7 @@ class Interrupted(BaseException):
 class StopSignals:
     """Listens while it is entered; in a thread other than the main one it hears nothing, as Python has it.
 
-    A signal that the process ignores, as under `nohup`, goes on being ignored.
+    A hang-up or a Ctrl-C that the process ignores, as under `nohup`, goes on being ignored.
 
     Args:
         launched: whether this is one of several ranks. An error there is often the death of another one, which the
@@ -40,8 +40,10 @@ class StopSignals:
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is threading.main_thread():
             before = {number: signal.getsignal(number) for number in STOPPING}
-            # What is ignored stays so: by `nohup`, or because the run is a script's background job.
-            self._before = {number: each for number, each in before.items() if each not in (signal.SIG_IGN, None)}
+            # What is ignored stays so: a hang-up by `nohup`, Ctrl-C in a script's background job. Not SIGTERM, which
+            # tells of a machine's end: a job's script may ignore it for itself, and we would inherit that.
+            deaf = {number for number in STOPPING if before[number] is signal.SIG_IGN} - {signal.SIGTERM}
+            self._before = {number: each for number, each in before.items() if number not in deaf}
             for number in self._before:
                 signal.signal(number, self._first)
         return self
@@ -51,7 +53,8 @@ class StopSignals:
     ) -> None:
         for number, handler in self._before.items():
             unheard = number == signal.SIGTERM and self._launched and isinstance(error, Exception)
-            signal.signal(number, signal.SIG_IGN if unheard else handler)
+            back = signal.SIG_DFL if handler is None else handler  # None: it was not Python's, which cannot put it back
+            signal.signal(number, signal.SIG_IGN if unheard else back)
 
     def _first(self, number: int, _frame: FrameType | None) -> None:
         self.received = number
