@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 from singleshot.cli.main import app
 from singleshot.errors import CannotCreateError, DataError, UsageError
-from singleshot.prediction import picture_process
+from singleshot.prediction.picture_process import PictureProcess
 from tests.prediction import dangerous
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*tensor cores.*", "ignore::FutureWarning")
@@ -101,8 +102,7 @@ def test_predict_draws_overlays_and_writes_masks(halves: Any, trained: Path, tmp
 def test_c19_a_picture_that_crashes_its_decoder_ends_a_segmenters_run_no_more_than_a_detectors(
     halves: Any, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = picture_process.PictureProcess
-    monkeypatch.setattr(picture_process, "PictureProcess", lambda: whole(dangerous.dangerous))
+    monkeypatch.setattr(PictureProcess, "__init__", partialmethod(PictureProcess.__init__, dangerous.dangerous))
     source = halves.root / "images" / "val"
     (source / "crash.png").write_bytes((source / "00.png").read_bytes())
     result = run("predict", trained, source, "--json", tmp_path / "p.json")

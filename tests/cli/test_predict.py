@@ -12,8 +12,8 @@ from typer.testing import CliRunner, Result
 from singleshot import pictures
 from singleshot.cli.main import app
 from singleshot.errors import CannotCreateError, NotPermittedError, SingleshotError, StorageError, UsageError
-from singleshot.prediction import picture_process
 from singleshot.prediction.frames import Frame, Unreadable
+from singleshot.prediction.picture_process import PictureProcess
 from tests.prediction.videos import make
 
 
@@ -72,28 +72,17 @@ def test_the_batch_goes_on_past_a_picture_that_the_file_system_refuses(
 ) -> None:
     (folder / "bad.jpg").write_bytes(b"<html>")  # 65, which is not the worst
 
-    class ReadHere(picture_process.PictureProcess):
+    def frames(_reading: PictureProcess, files: Sequence[Path]) -> Iterator[Frame | Unreadable]:
         """Reads in this process, where one picture is refused."""
+        for file in files:
+            try:
+                if file.name == "1.jpg":
+                    raise error
+                yield Frame(pictures.read(file), str(file))
+            except SingleshotError as fault:
+                yield Unreadable(str(file), fault)
 
-        def __init__(self) -> None:
-            pass
-
-        def __enter__(self) -> ReadHere:
-            return self
-
-        def __exit__(self, *_exception: object) -> None:
-            pass
-
-        def frames(self, files: Sequence[Path]) -> Iterator[Frame | Unreadable]:
-            for file in files:
-                try:
-                    if file.name == "1.jpg":
-                        raise error
-                    yield Frame(pictures.read(file), str(file))
-                except SingleshotError as fault:
-                    yield Unreadable(str(file), fault)
-
-    monkeypatch.setattr(picture_process, "PictureProcess", ReadHere)
+    monkeypatch.setattr(PictureProcess, "frames", frames)
     result = run(untrained, folder, "--json", tmp_path / "p.json", "--out", tmp_path / "out", "--threshold", "0")
     assert result.exit_code == code
     rows = json.loads((tmp_path / "p.json").read_text())["pictures"]

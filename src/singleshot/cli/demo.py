@@ -36,6 +36,7 @@ def demo(
     from singleshot.data.formats import voc
     from singleshot.evaluation.detect import detect
     from singleshot.evaluation.judge import SIZE_BANDS_PX, judge
+    from singleshot.evaluation.report import as_text
     from singleshot.evaluation.table import table
     from singleshot.prediction.opening import load_detector
     from singleshot.recipes.streets_demo import RECIPE
@@ -65,8 +66,7 @@ def demo(
         )
         durable.write_text(out / "summary.json", json.dumps(summary, indent=2) + "\n")
         said = summary["segmentation"]
-        shown = "n/a" if said["miou"] is None else f"{said['miou']:.3f}"
-        line = f"mIoU {shown} on {said['images']} unseen scenes, {said['total_seconds']:.0f} s more"
+        line = f"mIoU {as_text(said['miou'])} on {said['images']} unseen scenes, {said['total_seconds']:.0f} s more"
         progress.out.print(f"{line}\npictures: {said['pictures']}", soft_wrap=True, markup=False)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
+from singleshot.decoder_process import READY
 from singleshot.errors import DataError, SingleshotError
 
 
@@ -25,7 +26,7 @@ def serve(pipe: Any, read: Callable[[Path], ndarray]) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which then ends us
     try:
-        pipe.send("ready")
+        pipe.send(READY)
         while True:
             file = pipe.recv()
             try:
