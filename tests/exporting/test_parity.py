@@ -97,6 +97,31 @@ def test_a_telling_threshold_lets_the_best_scores_pass():
     assert telling_threshold(quiet, []) == 0.0
 
 
+def _large(count: int) -> list[np.ndarray]:
+    return [np.kron(image, np.ones((4, 4, 1), np.uint8)) for image in made.pictures(count)]
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp16"])
+def test_one_detection_of_a_thousand_may_be_off_in_int8_alone(precision: Any):
+    def one_off(boxes: np.ndarray) -> np.ndarray:
+        calls.append(len(boxes))
+        if len(calls) == 2:  # the first is the probe's
+            boxes = boxes.copy()
+            boxes[0, 0] = 0.0
+        return boxes
+
+    calls: list[int] = []
+    parity = found(_large(8), precision, boxes_xyxy=one_off)
+    assert parity.compared > 200
+    assert any("box_px" in each for each in parity.failures()) == (precision != "int8")
+    assert ("of 99%" in str(parity)) == (precision == "int8")
+
+
+def test_int8_that_is_broken_throughout_is_refused():
+    with pytest.raises(ParityError, match="box_px"):
+        found(_large(2), "int8", boxes_xyxy=lambda boxes: boxes * 0.0).require()
+
+
 def test_no_number_is_out_of_bounds():
     nan = float("nan")
     assert len(Parity(1, 1, nan, nan, nan, nan, BOUNDS["fp32"]).failures()) == 4
