@@ -34,10 +34,11 @@ from singleshot.training import run
 from singleshot.training.recipe import Recipe
 
 LIGHT_STEPS, VGG_STEPS = 700, 250
-LIGHT = replace(RECIPE, minutes=None, steps=LIGHT_STEPS)
+LIGHT = replace(RECIPE, anchors=None, minutes=None, steps=LIGHT_STEPS)
 VGG = replace(
     RECIPE,
     model="vgg300",
+    anchors=None,
     weights="vgg16-hed",
     freeze=2,
     input_size_hw=None,

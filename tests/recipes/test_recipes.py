@@ -11,8 +11,11 @@ from pathlib import Path
 import pytest
 
 from singleshot import recipes
+from singleshot.data.anchor_report import report
 from singleshot.data.drawn import streets
 from singleshot.data.formats import voc
+from singleshot.detection.ssd import config_for
+from singleshot.recipes import streets_demo
 from singleshot.training.recipe import Recipe
 from singleshot.training.run import train
 
@@ -75,3 +78,14 @@ def test_three_real_steps(name: str, drawn: Path, drawn_coco: Path, tmp_path: Pa
     short = replace(short, weights=None, freeze=0)  # what a network would have to fetch
     run = train(drawn_coco if name.endswith("_coco") else drawn, short, out=tmp_path / "run", val_split=None)
     assert run.steps == 3 and run.weights.is_file()
+
+
+def test_the_demos_default_boxes_reach_more_of_its_scenes_than_the_flavours_own(tmp_path: Path) -> None:
+    recipe = streets_demo.RECIPE
+    scenes = voc.read(streets.make(tmp_path / "data", train=100, val=1, test=1), "train")
+    names = scenes.label_map.names
+    own, fitted = (
+        report(scenes.samples, config_for(recipe.model, names, recipe.input_size_hw, anchors=anchors)).unreached
+        for anchors in (None, recipe.anchors)
+    )
+    assert fitted < own - 0.03, (fitted, own)

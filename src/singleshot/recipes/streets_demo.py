@@ -4,20 +4,32 @@
 
 It trains by the clock, so that the demo's length does not depend on the machine; a slower one ends with a lower
 score. The scenes are plentiful and the time is short, so augmentation is mild: the reference's strong one pays off
-over a hundred epochs, here there are some twenty.
+over a hundred epochs, here there are some thirty. Default boxes are fitted to the scenes (`singleshot data anchors`):
+the flavour's own leave 34 % of the objects out of reach, these 28 %.
 """
 
 from __future__ import annotations
 
 from singleshot.data.augmenting.augment import Augmentation
 from singleshot.data.augmenting.sampling import WHOLE, CropSampler
+from singleshot.detection.anchors import FeatureMap
 from singleshot.training.optimizer import OptimizerConfig
 from singleshot.training.recipe import Recipe
 from singleshot.training.schedule import Schedule
 
+FITTED = (
+    FeatureMap((30, 40), None, 16.9, 38.8, (1.75, 3.0)),
+    FeatureMap((15, 20), None, 38.3, 73.7, (1.75, 3.0)),
+    FeatureMap((8, 10), None, 63.7, 148.4, (2.0, 3.0)),
+    FeatureMap((4, 5), None, 93.0, 138.6, (2.0, 3.0)),
+    FeatureMap((2, 3), None, 138.6, 194.0, (2.0, 3.0)),
+    FeatureMap((1, 2), None, 194.0, 249.4, (2.0, 3.0)),
+)
+
 RECIPE = Recipe(
     model="lite320-fine",
     input_size_hw=(240, 320),
+    anchors=FITTED,
     epochs=None,
     minutes=4.25,
     batch_size=16,
