@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -77,6 +79,15 @@ def test_a_death_or_a_silence_is_told_once_and_a_new_process_answers(
     assert answer == "b" and second != first
     with pytest.raises(ProcessLookupError):
         os.kill(first, 0)
+
+
+def test_an_ended_process_stays_ended(decoder: DecoderProcess) -> None:
+    decoder.ask("hang")
+    decoder.await_start()
+    threading.Timer(0.3, decoder.end).start()
+    with pytest.raises(StoppedError, match="was ended"):
+        decoder.receive()
+    assert not multiprocessing.active_children()
 
 
 def test_bytes_are_put_where_they_are_wanted(decoder: DecoderProcess) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import signal
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -46,6 +47,7 @@ class DecoderProcess:
 
     def __init__(self, serve: Callable[[Any, Any], None], work: Any, *, timeout_s: float = 60.0) -> None:
         self._serve, self._work, self._timeout_s = serve, work, timeout_s
+        self._ended = False
         self._start()
 
     def ask(self, what: Any) -> None:
@@ -54,11 +56,12 @@ class DecoderProcess:
             self.pipe.send(what)
 
     def await_start(self) -> None:
-        """Wait until the child is ready. Raises StoppedError where it does not get that far."""
+        """Wait until the child is ready. Raises StoppedError where it is not, `START_S` after it was started."""
         if self.ready:
             return
         try:
-            started = self.pipe.poll(START_S) and self.pipe.recv() == READY
+            left_s = max(self._started + START_S - time.monotonic(), 0.0)
+            started = self.pipe.poll(left_s) and self.pipe.recv() == READY
         except (EOFError, OSError):
             what = f"a process that decodes pictures could not start ({self._cause_of_death()})"
             raise StoppedError(what, remedy='Keep your script\'s calls under `if __name__ == "__main__":`') from None
@@ -76,7 +79,7 @@ class DecoderProcess:
         Raises:
             GivenUpError: there is none, and there will be none. A new process has taken the old one's place by then,
                 and was asked nothing yet.
-            StoppedError: no child can be started.
+            StoppedError: no child can be started, or `end` was called meanwhile.
         """
         self.await_start()
         try:
@@ -85,12 +88,26 @@ class DecoderProcess:
             given_up = GivenUpError(f"could not be decoded within {self._timeout_s:g} s", "stuck-picture")
         except (EOFError, OSError):
             given_up = GivenUpError(f"crashed the decoder ({self._cause_of_death()})", "decoder-crash")
-        self.end()
-        self._start()
+        if self._ended:
+            raise StoppedError("the process that decodes pictures was ended") from None
+        self.restart()
         raise given_up
 
+    def restart(self) -> None:
+        """End the child and start another, which was asked nothing."""
+        self._stop()
+        self._start()
+
     def end(self) -> None:
-        """End the child, whatever it does."""
+        """End the child, whatever it does, and for good."""
+        self._ended = True
+        self._stop()
+
+    def overdue(self) -> bool:
+        """Whether it should have been ready by now."""
+        return not self.ready and time.monotonic() - self._started > START_S
+
+    def _stop(self) -> None:
         self.pipe.close()
         self._process.kill()
         self._process.join()
@@ -101,6 +118,7 @@ class DecoderProcess:
         self.pipe, other = context.Pipe()
         self._process = context.Process(target=self._serve, args=(other, self._work), daemon=True)
         self._process.start()
+        self._started = time.monotonic()
         other.close()
         self.ready = False
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from singleshot.errors import ParityError, UsageError
+from singleshot.exporting import parity as exporting_parity
 from singleshot.exporting.parity import BOUNDS, Parity, compare, telling_threshold
 from singleshot.exporting.program import DetectorProgram
 from singleshot.exporting.suppression import LoopSuppression
@@ -102,7 +103,9 @@ def _large(count: int) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("precision", ["int8", "fp16"])
-def test_one_detection_of_a_thousand_may_be_off_in_int8_alone(precision: Any):
+def test_one_unsure_detection_of_a_thousand_may_be_off_in_int8_alone(precision: Any, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(exporting_parity, "SURE", 1.1)  # none of them is
+
     def one_off(boxes: np.ndarray) -> np.ndarray:
         calls.append(len(boxes))
         if len(calls) == 2:  # the first is the probe's
@@ -114,7 +117,18 @@ def test_one_detection_of_a_thousand_may_be_off_in_int8_alone(precision: Any):
     parity = found(_large(8), precision, boxes_xyxy=one_off)
     assert parity.compared > 200
     assert any("box_px" in each for each in parity.failures()) == (precision != "int8")
-    assert ("of 99%" in str(parity)) == (precision == "int8")
+    assert parity.let_pass == (int(parity.compared * 0.01) if precision == "int8" else 0)
+    assert ("but for" in str(parity)) == (precision == "int8")
+
+
+def test_a_sure_detection_is_off_in_no_precision():
+    def best_off(boxes: np.ndarray) -> np.ndarray:
+        boxes = boxes.copy()
+        boxes[0, 0] = 0.0
+        return boxes
+
+    with pytest.raises(ParityError, match="box_px"):
+        found(_large(4), "int8", boxes_xyxy=best_off).require()
 
 
 def test_int8_that_is_broken_throughout_is_refused():

@@ -47,6 +47,14 @@ def test_what_is_wrong_with_a_picture_is_told_as_in_this_process(tmp_path: Path)
     assert isinstance(one.error, DataError) and one.error.kind == "not-a-picture"
 
 
+def test_pictures_keep_their_names_after_somebody_left_early(files: list[Path]) -> None:
+    with PictureProcess(dangerous, timeout_s=2.0) as reading:
+        first = next(iter(reading.frames([files[0], files[2], files[3]])))
+        assert isinstance(first, Frame) and (first.image == 0).all()
+        (later,) = reading.frames([files[5]])
+    assert isinstance(later, Frame) and later.source == str(files[5]) and (later.image == 5).all()
+
+
 def test_no_pictures_need_no_answer() -> None:
     with PictureProcess() as reading:
         assert list(reading.frames([])) == []

@@ -40,7 +40,7 @@ class Bounds:
         box_px: difference of a box's edges from picture to box, in pixels.
         score: difference of scores (of probabilities, for a segmenter).
         agreement: least share of detections (of pixels, for a segmenter) that both have.
-        share: of the detections, how many keep to `box_px` and `score`; the rest may be off by anything.
+        share: of the detections below `SURE`, how many keep to `box_px` and `score`; the rest may be off by anything.
     """
 
     raw: float
@@ -60,6 +60,8 @@ BOUNDS: dict[Precision, Bounds] = {
 
 Eight bits leave almost every box within two pixels, and one of some thousands, with a score of a hundredth, by 50 off.
 """
+SURE = 0.1
+"""The score from which on a detection is held to its bounds in every precision."""
 FEW = 10
 """Fewer detections than these, in all the pictures, prove little."""
 TELLING = 50
@@ -70,12 +72,13 @@ TELLING = 50
 class Parity:
     """What was found. The fields are those of `Bounds`; 0 and 1 where there was nothing to compare.
 
-    Of `box_px` and `score` it is the worst, but for what `Bounds.share` lets pass.
+    Of `box_px` and `score` it is the worst, but for the detections that `Bounds.share` lets pass.
 
     Args:
         pictures: how many were compared.
         compared: how many detections, or pixels, of the export.
         bounds: what was allowed.
+        let_pass: how many detections these were.
     """
 
     pictures: int
@@ -85,6 +88,7 @@ class Parity:
     score: float
     agreement: float
     bounds: Bounds
+    let_pass: int = 0
 
     def failures(self) -> list[str]:
         """What is out of bounds; a value that is not a number always is."""
@@ -109,13 +113,13 @@ class Parity:
 
     def __str__(self) -> str:
         bounds = self.bounds
-        most = "" if bounds.share == 1.0 else f"   of {bounds.share:.0%}"
+        but = f", but for {self.let_pass} scored below {SURE:g}" if self.let_pass else ""
         return "\n".join(
             [
                 f"parity on {self.pictures} pictures, {self.compared} compared   found      allowed",
                 f"  network's outputs, equal pictures   {self.raw:9.2e}   {bounds.raw:9.0e}   of the largest",
-                f"  boxes, from picture to box          {self.box_px:9.4f}   {bounds.box_px:9g}   pixels{most[2:]}",
-                f"  scores                              {self.score:9.5f}   {bounds.score:9g}{most}",
+                f"  boxes, from picture to box          {self.box_px:9.4f}   {bounds.box_px:9g}   pixels{but}",
+                f"  scores                              {self.score:9.5f}   {bounds.score:9g}",
                 f"  both have the same                  {self.agreement:9.2%}   {bounds.agreement:9.0%}   or more",
             ]
         )
@@ -144,11 +148,12 @@ def compare(
         rows = [_pixels_of(model, export, loaded, probe, image) for image in images]
     else:
         raise TypeError("the export is of another task")
-    compared, same, whole = sum(row[0] for row in rows), sum(row[4] for row in rows), sum(row[5] for row in rows)
+    compared, same, whole = sum(row[0] for row in rows), sum(row[3] for row in rows), sum(row[4] for row in rows)
     raw = _worst([row[1] for row in rows])
-    box_px = _worst([value for row in rows for value in row[2]], bounds.share)
-    score = _worst([value for row in rows for value in row[3]], bounds.share)
-    return Parity(len(rows), compared, raw, box_px, score, same / whole if whole else 1.0, bounds)
+    off = np.array([each for row in rows for each in row[2]], dtype=np.float64).reshape(-1, 3)
+    held = _held(off, bounds)
+    box_px, score = _worst(held[:, 0]), _worst(held[:, 1])
+    return Parity(len(rows), compared, raw, box_px, score, same / whole if whole else 1.0, bounds, len(off) - len(held))
 
 
 def telling_threshold(model: Detector, images: Sequence[UInt8[ndarray, "_ _ 3"]]) -> float:
@@ -164,13 +169,21 @@ def telling_threshold(model: Detector, images: Sequence[UInt8[ndarray, "_ _ 3"]]
     return float(best[0]) * 0.99 if len(best) else 0.0
 
 
-def _worst(values: Sequence[float], share: float = 1.0) -> float:
-    """The largest of a share of them, 0 of none; what is not a number stays so, which Python's `max` would drop."""
-    return float(np.quantile(values, share, method="higher")) if values else 0.0
+def _worst(values: Sequence[float] | Float[ndarray, " N"]) -> float:
+    """The largest, 0 of none; what is not a number stays so, which Python's `max` would drop."""
+    return float(np.max(values, initial=0.0))
 
 
-Row = tuple[int, float, list[float], list[float], int, int]
-"""Of one picture: compared, raw, box_px, score, how many agree, of how many."""
+def _held(off: Float[ndarray, "N 3"], bounds: Bounds) -> Float[ndarray, "M 3"]:
+    """Without the worst of the unsure detections, as many as the share lets pass; never what is no number."""
+    unsure = off[:, 2] < SURE
+    excess = (off[:, :2] / (bounds.box_px, bounds.score)).max(axis=1, initial=0.0)
+    excess[~unsure | ~np.isfinite(excess)] = -1.0
+    return off[np.argsort(excess)[: len(off) - int(unsure.sum() * (1.0 - bounds.share))]]
+
+
+Row = tuple[int, float, list[tuple[float, float, float]], int, int]
+"""Of one picture: compared, raw, (box_px, score, its own score) of each, how many agree, of how many."""
 
 
 def _detections_of(
@@ -187,23 +200,21 @@ def _detections_of(
     raw = _worst([_relative(getattr(ours, name).numpy(), theirs[name]) for name in RawDetections._fields])
     wanted = model.postprocess(ours, [size_hw])[0]
     boxes_xyxy, scores, class_ids = _found(model, export.run(image[None]), size_hw)
-    box_px: list[float] = []
-    score: list[float] = []
+    off: list[tuple[float, float, float]] = []
     places, chances = _candidates(model, ours, size_hw)
     places = _inside(places, size_hw)
     for box, one_score, class_id in zip(_inside(boxes_xyxy, size_hw), scores, class_ids, strict=True):
         box_off = np.abs(places - box).max(axis=1)
         score_off = np.abs(chances[:, class_id] - one_score)
         nearest = int(np.argmin(np.maximum(box_off / bounds.box_px, score_off / bounds.score)))
-        box_px.append(float(box_off[nearest]))
-        score.append(float(score_off[nearest]))
+        off.append((float(box_off[nearest]), float(score_off[nearest]), float(one_score)))
     again = loaded.predict(image, threshold=0.0)
     counts = [
         _agreement(model, wanted, found, bounds)
         for found in ((boxes_xyxy, scores, class_ids), (again.boxes_xyxy, again.scores, again.class_ids))
     ]
     same, whole = (sum(column) for column in zip(*counts, strict=True))
-    return len(scores), raw, box_px, score, same, whole
+    return len(scores), raw, off, same, whole
 
 
 def _found(model: Detector, outputs: Any, size_hw: tuple[int, int]) -> tuple[Any, Any, Any]:
@@ -273,7 +284,7 @@ def _pixels_of(
     outputs, wanted = export.run(image[None]), model.predict(image).class_ids
     class_ids = outputs["class_ids"][0] if "class_ids" in outputs else _own_map(model, outputs["logits"], wanted.shape)
     same = int((class_ids == wanted).sum()) + int((loaded.predict(image).class_ids == wanted).sum())
-    return wanted.size, _relative(ours.numpy(), theirs.numpy()), [], [score], same, 2 * wanted.size
+    return wanted.size, _relative(ours.numpy(), theirs.numpy()), [(0.0, score, 1.0)], same, 2 * wanted.size
 
 
 def _own_map(model: Segmenter, logits: Any, size_hw: tuple[int, ...]) -> UInt8[ndarray, "H W"]:

@@ -35,6 +35,7 @@ class PictureProcess:
 
     def __init__(self, read: Callable[[Path], ndarray] = pictures.read, *, timeout_s: float = 60.0) -> None:
         self._decoder = DecoderProcess(serve, read, timeout_s=timeout_s)
+        self._asked = deque[Path]()
 
     def __enter__(self) -> PictureProcess:
         return self
@@ -47,7 +48,10 @@ class PictureProcess:
 
         Raises StoppedError where no child can be started.
         """
+        if self._asked:  # somebody left early: these answers are nobody's
+            self._decoder.restart()
         coming, asked = deque(files), deque[Path]()
+        self._asked = asked
         while coming or asked:
             while coming and len(asked) <= AHEAD:
                 asked.append(coming.popleft())

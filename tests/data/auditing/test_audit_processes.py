@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from singleshot import decoder_process
 from singleshot.data.auditing import audit_processes
 from singleshot.data.auditing.audit_pictures import PictureReport
 from singleshot.errors import StoppedError
@@ -56,6 +57,36 @@ def test_the_message_names_the_signal() -> None:
 def test_processes_that_cannot_start_are_no_fault_of_a_picture() -> None:
     with pytest.raises(StoppedError, match="could not start"):
         list(audit_processes.reports([Path("a")], processes=1, work=_Unloadable()))
+
+
+def test_a_slow_start_is_no_fault_of_a_picture_and_a_start_that_takes_for_ever_ends_the_audit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = list(audit_processes.reports([Path("a"), Path("b")], processes=1, work=_Slow(2.0), timeout_s=1.0))
+    assert [report.faults for report in found] == [(), ()]
+    monkeypatch.setattr(decoder_process, "START_S", 1.0)
+    started = time.monotonic()
+    with pytest.raises(StoppedError, match="could not start in 1 s"):
+        list(audit_processes.reports([Path("a")], processes=1, work=_Slow(30.0)))
+    assert time.monotonic() - started < 10
+
+
+class _Slow:
+    """Work that keeps the process which receives it waiting."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def __call__(self, path: Path) -> PictureReport:
+        return PictureReport(path, (1, 1))
+
+    def __reduce__(self) -> tuple:
+        return _slowly, (self.seconds,)
+
+
+def _slowly(seconds: float) -> _Slow:
+    time.sleep(seconds)
+    return _Slow(seconds)
 
 
 class _Unloadable:

@@ -18,7 +18,7 @@ from typing import Any
 
 from singleshot.data.auditing import audit_pictures
 from singleshot.data.auditing.audit_pictures import PictureReport
-from singleshot.decoder_process import READY, START_S, DecoderProcess, GivenUpError
+from singleshot.decoder_process import READY, DecoderProcess, GivenUpError
 from singleshot.errors import Fault
 
 PICTURES_AT_A_TIME = 16
@@ -63,7 +63,9 @@ def _collected(children: list[_Child], jobs: deque[list[Path]], timeout_s: float
                 else:
                     child.begin()
             for child in children:
-                if child.job and time.monotonic() - child.since > (timeout_s if child.decoder.ready else START_S):
+                if child.job and child.decoder.overdue():
+                    child.begin()  # it has just become ready, or ends the audit
+                if child.job and child.decoder.ready and time.monotonic() - child.since > timeout_s:
                     yield child.answer()
     finally:
         for child in children:
