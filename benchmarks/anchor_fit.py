@@ -20,12 +20,12 @@ import numpy as np
 
 from benchmarks.timing import machine
 from singleshot.data import anchor_report
-from singleshot.data.drawn import streets
-from singleshot.data.formats import voc
+from singleshot.data.boxes import voc
 from singleshot.detection.ssd import config_for
 from singleshot.evaluation.detect import detect
 from singleshot.evaluation.judge import judge
 from singleshot.recipes.streets_demo import RECIPE
+from singleshot.streets import write
 from singleshot.training import run
 from singleshot.training.recipe import Recipe
 
@@ -51,14 +51,14 @@ def main() -> None:
     parser.add_argument("--steps", type=int)
     parser.add_argument("--model", default="lite320-fine")
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--train", type=int, default=streets.TRAIN)
-    parser.add_argument("--test", type=int, default=streets.TEST)
+    parser.add_argument("--train", type=int, default=write.TRAIN)
+    parser.add_argument("--test", type=int, default=write.TEST)
     parser.add_argument("--out", type=Path, default=Path("runs/anchor_fit"))
     options = parser.parse_args()
     print(machine("torch"))
     data = options.out / "data"
-    if not streets.matches(data, train=options.train, test=options.test):
-        streets.make(data, train=options.train, test=options.test, overwrite=True)
+    if not write.matches(data, train=options.train, test=options.test):
+        write.make(data, train=options.train, test=options.test, overwrite=True)
     split = voc.read(data, "train")
     limit = {"minutes": None, "steps": options.steps} if options.steps else {"minutes": options.minutes}
     base = replace(RECIPE, model=options.model, **limit)

@@ -5,7 +5,7 @@ network's normalised floats is in it, which in training the device does. torchvi
 own model takes them; albumentations' with uint8. All read and decode the same files in the same rounds.
 
 There is no equal answer to assert, since each way draws at random: that our distribution is the reference's is a test
-(tests/data/augmenting/test_reference_distribution.py), and so is that pictures do not depend on how fast they are made.
+(tests/data/augment/test_reference_distribution.py), and so is that pictures do not depend on how fast they are made.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from pathlib import Path
 from benchmarks import photos
 from benchmarks.peers import Peer, peer_argument
 from benchmarks.timing import Seconds, interleaved, machine, one_thread, ratio, table
-from singleshot.data.augmenting.augment import CAFFE, Augmentation
-from singleshot.data.loading.loader import DetectionLoader
+from singleshot.data.augment.augment import CAFFE, Augmentation
+from singleshot.data.load.loader import DetectionLoader
 from singleshot.preprocess import Preprocess, normalise
 from singleshot.structures import Dataset
 

@@ -23,13 +23,13 @@ import numpy as np
 
 from benchmarks.timing import machine
 from singleshot.data import anchor_report
-from singleshot.data.drawn import streets
-from singleshot.data.formats import voc
+from singleshot.data.boxes import voc
 from singleshot.detection.ssd import config_for
 from singleshot.evaluation.detect import detect
 from singleshot.evaluation.judge import judge
 from singleshot.prediction.predictor import Detector
 from singleshot.recipes.streets_demo import RECIPE
+from singleshot.streets import write
 from singleshot.training import run
 from singleshot.training.recipe import Recipe
 
@@ -73,8 +73,8 @@ def main() -> None:
     options = parser.parse_args()
     print(machine("torch"))
     data = options.out / "data"
-    if not streets.matches(data, train=streets.TRAIN, test=streets.TEST):
-        streets.make(data, train=streets.TRAIN, test=streets.TEST, overwrite=True)
+    if not write.matches(data, train=write.TRAIN, test=write.TEST):
+        write.make(data, train=write.TRAIN, test=write.TEST, overwrite=True)
     for pair in options.pair:
         print(f"\n{pair}")
         for name, recipe in PAIRS[pair].items():

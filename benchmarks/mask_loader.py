@@ -21,14 +21,14 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.timing import interleaved, machine, one_thread, ratio, table
-from singleshot import pictures
-from singleshot.data.augmenting.augment import Augmentation, Plan, apply_to_image, draw_plan
-from singleshot.data.augmenting.augment_masks import apply_to_mask
-from singleshot.data.augmenting.sampling import WHOLE, CropSampler
-from singleshot.data.drawn.street_scene import scene
-from singleshot.data.drawn.street_traffic import MASK_NAMES
-from singleshot.data.label_maps import mask_files
-from singleshot.data.loading.order import rng_for
+from singleshot.data.augment.augment import Augmentation, Plan, apply_to_image, draw_plan
+from singleshot.data.augment.augment_masks import apply_to_mask
+from singleshot.data.augment.sampling import WHOLE, CropSampler
+from singleshot.data.load.order import rng_for
+from singleshot.data.masks import mask_files
+from singleshot.images import read_image
+from singleshot.streets.scene import scene
+from singleshot.streets.traffic import MASK_NAMES
 from singleshot.structures import UNKNOWN, VOID, MaskCode
 
 SIZE_HW, PICTURE_HW, COUNT = (384, 768), (512, 1024), 16
@@ -58,7 +58,7 @@ def draw(folder: Path) -> None:
 
 def ours(image: Path, mask: Path, plan: Plan, *, fast: bool = True) -> Pair:
     """Our way, faults looked for and all, as training reads; or with JPEG decoded exactly."""
-    pixels = pictures.read(image, fast=fast)
+    pixels = read_image(image, fast=fast)
     ids = mask_files.read(mask, CODE)
     return apply_to_image(pixels, plan, SIZE_HW, AUGMENTATION.mean_rgb), apply_to_mask(ids, plan, SIZE_HW)
 

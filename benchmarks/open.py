@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks.timing import interleaved, machine
 from singleshot.classes import VOC
 from singleshot.data import index_cache, layouts
-from singleshot.data.formats.voc_xml import annotation_xml
+from singleshot.data.boxes.voc_xml import annotation_xml
 
 
 def draw(root: Path, pictures: int) -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from singleshot import pictures
-from singleshot.data.drawn.street_scene import scene
+from singleshot.images import read_image
+from singleshot.streets.scene import scene
 from singleshot.structures import Dataset, LabelMap, Sample
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -50,7 +50,7 @@ def described(dataset: Dataset) -> str:
 def _sources(rng: np.random.Generator) -> tuple[list[np.ndarray], str]:
     photos = sorted(path for path in (SHARED / "photos").glob("*.*g") if path.stem != "camera")
     if photos:
-        return [pictures.read(path) for path in photos], "crops of photographs"
+        return [read_image(path) for path in photos], "crops of photographs"
     return [scene(0, "train", index, size_hw=(600, 800)).image for index in range(8)], "drawn streets"
 
 

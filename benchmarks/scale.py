@@ -20,10 +20,10 @@ import numpy as np
 import psutil
 
 from benchmarks.timing import machine
-from singleshot.data.loading.order import epoch_order
-from singleshot.data.loading.packing import PackedSamples, pack
-from singleshot.data.loading.sample_table import SampleTable
-from singleshot.data.loading.workers import Begin, Workers
+from singleshot.data.load.order import epoch_order
+from singleshot.data.load.packing import PackedSamples, pack
+from singleshot.data.load.sample_table import SampleTable
+from singleshot.data.load.workers import Begin, Workers
 
 BATCH = 1000
 

@@ -40,7 +40,7 @@ import psutil
 
 from benchmarks.serve_clients import Tagged, Tally, ask, at_rate, connected, refusals, slow_clients, until_answered
 from benchmarks.timing import machine
-from singleshot.data.drawn import street_scene
+from singleshot.streets import scene
 
 PICTURES = 200
 SLOW_CLIENTS = 200
@@ -78,7 +78,7 @@ class Server:
 
 def pictures(count: int) -> list[bytes]:
     """JPEG files of drawn streets, no two of one size."""
-    scenes = [street_scene.scene(11, "test", i).image for i in range(16)]
+    scenes = [scene.scene(11, "test", i).image for i in range(16)]
     sizes = [(240 + i % 20 * 4, 320 + i // 20 * 4) for i in range(count)]
     shown = [cv2.resize(scenes[i % len(scenes)], (wide, high)) for i, (high, wide) in enumerate(sizes)]
     return [cv2.imencode(".jpg", image[..., ::-1])[1].tobytes() for image in shown]

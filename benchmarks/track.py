@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 
 from singleshot.boxes import pairwise_iou, xyxy_to_cxcywh
-from singleshot.data.drawn import street_video
-from singleshot.data.drawn.street_traffic import CLASS_NAMES
 from singleshot.prediction.choosing import choice
 from singleshot.prediction.track import Tracker
+from singleshot.streets import video
+from singleshot.streets.traffic import CLASS_NAMES
 from singleshot.structures import Detections, LabelMap
 
 LABELS = LabelMap(CLASS_NAMES)
@@ -45,7 +45,7 @@ class Judge:
     found: int = 0
     switches: int = 0
 
-    def add(self, frame: street_video.Frame, tracked: Detections) -> None:
+    def add(self, frame: video.Frame, tracked: Detections) -> None:
         """Compare one frame."""
         from scipy.optimize import linear_sum_assignment
 
@@ -76,7 +76,7 @@ class Judge:
         return float(2 * agree / (self.true + self.found)) if self.true + self.found else 1.0
 
 
-def as_seen(frame: street_video.Frame, rng: np.random.Generator, size_hw: tuple[int, int]) -> Detections:
+def as_seen(frame: video.Frame, rng: np.random.Generator, size_hw: tuple[int, int]) -> Detections:
     """The truth as a fair detector might have seen it."""
     centred = xyxy_to_cxcywh(frame.boxes_xyxy.astype(np.float64))
     centred = centred + rng.normal(0, 0.04, centred.shape) * np.tile(centred[:, 2:], 2)
@@ -93,7 +93,7 @@ def follow(video: int, *, count: int, fps: float, size_hw: tuple[int, int], mode
     """Track one drawn video and count."""
     judge, tracker, rng = Judge({}, {}), Tracker(), np.random.default_rng(video)
     chosen = choice(LABELS, 0.5 if model is None else 0.35)
-    for frame in street_video.frames(0, video, count=count, fps=fps, size_hw=size_hw):
+    for frame in video.frames(0, video, count=count, fps=fps, size_hw=size_hw):
         found = as_seen(frame, rng, size_hw) if model is None else model.predict(frame.image, threshold=0.1)
         judge.add(frame, tracker.update(found, chosen.thresholds[found.class_ids]))
     return judge
@@ -113,8 +113,8 @@ def main() -> None:
         model = singleshot.load(given.weights)
     figures = []
     print(f"{'video':>5} {'true tracks':>12} {'boxes':>7} {'found':>7} {'switches':>9} {'IDF1':>6}")
-    for video in range(given.videos):
-        judge = follow(video, count=given.frames, fps=12.5, size_hw=(300, 400), model=model)
+    for number in range(given.videos):
+        judge = follow(number, count=given.frames, fps=12.5, size_hw=(300, 400), model=model)
         figures.append(judge.idf1())
         tracks = len(judge.last)
         print(f"{video:5} {tracks:12} {judge.true:7} {judge.found:7} {judge.switches:9} {figures[-1]:6.3f}")

@@ -19,9 +19,9 @@ from pathlib import Path
 import torch
 
 from benchmarks.timing import interleaved, machine, ratio, table
-from singleshot.data.loading.lending import Lender
-from singleshot.data.loading.shared_memory import SHARED_MEMORY
-from singleshot.data.loading.workers import Begin, Workers
+from singleshot.data.load.lending import Lender
+from singleshot.data.load.shared_memory import SHARED_MEMORY
+from singleshot.data.load.workers import Begin, Workers
 
 BATCH, SIZE, BATCHES, WORKERS = 32, 300, 40, 2
 PICTURES = BATCH * BATCHES

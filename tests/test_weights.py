@@ -17,11 +17,12 @@ import pytest
 import safetensors.torch
 import torch
 
-from singleshot import sealed, weights
+from singleshot import weights
+from singleshot.config import to_json_dict
 from singleshot.detection.ssd import SSD, config_for
 from singleshot.errors import DataError, InputMissingError, StorageError
 from singleshot.preprocess import Preprocess
-from singleshot.strict_json import to_json_dict
+from singleshot.storage import sealed
 
 CLASSES = ("car", "Fußgänger")
 PICKLE_PROTOCOLS = (2, 3, 4, 5)

@@ -15,14 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from singleshot import sealed
 from singleshot.backbones.vgg import atrous_vgg16
+from singleshot.config import from_json_dict, to_json_dict
 from singleshot.detection.presets import Trunk
 from singleshot.detection.ssd import SSD, SSDConfig
 from singleshot.errors import ConfigError, DataError
 from singleshot.preprocess import Preprocess
 from singleshot.segmentation.fcn import FCN, FCNConfig
-from singleshot.strict_json import from_json_dict, to_json_dict
+from singleshot.storage import sealed
 
 SCHEMA = 1
 MOST_BOXES, MOST_DETECTIONS, LONGEST_SIDE = 5_000_000, 1_000_000, 16_384

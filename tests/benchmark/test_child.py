@@ -11,9 +11,9 @@ import torch
 
 from singleshot.benchmark.child import Epochs, Job, reason, run
 from singleshot.benchmark.workloads import Workload
-from singleshot.data.drawn.streets import make
+from singleshot.config import from_json_dict, to_json_dict
 from singleshot.errors import ConfigError
-from singleshot.strict_json import from_json_dict, to_json_dict
+from singleshot.streets.write import make
 
 
 @pytest.fixture(autouse=True)

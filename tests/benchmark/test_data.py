@@ -7,8 +7,8 @@ import pytest
 
 from singleshot.benchmark import data
 from singleshot.benchmark.workloads import Workload
-from singleshot.data.drawn.streets import make
 from singleshot.errors import InputMissingError, StorageError
+from singleshot.streets.write import make
 
 
 @pytest.fixture(autouse=True)

@@ -8,15 +8,15 @@ import pytest
 import torch
 
 from singleshot import weights
-from singleshot.data.drawn import streets
 from singleshot.detection.ssd import SSD, config_for
+from singleshot.streets import write
 
 
 @pytest.fixture(scope="session")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A VOC folder with four pictures in split test. Tests leave it as it is."""
     out = tmp_path_factory.mktemp("scenes") / "data"
-    return streets.make(out, train=2, val=1, test=4, size_hw=(150, 200), seed=3, workers=1)
+    return write.make(out, train=2, val=1, test=4, size_hw=(150, 200), seed=3, workers=1)
 
 
 @pytest.fixture(scope="session")
@@ -24,5 +24,5 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights of a small detector of those scenes' classes. Tests leave them as they are."""
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "w.safetensors"
-    weights.save(path, SSD(config_for("lite320-fine", streets.CLASS_NAMES, (64, 96))), {})
+    weights.save(path, SSD(config_for("lite320-fine", write.CLASS_NAMES, (64, 96))), {})
     return path

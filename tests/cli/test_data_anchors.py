@@ -11,8 +11,8 @@ from typer.testing import CliRunner, Result
 
 from singleshot import weights
 from singleshot.cli.main import app
-from singleshot.data.drawn import streets
 from singleshot.errors import CannotCreateError, ConfigError, DataError
+from singleshot.streets import write
 
 
 def run(*arguments: str | Path) -> Result:
@@ -21,7 +21,7 @@ def run(*arguments: str | Path) -> Result:
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return streets.make(tmp_path_factory.mktemp("anchors") / "data", train=12, val=2, test=2, workers=1)
+    return write.make(tmp_path_factory.mktemp("anchors") / "data", train=12, val=2, test=2, workers=1)
 
 
 @pytest.fixture(scope="module")

@@ -8,14 +8,14 @@ from typer.testing import CliRunner, Result
 
 from singleshot.cli import data_check
 from singleshot.cli.main import app
-from singleshot.data.auditing.audit_report import Audit
-from singleshot.data.drawn import streets
+from singleshot.data.check.report import Audit
 from singleshot.errors import CannotCreateError, DataError, Fault, InputMissingError, UsageError
+from singleshot.streets import write
 
 
 @pytest.fixture
 def drawn(tmp_path: Path) -> Path:
-    return streets.make(tmp_path / "streets", train=3, val=1, test=1, size_hw=(150, 200), seed=1, workers=1)
+    return write.make(tmp_path / "streets", train=3, val=1, test=1, size_hw=(150, 200), seed=1, workers=1)
 
 
 def check(*arguments: str | Path) -> Result:

@@ -7,8 +7,8 @@ from typer.testing import CliRunner, Result
 
 from singleshot.cli.main import app
 from singleshot.data import layouts
-from singleshot.data.drawn import streets
 from singleshot.errors import CannotCreateError, FaultyDataError, UsageError
+from singleshot.streets import write
 
 
 def run(*arguments: str | Path) -> Result:
@@ -17,7 +17,7 @@ def run(*arguments: str | Path) -> Result:
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return streets.make(
+    return write.make(
         tmp_path_factory.mktemp("convert") / "data", train=3, val=1, test=1, size_hw=(90, 120), workers=1, seed=1
     )
 

@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from singleshot.cli.main import app
-from singleshot.data.drawn import streets
 from singleshot.errors import CannotCreateError, DataError, UsageError
+from singleshot.streets import write
 
 
 def run(*arguments: str | Path) -> Result:
@@ -19,7 +19,7 @@ def run(*arguments: str | Path) -> Result:
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return streets.make(
+    return write.make(
         tmp_path_factory.mktemp("looks") / "data", train=5, val=1, test=1, size_hw=(90, 120), workers=1, seed=1
     )
 

@@ -38,7 +38,7 @@ def test_a_video_is_drawn_with_its_tracks(tmp_path: Path) -> None:
 
 
 def test_fetching_without_a_network_is_exit_code_69(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("singleshot.download.time.sleep", lambda _: None)
+    monkeypatch.setattr("singleshot.storage.download.time.sleep", lambda _: None)
     with pytest.raises(UnreachableError):
         run("data", "fetch", "voc12", "--out", tmp_path, "--mirror", "http://127.0.0.1:1")
     with pytest.raises(UsageError, match="voc07, voc12"):

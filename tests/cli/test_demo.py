@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from singleshot.cli.main import app
-from singleshot.data.drawn import streets
 from singleshot.errors import CannotCreateError
+from singleshot.streets import write
 
 
 def run(*arguments: str | Path) -> Result:
@@ -37,7 +37,7 @@ def test_a_folder_of_the_users_is_refused_and_stays_as_it_is(tmp_path: Path, nam
 
 def test_a_report_beside_drawn_data_is_the_demos_only_with_its_summary(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
-    (tmp_path / "data" / streets.MANIFEST).write_text("{}")
+    (tmp_path / "data" / write.MANIFEST).write_text("{}")
     (tmp_path / "report.txt").write_text("mine")
     with pytest.raises(CannotCreateError, match="something else than a demo"):
         run("--out", tmp_path)

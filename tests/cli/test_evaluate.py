@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from singleshot.cli.main import app
-from singleshot.data.formats import voc
+from singleshot.data.boxes import voc
 from singleshot.errors import CannotCreateError, DataError, InputMissingError, SingleshotError, UsageError
 from singleshot.prediction.predictor import Detector
 

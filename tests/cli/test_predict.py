@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from singleshot import pictures
 from singleshot.cli.main import app
 from singleshot.errors import CannotCreateError, NotPermittedError, SingleshotError, StorageError, UsageError
+from singleshot.images import read_image
 from singleshot.prediction.frames import Frame, Unreadable
 from singleshot.prediction.picture_process import PictureProcess
 from tests.prediction.videos import make
@@ -55,7 +55,7 @@ def test_json_is_written_again_over_its_own_report_and_over_nothing_else(
 def test_bad_places_show_before_a_picture_is_read(untrained: Path, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pictures, "read", None)
+        patch.setattr("singleshot.images.read_image", None)
         for options in (("--out", tmp_path / "file"), ("--json", tmp_path / "file" / "a.json"), ("--json", tmp_path)):
             with pytest.raises(CannotCreateError):
                 run(untrained, folder, *options)
@@ -78,7 +78,7 @@ def test_the_batch_goes_on_past_a_picture_that_the_file_system_refuses(
             try:
                 if file.name == "1.jpg":
                     raise error
-                yield Frame(pictures.read(file), str(file))
+                yield Frame(read_image(file), str(file))
             except SingleshotError as fault:
                 yield Unreadable(str(file), fault)
 

@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from singleshot import pictures
 from singleshot.cli.main import app
 from singleshot.drawing import draw
+from singleshot.images import read_image
 from singleshot.prediction.opening import load_detector
 from singleshot.structures import Detections
 
@@ -75,9 +75,9 @@ def test_c2_to_c13_bad_pictures_are_named_and_the_good_ones_read_in_one_run(untr
     assert all(rows[stem]["size_hw"] == [60, 80] for stem in good)
     assert "4 of 11 pictures could not be read" in result.stderr
     # C6: the right colours. C7: alpha over white. C8: scaled, not clipped.
-    assert np.abs(pictures.read(folder / "c06.jpg").astype(int) - image).mean() < 3
-    assert pictures.read(folder / "c07-alpha.png")[50, 50].tolist() == pytest.approx([147, 172, 207], abs=2)
-    assert len(np.unique(pictures.read(folder / "c08.png"))) > 200
+    assert np.abs(read_image(folder / "c06.jpg").astype(int) - image).mean() < 3
+    assert read_image(folder / "c07-alpha.png")[50, 50].tolist() == pytest.approx([147, 172, 207], abs=2)
+    assert len(np.unique(read_image(folder / "c08.png"))) > 200
 
 
 def test_c10_boxes_and_drawing_agree_with_what_a_person_sees_in_all_eight_rotations(

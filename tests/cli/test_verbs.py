@@ -10,8 +10,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from singleshot.cli.main import app
-from singleshot.data.drawn import streets
 from singleshot.errors import CannotCreateError, FaultyDataError
+from singleshot.streets import write
 
 QUICK = [
     "--set",
@@ -33,7 +33,7 @@ def run(*arguments: str | Path) -> Result:
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return streets.make(tmp_path_factory.mktemp("verbs") / "data", train=6, val=2, test=4, workers=1)
+    return write.make(tmp_path_factory.mktemp("verbs") / "data", train=6, val=2, test=4, workers=1)
 
 
 @pytest.fixture(scope="module")

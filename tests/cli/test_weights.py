@@ -11,11 +11,12 @@ import pytest
 import torch
 from typer.testing import CliRunner, Result
 
-from singleshot import classes, download, hub, weights
+from singleshot import classes, hub, weights
 from singleshot.cli import progress
 from singleshot.cli.main import app
 from singleshot.errors import CannotCreateError, UnreachableError
 from singleshot.segmentation.fcn import FCN, config_for
+from singleshot.storage import download
 from tests.foreign.made_files import SSD_PYTORCH, port_state
 
 
@@ -86,9 +87,9 @@ def test_push_says_where_it_went(ours: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_training_starts_from_weights_and_shows_the_table(ours: Path, tmp_path: Path):
-    from singleshot.data.drawn import streets
+    from singleshot.streets import write
 
-    data = streets.make(tmp_path / "data", train=2, val=1, test=1, workers=1)
+    data = write.make(tmp_path / "data", train=2, val=1, test=1, workers=1)
     options = ["--steps", "1", "--batch-size", "1", "--workers", "0", "--precision", "fp32", "--val-split", "none"]
     options += ["--set", "train_subset=0", "--freeze", "3", "--set", "optimizer.trunk_lr=0.1"]
     result = run("train", "--data", data, "--weights", ours, "--out", tmp_path / "run", *options)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from singleshot.data.auditing import audit
-from singleshot.data.auditing.audit_report import Audit
+from singleshot.data.check import audit
+from singleshot.data.check.report import Audit
 
 Corners = tuple[object, object, object, object]
 

@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 
 from singleshot.data import contact_sheet
-from singleshot.data.augmenting.augment import CAFFE, NONE
+from singleshot.data.augment.augment import CAFFE, NONE
+from singleshot.data.boxes import voc
 from singleshot.data.contact_sheet import Tile
-from singleshot.data.drawn import streets
-from singleshot.data.formats import voc
+from singleshot.streets import write
 from singleshot.structures import Dataset
 
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     folder = tmp_path_factory.mktemp("sheet") / "data"
-    streets.make(folder, train=4, val=0, test=0, size_hw=(150, 200), workers=1)
+    write.make(folder, train=4, val=0, test=0, size_hw=(150, 200), workers=1)
     return voc.read(folder, "train")
 
 

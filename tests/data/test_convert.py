@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 import pytest
 
+from singleshot.data.boxes import coco, voc, yolo
 from singleshot.data.convert import Layout, convert, renamed, without_unions
-from singleshot.data.drawn import streets
-from singleshot.data.formats import coco, voc, yolo
 from singleshot.errors import CannotCreateError, DataError, UsageError
+from singleshot.streets import write
 from singleshot.structures import Dataset, LabelMap, Sample
 
 READERS = {"voc": voc, "coco": coco, "yolo": yolo}
@@ -46,7 +46,7 @@ def same_boxes(before: list[Dataset], after: list[Dataset], *, difficult: bool =
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return streets.make(
+    return write.make(
         tmp_path_factory.mktemp("drawn") / "data", train=5, val=2, test=2, size_hw=(90, 120), workers=1, seed=2
     )
 

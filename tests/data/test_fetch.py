@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from singleshot.data import fetch as fetching
+from singleshot.data.boxes import voc
+from singleshot.data.boxes.voc_xml import annotation_xml
 from singleshot.data.fetch import ARCHIVES, Archive, fetch
-from singleshot.data.formats import voc
-from singleshot.data.formats.voc_xml import annotation_xml
 from singleshot.errors import CannotCreateError, DataError, UnreachableError, UsageError
 
 

@@ -14,9 +14,9 @@ import safetensors.numpy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from singleshot import durable
 from singleshot.data import index_cache
 from singleshot.errors import Fault, StorageError
+from singleshot.storage import atomic
 from singleshot.structures import Dataset, LabelMap, Sample
 
 
@@ -186,7 +186,7 @@ def test_a16_a_full_disk_costs_one_warning(
     def full(path: Path, _data: bytes) -> None:
         raise StorageError("writing failed (No space left on device)", file=path)
 
-    monkeypatch.setattr(durable, "write_bytes", full)
+    monkeypatch.setattr(atomic, "write_bytes", full)
     assert widths(source.open()) == [11, 22]
     assert "No space left" in caplog.text
 

@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from singleshot.data import index_cache, layouts
-from singleshot.data.auditing import audit
-from singleshot.data.formats import voc
-from singleshot.data.label_maps import kitti_road
+from singleshot.data.boxes import voc
+from singleshot.data.check import audit
+from singleshot.data.masks import kitti_road
 from singleshot.errors import ConfigError, Fault, InputMissingError, NotPermittedError, UsageError
 from singleshot.structures import Dataset, LabelMap, Sample
 from tests.data.conftest import close

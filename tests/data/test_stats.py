@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from singleshot.data.formats import voc
+from singleshot.data.boxes import voc
 from singleshot.data.stats import measure
 from singleshot.structures import Dataset, LabelMap, Sample
 

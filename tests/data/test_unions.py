@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from singleshot.data import layouts, unions
-from singleshot.data.formats import voc
+from singleshot.data.boxes import voc
 from singleshot.errors import InputMissingError, NotPermittedError
 from singleshot.structures import LabelMap
 from tests.data.conftest import close

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from singleshot.data.formats import voc
-from singleshot.data.formats.voc_xml import annotation_xml
+from singleshot.data.boxes import voc
+from singleshot.data.boxes.voc_xml import annotation_xml
 from singleshot.detection.ssd import SSD, config_for
 from singleshot.prediction.predictor import Detector
 from singleshot.structures import Dataset, LabelMap

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from singleshot.data.formats import coco, coco_results
+from singleshot.data.boxes import coco, coco_results
 from singleshot.evaluation.coco import coco_table, cut_warning, judge_coco
 from singleshot.structures import Dataset, Detections, LabelMap, Sample
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from singleshot.classes import CITYSCAPES
-from singleshot.data.label_maps import cityscapes_labels, mask_files, masks
+from singleshot.data.masks import cityscapes_labels, mask_files, masks
 from singleshot.errors import DataError, Fault
 from singleshot.evaluation.given_masks import given
 from singleshot.structures import LabelMap

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from singleshot.data.label_maps import masks
+from singleshot.data.masks import masks
 from singleshot.errors import DataError, Fault, UsageError
 from singleshot.evaluation.evaluate import evaluate
 from singleshot.evaluation.judge_masks import counted, judge_of, judge_segmenter, require_masks

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from singleshot.data.label_maps import birds_eye, kitti_road, masks
+from singleshot.data.masks import birds_eye, kitti_road, masks
 from singleshot.errors import DataError
 from singleshot.evaluation.maxf import MaxfJudge, for_server, maxf_table, plane_note
 from singleshot.structures import VOID, Dataset

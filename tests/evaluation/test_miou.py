@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from singleshot.classes import CITYSCAPES
-from singleshot.data.label_maps import cityscapes, masks
+from singleshot.data.masks import cityscapes, masks
 from singleshot.errors import DataError
 from singleshot.evaluation.miou import MiouJudge, absent_note, instances_note, miou_table
 from singleshot.structures import VOID, LabelMap

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from singleshot.data.label_maps import masks
+from singleshot.data.masks import masks
 from singleshot.errors import DataError
 from singleshot.evaluation.segment import SegmentedBatch, segment
 from singleshot.prediction.segmenter import Segmenter

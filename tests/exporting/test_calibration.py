@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from singleshot.data.drawn import streets
 from singleshot.errors import DataError, FaultyDataError, InputMissingError
 from singleshot.exporting import calibration
 from singleshot.prediction.predictor import Detector
+from singleshot.streets import write
 from tests.conftest import MaskFolder
 from tests.exporting import made
 
@@ -24,7 +24,7 @@ def test_a_plain_folder_gives_pictures_and_no_score(tmp_path: Path):
 
 
 def test_a_data_set_gives_both_and_an_export_that_is_the_model_loses_nothing(tmp_path: Path):
-    root = streets.make(tmp_path / "data", train=1, val=2, test=1, workers=1)
+    root = write.make(tmp_path / "data", train=1, val=2, test=1, workers=1)
     found = calibration.read(root, made.detector())
     assert len(found.files) == 2 and found.dataset is not None and found.dataset.split == "val"
     cost = calibration.cost(made.detector(), made.detector(), found.dataset)
@@ -46,7 +46,7 @@ def test_an_empty_folder_and_other_classes_are_refused(tmp_path: Path):
 
 
 def test_faulty_annotations_are_refused_and_the_way_round_them_is_said(tmp_path: Path):
-    root = streets.make(tmp_path / "data", train=1, val=2, test=1, workers=1)
+    root = write.make(tmp_path / "data", train=1, val=2, test=1, workers=1)
     (split,) = (root / "ImageSets/Main").glob("val.txt")
     files = [root / "Annotations" / f"{name}.xml" for name in split.read_text().split()]
     file = next(each for each in files if "<name>car" in each.read_text())
@@ -57,7 +57,7 @@ def test_faulty_annotations_are_refused_and_the_way_round_them_is_said(tmp_path:
 
 
 def test_a_data_set_without_a_split_is_a_missing_input(tmp_path: Path):
-    root = streets.make(tmp_path / "data", train=1, val=0, test=0, workers=1)
+    root = write.make(tmp_path / "data", train=1, val=0, test=0, workers=1)
     for each in (root / "ImageSets/Main").iterdir():
         each.unlink()
     with pytest.raises(InputMissingError, match="no split"):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from singleshot import pictures, preprocess
+from singleshot import preprocess
 from singleshot.exporting import sampling
 from singleshot.preprocess import Preprocess
 
@@ -19,7 +19,7 @@ def graph_input(image: np.ndarray, wanted: Preprocess) -> np.ndarray:
 def test_the_graph_resizes_as_opencv_does_to_a_level_in_two_thousand_bytes(fit, size_hw, shared):
     wanted = Preprocess(size_hw, fit=fit)
     for name in ("road1.jpg", "chelsea.png", "astronaut.png"):
-        image = pictures.read(shared / "data" / "photos" / name)
+        image = read_image(shared / "data" / "photos" / name)
         off = np.abs(graph_input(image, wanted) - preprocess.to_input(image, wanted).astype(np.float32))
         assert off.max() <= 1 and (off > 0).mean() < 4e-3
 

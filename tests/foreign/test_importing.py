@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 import torch
 
-from singleshot import classes, download, weights
+from singleshot import classes, weights
 from singleshot.errors import DataError, InputMissingError, NotPermittedError, UsageError
 from singleshot.foreign.importing import cached, import_weights, read_class_names
 from singleshot.foreign.sources import SOURCES, get
 from singleshot.prediction.opening import load
 from singleshot.prediction.predictor import Detector
+from singleshot.storage import download
 from singleshot.weights import TrunkFile
 from tests.foreign.made_files import SSD_PYTORCH, port_state, torchvision_state, vgg_list
 

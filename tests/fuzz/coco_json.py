@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from singleshot.data.formats import coco
+from singleshot.data.boxes import coco
 from tests.fuzz.harness import Target, main
 from tests.fuzz.laws import check_dataset
 

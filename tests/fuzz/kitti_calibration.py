@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from singleshot.data.label_maps import birds_eye
+from singleshot.data.masks import birds_eye
 from tests.fuzz.harness import Target, main
 
 GOOD = b"P2: 100 0 200 0 0 100 50 0 0 0 1 0\nR0_rect: 1 0 0 0 1 0 0 0 1\nTr_cam_to_road: 1 0 0 0 0 1 0 -1.5 0 0 1 0\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from singleshot.data.label_maps import mask_classes
+from singleshot.data.masks import mask_classes
 from tests.fuzz.harness import Target, main
 
 GOOD = b'[{"id": 0, "name": "road", "colour": [1, 2, 3]}, {"id": 7, "name": "void", "evaluated": false},'

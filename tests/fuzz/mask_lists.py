@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from singleshot.data.label_maps import mask_lists
+from singleshot.data.masks import mask_lists
 from tests.fuzz.harness import Target, main
 
 GOOD = b"seq1/1.png m1/1.png\r\nseq2/1.png m2/1.png\n/Seg/a.png /Seg/b.png\nmy photo.png my mask.png\n"

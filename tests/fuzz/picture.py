@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from singleshot import pictures
-from singleshot.data.auditing import audit_pictures
+from singleshot.data.check import images
+from singleshot.images import decode_image, read_size_hw
 from tests.fuzz.harness import Target, main
 from tests.fuzz.laws import check_faults
 
@@ -72,14 +72,14 @@ def run(data: bytes, scratch: Path) -> str:
     """Pixels have the size that the header tells, and the same bytes give the same pixels again."""
     file = scratch / "a.jpg"
     file.write_bytes(data)
-    report = audit_pictures.report(file)
+    report = images.report(file)
     check_faults(report.faults)
     if report.size_hw is None:
         return " ".join(sorted(fault.kind for fault in report.faults))
-    pixels = pictures.decode(data, file=file)
+    pixels = decode_image(data, file=file)
     assert pixels.dtype == np.uint8 and pixels.shape == (*report.size_hw, 3) and min(pixels.shape) > 0
-    assert pictures.size_hw(file) == report.size_hw
-    assert np.array_equal(pixels, pictures.decode(data, file=file))
+    assert read_size_hw(file) == report.size_hw
+    assert np.array_equal(pixels, decode_image(data, file=file))
     return f"decoded {report.orientation} {' '.join(sorted(fault.kind for fault in report.faults))}"
 
 

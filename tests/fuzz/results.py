@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from singleshot.data.formats import coco_results, voc_results
+from singleshot.data.boxes import coco_results, voc_results
 from singleshot.structures import Dataset, LabelMap, Sample
 from tests.fuzz.harness import Target, main
 

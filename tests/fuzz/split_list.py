@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from singleshot.data.formats import voc_folder
+from singleshot.data.boxes import voc_folder
 from tests.fuzz.harness import Target, main
 
 PIECES = (

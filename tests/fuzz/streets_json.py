@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from singleshot.data.label_maps import masks
+from singleshot.data.masks import masks
 from tests.fuzz.harness import Target, main
 
 PIECES = b'"mask" : , [ ] { } "road" "" null true 1e9 NaN "\\u0000" "\\ud800" [[[[[[[[ \xff \xef\xbb\xbf \n'.split(b" ")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from singleshot.data.formats import voc_objects, voc_xml
+from singleshot.data.boxes import voc_objects, voc_xml
 from tests.fuzz.harness import Target, main
 from tests.fuzz.laws import check_faults
 

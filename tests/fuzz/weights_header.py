@@ -8,7 +8,8 @@ import json
 import struct
 from pathlib import Path
 
-from singleshot import sealed, weights
+from singleshot import weights
+from singleshot.storage import sealed
 from tests.fuzz.harness import Target, main
 
 PIECES = (

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from singleshot.data.formats import yolo
+from singleshot.data.boxes import yolo
 from tests.fuzz.harness import Target, main
 from tests.fuzz.laws import check_dataset
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from singleshot.data.formats import yolo_yaml
+from singleshot.data.boxes import yolo_yaml
 from tests.fuzz.harness import Target, main
 from tests.fuzz.laws import check_faults
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from singleshot import pictures
+from singleshot.images import read_image
 
 
 def dangerous(path: Path) -> np.ndarray:
@@ -18,4 +18,4 @@ def dangerous(path: Path) -> np.ndarray:
         os.kill(os.getpid(), signal.SIGSEGV)
     if "hang" in path.name:
         time.sleep(600)
-    return pictures.read(path)
+    return read_image(path)

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from singleshot import durable
-from singleshot.data.formats import voc_objects, voc_xml
+from singleshot.data.boxes import voc_objects, voc_xml
 from singleshot.errors import UsageError
 from singleshot.prediction.annotation_files import KINDS, inside, open_files, parse_kinds
 from singleshot.prediction.frames import Frame, Seen
+from singleshot.storage import atomic
 from singleshot.structures import Detections, LabelMap
 
 LABELS = LabelMap(("car", "bus"))
@@ -71,7 +71,7 @@ def test_files_of_frames_are_forced_to_the_disk_in_the_end_and_not_one_by_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forced: list[str] = []
-    monkeypatch.setattr(durable, "sync", lambda path: forced.append(path.name))
+    monkeypatch.setattr(atomic, "sync", lambda path: forced.append(path.name))
     (file,) = open_files(["yolo"], tmp_path, LABELS)
     none = np.zeros(0, np.int64)
     nothing = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), none, LABELS.names_of(none), (9, 9))

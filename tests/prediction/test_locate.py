@@ -56,6 +56,6 @@ def test_a_known_name_without_network_is_69(monkeypatch: pytest.MonkeyPatch, tmp
     def refused(*_arguments: object, **_options: object) -> None:
         raise UnreachableError("no network")
 
-    monkeypatch.setattr("singleshot.download.fetch", refused)
+    monkeypatch.setattr("singleshot.storage.download.fetch", refused)
     with pytest.raises(UnreachableError):
         find_weights("ssd300-coco")

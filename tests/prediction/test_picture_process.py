@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from singleshot import pictures
 from singleshot.errors import DataError
+from singleshot.images import read_image
 from singleshot.prediction.frames import Frame, Unreadable
 from singleshot.prediction.picture_process import PictureProcess
 from tests.prediction.dangerous import dangerous
@@ -42,7 +42,7 @@ def test_what_is_wrong_with_a_picture_is_told_as_in_this_process(tmp_path: Path)
         one, two = reading.frames([tmp_path / "a.jpg", tmp_path / "none.jpg"])
     assert isinstance(one, Unreadable) and isinstance(two, Unreadable)
     with pytest.raises(DataError) as here:
-        pictures.read(tmp_path / "a.jpg")
+        read_image(tmp_path / "a.jpg")
     assert str(one.error) == str(here.value) and two.error.exit_code == 66
     assert isinstance(one.error, DataError) and one.error.kind == "not-a-picture"
 

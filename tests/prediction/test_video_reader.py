@@ -9,7 +9,6 @@ import av
 import numpy as np
 import pytest
 
-from singleshot import pictures
 from singleshot.errors import DataError, NotPermittedError
 from singleshot.prediction.frames import Frame
 from singleshot.prediction.video_reader import VideoReader, upright
@@ -163,7 +162,7 @@ def test_d10_odd_tiny_and_deep_videos_are_read(tmp_path: Path, size_hw: tuple[in
 
 def test_d10_a_video_above_the_limit_of_pixels_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = make(tmp_path / "a.mp4", 2)
-    monkeypatch.setattr(pictures, "MAX_PIXELS", 3000)
+    monkeypatch.setattr("singleshot.prediction.video_reader.MAX_PIXELS", 3000)
     with pytest.raises(DataError, match="64×48 pixels are more") as caught:
         VideoReader(path)
     assert caught.value.kind == "too-large-video"

@@ -12,10 +12,10 @@ import pytest
 
 from singleshot import recipes
 from singleshot.data.anchor_report import report
-from singleshot.data.drawn import streets
-from singleshot.data.formats import voc
+from singleshot.data.boxes import voc
 from singleshot.detection.ssd import config_for
 from singleshot.recipes import streets_demo
+from singleshot.streets import write
 from singleshot.training.recipe import Recipe
 from singleshot.training.run import train
 
@@ -24,7 +24,7 @@ NAMES = [module.name for module in pkgutil.iter_modules(recipes.__path__)]
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return streets.make(tmp_path_factory.mktemp("recipes") / "data", train=4, val=1, test=1, workers=1)
+    return write.make(tmp_path_factory.mktemp("recipes") / "data", train=4, val=1, test=1, workers=1)
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_three_real_steps(name: str, drawn: Path, drawn_coco: Path, tmp_path: Pa
 
 def test_the_demos_default_boxes_reach_more_of_its_scenes_than_the_flavours_own(tmp_path: Path) -> None:
     recipe = streets_demo.RECIPE
-    scenes = voc.read(streets.make(tmp_path / "data", train=100, val=1, test=1), "train")
+    scenes = voc.read(write.make(tmp_path / "data", train=100, val=1, test=1), "train")
     names = scenes.label_map.names
     own, fitted = (
         report(scenes.samples, config_for(recipe.model, names, recipe.input_size_hw, anchors=anchors)).unreached

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from singleshot.data.drawn import streets
-from singleshot.data.formats import voc
+from singleshot.data.boxes import voc
+from singleshot.streets import write
 from singleshot.structures import Dataset, Detections
 
 
@@ -17,7 +17,7 @@ from singleshot.structures import Dataset, Detections
 def street_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A VOC folder with drawn scenes and masks. Tests leave it as it is."""
     out = tmp_path_factory.mktemp("reporting") / "data"
-    return streets.make(out, train=2, val=2, test=4, size_hw=(150, 200), seed=3, workers=1)
+    return write.make(out, train=2, val=2, test=4, size_hw=(150, 200), seed=3, workers=1)
 
 
 @pytest.fixture(scope="session")

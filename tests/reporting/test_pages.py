@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from singleshot.data.label_maps import mask_files, masks
+from singleshot.data.masks import mask_files, masks
 from singleshot.evaluation.coco import judge_coco
 from singleshot.evaluation.judge import SIZE_BANDS_PX, judge
 from singleshot.evaluation.miou import MiouJudge

@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 import singleshot
 from singleshot import weights
 from singleshot.cli.main import app
-from singleshot.data.drawn import streets
-from singleshot.data.formats import voc
+from singleshot.data.boxes import voc
 from singleshot.detection.ssd import SSD, config_for
 from singleshot.errors import CannotCreateError, DataError, InputMissingError
+from singleshot.streets import write
 from singleshot.training.run import Run
 
 
@@ -35,7 +35,7 @@ def run_folder(tmp_path: Path) -> Path:
     torch.manual_seed(0)
     folder = tmp_path / "run"
     facts = {"command": "singleshot train", "data": "x", "metric": "voc12"}
-    weights.save(folder / "best.safetensors", SSD(config_for("lite320-fine", streets.CLASS_NAMES, (64, 96))), facts)
+    weights.save(folder / "best.safetensors", SSD(config_for("lite320-fine", write.CLASS_NAMES, (64, 96))), facts)
     (folder / "recipe.json").write_text("{}")
     (folder / "log.csv").write_text("epoch,step,train_class,lr,images_per_second,seconds\n1,2,3,0.1,5,6\n")
     return folder

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from singleshot.data.formats.voc_xml import annotation_xml
+from singleshot.data.boxes.voc_xml import annotation_xml
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -14,8 +14,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from singleshot import durable
 from singleshot.errors import ConfigError, DataError, NotPermittedError, SingleshotError, StorageError
+from singleshot.storage import atomic
 from singleshot.training import checkpoint
 from singleshot.training.checkpoint import CheckpointConfig
 from singleshot.training.manifest import sealed
@@ -243,9 +243,9 @@ def test_f3_the_bytes_are_on_the_disk_before_the_name_and_the_name_before_the_wo
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order: list[str] = []
-    fsync, sync, rename = os.fsync, durable.sync, Path.rename
+    fsync, sync, rename = os.fsync, atomic.sync, Path.rename
     monkeypatch.setattr(os, "fsync", lambda descriptor: (order.append("file"), fsync(descriptor))[1])
-    monkeypatch.setattr(durable, "sync", lambda path: (order.append("folder"), sync(path))[1])
+    monkeypatch.setattr(atomic, "sync", lambda path: (order.append("folder"), sync(path))[1])
     monkeypatch.setattr(Path, "rename", lambda path, to: (order.append("rename"), rename(path, to))[1])
     checkpoint.write(tmp_path, 2, tensors(2), {})
     assert order == ["file", "file", "folder", "file", "rename", "folder", "file"]  # a folder's sync is an fsync too

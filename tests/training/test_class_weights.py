@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from singleshot.data.label_maps import mask_files, masks
+from singleshot.data.masks import mask_files, masks
 from singleshot.errors import ConfigError, DataError, InputMissingError
 from singleshot.segmentation.loss import PixelLossConfig, log_weights
 from singleshot.training import class_weights as module

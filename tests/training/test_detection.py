@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from singleshot import pictures
-from singleshot.data.formats import voc
+from singleshot.data.boxes import voc
 from singleshot.detection.loss import LossParts
 from singleshot.detection.ssd import SSD, config_for
 from singleshot.evaluation.detect import detect
+from singleshot.images import read_image
 from singleshot.training import detection
 from singleshot.training.detection import DetectionTask, mean_losses
 from singleshot.training.recipe import Recipe
@@ -36,13 +36,13 @@ def task(squares: Path, **changes: Any) -> DetectionTask:
 def test_pictures_are_decoded_fast_for_training_where_the_recipe_says_so_and_never_for_judging(
     standing_squares: Path, monkeypatch: pytest.MonkeyPatch, fast: bool
 ) -> None:
-    honest, asked = pictures.read, []
+    honest, asked = read_image, []
 
     def read(path: Path, *, fast: bool = False, **options: Any) -> Any:
         asked.append(fast)
         return honest(path, fast=fast, **options)
 
-    monkeypatch.setattr(pictures, "read", read)
+    monkeypatch.setattr("singleshot.data.load.loader.read_image", read)
     doing = task(standing_squares, fast_decode=fast)
     next(iter(doing.batches(0)))
     assert asked and set(asked) == {fast}

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from singleshot.data.formats import voc
+from singleshot.data.boxes import voc
 from singleshot.errors import ConfigError, UnreachableError
 from singleshot.training.fabric import reach
 from singleshot.training.recipe import Recipe, override

@@ -18,7 +18,7 @@ import pytest
 
 from singleshot import weights
 from singleshot.data import layouts
-from singleshot.data.augmenting.augment import NONE
+from singleshot.data.augment.augment import NONE
 from singleshot.errors import StoppedError, StorageError
 from singleshot.structures import LabelMap
 from singleshot.training.detection import DetectionTask

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from singleshot.data import layouts
-from singleshot.data.augmenting.augment import NONE
-from singleshot.data.loading.loader import DetectionLoader
+from singleshot.data.augment.augment import NONE
+from singleshot.data.load.loader import DetectionLoader
 from singleshot.structures import Dataset
 
 

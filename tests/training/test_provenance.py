@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from singleshot.data.formats import voc
+from singleshot.data.boxes import voc
 from singleshot.training.provenance import provenance_of, this_command
 
 

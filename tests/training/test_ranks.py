@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from singleshot import weights
-from singleshot.data.formats import voc
+from singleshot.data.boxes import voc
 from singleshot.detection.ssd import SSD, config_for
 from singleshot.errors import ConfigError, DataError
 from singleshot.training.detection import DetectionTask

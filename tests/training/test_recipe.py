@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from singleshot.data.augmenting.augment import POST_2017
+from singleshot.data.augment.augment import POST_2017
 from singleshot.errors import ConfigError
 from singleshot.training.optimizer import OptimizerConfig
 from singleshot.training.recipe import Recipe, limited, override

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from singleshot import weights
-from singleshot.data.formats import voc
+from singleshot.data.boxes import voc
 from singleshot.errors import ConfigError, DataError, SignalledError, StorageError
 from singleshot.training import checkpoint
 from singleshot.training.checkpoint import CheckpointConfig

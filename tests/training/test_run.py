@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from singleshot import weights
-from singleshot.data.formats import voc
+from singleshot.data.boxes import voc
 from singleshot.errors import CannotCreateError, ConfigError, DataError, FaultyDataError, UsageError
 from singleshot.evaluation.evaluate import evaluate
 from singleshot.structures import LabelMap

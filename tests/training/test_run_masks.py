@@ -14,9 +14,9 @@ import pytest
 import torch
 
 from singleshot import weights
-from singleshot.data.augmenting.augment import NONE
-from singleshot.data.label_maps import masks
-from singleshot.data.loading.mask_batch import MaskBatch
+from singleshot.data.augment.augment import NONE
+from singleshot.data.load.mask_batch import MaskBatch
+from singleshot.data.masks import masks
 from singleshot.detection.ssd import SSD
 from singleshot.detection.ssd import config_for as detector_config
 from singleshot.errors import ConfigError, DataError, FaultyDataError

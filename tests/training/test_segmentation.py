@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from singleshot.data.loading.mask_batch import MaskBatch
+from singleshot.data.load.mask_batch import MaskBatch
 from singleshot.preprocess import Preprocess
 from singleshot.segmentation.loss import PixelLossConfig
 from singleshot.structures import VOID

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from singleshot import sealed, weights
+from singleshot import weights
 from singleshot.backbones.freezing import blocks
 from singleshot.backbones.vgg import atrous_vgg16
 from singleshot.detection.ssd import SSD, config_for
@@ -14,6 +14,7 @@ from singleshot.errors import ConfigError, DataError, InputMissingError
 from singleshot.preprocess import Preprocess
 from singleshot.segmentation.fcn import FCN
 from singleshot.segmentation.fcn import config_for as fcn_config
+from singleshot.storage import sealed
 from singleshot.training.optimizer import OptimizerConfig, build
 from singleshot.training.recipe import Recipe
 from singleshot.training.starting import flavour_of, start

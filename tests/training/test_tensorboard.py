@@ -10,9 +10,9 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from singleshot import weights
-from singleshot.data.drawn import streets
-from singleshot.data.formats import voc
+from singleshot.data.boxes import voc
 from singleshot.detection.ssd import SSD, config_for
+from singleshot.streets import write
 from singleshot.structures import Dataset
 from singleshot.training.tensorboard import TensorBoardLog, logged
 
@@ -45,13 +45,13 @@ class Watcher:
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    out = streets.make(tmp_path_factory.mktemp("log") / "data", train=4, val=1, test=1, size_hw=(90, 120), workers=1)
+    out = write.make(tmp_path_factory.mktemp("log") / "data", train=4, val=1, test=1, size_hw=(90, 120), workers=1)
     return voc.read(out, "train")
 
 
 def save(folder: Path, flavour: str) -> None:
     torch.manual_seed(0)
-    weights.save(folder / "last.safetensors", SSD(config_for(flavour, streets.CLASS_NAMES, (64, 96))), {})
+    weights.save(folder / "last.safetensors", SSD(config_for(flavour, write.CLASS_NAMES, (64, 96))), {})
 
 
 def run(observer: Watcher, folder: Path, scenes: Dataset, epochs: int = 1) -> None:
@@ -130,7 +130,7 @@ def test_f29_a_folder_that_cannot_be_made_ends_the_log_alone(scenes: Dataset, tm
 @pytest.mark.slow
 def test_the_scale_of_the_l2_norm_has_its_histogram(scenes: Dataset, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    config = config_for("vgg300", streets.CLASS_NAMES)
+    config = config_for("vgg300", write.CLASS_NAMES)
     weights.save(tmp_path / "last.safetensors", SSD(config), {})
     run(Watcher(), tmp_path, scenes)
     found = EventAccumulator(str(tmp_path / "tensorboard"))

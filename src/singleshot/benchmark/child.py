@@ -19,18 +19,18 @@ from typing import Any
 
 import torch
 
-from singleshot import durable
 from singleshot.benchmark import data, processes
 from singleshot.benchmark.machine import cores, facts
 from singleshot.benchmark.measure import Rates, Window, measure, timed
 from singleshot.benchmark.results import Loader, Result
 from singleshot.benchmark.verdict import verdict
 from singleshot.benchmark.workloads import Workload
-from singleshot.data.augmenting.augment import NONE
+from singleshot.config import from_json_dict
+from singleshot.data.augment.augment import NONE
 from singleshot.errors import ConfigError, SingleshotError
 from singleshot.segmentation.fcn import FCN
 from singleshot.segmentation.fcn import config_for as segmenter_config
-from singleshot.strict_json import from_json_dict
+from singleshot.storage import atomic
 from singleshot.structures import Dataset
 from singleshot.training import starting
 from singleshot.training.detection import DetectionTask
@@ -221,7 +221,7 @@ def main(arguments: list[str]) -> None:
         machine, result = run(job)
     except Exception as error:
         result = Result(job.workload.batch_size, job.loader, error=reason(error))
-    durable.write_text(Path(arguments[1]), json.dumps({"machine": machine, "result": asdict(result)}))
+    atomic.write_text(Path(arguments[1]), json.dumps({"machine": machine, "result": asdict(result)}))
 
 
 def _end_with_parent() -> None:

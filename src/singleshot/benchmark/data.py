@@ -20,10 +20,10 @@ import numpy as np
 
 from singleshot.benchmark.workloads import Workload
 from singleshot.data import layouts
-from singleshot.data.drawn.street_scene import scene
-from singleshot.data.drawn.street_traffic import CLASS_NAMES, MASK_NAMES
-from singleshot.download import cache_folder
 from singleshot.errors import InputMissingError, NotPermittedError, StorageError
+from singleshot.storage.download import cache_folder
+from singleshot.streets.scene import scene
+from singleshot.streets.traffic import CLASS_NAMES, MASK_NAMES
 from singleshot.structures import UNKNOWN, Dataset, LabelMap, MaskCode, Sample
 
 VERSION = 1  # to be raised when other pictures are drawn

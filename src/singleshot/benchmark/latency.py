@@ -19,11 +19,11 @@ import numpy as np
 import torch
 
 from singleshot.benchmark.processes import PROC
-from singleshot.data.drawn.street_scene import scene
 from singleshot.errors import SingleshotError
 from singleshot.prediction.exported import ExportedDetector, ExportedSegmenter
 from singleshot.prediction.locate import find_weights
 from singleshot.prediction.opening import RUNS, load
+from singleshot.streets.scene import scene
 
 SIDES = {"cpu": 2048, "cuda": 8192}
 """Of the square matrices whose product gives the peak."""

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from singleshot import durable
 from singleshot.benchmark.posts_2017 import Column
 from singleshot.benchmark.results import Report, Result
 from singleshot.benchmark.workloads import WORKLOADS
 from singleshot.errors import UsageError, nearest, visible
+from singleshot.storage import atomic
 
 BAR = 40
 LOGARITHMIC_FROM = 20.0
@@ -94,7 +94,7 @@ def chart(columns: Sequence[Column], baseline: str) -> str:
 
 
 def draw(columns: Sequence[Column], baseline: str, path: Path) -> None:
-    """The chart as a PNG, replacing `path`. Raises what `check` and `durable.write` raise."""
+    """The chart as a PNG, replacing `path`. Raises what `check` and `atomic.write` raise."""
     # Imported here: matplotlib takes a second to load. Figure without pyplot keeps no global state.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -123,7 +123,7 @@ def draw(columns: Sequence[Column], baseline: str, path: Path) -> None:
     axes.margins(y=0.12)
     for text in axes.legend().get_texts():
         text.set_parse_math(False)
-    durable.write(path, lambda temporary: _save(figure, temporary))
+    atomic.write(path, lambda temporary: _save(figure, temporary))
 
 
 def duration(seconds: float) -> str:

@@ -14,10 +14,10 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from singleshot import durable
 from singleshot.benchmark.verdict import Verdict
+from singleshot.config import from_json_dict
 from singleshot.errors import ConfigError, DataError, InputMissingError
-from singleshot.strict_json import from_json_dict
+from singleshot.storage import atomic
 
 Loader = Literal["serial", "parallel"]
 TEXTS = ("gpu", "cpu", "precision", "data_disk")
@@ -96,8 +96,8 @@ class Report:
 
 
 def write(report: Report, path: Path) -> None:
-    """Write the file. Raises what `durable.write` raises."""
-    durable.write_text(path, report.to_json())
+    """Write the file. Raises what `atomic.write` raises."""
+    atomic.write_text(path, report.to_json())
 
 
 def read(path: Path) -> Report:

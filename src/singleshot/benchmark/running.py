@@ -15,8 +15,8 @@ from singleshot.benchmark import data
 from singleshot.benchmark.child import Job, reason
 from singleshot.benchmark.machine import facts
 from singleshot.benchmark.results import Report, Result
+from singleshot.config import from_json_dict, to_json_dict
 from singleshot.errors import SingleshotError
-from singleshot.strict_json import from_json_dict, to_json_dict
 from singleshot.training.fabric import resolve_precision
 
 CHILD = (sys.executable, "-m", "singleshot.benchmark.child")

@@ -128,9 +128,9 @@ def predict(
     """Measure how long an answer takes: percentiles, rate, memory and share of the machine's peak."""
     import torch
 
-    from singleshot import durable
     from singleshot.benchmark import latency, machine
     from singleshot.cli import outputs, progress
+    from singleshot.storage import atomic
 
     sizes = batch_size or [1, 8, 32]
     if min(sizes) < 1:
@@ -147,7 +147,7 @@ def predict(
         used = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
         facts = machine.facts(device=used, precision="as the rows say", data=Path.cwd())
         tree = {"machine": facts, "rows": [asdict(row) for row in found]}
-        durable.write_text(json_file, json.dumps(tree, indent=2) + "\n")
+        atomic.write_text(json_file, json.dumps(tree, indent=2) + "\n")
 
 
 def chosen(names: list[str], known: list[str]) -> list[str]:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from singleshot import durable
 from singleshot.errors import DataError
+from singleshot.storage import atomic
 
 if TYPE_CHECKING:
     from singleshot.data.anchor_report import AnchorReport
@@ -65,11 +65,11 @@ def anchors(
         anchor_file.write(out, anchor_file.AnchorFile(model, config.input_size_hw, fit, found.suggested))
         progress.out.print(f"fitted boxes: {out} (train --anchors {out})", soft_wrap=True, markup=False)
     if plot is not None:
-        durable.write(plot, lambda temporary: draw_best_iou(found, temporary, title=title))
+        atomic.write(plot, lambda temporary: draw_best_iou(found, temporary, title=title))
         progress.out.print(f"histogram: {plot}", soft_wrap=True, markup=False)
     if json_file is not None:
         facts = {"model": model, "input_size_hw": [height, width], "fit": fit, "split": split, **found.as_json()}
-        durable.write_text(json_file, json.dumps(facts, indent=2) + "\n")
+        atomic.write_text(json_file, json.dumps(facts, indent=2) + "\n")
 
 
 def _table(found: AnchorReport, title: str) -> Any:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from singleshot import durable
 from singleshot.errors import SHOWN_FAULTS, DataError, visible
+from singleshot.storage import atomic
 
 JSON_KEYS = ("format", "faults")
 
 if TYPE_CHECKING:
-    from singleshot.data.auditing.audit_report import Audit
+    from singleshot.data.check.report import Audit
 
 
 def check(
@@ -33,7 +33,7 @@ def check(
 ) -> None:
     """Name every fault in a data folder, with file and line; exit 65 where one is fatal."""
     from singleshot.cli import outputs, progress
-    from singleshot.data.auditing import audit
+    from singleshot.data.check import audit
     from singleshot.prediction.backends.threads import cores
 
     if json_file is not None:
@@ -50,7 +50,7 @@ def check(
             progress=update,
         )
     if json_file is not None:
-        durable.write_text(json_file, json.dumps(found.as_json(), indent=2) + "\n")
+        atomic.write_text(json_file, json.dumps(found.as_json(), indent=2) + "\n")
     for line in lines(found):
         progress.out.print(line, markup=False, emoji=False, soft_wrap=True)
     fatal = sum(fault.severity == "fatal" for fault in found.faults)

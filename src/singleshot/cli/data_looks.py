@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from singleshot import durable
 from singleshot.errors import DataError, UsageError
+from singleshot.storage import atomic
 
 if TYPE_CHECKING:
     from singleshot.data.stats import Stats
@@ -41,10 +41,10 @@ def stats(
     progress.out.print(f"picture sizes, {facts['picture_sizes']['distinct']} in all: {sizes}", soft_wrap=True)
     if plot is not None:
         title = f"{path.resolve().name}, {split}: {found.pictures} pictures, {len(found.class_ids)} objects"
-        durable.write(plot, lambda temporary: draw_stats(found, temporary, title=title))
+        atomic.write(plot, lambda temporary: draw_stats(found, temporary, title=title))
         progress.out.print(f"plots: {plot}", soft_wrap=True, markup=False)
     if json_file is not None:
-        durable.write_text(json_file, json.dumps({"split": split, **facts}, indent=2) + "\n")
+        atomic.write_text(json_file, json.dumps({"split": split, **facts}, indent=2) + "\n")
 
 
 def show(

@@ -28,14 +28,14 @@ def make(
     """Draw street scenes with known truth: pictures with boxes and masks, or videos with tracks."""
     from singleshot.cli import progress
     from singleshot.cli.train import parse_size
-    from singleshot.data.drawn import street_video_files, streets
+    from singleshot.streets import video_files, write
 
     del what  # there is one thing to draw
     size_hw = parse_size(size)
     if kind == "video":
         videos = count or 1
         with progress.bar("drawing frames", videos * frames) as advance:
-            street_video_files.make_videos(
+            video_files.make_videos(
                 out,
                 seed=seed,
                 videos=videos,
@@ -50,10 +50,10 @@ def make(
         return
     if container is not None:
         raise UsageError("--container is for videos", remedy="Pass --kind video, or leave it out")
-    counts = shares(count) if count is not None else (streets.TRAIN, streets.VAL, streets.TEST)
+    counts = shares(count) if count is not None else (write.TRAIN, write.VAL, write.TEST)
     total = sum(counts)
     with progress.bar("drawing scenes", total) as advance:
-        streets.make(
+        write.make(
             out,
             seed=seed,
             train=counts[0],

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from singleshot import durable
 from singleshot.errors import CannotCreateError
+from singleshot.storage import atomic
 
 if TYPE_CHECKING:
     from singleshot.evaluation.report import Report
@@ -33,7 +33,7 @@ def demo(
     started = time.monotonic()
     from singleshot.cli import progress
     from singleshot.cli.demo_masks import segment_scenes
-    from singleshot.data.formats import voc
+    from singleshot.data.boxes import voc
     from singleshot.evaluation.detect import detect
     from singleshot.evaluation.judge import SIZE_BANDS_PX, judge
     from singleshot.evaluation.report import as_text
@@ -64,7 +64,7 @@ def demo(
         summary["segmentation"] = segment_scenes(
             out, data, folder=mask_folder, weights=trained.weights, seed=seed, minutes=minutes
         )
-        durable.write_text(out / "summary.json", json.dumps(summary, indent=2) + "\n")
+        atomic.write_text(out / "summary.json", json.dumps(summary, indent=2) + "\n")
         said = summary["segmentation"]
         line = f"mIoU {as_text(said['miou'])} on {said['images']} unseen scenes, {said['total_seconds']:.0f} s more"
         progress.out.print(f"{line}\npictures: {said['pictures']}", soft_wrap=True, markup=False)
@@ -73,12 +73,12 @@ def demo(
 def _refuse_foreign(out: Path, data: Path) -> None:
     """Refuse a folder that is not a demo's own: what lies there under the names of the demo's files would be lost."""
     from singleshot.cli import outputs
-    from singleshot.data.drawn import streets
+    from singleshot.streets import write
 
     outputs.check_folder(out)
     if not out.is_dir() or all(path.name.startswith(".") for path in out.iterdir()):
         return
-    begun = (data / streets.MANIFEST).is_file()
+    begun = (data / write.MANIFEST).is_file()
     # The summary is written before the other two, so that they can be known by it.
     written = any((out / name).exists() for name in ("report.txt", "curves.png"))
     if not begun or (written and not (out / "summary.json").is_file()):
@@ -88,13 +88,13 @@ def _refuse_foreign(out: Path, data: Path) -> None:
 def _draw(data: Path, seed: int, train: int | None, test: int | None) -> None:
     """Draw the scenes, unless the same ones are there already."""
     from singleshot.cli import progress
-    from singleshot.data.drawn import streets
+    from singleshot.streets import write
 
-    train, test = train or streets.TRAIN, test or streets.TEST
-    if streets.matches(data, seed=seed, train=train, test=test):
+    train, test = train or write.TRAIN, test or write.TEST
+    if write.matches(data, seed=seed, train=train, test=test):
         return
-    with progress.bar("drawing scenes", train + streets.VAL + test) as advance:
-        streets.make(
+    with progress.bar("drawing scenes", train + write.VAL + test) as advance:
+        write.make(
             data,
             seed=seed,
             train=train,
@@ -113,14 +113,14 @@ def _fresh(folder: Path) -> Path:
 
 def _draw_pictures(folder: Path, dataset: Dataset, found: list[Detections]) -> Path:
     """Write annotated copies of the scenes with the most objects into a folder. Returns the folder."""
-    from singleshot import pictures
     from singleshot.drawing import draw
+    from singleshot.images import read_image
     from singleshot.prediction import sinks
 
     busiest = sorted(range(len(dataset)), key=lambda place: -len(dataset.samples[place].boxes_xyxy))[:PICTURES]
     for place in busiest:
         sample = dataset.samples[place]
-        drawn = draw(pictures.read(sample.image_path), found[place], threshold=0.4)
+        drawn = draw(read_image(sample.image_path), found[place], threshold=0.4)
         sinks.write_picture(folder / f"{sample.image_id}.jpg", drawn)
     return folder
 
@@ -141,7 +141,7 @@ def _write(out: Path, report: Report, summary: dict[str, Any]) -> None:
     from singleshot.evaluation.table import map_line
     from singleshot.metrics.curves import draw_precision_recall
 
-    durable.write_text(out / "summary.json", json.dumps(summary, indent=2) + "\n")
+    atomic.write_text(out / "summary.json", json.dumps(summary, indent=2) + "\n")
     draw_precision_recall(report.curves, out / "curves.png")
     lines = ["AP by size of object (√area in pixels of the scene):"]
     for band in summary["ap_by_size"]:
@@ -156,4 +156,4 @@ def _write(out: Path, report: Report, summary: dict[str, Any]) -> None:
         f"again: singleshot evaluate {summary['weights']} --data {summary['data']} --split test "
         f"--metric {report.metric}",
     ]
-    durable.write_text(out / "report.txt", "\n".join(lines) + "\n")
+    atomic.write_text(out / "report.txt", "\n".join(lines) + "\n")

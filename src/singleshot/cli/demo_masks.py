@@ -31,7 +31,7 @@ def segment_scenes(
     """
     started = time.monotonic()
     from singleshot.cli import progress
-    from singleshot.data.label_maps import masks
+    from singleshot.data.masks import masks
     from singleshot.evaluation.judge_masks import counted
     from singleshot.evaluation.miou import MiouJudge, miou_table
     from singleshot.evaluation.segment import segment
@@ -64,9 +64,9 @@ def segment_scenes(
 
 
 def _draw(folder: Path, dataset: Dataset, index: int, found: Any) -> None:
-    from singleshot import pictures
     from singleshot.drawing import draw
+    from singleshot.images import read_image
     from singleshot.prediction import sinks
 
     sample = dataset.samples[index]
-    sinks.write_picture(folder / f"{sample.image_id}.jpg", draw(pictures.read(sample.image_path), found))
+    sinks.write_picture(folder / f"{sample.image_id}.jpg", draw(read_image(sample.image_path), found))

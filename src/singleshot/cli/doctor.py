@@ -10,9 +10,10 @@ from typing import Annotated, Any
 
 import typer
 
-from singleshot import __version__, durable
+from singleshot import __version__
 from singleshot.cli import versions
 from singleshot.prediction.backends.threads import cores
+from singleshot.storage import atomic
 
 JSON_KEYS = ("singleshot", "devices", "verbs")
 EXTRAS = {
@@ -49,7 +50,7 @@ def doctor(
         if lacks:
             say(f"          {lacks}: {state['remedy']}", soft_wrap=True, markup=False)
     if json_file is not None:
-        durable.write_text(json_file, json.dumps(facts, indent=2) + "\n")
+        atomic.write_text(json_file, json.dumps(facts, indent=2) + "\n")
 
 
 def examine() -> dict[str, Any]:

@@ -12,9 +12,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from singleshot import durable
 from singleshot.cli.evaluate_masks import MaskJudgement, evaluate_masks
 from singleshot.errors import UsageError
+from singleshot.storage import atomic
 
 
 def evaluate(
@@ -78,7 +78,7 @@ def evaluate(
         raise UsageError("--partial is for masks", remedy="Leave it out")
     from singleshot.cli import outputs, progress, reports
     from singleshot.data import layouts
-    from singleshot.data.formats import coco_results, voc_results
+    from singleshot.data.boxes import coco_results, voc_results
     from singleshot.data.refusal import refuse_or_list
     from singleshot.evaluation.coco import CocoReport, coco_table, cut_warning, judge_coco
     from singleshot.evaluation.evaluate import detect_readable
@@ -155,7 +155,7 @@ def evaluate(
     if curves is not None and not isinstance(report, CocoReport):
         draw_precision_recall(report.curves, curves)
     if json_file is not None:
-        durable.write_text(json_file, json.dumps(report.as_json() | {"left_out": len(faults)}, indent=2) + "\n")
+        atomic.write_text(json_file, json.dumps(report.as_json() | {"left_out": len(faults)}, indent=2) + "\n")
     reports.of_detections(page, report_file, f"{weights or detections} on {split}", found, dataset, report, seconds)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from singleshot import durable
+from singleshot.storage import atomic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +46,7 @@ def evaluate_masks(
     """Judge, show, and write what was asked for. Raises what reading, judging and writing raise."""
     from singleshot.cli import outputs, progress, reports
     from singleshot.data import layouts
-    from singleshot.data.label_maps import mask_results
+    from singleshot.data.masks import mask_results
     from singleshot.data.refusal import refuse_or_list
     from singleshot.evaluation.judge_masks import counted, judge_of
     from singleshot.evaluation.maxf import MaxfReport, maxf_table, plane_note
@@ -88,7 +88,7 @@ def evaluate_masks(
         if note is not None:
             progress.warn(note)
     if json_file is not None:
-        durable.write_text(json_file, json.dumps(report.as_json() | {"left_out": len(faults)}, indent=2) + "\n")
+        atomic.write_text(json_file, json.dumps(report.as_json() | {"left_out": len(faults)}, indent=2) + "\n")
     title = f"{wanted.weights or wanted.detections} on {wanted.split}"
     reports.of_masks(page, report_file, title, watch, report, time.monotonic() - started)
 
@@ -114,7 +114,7 @@ def _seen(wanted: MaskJudgement, dataset: Dataset, workers: int, faults: list[An
         )
         return
     from singleshot.cli import progress
-    from singleshot.data.label_maps import mask_results
+    from singleshot.data.masks import mask_results
     from singleshot.evaluation.given_masks import given
 
     files = mask_results.find(wanted.detections or Path(), dataset, partial=wanted.partial)
@@ -126,7 +126,7 @@ def _seen(wanted: MaskJudgement, dataset: Dataset, workers: int, faults: list[An
 
 def _write(folder: Path, dataset: Dataset, seen: Seen) -> None:
     """One picture's result for its server; of KITTI road the map from above where it is to be had."""
-    from singleshot.data.label_maps import mask_files, mask_results
+    from singleshot.data.masks import mask_files, mask_results
     from singleshot.evaluation.maxf import for_server
 
     sample = dataset.samples[seen.index]
@@ -136,6 +136,6 @@ def _write(folder: Path, dataset: Dataset, seen: Seen) -> None:
     name = mask_results.result_name(dataset, sample)
     in_picture, from_above = for_server(seen.chances, sample.image_path)
     inner = folder if from_above is None else folder / mask_results.IN_PICTURE
-    durable.write_bytes(inner / name, mask_files.encode(in_picture))
+    atomic.write_bytes(inner / name, mask_files.encode(in_picture))
     if from_above is not None:
-        durable.write_bytes(folder / name, mask_files.encode(from_above))
+        atomic.write_bytes(folder / name, mask_files.encode(from_above))

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from singleshot import durable
 from singleshot.errors import UsageError
+from singleshot.storage import atomic
 
 JSON_KEYS = ("path", "parity", "bytes")
 
@@ -83,4 +83,4 @@ def export(
             "parity": None if made.parity is None else made.parity.as_json(),
             "cost": None if made.cost is None else made.cost.as_json(),
         }
-        durable.write_text(json_file, json.dumps(facts, indent=2) + "\n")
+        atomic.write_text(json_file, json.dumps(facts, indent=2) + "\n")

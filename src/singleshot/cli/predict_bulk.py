@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from singleshot.errors import DataError, InputMissingError, UsageError
-from singleshot.files import file_bytes
+from singleshot.storage.files import file_bytes
 
 if TYPE_CHECKING:
     from singleshot.prediction.bulk import Engine

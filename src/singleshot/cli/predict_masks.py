@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from singleshot import durable
 from singleshot.errors import SingleshotError, UsageError
+from singleshot.storage import atomic
 
 if TYPE_CHECKING:
     from singleshot.cli.predict_plan import Plan
@@ -78,7 +78,7 @@ def predict_masks(
             if copy is not None:
                 sinks.write_picture(copy, draw(frame.image, found))
                 for kind in kinds:
-                    durable.write_bytes(beside(copy, kind), encoded(found, kind))
+                    atomic.write_bytes(beside(copy, kind), encoded(found, kind))
             said = ", ".join(f"{name} {share:.0%}" for name, share in sorted(found.shares().items(), key=_less))
             progress.out.print(f"{frame.source}: {said}", soft_wrap=True, markup=False)
 
@@ -94,7 +94,7 @@ def beside(copy: Path, kind: str) -> Path:
 
 def encoded(found: Segmentation, kind: str) -> bytes:
     """A segmentation as the bytes of a PNG of that kind."""
-    from singleshot.data.label_maps import mask_files
+    from singleshot.data.masks import mask_files
     from singleshot.drawing import class_colour_picture
     from singleshot.metrics.road_maxf import ROAD, as_values
 

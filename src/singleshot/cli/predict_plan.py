@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from singleshot import durable
 from singleshot.cli import outputs
 from singleshot.errors import CannotCreateError, UsageError
 from singleshot.prediction import sinks
 from singleshot.prediction.annotation_files import KINDS
 from singleshot.prediction.line_file import partial
 from singleshot.prediction.sources import Sources
+from singleshot.storage import atomic
 
 JSON_KEYS = ("pictures", "videos")
 OF_THEIR_OWN = ("voc", "yolo")
@@ -47,7 +47,7 @@ class Plan:
     def write_json(self, facts: Mapping[str, Any]) -> None:
         """Write the `--json` file, if it was asked for. Raises StorageError where that fails."""
         if self.json_file is not None:
-            durable.write_text(self.json_file, json.dumps(facts, indent=2) + "\n")
+            atomic.write_text(self.json_file, json.dumps(facts, indent=2) + "\n")
 
 
 def plan(

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from singleshot import durable
 from singleshot.errors import ConfigError, DataError, UsageError, nearest
-from singleshot.files import file_bytes
+from singleshot.storage import atomic
+from singleshot.storage.files import file_bytes
 
 if TYPE_CHECKING:
     from singleshot.training.recipe import Recipe
@@ -143,7 +143,7 @@ def train(
             "seconds": result.seconds,
             "images_per_second": result.images_per_second,
         }
-        durable.write_text(json_file, json.dumps(facts, indent=2) + "\n")
+        atomic.write_text(json_file, json.dumps(facts, indent=2) + "\n")
     reports.of_run(result, workers=0)
 
 

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from singleshot import durable
 from singleshot.errors import visible
+from singleshot.storage import atomic
 
 app = typer.Typer(
     help="Import published weights, look into a weights file, push one to the Hugging Face hub.",
@@ -66,7 +66,7 @@ def info(
         shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         progress.out.print(visible(f"{name + ':':18}{shown}"), soft_wrap=True, markup=False)
     if json_file is not None:
-        durable.write_text(json_file, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+        atomic.write_text(json_file, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
 
 
 @app.command("push")
@@ -86,7 +86,7 @@ def push(
 def facts_of(path: Path) -> dict[str, Any]:
     """What `weights info` shows, in order; the file's own record flattened by one level."""
     from singleshot import weights
-    from singleshot.strict_json import to_json_dict
+    from singleshot.config import to_json_dict
 
     file = weights.read_any(path)
     facts: dict[str, Any] = {"file": str(path), "sha256": file.sha256}

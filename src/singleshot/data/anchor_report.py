@@ -15,12 +15,12 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from singleshot.boxes import area
+from singleshot.config import to_json_dict
 from singleshot.data.spread import spread
 from singleshot.detection.anchor_fit import fit_anchors
 from singleshot.detection.anchor_reach import best_iou, truths_at_input
 from singleshot.detection.anchors import FeatureMap
 from singleshot.detection.ssd import SSDConfig
-from singleshot.strict_json import to_json_dict
 from singleshot.structures import Sample
 
 IOU_THRESHOLD = 0.5

@@ -15,12 +15,12 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from numpy import ndarray
 
-from singleshot import pictures
 from singleshot.boxes import scale
 from singleshot.classes import colours
-from singleshot.data.augmenting.augment import NONE, Augmentation, augment
-from singleshot.data.augmenting.sampling import CropSampler
+from singleshot.data.augment.augment import NONE, Augmentation, augment
+from singleshot.data.augment.sampling import CropSampler
 from singleshot.drawing import caption, draw_boxes
+from singleshot.images import read_image
 from singleshot.structures import Dataset
 
 _GAP = 6
@@ -50,7 +50,7 @@ def of_pictures(dataset: Dataset, places: Sequence[int], *, tile_px: int = 320) 
     tiles = []
     for place in places:
         sample = dataset.samples[place]
-        image = pictures.read(sample.image_path)
+        image = read_image(sample.image_path)
         small, boxes_xyxy = _fitted(image, sample.boxes_xyxy, tile_px)
         names = [
             f"{dataset.label_map.names[class_id]}{' ?' if hard else ''}"
@@ -85,7 +85,7 @@ def of_augmentations(
         tries: how often each is shown, after the picture as it is judged.
     """
     sample = dataset.samples[place]
-    image = pictures.read(sample.image_path)
+    image = read_image(sample.image_path)
     steps = [*_singles(augmentation), ("all together", augmentation), ("all together", augmentation)]
     tiles = []
     for row, (name, step) in enumerate(steps):

@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from singleshot.data.boxes import coco_writer, voc_writer, yolo_writer
 from singleshot.data.convert_plan import Conversion
-from singleshot.data.formats import coco_writer, voc_writer, yolo_writer
 from singleshot.data.whole_folder import whole_folder
 from singleshot.errors import UsageError
 from singleshot.structures import Dataset

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from singleshot import files, pictures
 from singleshot.boxes import area
 from singleshot.errors import DataError, UsageError
+from singleshot.images import MAX_FILE_BYTES, read_size_hw
+from singleshot.storage import files
 from singleshot.structures import Dataset, Sample
 
 _SPLIT = re.compile(r"[^\W_][\w.-]*", re.ASCII)
@@ -80,12 +81,12 @@ class Conversion:
                     raise DataError(what, kind="same-name", remedy="Rename one of them", file=sample.image_path)
                 masks += sample.mask_path is not None
                 self.boxes += len(sample.boxes_xyxy)
-                yield Item(sample, split_of(dataset), sample.size_hw or pictures.size_hw(sample.image_path))
+                yield Item(sample, split_of(dataset), sample.size_hw or read_size_hw(sample.image_path))
         self.note(masks, "mask is", "masks are", "not carried over: conversions are of boxes")
 
     def copy(self, item: Item, to: Path) -> None:
         """The picture's bytes to their new place. Raises what `files.file_bytes` raises, with the picture's name."""
-        to.write_bytes(files.file_bytes(item.sample.image_path, pictures.MAX_FILE_BYTES, kind="too-large-picture"))
+        to.write_bytes(files.file_bytes(item.sample.image_path, MAX_FILE_BYTES, kind="too-large-picture"))
         self.pictures += 1
         self.on_picture(self.pictures)
 

@@ -16,9 +16,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from singleshot import download, durable
 from singleshot.data.unpacking import unpack
 from singleshot.errors import CannotCreateError, NotPermittedError, StorageError, UsageError
+from singleshot.storage import atomic, download
 
 PUBLISHER = "http://host.robots.ox.ac.uk/pascal/VOC"
 
@@ -103,7 +103,7 @@ def fetch(
             )
             files = _unpack_into(file, out, archive, tell)
             # The marker comes last: an unpacking that was cut off is done again.
-            durable.write_text(marker, json.dumps({"md5": archive.md5, "files": files, "from": base}) + "\n")
+            atomic.write_text(marker, json.dumps({"md5": archive.md5, "files": files, "from": base}) + "\n")
             if not keep_archives:
                 file.unlink()
     return sorted(path for path in (out / "VOCdevkit").glob("*") if path.is_dir())

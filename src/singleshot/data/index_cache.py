@@ -27,9 +27,9 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from singleshot import durable
-from singleshot.data.loading.sample_table import SampleTable
+from singleshot.data.load.sample_table import SampleTable
 from singleshot.errors import Fault, SingleshotError
+from singleshot.storage import atomic
 from singleshot.structures import Dataset, LabelMap
 
 MAGIC = b"singleshot index 1\n"
@@ -68,7 +68,7 @@ def cached(identity: Mapping[str, Any], sources: Iterable[Path], build: Callable
     )  # fmt: skip
     if file is not None and newest_ns < time.time_ns() - SETTLED_NS:
         try:
-            durable.write_bytes(file, _packed(dataset, table, facts))
+            atomic.write_bytes(file, _packed(dataset, table, facts))
         except SingleshotError as error:
             _say_once(f"data sets are read anew each time: {error}")
     return dataset

@@ -14,12 +14,12 @@ from typing import Literal, get_args
 import numpy as np
 
 from singleshot.data import index_cache, unions
-from singleshot.data.formats import coco, coco_folder, voc, voc_folder, yolo, yolo_folder, yolo_yaml
-from singleshot.data.label_maps import cityscapes, kitti_road, masks
-from singleshot.data.loading.sample_table import SampleTable
+from singleshot.data.boxes import coco, coco_folder, voc, voc_folder, yolo, yolo_folder, yolo_yaml
+from singleshot.data.load.sample_table import SampleTable
+from singleshot.data.masks import cityscapes, kitti_road, masks
 from singleshot.data.refusal import LEFT_OUT_WARNINGS
 from singleshot.errors import DataError, InputMissingError, NotPermittedError, UsageError
-from singleshot.files import file_bytes
+from singleshot.storage.files import file_bytes
 from singleshot.structures import Dataset, LabelMap
 
 Layout = Literal["voc", "coco", "yolo", "kitti_road", "cityscapes", "masks"]

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from singleshot.data.formats import voc, voc_folder
-from singleshot.data.formats.voc_folder import PICTURE_FOLDER, SPLIT_FOLDER
+from singleshot.data.boxes import voc, voc_folder
+from singleshot.data.boxes.voc_folder import PICTURE_FOLDER, SPLIT_FOLDER
 from singleshot.errors import Fault, InputMissingError, NotPermittedError
 from singleshot.structures import Dataset, LabelMap, Sample
 

@@ -10,12 +10,12 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from singleshot import durable
+from singleshot.config import from_json_dict, to_json_dict
 from singleshot.detection.anchors import FeatureMap
 from singleshot.errors import ConfigError, DataError
-from singleshot.files import file_bytes
 from singleshot.preprocess import Fit
-from singleshot.strict_json import from_json_dict, to_json_dict
+from singleshot.storage import atomic
+from singleshot.storage.files import file_bytes
 
 MAX_BYTES = 1 << 20
 
@@ -49,8 +49,8 @@ class AnchorFile:
 
 
 def write(path: Path, anchors: AnchorFile) -> None:
-    """Write the file, whole or not at all. Raises what `durable.write_text` raises."""
-    durable.write_text(path, anchors.to_json())
+    """Write the file, whole or not at all. Raises what `atomic.write_text` raises."""
+    atomic.write_text(path, anchors.to_json())
 
 
 def read(path: Path) -> AnchorFile:

@@ -20,11 +20,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from singleshot.config import check_number
 from singleshot.detection.coding import encode
 from singleshot.detection.matching import Matches, Rule
 from singleshot.detection.mining import hardest
 from singleshot.detection.raw import RawDetections
-from singleshot.strict_json import check_number
 
 
 @dataclass(frozen=True)

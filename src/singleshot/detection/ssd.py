@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from singleshot import strict_json
+from singleshot import config
 from singleshot.backbones.fine import FinePyramid
 from singleshot.backbones.freezing import Freezable
 from singleshot.backbones.mobilenet import MobileNetPyramid, separable_head
@@ -97,12 +97,12 @@ class SSDConfig:
 
     def to_json_dict(self) -> dict[str, Any]:
         """The config as JSON holds it."""
-        return strict_json.to_json_dict(self)
+        return config.to_json_dict(self)
 
     @staticmethod
     def from_json_dict(data: Any) -> SSDConfig:
         """The inverse of `to_json_dict`. Raises ConfigError on unknown, missing or mistyped fields."""
-        return strict_json.from_json_dict(SSDConfig, data)
+        return config.from_json_dict(SSDConfig, data)
 
 
 def config_for(

@@ -14,8 +14,8 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from singleshot.data.augmenting.augment import NONE
-from singleshot.data.loading.loader import DetectionLoader
+from singleshot.data.augment.augment import NONE
+from singleshot.data.load.loader import DetectionLoader
 from singleshot.detection.raw import RawDetections
 from singleshot.errors import Fault
 from singleshot.prediction.exported import ExportedDetector

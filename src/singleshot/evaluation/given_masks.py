@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-from singleshot.data.label_maps import birds_eye, mask_files, mask_results
+from singleshot.data.masks import birds_eye, mask_files, mask_results
 from singleshot.errors import DataError, Fault, InputMissingError, fault_of
 from singleshot.evaluation.segment import Seen
 from singleshot.structures import UNKNOWN, Dataset, MaskCode

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8, UInt16
 from numpy import ndarray
 
-from singleshot.data.label_maps.cityscapes_labels import AVERAGE_SIZES, CATEGORIES, CATEGORY_OF, JUDGED
+from singleshot.data.masks.cityscapes_labels import AVERAGE_SIZES, CATEGORIES, CATEGORY_OF, JUDGED
 
 PER_CLASS = 1000
 """Instance k of the label with id i has the number 1000·i + k."""

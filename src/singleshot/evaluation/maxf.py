@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 
-from singleshot.data.label_maps import birds_eye, kitti_road
+from singleshot.data.masks import birds_eye, kitti_road
 from singleshot.errors import DataError
 from singleshot.metrics.road_maxf import LEVELS, RoadFigures, as_values, figures, histogram
 from singleshot.structures import VOID, Dataset

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 from numpy import ndarray
 
-from singleshot.data.label_maps import cityscapes, cityscapes_labels, mask_files
+from singleshot.data.masks import cityscapes, cityscapes_labels, mask_files
 from singleshot.errors import DataError
 from singleshot.evaluation.instance_iou import InstanceCounts
 from singleshot.evaluation.report import as_text

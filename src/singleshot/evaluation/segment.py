@@ -16,13 +16,13 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from numpy import ndarray
 
-from singleshot import pictures
-from singleshot.data.label_maps import mask_files
-from singleshot.data.loading.order import rank_batches
-from singleshot.data.loading.packing import PackedSamples, pack
-from singleshot.data.loading.shared_memory import check_shared_memory
-from singleshot.data.loading.workers import Begin, Workers
+from singleshot.data.load.order import rank_batches
+from singleshot.data.load.packing import PackedSamples, pack
+from singleshot.data.load.shared_memory import check_shared_memory
+from singleshot.data.load.workers import Begin, Workers
+from singleshot.data.masks import mask_files
 from singleshot.errors import DataError, Fault, InputMissingError, SingleshotError, fault_of
+from singleshot.images import read_image
 from singleshot.prediction.segmenter import Segmenter
 from singleshot.preprocess import Preprocess, to_input
 from singleshot.segmentation import postprocess
@@ -144,7 +144,7 @@ class _Read:
         return items
 
     def _item(self, index: int) -> _Item:
-        image = pictures.read(self.images.path(index))
+        image = read_image(self.images.path(index))
         size_hw = (image.shape[0], image.shape[1])
         truth = None
         if self.masks is not None and self.code is not None:

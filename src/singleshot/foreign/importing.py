@@ -15,11 +15,12 @@ from typing import Any
 
 from torch import Tensor
 
-from singleshot import download, weights
+from singleshot import weights
 from singleshot.errors import DataError, InputMissingError, NotPermittedError, UsageError
 from singleshot.foreign import detectors, hed, vgg_trunks
 from singleshot.foreign.sources import Source, get
 from singleshot.foreign.torch_file import read_tensors
+from singleshot.storage import download
 from singleshot.structures import LabelMap
 from singleshot.weights import TrunkConfig
 

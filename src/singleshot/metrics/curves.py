@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from singleshot import durable
 from singleshot.errors import UsageError
 from singleshot.metrics.voc_ap import ClassResult, mean_ap
+from singleshot.storage import atomic
 
 FORMATS = {".png": "png", ".svg": "svg", ".pdf": "pdf"}
 MARKERS = "osD^vP*X"
@@ -55,7 +55,7 @@ def draw_precision_recall(
         path: the file to write, whole or not at all: a PNG, SVG or PDF by its suffix.
         thresholds: confidences to mark, at most 8.
 
-    Raises UsageError for another suffix, and what `durable.write` does.
+    Raises UsageError for another suffix, and what `atomic.write` does.
     """
     chosen = picture_format(path)
     # Imported here: matplotlib takes a second to load, and only this function draws. Figure without pyplot keeps no
@@ -86,7 +86,7 @@ def draw_precision_recall(
         axes.plot([], [], " ", label=f"n/a  {_plain(name)}")
     _furnish(axes, list(curves.values()), thresholds, columns)
     # The format is said and not left to the name, because the name that `durable` writes under ends in .tmp.
-    durable.write(path, lambda temporary: figure.savefig(temporary, format=chosen, dpi=120, bbox_inches="tight"))
+    atomic.write(path, lambda temporary: figure.savefig(temporary, format=chosen, dpi=120, bbox_inches="tight"))
 
 
 def _plain(name: str) -> str:

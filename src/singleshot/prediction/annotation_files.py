@@ -20,11 +20,12 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from singleshot import boxes, durable
-from singleshot.data.formats.voc_xml import annotation_xml
+from singleshot import boxes
+from singleshot.data.boxes.voc_xml import annotation_xml
 from singleshot.errors import UsageError, nearest
 from singleshot.prediction.frames import Seen
 from singleshot.prediction.line_file import LineFile
+from singleshot.storage import atomic
 from singleshot.structures import Detections, LabelMap
 
 COLUMNS = ("file", "frame", "time_s", "class", "class_id", "score", "x1", "y1", "x2", "y2", "track_id")
@@ -113,13 +114,13 @@ class _Folder:
         self._folder = folder
 
     def write(self, name: str, text: str) -> None:
-        durable.write_text(self._folder / name, text, forced=False)
+        atomic.write_text(self._folder / name, text, forced=False)
 
     def close(self) -> None:
         if self._folder.is_dir():
             for file in self._folder.iterdir():
-                durable.sync(file)
-            durable.sync(self._folder)
+                atomic.sync(file)
+            atomic.sync(self._folder)
 
 
 class Voc:

@@ -22,11 +22,7 @@ from typing import Any
 
 import torch
 
-from singleshot import durable
-from singleshot.download import Observer
 from singleshot.errors import CannotCreateError, ConfigError, DataError, InputMissingError, StorageError, UsageError
-from singleshot.files import opened
-from singleshot.lock import at_work
 from singleshot.prediction.choosing import Choice, choice
 from singleshot.prediction.frames import Frame, Unreadable
 from singleshot.prediction.hand import TRIES, Hand
@@ -35,6 +31,10 @@ from singleshot.prediction.opening import load
 from singleshot.prediction.picture_process import PictureProcess
 from singleshot.prediction.segmenter import Segmenter
 from singleshot.prediction.streaming import crew
+from singleshot.storage import atomic
+from singleshot.storage.download import Observer
+from singleshot.storage.files import opened
+from singleshot.storage.lock import at_work
 
 PER_SHARD = 64
 ELSEWHERE = "Choose another --out or pass --overwrite"
@@ -116,7 +116,7 @@ def open_job(folder: Path, job: Job, *, overwrite: bool = False) -> list[int]:
             for left in (folder / "detections.json", file, *(folder / "shards").glob("[0-9]*")):
                 left.unlink(missing_ok=True)
     if not file.is_file():
-        durable.write_text(file, stated)
+        atomic.write_text(file, stated)
     return [number for number in range(job.shards) if not _done(folder, number).is_file()]
 
 
@@ -167,7 +167,7 @@ class Worker:
         if not final.is_file():
             with Hand(self._folder, number) as hand:
                 rows = self._looked(self._job.shard(number), hand)
-                durable.write_text(final, "".join(json.dumps(row) + "\n" for row in rows))
+                atomic.write_text(final, "".join(json.dumps(row) + "\n" for row in rows))
         return number
 
     def close(self) -> None:
@@ -220,7 +220,7 @@ def finish(folder: Path, job: Job, facts: Mapping[str, Any]) -> list[dict[str, A
     failed = [row for row in rows if "error" in row]
     shown = [{key: value for key, value in row.items() if key != "exit_code"} for row in rows]
     text = json.dumps({**facts, "pictures": shown, "videos": []}, indent=2) + "\n"
-    durable.write_text(folder / "detections.json", text)
+    atomic.write_text(folder / "detections.json", text)
     return failed
 
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from singleshot import strict_json, weights
+from singleshot import weights
+from singleshot.config import from_json_dict
 from singleshot.detection.ssd import SSDConfig
 from singleshot.errors import ConfigError, DataError
 from singleshot.segmentation.fcn import FCNConfig
@@ -104,7 +105,7 @@ def parse(text: str | None, path: Path) -> ExportRecord:
         raise DataError("its record makes no sense", kind="bad-export", file=path)
     try:
         config = (
-            strict_json.from_json_dict(FCNConfig, data.get("config"))
+            from_json_dict(FCNConfig, data.get("config"))
             if data.get("task") == "segmentation"
             else weights.config_of(data.get("config"))
         )

@@ -13,8 +13,8 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
-from singleshot import durable
-from singleshot.lock import FolderLock
+from singleshot.storage import atomic
+from singleshot.storage.lock import FolderLock
 
 TRIES = 2
 """Deaths after which a picture is put aside."""
@@ -28,7 +28,7 @@ def held(folder: Path) -> Iterator[None]:
     """
     lock = FolderLock(folder, "run")
     try:
-        durable.write_text(folder / "run", secrets.token_hex(8))
+        atomic.write_text(folder / "run", secrets.token_hex(8))
         yield
     finally:
         (folder / "run").unlink(missing_ok=True)

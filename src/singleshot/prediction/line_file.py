@@ -10,8 +10,8 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from singleshot import durable
 from singleshot.errors import CannotCreateError, NotPermittedError, StorageError
+from singleshot.storage import atomic
 
 
 def partial(path: Path) -> Path:
@@ -49,10 +49,10 @@ class LineFile:
         with self._errors():
             self._stream.close()
             there = partial(self.path)
-            durable.sync(there)
+            atomic.sync(there)
             if whole:
                 there.replace(self.path)
-                durable.sync(self.path.parent)
+                atomic.sync(self.path.parent)
         return self.path if whole else there
 
     @contextlib.contextmanager

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from singleshot import download, hub
+from singleshot import hub
 from singleshot.errors import InputMissingError, nearest
+from singleshot.storage import download
 
 OF_RUNS = ("best.safetensors", "train/best.safetensors")
 """Where a training run and a demo leave weights. Which of a run's files is meant is for the user to say."""

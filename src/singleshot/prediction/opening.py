@@ -8,12 +8,12 @@ from typing import Literal, get_args
 import torch
 
 from singleshot import weights
-from singleshot.download import Observer
 from singleshot.errors import DataError, UsageError
 from singleshot.prediction.exported import opened
 from singleshot.prediction.locate import find_weights
 from singleshot.prediction.predictor import Detector
 from singleshot.prediction.segmenter import Segmenter
+from singleshot.storage.download import Observer
 from singleshot.weights import SegmenterFile, TrunkFile
 
 BackendName = Literal["torch", "pt2", "onnx", "openvino"]

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 from numpy import ndarray
 
-from singleshot import pictures
 from singleshot.decoder_process import DecoderProcess, GivenUpError
 from singleshot.errors import DataError
-from singleshot.files import REPLACE
+from singleshot.images import read_image
 from singleshot.prediction.frames import Frame, Unreadable
 from singleshot.prediction.picture_child import serve
+from singleshot.storage.files import REPLACE
 
 AHEAD = 2
 
@@ -33,7 +33,7 @@ class PictureProcess:
     A script that uses this needs `if __name__ == "__main__":` around its calls, as all that starts processes does.
     """
 
-    def __init__(self, read: Callable[[Path], ndarray] = pictures.read, *, timeout_s: float = 60.0) -> None:
+    def __init__(self, read: Callable[[Path], ndarray] = read_image, *, timeout_s: float = 60.0) -> None:
         self._decoder = DecoderProcess(serve, read, timeout_s=timeout_s)
         self._asked = deque[Path]()
 

@@ -20,11 +20,12 @@ from jaxtyping import UInt8
 from numpy import ndarray
 from torch import Tensor
 
-from singleshot import pictures, preprocess
+from singleshot import preprocess
 from singleshot.detection.postprocess import Postprocess, postprocess
 from singleshot.detection.raw import RawDetections, fold_unnamed
 from singleshot.detection.ssd import SSD
 from singleshot.errors import UsageError
+from singleshot.images import read_image
 from singleshot.prediction import stream
 from singleshot.prediction.choosing import DEFAULT, Threshold, choice
 from singleshot.prediction.frames import Seen, check_batch_size
@@ -136,7 +137,7 @@ class Detector:
 def as_array(picture: Picture) -> UInt8[ndarray, "H W 3"]:
     """A picture in any of the accepted forms as (H, W, 3) uint8 RGB."""
     if isinstance(picture, str | Path):
-        return pictures.read(Path(picture))
+        return read_image(Path(picture))
     if isinstance(picture, np.ndarray):
         if picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3 and picture.size:
             return picture

@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
 
-from singleshot import durable
 from singleshot.errors import StorageError, UsageError
+from singleshot.storage import atomic
 
 JPEG_QUALITY = 92
 
@@ -47,4 +47,4 @@ def write_picture(path: Path, image_rgb: UInt8[ndarray, "H W 3"]) -> None:
     fine, data = cv2.imencode(path.suffix, cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR), parameters)
     if not fine:
         raise StorageError("the picture could not be encoded", file=path)
-    durable.write_bytes(path, np.asarray(data).tobytes())
+    atomic.write_bytes(path, np.asarray(data).tobytes())

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from singleshot.errors import InputMissingError, UsageError
-from singleshot.pictures import SUFFIXES as PICTURE_SUFFIXES
+from singleshot.images import IMAGE_SUFFIXES as PICTURE_SUFFIXES
 from singleshot.prediction.video_format import SUFFIXES as VIDEO_SUFFIXES
 from singleshot.prediction.video_format import looks_like_video
 

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from singleshot import pictures
 from singleshot.errors import UsageError
+from singleshot.images import read_image
 from singleshot.prediction import camera, streaming
 from singleshot.prediction.choosing import DEFAULT, Threshold, choice
 from singleshot.prediction.frames import Frame, Seen, check_batch_size
@@ -99,7 +99,7 @@ def _frames(source: Any) -> Iterator[tuple[Iterable[Frame], bool]]:
         source = [] if first is None else [first, *items]
     found = resolve([source] if isinstance(source, str | Path) else source)
     if found.pictures:
-        yield (Frame(pictures.read(file), str(file)) for file in found.pictures), False
+        yield (Frame(read_image(file), str(file)) for file in found.pictures), False
     for file in found.videos:
         yield _video(file), True
     for index in found.cameras:

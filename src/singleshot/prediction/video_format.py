@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from singleshot.errors import DataError
-from singleshot.files import REPLACE, opened
+from singleshot.storage.files import REPLACE, opened
 
 SUFFIXES = frozenset((".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mpg", ".mpeg", ".flv", ".3gp"))
 """By which a video is known in a folder. A file that is named is known by its content."""

@@ -20,12 +20,12 @@ import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
 
-from singleshot import pictures
 from singleshot.errors import DataError
-from singleshot.files import REPLACE
+from singleshot.images import MAX_PIXELS
 from singleshot.prediction.extras import needs_extra
 from singleshot.prediction.frames import Frame
 from singleshot.prediction.video_format import VideoFormat, video_format
+from singleshot.storage.files import REPLACE
 
 NO_INDEX = "no index (moov): the recording was cut off before it was written"
 
@@ -53,7 +53,7 @@ class VideoReader:
 
     Raises:
         ConfigError: PyAV is not installed.
-        DataError: no video, no video stream, no index, larger than `pictures.MAX_PIXELS`; `kind` is `not-a-video`,
+        DataError: no video, no video stream, no index, larger than `MAX_PIXELS`; `kind` is `not-a-video`,
             `no-video-stream`, `truncated-video`, `corrupt-video` or `too-large-video`.
         InputMissingError, NotPermittedError, StorageError: the file cannot be opened.
     """
@@ -75,9 +75,9 @@ class VideoReader:
         if context is None or not context.width or not context.height:
             self.close()
             raise DataError("no frame can be decoded", kind="corrupt-video", remedy=REPLACE, file=path)
-        if context.width * context.height > pictures.MAX_PIXELS:
+        if context.width * context.height > MAX_PIXELS:
             self.close()
-            limit = pictures.MAX_PIXELS // 1_000_000
+            limit = MAX_PIXELS // 1_000_000
             what = f"{context.width}×{context.height} pixels are more than the {limit} million that are read"
             raise DataError(what, kind="too-large-video", remedy="Scale it down", file=path)
         context.thread_count = threads

@@ -22,11 +22,11 @@ import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
 
-from singleshot import durable
 from singleshot.errors import CannotCreateError, ConfigError, NotPermittedError, SingleshotError, StorageError
 from singleshot.prediction.line_file import partial
 from singleshot.prediction.video_format import video_format
 from singleshot.prediction.video_reader import import_av, open_local
+from singleshot.storage import atomic
 
 CODEC = "libx264"
 PRESET = "superfast"
@@ -134,10 +134,10 @@ class VideoWriter:
                 self._sound.close()
             self._container.close()
             there = partial(self.path)
-            durable.sync(there)
+            atomic.sync(there)
             if whole:
                 there.replace(self.path)
-                durable.sync(self.path.parent)
+                atomic.sync(self.path.parent)
         return self.path if whole else there
 
     def _encoded(self, picture: Any) -> list[Any]:

@@ -13,8 +13,8 @@ small: the flavour with a first map of stride 8 sees both.
 
 from __future__ import annotations
 
-from singleshot.data.augmenting.augment import Augmentation
-from singleshot.data.augmenting.sampling import WHOLE, CropSampler
+from singleshot.data.augment.augment import Augmentation
+from singleshot.data.augment.sampling import WHOLE, CropSampler
 from singleshot.detection.loss import LossConfig
 from singleshot.training.optimizer import OptimizerConfig
 from singleshot.training.recipe import Recipe

@@ -11,8 +11,8 @@ The optimizer is 2017's Adam, but for epsilon and decay.
 
 from __future__ import annotations
 
-from singleshot.data.augmenting.augment import Augmentation
-from singleshot.data.augmenting.sampling import WHOLE, CropSampler
+from singleshot.data.augment.augment import Augmentation
+from singleshot.data.augment.sampling import WHOLE, CropSampler
 from singleshot.detection.anchors import FeatureMap
 from singleshot.training.optimizer import OptimizerConfig
 from singleshot.training.recipe import Recipe

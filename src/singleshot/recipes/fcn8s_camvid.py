@@ -13,8 +13,8 @@ weighs them up. `--model fcn8s-lite` trains the MobileNetV3 trunk by the same re
 
 from __future__ import annotations
 
-from singleshot.data.augmenting.augment import Augmentation
-from singleshot.data.augmenting.sampling import WHOLE, CropSampler
+from singleshot.data.augment.augment import Augmentation
+from singleshot.data.augment.sampling import WHOLE, CropSampler
 from singleshot.segmentation.loss import PixelLossConfig
 from singleshot.training.optimizer import OptimizerConfig
 from singleshot.training.recipe import Recipe

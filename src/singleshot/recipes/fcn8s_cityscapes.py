@@ -9,8 +9,8 @@ The loss is the mean over pixels, with a rate to match; the reference sums over 
 
 from __future__ import annotations
 
-from singleshot.data.augmenting.augment import Augmentation
-from singleshot.data.augmenting.sampling import WHOLE, CropSampler
+from singleshot.data.augment.augment import Augmentation
+from singleshot.data.augment.sampling import WHOLE, CropSampler
 from singleshot.training.optimizer import OptimizerConfig
 from singleshot.training.recipe import Recipe
 from singleshot.training.schedule import Schedule

@@ -11,7 +11,7 @@ GTX 1080 Ti (16 s an epoch).
 
 from __future__ import annotations
 
-from singleshot.data.augmenting.augment import NONE
+from singleshot.data.augment.augment import NONE
 from singleshot.training.optimizer import OptimizerConfig
 from singleshot.training.recipe import Recipe
 from singleshot.training.schedule import Schedule

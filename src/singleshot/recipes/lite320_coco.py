@@ -12,7 +12,7 @@ learned from.
 
 from __future__ import annotations
 
-from singleshot.data.augmenting.augment import Augmentation
+from singleshot.data.augment.augment import Augmentation
 from singleshot.training.optimizer import OptimizerConfig
 from singleshot.training.recipe import Recipe
 from singleshot.training.schedule import Schedule

@@ -13,7 +13,7 @@ crop, channels in random order half of the time, and Adam with TensorFlow 1's ep
 
 from __future__ import annotations
 
-from singleshot.data.augmenting.augment import POST_2017
+from singleshot.data.augment.augment import POST_2017
 from singleshot.detection.loss import LossConfig
 from singleshot.training.optimizer import OptimizerConfig
 from singleshot.training.recipe import Recipe

@@ -12,7 +12,7 @@ The recipe computes in fp32 and decodes exactly, as the reference does.
 
 from __future__ import annotations
 
-from singleshot.data.augmenting.augment import CAFFE
+from singleshot.data.augment.augment import CAFFE
 from singleshot.detection.loss import LossConfig
 from singleshot.training.optimizer import OptimizerConfig
 from singleshot.training.recipe import Recipe

@@ -10,8 +10,8 @@ the flavour's own leave 34 % of the objects out of reach, these 28 %.
 
 from __future__ import annotations
 
-from singleshot.data.augmenting.augment import Augmentation
-from singleshot.data.augmenting.sampling import WHOLE, CropSampler
+from singleshot.data.augment.augment import Augmentation
+from singleshot.data.augment.sampling import WHOLE, CropSampler
 from singleshot.detection.anchors import FeatureMap
 from singleshot.training.optimizer import OptimizerConfig
 from singleshot.training.recipe import Recipe

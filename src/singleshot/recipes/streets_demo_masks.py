@@ -9,8 +9,8 @@ them up. Time is short, so augmentation is next to none.
 
 from __future__ import annotations
 
-from singleshot.data.augmenting.augment import Augmentation
-from singleshot.data.augmenting.sampling import WHOLE
+from singleshot.data.augment.augment import Augmentation
+from singleshot.data.augment.sampling import WHOLE
 from singleshot.segmentation.loss import PixelLossConfig
 from singleshot.training.optimizer import OptimizerConfig
 from singleshot.training.recipe import Recipe

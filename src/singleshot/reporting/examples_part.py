@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 from numpy import ndarray
 
-from singleshot import pictures
 from singleshot.drawing import draw
 from singleshot.errors import SingleshotError
+from singleshot.images import read_image
 from singleshot.metrics.error_kinds import (
     BACKGROUND,
     DUPLICATE,
@@ -173,7 +173,7 @@ def _whole(judged: Judged, place: int, mine: ndarray, theirs: ndarray, said: str
 def _read(dataset: Dataset, place: int) -> ndarray | None:
     """The picture, or None where it cannot be read any more: an example is no reason to lose a report."""
     try:
-        return pictures.read(dataset.samples[place].image_path)
+        return read_image(dataset.samples[place].image_path)
     except SingleshotError:
         return None
 

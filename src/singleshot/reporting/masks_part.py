@@ -13,12 +13,12 @@ import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
 
-from singleshot import pictures
 from singleshot.classes import colours
 from singleshot.drawing import draw_masks
 from singleshot.errors import SingleshotError
 from singleshot.evaluation.maxf import MaxfReport
 from singleshot.evaluation.miou import MiouReport
+from singleshot.images import read_image
 from singleshot.metrics.mean_iou import confusion, empty_matrix, figures
 from singleshot.reporting import page
 from singleshot.reporting.album import Album, reduced
@@ -122,7 +122,7 @@ def _pair(dataset: Dataset, answer: Answer, album: Album) -> Html:
     sample = dataset.samples[answer.index]
     caption = f"{sample.image_id}: mean IoU {answer.miou:.3f} (left the answer, right the truth)"
     try:
-        image = pictures.read(sample.image_path)
+        image = read_image(sample.image_path)
     except SingleshotError:
         return page.paragraph(f"{caption} (the picture could not be read)", "soft")
     if image.shape[:2] != answer.truth.shape:

@@ -11,8 +11,8 @@ import html
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
-from singleshot import durable
 from singleshot.errors import CannotCreateError, visible
+from singleshot.storage import atomic
 
 GENERATOR = '<meta name="generator" content="singleshot report">'
 LOOKED_AT = 1024
@@ -195,5 +195,5 @@ def check_target(path: Path, *, overwrite: bool = False) -> None:
 
 def write(path: Path, page: str) -> Path:
     """Put a page into a file, whole or not at all. Returns the file."""
-    durable.write_text(path, page)
+    atomic.write_text(path, page)
     return path

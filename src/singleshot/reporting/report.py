@@ -14,7 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from singleshot import pictures
 from singleshot.data import layouts
 from singleshot.data.refusal import refuse_or_list
 from singleshot.data.spread import spread
@@ -25,6 +24,7 @@ from singleshot.evaluation.judge import SIZE_BANDS_PX, judge
 from singleshot.evaluation.judge_masks import counted
 from singleshot.evaluation.miou import MiouJudge
 from singleshot.evaluation.segment import segment
+from singleshot.images import read_image
 from singleshot.prediction import sinks
 from singleshot.prediction.opening import load
 from singleshot.prediction.predictor import Detector
@@ -128,7 +128,7 @@ def _of_segmenter(
 def _leave(folder: Path | None, dataset: Dataset, place: int, found: Detections | Segmentation) -> None:
     """An annotated copy of a picture in the run's folder; its stem is its place too, so that none covers another."""
     if folder is not None:
-        image = pictures.read(dataset.samples[place].image_path)
+        image = read_image(dataset.samples[place].image_path)
         name = f"{place:05}-{dataset.samples[place].image_path.stem}.jpg"
         sinks.write_picture(folder / name, draw(image, found))
 

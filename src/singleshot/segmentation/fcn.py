@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from singleshot import strict_json
+from singleshot import config
 from singleshot.backbones.fine import FineSkips
 from singleshot.backbones.freezing import Freezable
 from singleshot.backbones.mobilenet import MobileNetSkips
@@ -87,12 +87,12 @@ class FCNConfig:
 
     def to_json_dict(self) -> dict[str, Any]:
         """The config as JSON holds it."""
-        return strict_json.to_json_dict(self)
+        return config.to_json_dict(self)
 
     @staticmethod
     def from_json_dict(data: Any) -> FCNConfig:
         """The inverse of `to_json_dict`. Raises ConfigError on unknown, missing or mistyped fields."""
-        return strict_json.from_json_dict(FCNConfig, data)
+        return config.from_json_dict(FCNConfig, data)
 
 
 def config_for(

@@ -20,8 +20,9 @@ import torch
 from jaxtyping import UInt8
 from numpy import ndarray
 
-from singleshot import classes, pictures, preprocess
+from singleshot import classes, preprocess
 from singleshot.errors import DataError, sentence
+from singleshot.images import decode_image, read_header
 from singleshot.prediction.opening import load
 from singleshot.prediction.predictor import Detector
 from singleshot.prediction.segmenter import Segmenter
@@ -90,14 +91,14 @@ class Seer:
 
     def _decoded(self, data: bytes) -> UInt8[ndarray, "H W 3"]:
         try:
-            header = pictures.header(data, file="picture")
+            header = read_header(data, file="picture")
             height, width = header.stored_hw
             if height * width > self._max_pixels:
                 what = f"{width}×{height} pixels are more than the {self._max_pixels / 1e6:g} million that are taken."
                 raise Refusal(422, "too-large-picture", what)
             if header.animated:
                 raise Refusal(415, "animated-picture", "It has several frames. Send one of them.")
-            return pictures.decode(data, file="picture")
+            return decode_image(data, file="picture")
         except DataError as error:
             status = 415 if error.kind == "unsupported-picture" else 422
             what = " ".join(sentence(part) for part in (error.what, error.remedy) if part)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 
+from singleshot.config import check_number
 from singleshot.errors import UsageError
-from singleshot.strict_json import check_number
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,8 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
-from singleshot import durable
 from singleshot.errors import ConfigError, DataError, NotPermittedError, SingleshotError, StorageError
+from singleshot.storage import atomic
 from singleshot.training.manifest import damaged, sealed, unsealed
 
 SCHEMA = 1
@@ -102,9 +102,9 @@ def write(root: Path, step: int, tensors: Mapping[str, Tensor], facts: Mapping[s
         temporary.mkdir()
         _write_synced(temporary / TENSORS, data)
         _write_synced(temporary / MANIFEST, manifest)
-        durable.sync(temporary)
+        atomic.sync(temporary)
         temporary.rename(final)
-        durable.sync(root)
+        atomic.sync(root)
         for path in same:  # not before the new one is safe under its name
             _remove(path)
     except PermissionError as error:

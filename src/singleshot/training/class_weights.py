@@ -14,9 +14,9 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from singleshot.data.label_maps import mask_files
-from singleshot.data.loading.mask_loader import MaskPairs
-from singleshot.data.loading.workers import Begin, Workers
+from singleshot.data.load.mask_loader import MaskPairs
+from singleshot.data.load.workers import Begin, Workers
+from singleshot.data.masks import mask_files
 from singleshot.errors import ConfigError, DataError, InputMissingError
 from singleshot.segmentation.loss import log_weights
 from singleshot.structures import Dataset

@@ -6,8 +6,8 @@ for an overlap, and a canvas four times the picture, most of which would be void
 
 from __future__ import annotations
 
-from singleshot.data.augmenting.augment import Augmentation
-from singleshot.data.augmenting.sampling import WHOLE, CropSampler
+from singleshot.data.augment.augment import Augmentation
+from singleshot.data.augment.sampling import WHOLE, CropSampler
 from singleshot.segmentation.presets import FLAVOURS
 from singleshot.training.recipe import Recipe
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from singleshot import weights
 from singleshot.backbones.synced_batch_norm import synced
-from singleshot.data.loading.loader import DetectionLoader
+from singleshot.data.load.loader import DetectionLoader
 from singleshot.data.spread import spread
 from singleshot.detection.loss import LossParts, multibox_loss
 from singleshot.detection.matching import Matches, match

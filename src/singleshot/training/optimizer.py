@@ -14,7 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from singleshot.strict_json import check_number
+from singleshot.config import check_number
 
 
 @dataclass(frozen=True)

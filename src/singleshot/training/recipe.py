@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from singleshot.data.augmenting.augment import Augmentation
+from singleshot.config import check_number, filled, from_json_dict, to_json_dict
+from singleshot.data.augment.augment import Augmentation
 from singleshot.detection.anchors import FeatureMap
 from singleshot.detection.loss import LossConfig
 from singleshot.detection.presets import FLAVOURS
@@ -20,7 +21,6 @@ from singleshot.errors import ConfigError, nearest
 from singleshot.preprocess import Fit
 from singleshot.segmentation.loss import PixelLossConfig
 from singleshot.segmentation.presets import FLAVOURS as SEGMENTERS
-from singleshot.strict_json import check_number, filled, from_json_dict, to_json_dict
 from singleshot.training.checkpoint import CheckpointConfig
 from singleshot.training.optimizer import OptimizerConfig
 from singleshot.training.schedule import Schedule

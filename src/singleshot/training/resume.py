@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from singleshot.config import filled, to_json_dict
 from singleshot.errors import ConfigError
-from singleshot.strict_json import filled, to_json_dict
 from singleshot.structures import Dataset
 from singleshot.training.checkpoint import Checkpoint, newest, newest_facts
 from singleshot.training.recipe import Recipe

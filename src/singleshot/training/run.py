@@ -14,7 +14,7 @@ from typing import Any, cast
 import torch
 
 from singleshot.data import anchor_report, layouts
-from singleshot.data.auditing.leaks import without_leaks
+from singleshot.data.check.leaks import without_leaks
 from singleshot.data.refusal import OnBad, refuse_or_list
 from singleshot.detection.ssd import SSD
 from singleshot.errors import DataError, UsageError

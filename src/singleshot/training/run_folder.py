@@ -19,9 +19,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from singleshot import durable
 from singleshot.errors import CannotCreateError, Fault, NotPermittedError, StorageError
-from singleshot.lock import FolderLock, at_work
+from singleshot.storage import atomic
+from singleshot.storage.lock import FolderLock, at_work
 from singleshot.training import checkpoint
 
 ELSEWHERE = "Choose another --out"
@@ -80,7 +80,7 @@ class RunFolder:
             self.checkpoints.mkdir(exist_ok=True)
             checkpoint.clean(self.checkpoints)
             for name in ("best.safetensors", "last.safetensors", "log.csv", "recipe.json", "bad.jsonl"):
-                durable.clean(root / name)
+                atomic.clean(root / name)
         except OSError as error:
             self.close()
             raise StorageError(f"cannot be written to ({error.strerror})", remedy=ELSEWHERE, file=root) from error
@@ -108,12 +108,12 @@ class RunFolder:
         known = len(self._faults)
         self._faults |= dict.fromkeys(json.dumps(fault.as_json()) for fault in faults)
         if self._writes and len(self._faults) > known:
-            durable.write_text(self.root / "bad.jsonl", "".join(f"{line}\n" for line in self._faults))
+            atomic.write_text(self.root / "bad.jsonl", "".join(f"{line}\n" for line in self._faults))
 
     def write_recipe(self, text: str) -> None:
         """Write `recipe.json`."""
         if self._writes:
-            durable.write_text(self.root / "recipe.json", text)
+            atomic.write_text(self.root / "recipe.json", text)
 
     def log(self, row: Mapping[str, Any]) -> None:
         """Add a row to `log.csv`. Columns may appear later; earlier rows are then empty there."""
@@ -124,7 +124,7 @@ class RunFolder:
         writer.writeheader()
         writer.writerows(self.rows)
         if self._writes:
-            durable.write_text(self.root / "log.csv", text.getvalue())
+            atomic.write_text(self.root / "log.csv", text.getvalue())
 
     def log_bad_step(self, record: Mapping[str, Any]) -> None:
         """Add a line to `bad_steps.jsonl`. Raises StorageError where the disk is full or failing."""
@@ -142,7 +142,7 @@ class RunFolder:
         bad = self.root / "bad_steps.jsonl"
         if self._writes and bad.is_file():
             lines = [line for line in bad.read_text(encoding="utf-8").splitlines() if _step_of(line) < step]
-            durable.write_text(bad, "".join(f"{line}\n" for line in lines))
+            atomic.write_text(bad, "".join(f"{line}\n" for line in lines))
 
     def close(self) -> None:
         """Let other trainings in."""

@@ -9,8 +9,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from singleshot.config import check_number
 from singleshot.errors import ConfigError
-from singleshot.strict_json import check_number
 
 
 @dataclass(frozen=True)

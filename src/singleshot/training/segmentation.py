@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 from singleshot import weights
 from singleshot.backbones.synced_batch_norm import synced
-from singleshot.data.augmenting.augment_masks import pad_mask, resize_mask
-from singleshot.data.loading.mask_batch import MaskBatch
-from singleshot.data.loading.mask_loader import MaskLoader
+from singleshot.data.augment.augment_masks import pad_mask, resize_mask
+from singleshot.data.load.mask_batch import MaskBatch
+from singleshot.data.load.mask_loader import MaskLoader
 from singleshot.data.spread import spread
 from singleshot.errors import Fault
 from singleshot.evaluation.judge_masks import counted, judge_of

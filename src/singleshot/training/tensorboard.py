@@ -19,10 +19,10 @@ import cv2
 from jaxtyping import UInt8
 from numpy import ndarray
 
-from singleshot import pictures
 from singleshot.data.spread import spread
 from singleshot.drawing import draw
 from singleshot.errors import ConfigError
+from singleshot.images import read_image
 from singleshot.prediction.opening import load
 from singleshot.prediction.predictor import Detector
 from singleshot.prediction.segmenter import Segmenter
@@ -183,7 +183,7 @@ def _annotated(model: Detector | Segmenter, dataset: Dataset) -> Sequence[UInt8[
     """A few pictures, always the same ones, with what the model sees in them."""
     drawn = []
     for place in spread(len(dataset), PICTURES):
-        image = pictures.read(dataset.samples[place].image_path)
+        image = read_image(dataset.samples[place].image_path)
         share = LONGEST_SIDE / max(image.shape[:2])
         if share < 1:
             image = cv2.resize(image, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from singleshot.errors import DataError
-from singleshot.files import file_bytes
 from singleshot.prediction.extras import needs_extra
+from singleshot.storage.files import file_bytes
 
 MOST_BYTES = 2 << 30
 """A protobuf message cannot be larger."""

@@ -12,12 +12,12 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from singleshot.errors import DataError, InputMissingError, SingleshotError
-from singleshot.files import file_bytes
 from singleshot.prediction.backends.backend import check_outputs, refused
 from singleshot.prediction.backends.onnx_check import AGAIN, checked_model
 from singleshot.prediction.backends.threads import default_threads
 from singleshot.prediction.export_record import KEY, ExportRecord, parse
 from singleshot.prediction.extras import needs_extra
+from singleshot.storage.files import file_bytes
 
 MOST_TEXT, MOST_WEIGHTS = 64 << 20, 8 << 30
 BIN_SHA256 = "bin_sha256"

@@ -1,0 +1,177 @@
+"""Which part of the picture to look at: SSD's expansion and batch samplers, drawn as one window.
+
+Expansion places the picture somewhere on a larger canvas of the mean colour (small objects); a batch sampler then
+crops that canvas (large and cut-off objects). Both together are no more than a window in the pixels of the picture
+that may reach outside it, so neither a canvas nor a crop is made here: pixels are touched once, by the caller.
+
+The distribution is the reference's (Caffe branch `ssd`, `sampler.cpp`, `im_transforms.cpp`; paper, section 2.2),
+drawn in a cheaper way. All trials of a sampler are drawn at once and the first that satisfies it wins. The reference
+runs every sampler and picks one of the successful ones at random; here the samplers are put in a random order and
+the first that succeeds is taken, which is each successful one with the same probability.
+Windows have whole pixels, and a constraint is tested on the window as cut (the reference tests the real-valued one
+and then truncates), so that what was promised about overlap holds for the pixels that come out.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy import ndarray
+
+from singleshot.compiled import compiled
+from singleshot.data.augment.option_checks import check_probability, check_range
+from singleshot.errors import ConfigError
+
+Window = tuple[int, int, int, int]
+"""x1, y1, x2, y2 in whole pixels of the picture; below 0 or past its size lies the mean colour."""
+
+
+@dataclass(frozen=True)
+class CropSampler:
+    """One kind of crop. It is satisfied by a crop whose IoU with *any one* box lies in min_iou … max_iou.
+
+    Args:
+        min_iou: the least IoU, or None for no lower bound.
+        max_iou: the greatest IoU, or None for no upper bound.
+        scale: geometric mean of the crop's sides as fractions of the canvas's sides.
+        aspect_ratio: width fraction over height fraction; narrowed for large scales so that the crop fits.
+
+    With neither bound every crop satisfies it, also in a picture without boxes, where no bound can be met.
+    """
+
+    min_iou: float | None = None
+    max_iou: float | None = None
+    scale: tuple[float, float] = (0.3, 1.0)
+    aspect_ratio: tuple[float, float] = (0.5, 2.0)
+
+    def __post_init__(self) -> None:
+        check_range("scale", self.scale, low=1e-3, high=1.0)
+        check_range("aspect_ratio", self.aspect_ratio, low=1e-3)
+        check_range("min_iou, max_iou", self.iou_range, low=0.0, high=1.0)
+
+    @property
+    def iou_range(self) -> tuple[float, float]:
+        """The bounds as numbers."""
+        return (0.0 if self.min_iou is None else self.min_iou, 1.0 if self.max_iou is None else self.max_iou)
+
+    @property
+    def is_free(self) -> bool:
+        """Whether every crop satisfies it."""
+        return self.min_iou is None and self.max_iou is None
+
+
+WHOLE = CropSampler(scale=(1.0, 1.0), aspect_ratio=(1.0, 1.0))
+"""The canvas as it is."""
+
+SSD_SAMPLERS = (WHOLE, *(CropSampler(min_iou=least) for least in (0.1, 0.3, 0.5, 0.7, 0.9)), CropSampler())
+"""The reference's seven. It writes the last as max_jaccard_overlap 1.0, which any crop satisfies once there is a box:
+a free crop, and free here in pictures without boxes too (where the reference is left with the whole picture)."""
+
+
+@dataclass(frozen=True)
+class WindowOptions:
+    """How windows are drawn. The defaults are the reference's.
+
+    Args:
+        expand_probability: how often the picture is put on a larger canvas.
+        max_expand: the largest canvas, in sides of the picture; the factor is drawn from 1 … max_expand.
+        samplers: the kinds of crop, each as likely as the others among those that succeed; none for no crop.
+        trials: how many crops a sampler may try.
+    """
+
+    expand_probability: float = 0.5
+    max_expand: float = 4.0
+    samplers: tuple[CropSampler, ...] = SSD_SAMPLERS
+    trials: int = 50
+
+    def __post_init__(self) -> None:
+        check_probability("expand_probability", self.expand_probability)
+        check_range("max_expand", (1.0, self.max_expand), low=1.0)
+        if self.trials < 1:
+            raise ConfigError(f"trials is {self.trials}", remedy="Give a sampler at least one trial")
+
+
+def draw_window(
+    rng: np.random.Generator, size_hw: tuple[int, int], boxes_xyxy: Float[ndarray, "N 4"], options: WindowOptions
+) -> Window:
+    """A window onto a picture of that size with those boxes (pixels; N may be 0), at least one pixel large.
+
+    Where no sampler succeeds the window is the whole canvas.
+    """
+    canvas = draw_canvas(rng, size_hw, options)
+    for place in rng.permutation(len(options.samplers)):
+        crop = draw_crop(rng, canvas, boxes_xyxy, options.samplers[int(place)], options.trials)
+        if crop is not None:
+            return crop
+    return canvas
+
+
+def draw_canvas(rng: np.random.Generator, size_hw: tuple[int, int], options: WindowOptions) -> Window:
+    """The picture's own rectangle, or by `expand_probability` a larger one around it in the same proportions."""
+    height, width = size_hw
+    coin, at, at_x, at_y = rng.random(4)
+    factor = 1.0 + at * (options.max_expand - 1.0)
+    if coin >= options.expand_probability:
+        return 0, 0, width, height
+    wide, high = int(width * factor), int(height * factor)
+    left, top = math.floor(at_x * (wide - width)), math.floor(at_y * (high - height))
+    return -left, -top, wide - left, high - top
+
+
+def draw_crop(
+    rng: np.random.Generator, canvas: Window, boxes_xyxy: Float[ndarray, "N 4"], sampler: CropSampler, trials: int
+) -> Window | None:
+    """The first crop of the canvas, of at most `trials`, that satisfies the sampler; None where none does."""
+    if sampler.is_free:
+        return _window(_draw_crops(rng, canvas, sampler, 1)[0])
+    if len(boxes_xyxy) == 0:
+        return None
+    crops = _draw_crops(rng, canvas, sampler, trials)
+    winner = _first_within(crops, boxes_xyxy.astype(np.float64), *sampler.iou_range)
+    return _window(crops[winner]) if winner >= 0 else None
+
+
+def _draw_crops(rng: np.random.Generator, canvas: Window, sampler: CropSampler, count: int) -> Int[ndarray, "T 4"]:
+    return _crops(rng.random((count, 4)), canvas, sampler.scale, sampler.aspect_ratio)
+
+
+@compiled
+def _crops(at, canvas, scale, aspect_ratio):  # noqa: ANN001, ANN202
+    """Crops (T, 4) of the canvas in whole pixels, from four numbers in 0 … 1 each: scale, ratio, place in x and y."""
+    left, top, right, bottom = canvas
+    crops = np.empty((len(at), 4), np.int64)
+    for row in range(len(at)):
+        side = scale[0] + at[row, 0] * (scale[1] - scale[0])
+        # A crop of ratio a and scale s is s·√a by s/√a of the canvas: both at most 1 just where s² ≤ a ≤ 1/s².
+        narrowest = min(max(aspect_ratio[0], side**2), side**-2)
+        widest = min(max(aspect_ratio[1], side**2), side**-2)
+        root = math.sqrt(narrowest + at[row, 1] * (widest - narrowest))
+        width, height = min(side * root, 1.0) * (right - left), min(side / root, 1.0) * (bottom - top)
+        x, y = math.floor(at[row, 2] * (right - left - width)), math.floor(at[row, 3] * (bottom - top - height))
+        # A side may be a hair below a whole number by rounding (0.5·2 as 0.9999…), hence the nudge before the floor.
+        crops[row, 0], crops[row, 1] = left + x, top + y
+        crops[row, 2] = left + x + max(math.floor(width + 1e-9), 1)
+        crops[row, 3] = top + y + max(math.floor(height + 1e-9), 1)
+    return crops
+
+
+@compiled
+def _first_within(crops, boxes_xyxy, least, most):  # noqa: ANN001, ANN202
+    """The first crop whose IoU with any one box lies in least … most; -1 where there is none."""
+    for row in range(len(crops)):
+        area = (crops[row, 2] - crops[row, 0]) * (crops[row, 3] - crops[row, 1])
+        for box in boxes_xyxy:
+            width = min(crops[row, 2], box[2]) - max(crops[row, 0], box[0])
+            height = min(crops[row, 3], box[3]) - max(crops[row, 1], box[1])
+            common = max(width, 0.0) * max(height, 0.0)
+            union = max(area + (box[2] - box[0]) * (box[3] - box[1]) - common, 1e-12)
+            if least <= common / union <= most:
+                return row
+    return -1
+
+
+def _window(row: Int[ndarray, "4"]) -> Window:
+    return int(row[0]), int(row[1]), int(row[2]), int(row[3])

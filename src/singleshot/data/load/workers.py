@@ -1,0 +1,273 @@
+"""Work in other processes, in order, that never hangs: a task's address goes out, its result comes back.
+
+PyTorch's DataLoader carries the tasks. What it leaves open is closed here. A dead worker is noticed within seconds
+(under `forkserver` DataLoader would wait out its whole timeout, or for ever without one), a stuck one after
+`timeout_s`, and both end as a StoppedError that names the file in hand. Workers stay alive from one run to the next,
+take one core each, see no GPU, and leave PyTorch's global random numbers alone.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+import warnings
+from collections.abc import Callable, Generator, Iterator, Sequence
+from multiprocessing import connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar
+
+import cv2
+import torch
+from torch import Tensor
+from torch.utils import data as torch_data
+
+from singleshot.child_process import end_with_parent, leave_signals_to_parent
+from singleshot.data.load.shared_memory import sweep
+from singleshot.errors import ConfigError, SingleshotError, StoppedError
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+Begin = Callable[[int], None]
+StartMethod = Literal["forkserver", "spawn", "fork"]
+
+POLL_S = 1.0
+"""How long a dead worker may go unnoticed."""
+
+_PID, _ITEM, _SINCE = range(3)
+
+
+class Workers(Generic[Task, Result]):
+    """Processes that turn tasks into results; with `workers=0` the caller's own process does it.
+
+    Args:
+        work: what to do with a task. It is sent to the workers once, so it must pickle (under `fork` it need not).
+            It calls its second argument with the number of the item that it begins, for the message if that kills it.
+        workers: how many processes.
+        file_of: the file behind an item's number.
+        start_method: `forkserver` (the default where there is one), `spawn` or `fork`. With the last two, PyTorch may
+            report a death at any line of the main thread, as a RuntimeError; and `fork` is unsafe once the process
+            has threads or has used CUDA.
+        timeout_s: how long to wait for one result.
+        prefetch: results that each worker may have ready.
+        pin_memory: put results into page-locked memory, by their own `pin_memory()`; nothing without CUDA.
+
+    Raises:
+        ConfigError: a number below its least, or a start method that this system does not have.
+    """
+
+    def __init__(
+        self,
+        work: Callable[[Task, Begin], Result],
+        *,
+        workers: int,
+        file_of: Callable[[int], Path],
+        start_method: StartMethod | None = None,
+        timeout_s: float = 120.0,
+        prefetch: int = 2,
+        pin_memory: bool = False,
+    ) -> None:
+        known = multiprocessing.get_all_start_methods()
+        if workers < 0 or prefetch < 1 or not timeout_s > 0:
+            what = f"workers {workers}, prefetch {prefetch}, timeout_s {timeout_s}"
+            raise ConfigError(what, remedy="Give 0 or more workers, a prefetch of 1 or more, a timeout above 0")
+        if start_method is not None and start_method not in known:
+            raise ConfigError(f"start method {start_method!r} is unknown here", remedy=f"Use {' or '.join(known)}")
+        self._work, self._file_of, self._workers = work, file_of, workers
+        self._method = start_method or ("forkserver" if "forkserver" in known else "spawn")
+        self._timeout_s, self._prefetch = timeout_s, prefetch
+        self._pin_memory = pin_memory and torch.cuda.is_available()
+        self._schedule: _Schedule[Task] = _Schedule()
+        self._loader: torch_data.DataLoader[Result] | None = None
+        self._iterator: Any = None
+        self._processes: list[BaseProcess] = []
+        self._board = torch.empty((0, 3), dtype=torch.float64)
+        self._results: Generator[Result, None, None] | None = None
+
+    def run(self, tasks: Sequence[Task]) -> Iterator[Result]:
+        """The tasks' results, in the tasks' order. One run at a time; one left early ends the processes.
+
+        Raises:
+            StoppedError: a worker died, or gave no result for `timeout_s`. The processes are gone then, and the next
+                run starts new ones.
+            RuntimeError: a later run has begun.
+        """
+        if self._results is not None:
+            self._results.close()
+        results = self._results = self._in_processes(tasks) if self._workers else self._in_this_process(tasks)
+        try:
+            for result in results:
+                yield result
+                if results is not self._results:
+                    raise RuntimeError("another run of the same workers has begun; this one cannot go on")
+        finally:
+            results.close()
+
+    def close(self) -> None:
+        """End the processes. A later run starts new ones."""
+        if self._iterator is not None:
+            # DataLoader does this when it is collected, which an exception on its way up puts off for long. It must
+            # come before any kill of ours: until then DataLoader answers a worker's death with an exception.
+            self._iterator._shutdown_workers()
+        self._loader = self._iterator = None
+        for process in self._processes:
+            if process.is_alive():
+                process.kill()  # a stopped process (SIGSTOP) does not hear anything less
+            process.join(POLL_S)  # not for ever: one that waits for a dead disk cannot even be killed
+        sweep(process.pid for process in self._processes if not process.is_alive())
+        self._processes = []
+
+    def _in_this_process(self, tasks: Sequence[Task]) -> Generator[Result, None, None]:
+        for task in tasks:
+            result: Any = self._work(task, _ignore)
+            yield result.pin_memory() if self._pin_memory else result
+
+    def _in_processes(self, tasks: Sequence[Task]) -> Generator[Result, None, None]:
+        self._schedule.tasks = tasks
+        finished = False
+        try:
+            self._start()
+            for _ in tasks:
+                yield self._next()
+            finished = True
+        finally:
+            if not finished:
+                self.close()
+
+    def _start(self) -> None:
+        if self._loader is not None:
+            try:
+                self._iterator = iter(self._loader)
+                return
+            except RuntimeError:  # a worker died while it had nothing to do, or does not answer: take new ones
+                self.close()
+        self._board = torch.full((self._workers, 3), -1.0, dtype=torch.float64).share_memory_()
+        context = multiprocessing.get_context(self._method)
+        if self._method == "forkserver":
+            context.set_forkserver_preload(["singleshot.data.load.loader"])  # the imports, seconds long, are made once
+        before = set(multiprocessing.active_children())
+        with warnings.catch_warnings():
+            # More workers than cores is the user's choice: workers may wait for a disk or a network.
+            warnings.filterwarnings("ignore", message="This DataLoader will create")
+            self._loader = torch_data.DataLoader(
+                _Calls(self._work, self._board),
+                batch_size=None,
+                sampler=self._schedule,
+                num_workers=self._workers,
+                collate_fn=_unchanged,
+                pin_memory=self._pin_memory,
+                timeout=POLL_S,
+                worker_init_fn=_prepare,
+                multiprocessing_context=context,
+                generator=torch.Generator(),  # else each run would draw a seed from the global one
+                prefetch_factor=self._prefetch,
+                persistent_workers=True,
+            )
+            self._iterator = iter(self._loader)
+        self._processes = list(set(multiprocessing.active_children()) - before)
+
+    def _next(self) -> Result:
+        deadline = time.monotonic() + self._timeout_s
+        while True:
+            try:
+                return next(self._iterator)
+            except Exception as error:
+                # A dead worker and a silent one are told apart by looking at them. One that died while it handed over
+                # a result shows as a broken connection first, and counts as dead a moment later.
+                silent = isinstance(error, RuntimeError) and str(error).startswith("DataLoader timed out")
+                connection.wait([process.sentinel for process in self._processes], 0.0 if silent else POLL_S)
+                dead = [process for process in self._processes if not process.is_alive()]
+                if dead:
+                    raise self._died(dead[0]) from error
+                if not silent:
+                    raise
+                if time.monotonic() > deadline:
+                    raise self._stuck() from error
+
+    def _died(self, process: BaseProcess) -> SingleshotError:
+        code = process.exitcode or 0
+        reason = _DEATHS.get(-code) or (f"died of signal {-code}" if code < 0 else f"ended with code {code}")
+        file = next((self._file_of(int(row[_ITEM])) for row in self._busy() if row[_PID] == process.pid), None)
+        remedy = "Use fewer --workers or a smaller batch, and resume"
+        if -code == signal.SIGSEGV and file is not None:
+            remedy = "Take this picture out, and resume"
+        return StoppedError(f"a data worker {reason}", remedy=remedy, file=file)
+
+    def _stuck(self) -> SingleshotError:
+        longest = min(self._busy(), key=lambda row: row[_SINCE], default=None)
+        file = None if longest is None else self._file_of(int(longest[_ITEM]))
+        self._kill_busy()
+        what = f"the data workers gave nothing for {self._timeout_s:g} s"
+        return StoppedError(what, remedy="See whether the disk answers, and resume", file=file)
+
+    def _kill_busy(self) -> None:
+        # DataLoader's farewell waits ten seconds for each worker that does not listen.
+        busy = {row[_PID] for row in self._busy()}
+        for process in self._processes:
+            if process.pid in busy:
+                try:
+                    process.kill()
+                    process.join(POLL_S)
+                except RuntimeError:  # DataLoader's answer to a death that it sees (not under forkserver), given once
+                    continue
+
+    def _busy(self) -> list[list[float]]:
+        return [row for row in self._board.tolist() if row[_ITEM] >= 0]
+
+
+class _Calls(torch_data.Dataset[Result], Generic[Task, Result]):
+    """The work as DataLoader wants it: a task takes the place of an index."""
+
+    def __init__(self, work: Callable[[Task, Begin], Result], board: Tensor) -> None:
+        self._work, self._board = work, board
+
+    def __getitem__(self, task: Task) -> Result:
+        info = torch_data.get_worker_info()
+        row = self._board.numpy()[0 if info is None else info.id]
+        row[_PID] = os.getpid()
+
+        def begin(item: int) -> None:
+            row[_SINCE] = time.monotonic()
+            row[_ITEM] = item
+
+        result = self._work(task, begin)
+        row[_ITEM] = -1
+        return result
+
+
+class _Schedule(torch_data.Sampler[Task]):
+    """The tasks of the run that comes next; replaced between runs, which lets the workers live on."""
+
+    def __init__(self) -> None:
+        self.tasks: Sequence[Task] = ()
+
+    def __iter__(self) -> Iterator[Task]:
+        return iter(self.tasks)
+
+    def __len__(self) -> int:
+        return len(self.tasks)
+
+
+_DEATHS = {
+    int(signal.SIGSEGV): "crashed (SIGSEGV)",
+    9: "was killed (likely out of memory)",  # SIGKILL, which Windows does not know by name
+    7: "died of a bus error (likely out of shared memory)",  # SIGBUS, likewise
+}
+
+
+def _prepare(_worker_id: int) -> None:
+    leave_signals_to_parent()  # it may want to finish its step, for which it needs this worker
+    end_with_parent(lambda: sweep([os.getpid()]))  # DataLoader watches the forkserver instead
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a worker that touched the GPU would take 500 MB of it
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+
+
+def _unchanged(result: Result) -> Result:
+    return result
+
+
+def _ignore(_item: int) -> None:
+    pass

@@ -1,0 +1,426 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from singleshot.data.boxes import coco
+from singleshot.errors import DataError, InputMissingError, SingleshotError
+from singleshot.structures import Dataset, LabelMap
+
+CONTENT: dict[str, Any] = {
+    "images": [
+        {"id": 30, "file_name": "b.jpg", "height": 40, "width": 60},
+        {"id": 7, "file_name": "a.jpg", "height": 40, "width": 60},
+        {"id": 50, "file_name": "empty.jpg", "height": 40, "width": 60},
+    ],
+    "annotations": [
+        {"id": 1, "image_id": 7, "category_id": 90, "bbox": [10, 5, 10.5, 25], "area": 200.0, "iscrowd": 0},
+        {"id": 2, "image_id": 30, "category_id": 3, "bbox": [0, 0, 60, 40], "area": 2400, "iscrowd": 1},
+        {"id": 3, "image_id": 7, "category_id": 3, "bbox": [1, 2, 3, 4], "area": 12, "iscrowd": 0},
+    ],
+    "categories": [{"id": 90, "name": "toothbrush"}, {"id": 3, "name": "car"}],
+}
+
+
+def write(root: Path, content: Any, split: str = "train2017", pictures: str = "train2017") -> Path:
+    """A COCO folder with every picture that the content names, 60×40."""
+    file = root / "annotations" / f"instances_{split}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+    (root / pictures).mkdir(parents=True, exist_ok=True)
+    for name in ("a.jpg", "b.jpg", "empty.jpg"):
+        if not (root / pictures / name).exists():
+            Image.new("RGB", (60, 40), (90, 120, 60)).save(root / pictures / name)
+    return file
+
+
+def changed(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+    content = deepcopy(CONTENT)
+    change(content)
+    return content
+
+
+def read(root: Path, change: Callable[[dict[str, Any]], object]) -> Dataset:
+    write(root, changed(change))
+    return coco.read(root, "train2017")
+
+
+def only_fault(dataset: Dataset, kind: str, severity: str = "fatal") -> str:
+    (fault,) = dataset.faults
+    assert (fault.kind, fault.severity, fault.line) == (kind, severity, None)
+    assert fault.file.name.endswith(".json")
+    assert "\n" not in str(fault)
+    return fault.message
+
+
+def test_boxes_are_continuous_and_worked_by_hand(tmp_path: Path) -> None:
+    write(tmp_path, CONTENT)
+    dataset = coco.read(tmp_path, "train2017")
+    first, second, third = dataset.samples
+    assert dataset.faults == ()
+    assert first.boxes_xyxy.tolist() == [[10, 5, 20.5, 30], [1, 2, 4, 6]]
+    assert (first.image_id, first.image_path, first.size_hw) == ("7", tmp_path / "train2017" / "a.jpg", (40, 60))
+    assert first.areas is not None
+    assert first.areas.tolist() == [200, 12]
+    assert (second.image_id, third.image_id) == ("30", "50")
+
+
+def test_a_crowd_is_kept_for_the_judge_as_difficult_and_marked(tmp_path: Path) -> None:
+    write(tmp_path, CONTENT)
+    sample = coco.read(tmp_path, "train2017").samples[1]
+    assert sample.crowd is not None
+    assert (sample.crowd.tolist(), sample.difficult.tolist()) == ([True], [True])
+
+
+def test_a_picture_without_annotations_is_background(tmp_path: Path) -> None:
+    write(tmp_path, CONTENT)
+    sample = coco.read(tmp_path, "train2017").samples[2]
+    assert (sample.boxes_xyxy.shape, sample.class_ids.shape) == ((0, 4), (0,))
+
+
+def test_b30_sparse_category_ids_become_class_ids_in_their_order_and_lead_back(tmp_path: Path) -> None:
+    write(tmp_path, CONTENT)
+    dataset = coco.read(tmp_path, "train2017")
+    assert dataset.label_map.names == ("car", "toothbrush")
+    assert dataset.samples[0].class_ids.tolist() == [1, 0]
+    assert dataset.category_ids == (3, 90)
+    given_names = coco.read(tmp_path, "train2017", label_map=LabelMap(("toothbrush", "bus", "car")))
+    assert given_names.samples[0].class_ids.tolist() == [0, 2]
+    assert given_names.category_ids == (90, None, 3)
+
+
+@pytest.mark.parametrize(
+    ("split", "asked", "pictures"),
+    [
+        ("train2017", "train2017", "train2017"),
+        ("train2017", "train", "train2017"),
+        ("train2017", "train", "images/train2017"),
+        ("train", "train", "images/train"),
+        ("train", "train", "images"),
+        ("train", "train", "train"),
+        ("train", "train", "."),
+    ],
+)
+def test_pictures_are_found_in_the_usual_places(tmp_path: Path, split: str, asked: str, pictures: str) -> None:
+    write(tmp_path, CONTENT, split, pictures)
+    dataset = coco.read(tmp_path, asked)
+    assert (len(dataset), dataset.faults) == (3, ())
+
+
+def test_a_tools_export_has_the_json_among_the_pictures(tmp_path: Path) -> None:
+    file = write(tmp_path, CONTENT, pictures="valid")
+    file.rename(tmp_path / "valid" / "_annotations.coco.json")
+    assert len(coco.read(tmp_path, "valid")) == 3
+    assert len(coco.read(tmp_path / "valid" / "_annotations.coco.json", "anything")) == 3
+
+
+def test_boxes_alone_need_no_pictures(tmp_path: Path) -> None:
+    (tmp_path / "truth.json").write_text(json.dumps(CONTENT))
+    dataset = coco.read(tmp_path / "truth.json", "truth", with_pictures=False)
+    assert (len(dataset), dataset.faults) == (3, ())
+
+
+def test_a1_a_missing_folder_or_split_is_66_with_what_there_is(tmp_path: Path) -> None:
+    write(tmp_path, CONTENT)
+    with pytest.raises(InputMissingError, match="There are: train2017"):
+        coco.read(tmp_path, "val2017")
+    with pytest.raises(InputMissingError, match="no such folder") as caught:
+        coco.read(tmp_path / "nowhere", "train")
+    assert caught.value.exit_code == 66
+    (tmp_path / "other").mkdir()
+    with pytest.raises(InputMissingError, match="annotations/instances_<split>"):
+        coco.read(tmp_path / "other", "train")
+
+
+def test_a2_a_picture_that_is_not_there_is_named_with_its_path(tmp_path: Path) -> None:
+    dataset = read(tmp_path, lambda content: content["images"][1].update(file_name="gone.jpg"))
+    assert only_fault(dataset, "missing-picture") == (
+        "images[1]: picture gone.jpg not found. Add it or delete its entry."
+    )
+    assert [sample.image_id for sample in dataset.samples] == ["30", "50"]
+
+
+def test_a4_a_split_without_pictures_is_65(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="0 pictures in the split") as caught:
+        read(tmp_path, lambda content: content["images"].clear())
+    assert caught.value.kind == "empty-split"
+
+
+@pytest.mark.parametrize(
+    "name", ["../a.jpg", "/etc/passwd", "x/../../a.jpg", "a\\b.jpg", "a\0.jpg", "\ud800.jpg", "", 5]
+)
+def test_a_file_name_that_leads_out_of_the_folder_is_refused(tmp_path: Path, name: object) -> None:
+    dataset = read(tmp_path, lambda content: content["images"][0].update(file_name=name))
+    assert "images[0].file_name is" in only_fault(dataset, "bad-field")
+
+
+def test_a_picture_without_size_is_measured_with_a_warning(tmp_path: Path) -> None:
+    dataset = read(tmp_path, lambda content: content["images"][1].pop("width"))
+    assert "images[1]" in only_fault(dataset, "zero-picture-size", "warning")
+    assert dataset.samples[0].size_hw == (40, 60)
+
+
+def test_b23_a_picture_id_that_occurs_twice_names_both_places(tmp_path: Path) -> None:
+    dataset = read(tmp_path, lambda content: content["images"][2].update(id=30))
+    message = only_fault(dataset, "duplicate-image-id")
+    assert "images[2].id 30 is already that of images[0]" in message
+    assert [sample.image_id for sample in dataset.samples] == ["7", "30"]
+
+
+def test_a5_a_picture_file_that_occurs_twice_is_a_warning(tmp_path: Path) -> None:
+    dataset = read(tmp_path, lambda content: content["images"][2].update(file_name="b.jpg"))
+    assert "images[2].file_name 'b.jpg' is already that of images[0]" in only_fault(
+        dataset, "duplicate-picture", "warning"
+    )
+
+
+def test_b24_annotation_ids_that_are_0_or_twice_lose_no_box(tmp_path: Path) -> None:
+    def change(content: dict[str, Any]) -> None:
+        for annotation, number in zip(content["annotations"], (0, 0, 5), strict=True):
+            annotation["id"] = number
+
+    dataset = read(tmp_path, change)
+    assert "annotations[1].id 0 is already that of annotations[0]" in only_fault(
+        dataset, "duplicate-annotation-id", "warning"
+    )
+    assert sum(len(sample.boxes_xyxy) for sample in dataset.samples) == 3
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "kind"),
+    [
+        ("image_id", 31, "unknown-image"),
+        ("image_id", None, "unknown-image"),
+        ("image_id", [1], "unknown-image"),
+        ("category_id", 4, "unknown-class"),
+        ("category_id", "3", "unknown-class"),
+    ],
+)
+def test_b25_an_id_of_nothing_is_named(tmp_path: Path, field: str, value: object, kind: str) -> None:
+    dataset = read(tmp_path, lambda content: content["annotations"][2].update({field: value}))
+    assert f"annotations[2].{field} {value!r}" in only_fault(dataset, kind)
+
+
+def test_a_category_outside_the_given_classes_is_unknown_where_it_is_used(tmp_path: Path) -> None:
+    write(tmp_path, CONTENT)
+    dataset = coco.read(tmp_path, "train2017", label_map=LabelMap(("car",)))
+    message = only_fault(dataset, "unknown-class")
+    assert message == "annotations[0].category_id 90: class 'toothbrush' is unknown. The classes are: car."
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        None,
+        "1,2,3,4",
+        [1, 2, 3],
+        [1, 2, 3, 4, 5],
+        [1, 2, "3", 4],
+        [1, 2, None, 4],
+        [1, True, 3, 4],
+        {},
+        [1, 2, 3, 1e300],
+        [1, 2, 3, 10**400],
+        [1, 2, [[[[[[[[[]]]]]]]]], 4],
+    ],
+)
+def test_b26_a_bbox_that_is_not_four_numbers_is_named_by_its_json_path(tmp_path: Path, box: object) -> None:
+    dataset = read(tmp_path, lambda content: content["annotations"][1].update(bbox=box))
+    assert "annotations[1].bbox is " in only_fault(dataset, "bad-box")
+
+
+@pytest.mark.parametrize(
+    ("box", "kind", "severity"),
+    [
+        ([5, 5, 0, 9], "zero-size-box", "fatal"),
+        ([5, 5, 1e-30, 9], "zero-size-box", "fatal"),
+        ([5, 5, -3, 9], "inverted-box", "fatal"),
+        ([60, 5, 3, 9], "outside-box", "warning"),
+        ([-9, 5, 9, 9], "outside-box", "warning"),
+        ([55, 5, 6, 9], "clipped-box", "warning"),
+        ([-1, -1, 9, 9], "clipped-box", "warning"),
+    ],
+)
+def test_a_box_that_cannot_be_right_is_named(tmp_path: Path, box: list, kind: str, severity: str) -> None:
+    dataset = read(tmp_path, lambda content: content["annotations"][1].update(bbox=box))
+    assert "annotations[1].bbox (" in only_fault(dataset, kind, severity)
+    assert len(dataset.samples[1].boxes_xyxy) == (kind == "clipped-box")
+
+
+def test_a_box_beyond_the_edge_by_its_rounding_is_clipped_in_silence(tmp_path: Path) -> None:
+    dataset = read(tmp_path, lambda content: content["annotations"][1].update(bbox=[0, 0, 60.01, 40.01]))
+    assert dataset.faults == ()
+    assert dataset.samples[1].boxes_xyxy.tolist() == [[0, 0, 60, 40]]
+
+
+def test_b27_missing_area_and_iscrowd_are_filled_and_counted(tmp_path: Path) -> None:
+    def change(content: dict[str, Any]) -> None:
+        for annotation in content["annotations"]:
+            del annotation["area"], annotation["iscrowd"]
+
+    dataset = read(tmp_path, change)
+    assert [(fault.kind, fault.severity) for fault in dataset.faults] == [("filled-field", "note")] * 2
+    assert dataset.faults[0].message == "3 annotations have no `area`; that of the box is taken."
+    assert dataset.samples[0].areas is not None
+    assert dataset.samples[0].areas.tolist() == [10.5 * 25, 12]
+
+
+@pytest.mark.parametrize(("field", "value"), [("iscrowd", 2), ("iscrowd", "no"), ("area", None), ("area", "5")])
+def test_an_area_or_crowd_flag_of_another_kind_is_named(tmp_path: Path, field: str, value: object) -> None:
+    dataset = read(tmp_path, lambda content: content["annotations"][2].update({field: value}))
+    assert f"annotations[2].{field} is {value!r}" in only_fault(dataset, "bad-field")
+
+
+@pytest.mark.parametrize(
+    "outline", [{"size": [0, 0], "counts": "0"}, {"size": [40, 60], "counts": [2399]}, [[0, 0, 1e8, 0, 1e8, 1e8]]]
+)
+def test_b29_a_segmentation_that_lies_is_named_and_its_box_kept(tmp_path: Path, outline: object) -> None:
+    dataset = read(tmp_path, lambda content: content["annotations"][0].update(segmentation=outline))
+    assert "annotations[0].segmentation: " in only_fault(dataset, "bad-segmentation")
+    assert len(dataset.samples[0].boxes_xyxy) == 2
+
+
+def test_segmentations_that_fit_are_no_fault(tmp_path: Path) -> None:
+    def change(content: dict[str, Any]) -> None:
+        content["annotations"][0]["segmentation"] = [[10, 5, 20, 5, 20, 30]]
+        content["annotations"][1]["segmentation"] = {"size": [40, 60], "counts": [100, 2300]}
+
+    assert read(tmp_path, change).faults == ()
+
+
+@pytest.mark.parametrize(
+    ("row", "kind"),
+    [
+        ({"id": 3, "name": "bus"}, "duplicate-category"),
+        ({"id": 4, "name": "car"}, "duplicate-category"),
+        ({"id": 4, "name": " "}, "bad-field"),
+        ({"id": "4", "name": "bus"}, "bad-field"),
+        (5, "bad-field"),
+    ],
+)
+def test_a_category_that_is_none_is_named(tmp_path: Path, row: object, kind: str) -> None:
+    dataset = read(tmp_path, lambda content: content["categories"].append(row))
+    assert "categories[2]" in only_fault(dataset, kind)
+    assert dataset.label_map.names == ("car", "toothbrush")
+
+
+def test_categories_that_differ_in_case_alone_are_a_warning(tmp_path: Path) -> None:
+    dataset = read(tmp_path, lambda content: content["categories"].append({"id": 5, "name": "Car"}))
+    assert "'Car' and 'car'" in only_fault(dataset, "class-variants", "warning")
+
+
+@pytest.mark.parametrize("content", [[], {"images": [], "annotations": 3}, {"images": {}}, 5, None, {"a": 1}])
+def test_json_that_is_no_coco_is_refused_with_what_is_missing(tmp_path: Path, content: object) -> None:
+    write(tmp_path, json.dumps(content))
+    with pytest.raises(DataError, match="not a COCO file") as caught:
+        coco.read(tmp_path, "train2017")
+    assert caught.value.kind == "not-coco"
+
+
+def test_b28_broken_json_is_refused_with_its_line(tmp_path: Path) -> None:
+    file = write(tmp_path, json.dumps(CONTENT, indent=1)[:400])
+    with pytest.raises(DataError) as caught:
+        coco.read(tmp_path, "train2017")
+    assert caught.value.file == file
+    assert caught.value.line is not None
+    assert caught.value.line > 10
+
+
+def test_pictures_whose_annotations_are_kept_back_have_no_boxes(tmp_path: Path) -> None:
+    file = write(tmp_path, CONTENT, pictures="test2017")
+    file.rename(file.with_name("image_info_test2017.json"))
+    dataset = coco.read(tmp_path, "test2017", annotated=False, label_map=LabelMap(("car",)))
+    assert [len(sample.boxes_xyxy) for sample in dataset.samples] == [0, 0, 0]
+    assert dataset.faults == ()
+
+
+def test_the_folder_is_left_as_it_was(tmp_path: Path) -> None:
+    write(tmp_path, CONTENT)
+    before = {path: path.stat().st_mtime_ns for path in sorted(tmp_path.rglob("*"))}
+    coco.read(tmp_path, "train2017")
+    assert {path: path.stat().st_mtime_ns for path in sorted(tmp_path.rglob("*"))} == before
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 95) | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["id", "bbox", "size"]), inner),
+    max_leaves=6,
+)
+rows = {
+    "images": st.fixed_dictionaries(
+        {}, optional={"id": values, "file_name": st.just("a.jpg") | values, "height": values, "width": values}
+    ),
+    "annotations": st.fixed_dictionaries(
+        {"bbox": st.lists(st.floats(-20, 80), min_size=4, max_size=4) | values},
+        optional={
+            "id": values,
+            "image_id": st.sampled_from([7, 30]) | values,
+            "category_id": st.sampled_from([3, 90]) | values,
+            "area": values,
+            "iscrowd": st.sampled_from([0, 1]) | values,
+            "segmentation": values,
+        },
+    ),
+    "categories": st.fixed_dictionaries({}, optional={"id": values, "name": values}),
+}
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_any_content_gives_good_boxes_or_faults_with_a_file(tmp_path: Path, data: st.DataObject) -> None:
+    content = deepcopy(CONTENT)
+    for name, row in rows.items():
+        content[name] += data.draw(st.lists(row | values, max_size=4))
+    file = write(tmp_path, content)
+    try:
+        dataset = coco.read(tmp_path, "train2017")
+    except SingleshotError as error:
+        assert error.file is not None
+        return
+    assert all(fault.file == file or fault.file.suffix == ".jpg" for fault in dataset.faults)
+    assert len({sample.image_id for sample in dataset.samples}) == len(dataset)
+    for sample in dataset.samples:
+        boxes_xyxy, (height, width) = sample.boxes_xyxy, sample.size_hw or (0, 0)
+        assert np.isfinite(boxes_xyxy).all()
+        assert (boxes_xyxy[:, 2:] > boxes_xyxy[:, :2]).all()
+        assert (boxes_xyxy >= 0).all()
+        assert (boxes_xyxy[:, 2:] <= [width, height]).all()
+        assert ((sample.class_ids >= 0) & (sample.class_ids < len(dataset.label_map))).all()
+
+
+def test_ignore_is_difficult_and_no_crowd_and_checked(tmp_path: Path) -> None:
+    dataset = read(tmp_path, lambda content: content["annotations"][0].update(ignore=1))
+    first = dataset.samples[0]
+    assert first.difficult.tolist() == [True, False] and first.crowd is not None and not first.crowd.any()
+    said = only_fault(read(tmp_path, lambda content: content["annotations"][0].update(ignore="yes")), "bad-field")
+    assert "annotations[0].ignore is 'yes', which is no ignore" in said
+
+
+def test_a_negative_area_is_a_bad_field_and_the_box_is_left_out(tmp_path: Path) -> None:
+    dataset = read(tmp_path, lambda content: content["annotations"][0].update(area=-5))
+    assert "annotations[0].area is -5" in only_fault(dataset, "bad-field")
+    assert dataset.samples[0].boxes_xyxy.tolist() == [[1, 2, 4, 6]]
+
+
+def test_a9_a_link_out_of_the_data_is_named_and_not_used(tmp_path: Path) -> None:
+    root, elsewhere = tmp_path / "data", tmp_path / "elsewhere"
+    write(root, CONTENT)
+    (root / "train2017/a.jpg").rename(tmp_path / "a.jpg")
+    (root / "train2017/a.jpg").symlink_to(tmp_path / "a.jpg")
+    kinds = {(fault.kind, fault.severity) for fault in coco.read(root, "train2017").faults}
+    assert kinds == {("outside-link", "fatal"), ("missing-picture", "fatal")}
+    (root / "train2017/a.jpg").unlink()
+    (tmp_path / "a.jpg").rename(root / "train2017/a.jpg")
+    (root / "train2017").rename(elsewhere)
+    (root / "train2017").symlink_to(elsewhere)
+    found = coco.read(root, "train2017").faults
+    assert [fault.file for fault in found if fault.kind == "outside-link"] == [root / "train2017"]

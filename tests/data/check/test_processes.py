@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from singleshot import decoder_process
+from singleshot.data.check import processes as audit_processes
+from singleshot.data.check.images import PictureReport
+from singleshot.errors import StoppedError
+
+
+def _work(path: Path) -> PictureReport:
+    """Stands in for a decoder that dies of some pictures and hangs on others."""
+    if path.stem.startswith("crash"):
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if path.stem.startswith("hang"):
+        time.sleep(60)
+    return PictureReport(path, (1, 1))
+
+
+def _reports(names: list[str], processes: int, **options: float) -> dict[str, str]:
+    """Kind of fault, or "good", by name."""
+    found = list(audit_processes.reports([Path(name) for name in names], processes=processes, work=_work, **options))
+    assert sorted(report.path.name for report in found) == sorted(names)
+    return {report.path.name: report.faults[0].kind if report.faults else "good" for report in found}
+
+
+def test_every_picture_gets_a_report() -> None:
+    names = [str(number) for number in range(100)]
+    assert set(_reports(names, 2).values()) == {"good"}
+    assert _reports(names, 0) == _reports(names, 1)
+
+
+@pytest.mark.parametrize("processes", [0, 2])
+def test_no_pictures_need_no_process(processes: int) -> None:
+    assert list(audit_processes.reports([], processes=processes)) == []
+
+
+@pytest.mark.timeout(60)
+def test_c19_a_picture_that_crashes_or_stops_the_decoder_is_named_and_the_rest_goes_on() -> None:
+    names = ["a", "crash1", "b", "hang", "c", *map(str, range(40)), "crash2", "d"]
+    found = _reports(names, 2, timeout_s=3.0)
+    bad = {name: kind for name, kind in found.items() if kind != "good"}
+    assert bad == {"crash1": "decoder-crash", "crash2": "decoder-crash", "hang": "stuck-picture"}
+
+
+def test_the_message_names_the_signal() -> None:
+    (report,) = audit_processes.reports([Path("crash")], processes=1, work=_work)
+    assert report.faults[0].message == "crashed the decoder (SIGSEGV). Replace or delete it."
+    assert (report.faults[0].file, report.faults[0].severity) == (Path("crash"), "fatal")
+
+
+def test_processes_that_cannot_start_are_no_fault_of_a_picture() -> None:
+    with pytest.raises(StoppedError, match="could not start"):
+        list(audit_processes.reports([Path("a")], processes=1, work=_Unloadable()))
+
+
+def test_a_slow_start_is_no_fault_of_a_picture_and_a_start_that_takes_for_ever_ends_the_audit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = list(audit_processes.reports([Path("a"), Path("b")], processes=1, work=_Slow(2.0), timeout_s=1.0))
+    assert [report.faults for report in found] == [(), ()]
+    monkeypatch.setattr(decoder_process, "START_S", 1.0)
+    started = time.monotonic()
+    with pytest.raises(StoppedError, match="could not start in 1 s"):
+        list(audit_processes.reports([Path("a")], processes=1, work=_Slow(30.0)))
+    assert time.monotonic() - started < 10
+
+
+class _Slow:
+    """Work that keeps the process which receives it waiting."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def __call__(self, path: Path) -> PictureReport:
+        return PictureReport(path, (1, 1))
+
+    def __reduce__(self) -> tuple:
+        return _slowly, (self.seconds,)
+
+
+def _slowly(seconds: float) -> _Slow:
+    time.sleep(seconds)
+    return _Slow(seconds)
+
+
+class _Unloadable:
+    """Work that kills the process which receives it."""
+
+    def __call__(self, path: Path) -> PictureReport:
+        return PictureReport(path, None)
+
+    def __reduce__(self) -> tuple:
+        return os._exit, (3,)
+
+
+def test_leaving_early_ends_the_processes() -> None:
+    running = audit_processes.reports([Path(str(number)) for number in range(50)], processes=2, work=_work)
+    next(iter(running))
+    started = time.monotonic()
+    running.close()  # pyright: ignore[reportAttributeAccessIssue]
+    assert time.monotonic() - started < 5

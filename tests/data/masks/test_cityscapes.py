@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from singleshot.data.masks import cityscapes, mask_files
+from singleshot.errors import InputMissingError
+from singleshot.structures import VOID
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for split, city, count in (("train", "aachen", 2), ("train", "bonn", 1), ("test", "berlin", 1)):
+        images, truths = tmp_path / "leftImg8bit" / split / city, tmp_path / "gtFine" / split / city
+        images.mkdir(parents=True)
+        truths.mkdir(parents=True)
+        for i in range(count):
+            name = f"{city}_{i:06d}_000019"
+            cv2.imwrite(str(images / f"{name}_leftImg8bit.png"), np.zeros((4, 6, 3), np.uint8))
+            ids = np.array([[7, 8, 33, 0, 1, 29]] * 4, np.uint8)
+            cv2.imwrite(str(truths / f"{name}_gtFine_labelIds.png"), ids)
+            cv2.imwrite(str(truths / f"{name}_gtFine_labelTrainIds.png"), ids)
+    return tmp_path
+
+
+def test_original_ids_become_the_nineteen_classes(root: Path) -> None:
+    assert cityscapes.looks_like(root)
+    split = cityscapes.read(root, "train")
+    assert [sample.image_id for sample in split.samples] == [
+        "aachen_000000_000019",
+        "aachen_000001_000019",
+        "bonn_000000_000019",
+    ]
+    path = split.samples[0].mask_path
+    assert path is not None and split.mask_code is not None and not split.faults
+    assert mask_files.read(path, split.mask_code)[0].tolist() == [0, 1, 18, VOID, VOID, VOID]
+    assert len(split.label_map) == 19 and len(split.colours) == 19
+    assert cityscapes.instance_path(path).name == "aachen_000000_000019_gtFine_instanceIds.png"
+
+
+def test_the_test_splits_blank_masks_are_not_used(root: Path) -> None:
+    assert [sample.mask_path for sample in cityscapes.read(root, "test").samples] == [None]
+
+
+def test_a19_missing_masks_and_pictures_are_faults(root: Path) -> None:
+    (root / "gtFine/train/bonn/bonn_000000_000019_gtFine_labelIds.png").unlink()
+    (root / "leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png").unlink()
+    split = cityscapes.read(root, "train")
+    assert len(split) == 1 and sorted(fault.kind for fault in split.faults) == ["missing-mask", "missing-picture"]
+
+
+def test_its_splits_are_its_folders_of_pictures(root: Path, tmp_path: Path) -> None:
+    assert cityscapes.splits(root) == ["test", "train"]
+    with pytest.raises(InputMissingError, match="not a Cityscapes folder"):
+        cityscapes.splits(tmp_path / "gtFine")
+
+
+def test_other_folders_and_splits_are_refused(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputMissingError, match="There are: test, train"):
+        cityscapes.read(root, "val")
+    with pytest.raises(InputMissingError, match="not a Cityscapes folder"):
+        cityscapes.read(tmp_path / "leftImg8bit", "val")

@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from singleshot.classes import CITYSCAPES, KITTI_ROAD
+from singleshot.data.masks import cityscapes_labels, kitti_road, mask_results, masks
+from singleshot.errors import CannotCreateError, DataError, InputMissingError
+from singleshot.structures import VOID, Dataset, LabelMap
+
+
+def cityscapes(halves: Any) -> Dataset:
+    split = masks.read(halves.root, "val")
+    return replace(split, layout="cityscapes", label_map=LabelMap(tuple(CITYSCAPES)), mask_code=cityscapes_labels.CODE)
+
+
+def write(folder: Path, name: str, pixels: np.ndarray) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(folder / name), pixels)
+    return folder / name
+
+
+def test_what_is_written_is_found_and_read_back(halves: Any, tmp_path: Path) -> None:
+    split = masks.read(halves.root, "val")
+    out = tmp_path / "out"
+    ids = np.array([[0, 1], [1, VOID]], np.uint8)
+    for sample in split.samples:
+        mask_results.write(out, split, sample, ids)
+    files = mask_results.find(out, split)
+    assert [path.name for path in files if path is not None] == ["00.png", "01.png"]
+    assert mask_results.read(files[0] or out, split, (2, 2)).tolist() == ids.tolist()
+    assert mask_results.coverage(files) is None
+
+
+def test_cityscapes_results_have_original_ids_and_the_servers_names(halves: Any, tmp_path: Path) -> None:
+    split = cityscapes(halves)
+    path = mask_results.write(tmp_path / "out", split, split.samples[0], np.array([[0, 13, VOID]], np.uint8))
+    assert path.name == "00_pred_labelIds.png"
+    assert cv2.imread(str(path), cv2.IMREAD_UNCHANGED).tolist() == [[7, 26, 0]]
+    assert mask_results.read(path, split, (1, 3)).tolist() == [[0, 13, VOID]]
+
+
+def test_train_ids_in_the_place_of_ids_are_refused(halves: Any, tmp_path: Path) -> None:
+    path = write(tmp_path, "00_pred_labelIds.png", np.array([[0, 0, 1, 13], [2, 2, 8, 10]], np.uint8))
+    with pytest.raises(DataError, match="look like train ids") as raised:
+        mask_results.read(path, cityscapes(halves), (2, 4))
+    assert raised.value.kind == "train-ids"
+
+
+def test_g13_a_result_of_another_size_or_with_strange_values_is_refused(halves: Any, tmp_path: Path) -> None:
+    split = masks.read(halves.root, "val")
+    path = write(tmp_path, "00.png", np.zeros((48, 64), np.uint8))
+    with pytest.raises(DataError, match="the result is 64×48, its picture 128×96"):
+        mask_results.read(path, split, (96, 128))
+    path = write(tmp_path, "01.png", np.full((4, 4), 3, np.uint8))
+    with pytest.raises(DataError, match="unknown value 3"):
+        mask_results.read(path, split, (4, 4))
+
+
+def test_g11_missing_results_are_refused_unless_a_part_is_wanted(halves: Any, tmp_path: Path) -> None:
+    split = masks.read(halves.root, "val")
+    write(tmp_path / "out" / "deep", "01_from_elsewhere.png", np.zeros((48, 64), np.uint8))
+    with pytest.raises(DataError, match="1 of 2 pictures have no result: 00") as raised:
+        mask_results.find(tmp_path / "out", split)
+    assert raised.value.exit_code == 65
+    found = mask_results.find(tmp_path / "out", split, partial=True)
+    assert [path is None for path in found] == [True, False]
+    assert "only 1 of 2" in (mask_results.coverage(found) or "")
+    with pytest.raises(InputMissingError):
+        mask_results.find(tmp_path / "nowhere", split)
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        # A licence plate's or a border's 255 in one pixel, and a tenth of the others below 7.
+        [[255, 2, 8, 10, 7, 11, 8, 8, 7, 7]],
+        [[0, 7, 8, 8, 8, 8, 11, 11, 11, 12]],
+    ],
+)
+def test_train_ids_are_refused_beside_void_and_where_few_are_below_seven(
+    pixels: list[list[int]], halves: Any, tmp_path: Path
+) -> None:
+    path = write(tmp_path, "00_pred_labelIds.png", np.array(pixels, np.uint8))
+    with pytest.raises(DataError, match="look like train ids"):
+        mask_results.read(path, cityscapes(halves), (1, 10))
+
+
+def test_original_ids_and_nothing_but_void_are_no_train_ids(halves: Any, tmp_path: Path) -> None:
+    for pixels in ([[255, 255, 255]], [[7, 8, 11]], [[0, 0, 33]]):
+        path = write(tmp_path, "00_pred_labelIds.png", np.array(pixels, np.uint8))
+        assert mask_results.read(path, cityscapes(halves), (1, 3)).shape == (1, 3)
+
+
+def test_a_set_in_which_no_file_has_a_value_above_18_is_refused_as_a_whole(halves: Any, tmp_path: Path) -> None:
+    def judged(split: Dataset, *masks_of: list[int]) -> None:
+        numbering = mask_results.Numbering(split)
+        for ids in masks_of:
+            numbering.see(np.array([ids], np.uint8))
+        numbering.check(tmp_path)
+
+    few_void = [0] * 30 + [VOID]  # road by 7, and one pixel of an id that is no class
+    with pytest.raises(DataError, match="no value above 18 in the whole set") as raised:
+        judged(cityscapes(halves), few_void, few_void)
+    assert raised.value.kind == "train-ids"
+    judged(cityscapes(halves), few_void, [13])  # a car: original ids
+    judged(cityscapes(halves), [0, 0])  # all road, and nothing strange
+    judged(cityscapes(halves))
+    judged(masks.read(halves.root, "val"), few_void)
+
+
+def test_one_name_in_two_folders_is_refused_and_names_both(halves: Any, tmp_path: Path) -> None:
+    for name in ("a/00.png", "b/00.png", "a/01.png"):
+        write(tmp_path / "out" / name[0], name[2:], np.zeros((48, 64), np.uint8))
+    with pytest.raises(DataError, match=r"2 files could be the result for 00: .*a/00\.png, .*b/00\.png"):
+        mask_results.find(tmp_path / "out", masks.read(halves.root, "val"))
+
+
+def test_kittis_map_of_the_picture_plane_is_taken_wherever_it_stands_in_the_alphabet(
+    halves: Any, tmp_path: Path
+) -> None:
+    split = masks.read(halves.root, "val")
+    samples = [replace(sample, image_id=f"um_{place:06d}") for place, sample in enumerate(split.samples)]
+    split = replace(split, layout="kitti_road", samples=samples)
+    for folder in ("above", "in_picture"):
+        for place in range(2):
+            write(tmp_path / "out" / folder, f"um_road_{place:06d}.png", np.zeros((4, 4), np.uint8))
+    for folder in (tmp_path / "out", tmp_path / "out" / "in_picture"):
+        assert [path.parent.name for path in mask_results.find(folder, split) if path] == ["in_picture"] * 2
+
+
+def test_a_file_that_is_one_pictures_by_name_is_not_taken_for_another(halves: Any, tmp_path: Path) -> None:
+    split = masks.read(halves.root, "val")
+    one, two = (
+        replace(sample, image_id=name, mask_path=None) for sample, name in zip(split.samples, ("1", "1_2"), strict=True)
+    )
+    write(tmp_path / "out", "1_2.png", np.zeros((48, 64), np.uint8))
+    with pytest.raises(DataError, match=r"1 of 2 pictures have no result: 1\b"):
+        mask_results.find(tmp_path / "out", replace(split, samples=[one, two]))
+
+
+def test_two_files_for_one_picture_are_refused(halves: Any, tmp_path: Path) -> None:
+    for name in ("00_a.png", "00_b.png", "01.png"):
+        write(tmp_path / "out", name, np.zeros((48, 64), np.uint8))
+    with pytest.raises(DataError, match="2 files could be the result for 00"):
+        mask_results.find(tmp_path / "out", masks.read(halves.root, "val"))
+
+
+def test_results_of_kitti_may_be_class_ids_or_its_colours(halves: Any, tmp_path: Path) -> None:
+    split = replace(
+        masks.read(halves.root, "val"),
+        layout="kitti_road",
+        label_map=LabelMap(tuple(KITTI_ROAD)),
+        mask_code=kitti_road.CODE,
+    )
+    grey = write(tmp_path, "grey.png", np.array([[0, 1]], np.uint8))
+    colour = write(tmp_path, "colour.png", np.array([[[0, 0, 255], [255, 0, 255]]], np.uint8))
+    assert mask_results.read(grey, split, (1, 2)).tolist() == [[0, 1]]
+    assert mask_results.read(colour, split, (1, 2)).tolist() == [[0, 1]]
+
+
+def test_numbers_with_gaps_are_written_as_the_data_set_has_them(halves: Any) -> None:
+    (halves.root / "classes.txt").unlink()
+    (halves.root / "classes.json").write_text('[{"id": 5, "name": "a"}, {"id": 9, "name": "b"}]')
+    split = masks.read(halves.root, "val")
+    assert mask_results.in_own_numbers(split, np.array([[0, 1, VOID]], np.uint8)).tolist() == [[5, 9, 255]]
+
+
+def test_nothing_of_the_users_is_covered_up(tmp_path: Path) -> None:
+    mask_results.check_target(tmp_path / "new", overwrite=False)
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(CannotCreateError):
+        mask_results.check_target(tmp_path, overwrite=False)
+    mask_results.check_target(tmp_path, overwrite=True)
+    with pytest.raises(CannotCreateError):
+        mask_results.check_target(tmp_path / "file", overwrite=True)

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from singleshot.errors import CannotCreateError, NotPermittedError, SingleshotError, StorageError
+from singleshot.storage import atomic
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_text_is_written_as_utf8_and_parents_are_made(tmp_path: Path):
+    path = tmp_path / "new" / "deep" / "a.txt"
+    atomic.write_text(path, "Größe\n")
+    assert path.read_bytes() == "Größe\n".encode()
+    assert names(path.parent) == ["a.txt"]
+
+
+def test_an_empty_text_makes_an_empty_file(tmp_path: Path):
+    atomic.write_text(tmp_path / "a", "")
+    assert (tmp_path / "a").read_bytes() == b""
+
+
+def test_a_second_write_replaces_the_first(tmp_path: Path):
+    atomic.write_text(tmp_path / "a", "a long first text")
+    atomic.write_text(tmp_path / "a", "short")
+    assert (tmp_path / "a").read_text() == "short"
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), StorageError),
+        (OSError(errno.EIO, "Input/output error"), StorageError),
+        (PermissionError(errno.EACCES, "Permission denied"), NotPermittedError),
+        (ValueError("a bug"), ValueError),
+        (KeyboardInterrupt(), KeyboardInterrupt),
+    ],
+)
+def test_the_old_content_survives_a_write_that_fails_half_way(
+    tmp_path: Path, raised: BaseException, expected: type[BaseException]
+):
+    path = tmp_path / "a"
+    path.write_text("old")
+
+    def fill(temporary: Path) -> None:
+        temporary.write_text("half of the n")
+        raise raised
+
+    with pytest.raises(expected) as caught:
+        atomic.write(path, fill)
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["a"]
+    if isinstance(caught.value, SingleshotError):
+        assert caught.value.file == path
+
+
+def test_bytes_reach_the_disk_before_the_name_and_the_folder_after_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    steps: list[str] = []
+    sync, rename = atomic.sync, Path.replace
+
+    def synced(path: Path) -> None:
+        steps.append("sync folder" if path.is_dir() else "sync file")
+        sync(path)
+
+    def renamed(self: Path, target: Path) -> Path:
+        steps.append("rename")
+        return rename(self, target)
+
+    monkeypatch.setattr(atomic, "sync", synced)
+    monkeypatch.setattr(Path, "replace", renamed)
+    atomic.write_text(tmp_path / "a", "x")
+    assert steps == ["sync file", "rename", "sync folder"]
+
+
+def test_the_temporary_file_lies_in_the_same_folder_so_that_the_last_step_is_a_rename(tmp_path: Path):
+    seen: list[Path] = []
+
+    def fill(temporary: Path) -> None:
+        seen.append(temporary)
+        temporary.write_text("x")
+
+    atomic.write(tmp_path / "a", fill)
+    atomic.write(tmp_path / "a", fill)
+    assert {path.parent for path in seen} == {tmp_path}
+    assert len(set(seen)) == 2
+
+
+@pytest.mark.parametrize("failing", ["fsync", "open"])
+def test_a_failing_disk_leaves_the_old_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str):
+    path = tmp_path / "a"
+    path.write_text("old")
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, failing, fail)
+        with pytest.raises(StorageError, match="Input/output error"):
+            atomic.write_text(path, "new")
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["a"]
+
+
+def test_a_folder_in_the_place_of_the_file_cannot_be_replaced(tmp_path: Path):
+    with pytest.raises(CannotCreateError) as caught:
+        atomic.write_text(tmp_path, "x")
+    assert caught.value.exit_code == 73
+    assert names(tmp_path) == []
+
+
+def test_a_file_in_the_place_of_the_folder_is_named(tmp_path: Path):
+    (tmp_path / "a").write_text("old")
+    for path in (tmp_path / "a" / "b", tmp_path / "a" / "b" / "c"):
+        with pytest.raises(CannotCreateError, match=str(path)):
+            atomic.write_text(path, "x")
+    assert (tmp_path / "a").read_text() == "old"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_may_not_be_written_is_named(tmp_path: Path):
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o500)
+    with pytest.raises(NotPermittedError, match="locked") as caught:
+        atomic.write_text(locked / "a", "x")
+    assert caught.value.exit_code == 77
+
+
+def test_a_name_that_is_too_long_is_an_error_of_ours(tmp_path: Path):
+    with pytest.raises(StorageError):
+        atomic.write_text(tmp_path / ("a" * 300), "x")
+
+
+def test_e10_what_killed_writes_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    for name in (".a.csv.12.0a1b.tmp", ".b.csv.12.0a1b.tmp", "a.csv", ".a.csv"):
+        (tmp_path / name).write_text("")
+    atomic.clean(tmp_path / "a.csv")
+    assert names(tmp_path) == [".a.csv", ".b.csv.12.0a1b.tmp", "a.csv"]
