@@ -16,7 +16,7 @@ def _pairs(boxes: list[tuple[float, ...]], classes: list[int] | None = None) -> 
     found, overlaps = near_duplicates(
         np.array(boxes, float).reshape(-1, 4), np.array(classes or [0] * len(boxes), np.int64)
     )
-    assert ((overlaps >= boxes.LEAST_IOU) & (overlaps <= 1)).all()
+    assert ((overlaps >= check_boxes.LEAST_IOU) & (overlaps <= 1)).all()
     return [tuple(pair) for pair in found.tolist()]
 
 
@@ -54,7 +54,7 @@ def test_a_box_is_named_or_repeats_no_box_that_is_not_named(rows: list[tuple[int
     class_ids = table[:, 4].astype(np.int64)
     pairs, overlaps = near_duplicates(boxes_xyxy, class_ids)
     usable = (table[:, 2:4] > 0).all(axis=1)
-    alike = pairwise_iou(boxes_xyxy, boxes_xyxy) >= boxes.LEAST_IOU
+    alike = pairwise_iou(boxes_xyxy, boxes_xyxy) >= check_boxes.LEAST_IOU
     alike &= (class_ids[:, None] == class_ids) & usable[:, None] & usable & ~np.eye(len(table), dtype=bool)
     named = set(pairs[:, 1].tolist())
     stay = [row for row in range(len(table)) if row not in named]
