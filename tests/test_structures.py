@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import types
@@ -11,7 +12,16 @@ import pytest
 import torch
 
 from singleshot.errors import ConfigError, DataError
-from singleshot.structures import Batch, Dataset, Detections, LabelMap, MaskCode, Sample, Segmentation
+from singleshot.structures import (
+    Batch,
+    Dataset,
+    Detections,
+    LabelMap,
+    MaskCode,
+    Sample,
+    Segmentation,
+    evenly_spaced,
+)
 
 NAMES = LabelMap(("cat", "dog"))
 
@@ -130,3 +140,22 @@ def test_a_segmentation_knows_its_size_and_its_shares() -> None:
 def test_a_mask_code_has_a_meaning_for_every_value() -> None:
     with pytest.raises(ValueError, match="256"):
         MaskCode((0, 1))
+
+
+def test_evenly_spaced_indices_are_as_many_as_wanted_ascending_and_from_end_to_end() -> None:
+    for count in range(1, 60):
+        for wanted in range(2, 70):
+            indices = evenly_spaced(count, wanted)
+            assert (len(indices) == min(count, wanted) and indices[0] == 0 and indices[-1] == count - 1) or count == 1
+            assert indices == sorted(set(indices))
+
+
+@pytest.mark.parametrize(("count", "wanted"), [(0, 4), (7, 0)])
+def test_evenly_spaced_gives_no_index_where_none_exists_or_is_wanted(count: int, wanted: int) -> None:
+    assert evenly_spaced(count, wanted) == []
+
+
+def test_gaps_between_evenly_spaced_indices_differ_by_one_at_most() -> None:
+    indices = evenly_spaced(10_000, 300)
+    gaps = {later - earlier for earlier, later in itertools.pairwise(indices)}
+    assert gaps == {33, 34}, "9999 / 299 is 33.44"

@@ -296,3 +296,15 @@ class Detections:
             tracker_id=self.track_ids,
             data={"class_name": np.asarray(self.class_names, dtype=str)},
         )
+
+
+def evenly_spaced(count: int, wanted: int) -> list[int]:
+    """Returns `wanted` indices out of 0 … count−1, ascending, with the first and the last; all of them if fewer exist.
+
+    Such indices represent a whole list better than its first items: neighbours in a list of images are often frames
+    of one film or images of one class.
+
+    >>> evenly_spaced(10, 4), evenly_spaced(3, 4), evenly_spaced(0, 4)
+    ([0, 3, 6, 9], [0, 1, 2], [])
+    """
+    return np.linspace(0, count - 1, min(count, wanted)).round().astype(int).tolist()

@@ -68,8 +68,8 @@ def show(
     from singleshot.cli.data_reading import read_split
     from singleshot.cli.train import find_recipe, parse_size
     from singleshot.data import contact_sheet
-    from singleshot.data.spread import spread
     from singleshot.prediction.sinks import write_picture
+    from singleshot.structures import evenly_spaced
 
     outputs.outside(path, out)
     outputs.check(out, inputs=[path], overwrite=overwrite)
@@ -100,7 +100,7 @@ def show(
             seed=seed,
         )
     else:
-        tiles = contact_sheet.of_pictures(dataset, [places[place] for place in spread(len(places), count)])
+        tiles = contact_sheet.of_pictures(dataset, [places[place] for place in evenly_spaced(len(places), count)])
     write_picture(out, contact_sheet.sheet(tiles, columns=columns))
     progress.out.print(f"{len(tiles)} pictures: {out}", soft_wrap=True, markup=False)
 

@@ -16,12 +16,11 @@ from numpy import ndarray
 
 from singleshot.boxes import area
 from singleshot.config import to_json_dict
-from singleshot.data.spread import spread
 from singleshot.detection.anchor_fit import fit_anchors
 from singleshot.detection.anchor_reach import best_iou, truths_at_input
 from singleshot.detection.anchors import FeatureMap
 from singleshot.detection.ssd import SSDConfig
-from singleshot.structures import Sample
+from singleshot.structures import Sample, evenly_spaced
 
 IOU_THRESHOLD = 0.5
 MOST_UNREACHED = 0.05
@@ -123,7 +122,7 @@ def warning(samples: Sequence[Sample], config: SSDConfig) -> str | None:
 
     Of more than some thousand pictures, evenly spaced ones are looked at.
     """
-    some = [samples[place] for place in spread(len(samples), _WARNING_PICTURES)]
+    some = [samples[place] for place in evenly_spaced(len(samples), _WARNING_PICTURES)]
     boxes_xyxy, _ = truths_at_input(some, config.preprocess)
     if len(boxes_xyxy) == 0:
         return None

@@ -18,7 +18,6 @@ from numpy import ndarray
 
 from singleshot.data import layouts
 from singleshot.data.refusal import refuse_or_list
-from singleshot.data.spread import spread
 from singleshot.errors import DataError, InputMissingError
 from singleshot.evaluation.evaluate import evaluate
 from singleshot.evaluation.judge_masks import counted
@@ -28,7 +27,7 @@ from singleshot.images import IMAGE_SUFFIXES, read_image
 from singleshot.prediction.predictor import Detector
 from singleshot.prediction.segmenter import Segmenter
 from singleshot.preprocess import Preprocess, to_input
-from singleshot.structures import Dataset
+from singleshot.structures import Dataset, evenly_spaced
 
 PICTURES = 128
 """How many pictures are measured on, and the cost is told of `MOST_JUDGED` at most."""
@@ -112,13 +111,13 @@ def read(folder: Path, model: Detector | Segmenter) -> Calibration:
 
 def inputs_of(files: Sequence[Path], preprocess: Preprocess) -> list[UInt8[ndarray, "1 H W 3"]]:
     """Some of the pictures, each as a batch of one at the network's input size."""
-    chosen = [files[place] for place in spread(len(files), PICTURES)]
+    chosen = [files[place] for place in evenly_spaced(len(files), PICTURES)]
     return [np.ascontiguousarray(to_input(read_image(file), preprocess)[None]) for file in chosen]
 
 
 def cost(before: Detector | Segmenter, after: Detector | Segmenter, dataset: Dataset) -> Cost:
     """The scores of a model and of its export on the same pictures: VOC's AP, or mean IoU."""
-    places = spread(len(dataset), MOST_JUDGED)
+    places = evenly_spaced(len(dataset), MOST_JUDGED)
     part = replace(dataset, samples=[dataset.samples[place] for place in places])
     metric = "voc07" if isinstance(before, Detector) else "miou"
     was, images = _score(before, part)

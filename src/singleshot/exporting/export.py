@@ -18,7 +18,6 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from singleshot import weights
-from singleshot.data.spread import spread
 from singleshot.errors import CannotCreateError, DataError, InputMissingError, NotPermittedError, UsageError
 from singleshot.exporting import calibration, parity
 from singleshot.exporting.building import SUFFIXES, Format, build, check_choice
@@ -34,6 +33,7 @@ from singleshot.prediction.segmenter import Segmenter
 from singleshot.storage import atomic
 from singleshot.storage.download import Observer
 from singleshot.streets.scene import scene
+from singleshot.structures import evenly_spaced
 
 DRAWN_SIZES_HW = ((300, 400), (240, 427), (480, 360), (360, 640))
 """Sizes of the streets that are drawn for the proof where no pictures are given."""
@@ -198,9 +198,9 @@ def _images(folder: str | Path | None, measured: Calibration | None) -> Sequence
         )
         if not files:
             raise InputMissingError("no pictures to compare on", remedy="Name a folder of pictures", file=root)
-        return [read_image(files[place]) for place in spread(len(files), MOST_COMPARED)]
+        return [read_image(files[place]) for place in evenly_spaced(len(files), MOST_COMPARED)]
     if measured is not None:
-        return [read_image(measured.files[place]) for place in spread(len(measured.files), 16)]
+        return [read_image(measured.files[place]) for place in evenly_spaced(len(measured.files), 16)]
     return [scene(0, "test", place, size_hw=size_hw).image for place, size_hw in enumerate(DRAWN_SIZES_HW)]
 
 

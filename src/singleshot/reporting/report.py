@@ -16,7 +16,6 @@ from typing import Any
 
 from singleshot.data import layouts
 from singleshot.data.refusal import refuse_or_list
-from singleshot.data.spread import spread
 from singleshot.drawing import draw
 from singleshot.errors import DataError, Fault, InputMissingError
 from singleshot.evaluation.evaluate import detect_readable
@@ -32,7 +31,7 @@ from singleshot.prediction.segmenter import Segmenter
 from singleshot.reporting import page, training_part
 from singleshot.reporting.masks_part import MaskWatch
 from singleshot.reporting.pages import ERRORS_AT, Story, no_judgement, write_detections, write_masks
-from singleshot.structures import Dataset, Detections, Segmentation
+from singleshot.structures import Dataset, Detections, Segmentation, evenly_spaced
 from singleshot.training.run import Run
 
 LEARNED_FROM = 200
@@ -100,7 +99,7 @@ def report(
     started = time.monotonic()
     found, dataset, faults = detect_readable(model, dataset, on_bad="skip", workers=workers)
     spent = [_speed(len(dataset), started), *_left_out(dataset, faults)]
-    for place in spread(len(dataset), PICTURES if copies else 0):
+    for place in evenly_spaced(len(dataset), PICTURES if copies else 0):
         _leave(copies, dataset, place, found[place].above(ERRORS_AT))
     metric = str(model.provenance.get("metric", "voc12"))
     figures = judge(found, dataset, metric="voc07" if metric == "voc07" else "voc12", size_bands_px=SIZE_BANDS_PX)
@@ -111,7 +110,7 @@ def _of_segmenter(
     target: Path, story: Story, model: Segmenter, dataset: Dataset, workers: int, copies: Path | None
 ) -> Path:
     watch, counts = MaskWatch(dataset), MiouJudge(dataset)
-    shown = set(spread(len(dataset), PICTURES if copies else 0))
+    shown = set(evenly_spaced(len(dataset), PICTURES if copies else 0))
     started = time.monotonic()
     faults: list[Fault] = []
     answers = segment(model, dataset, workers=workers, on_bad="skip", on_skipped=faults.append)
@@ -159,7 +158,7 @@ def _dataset(
     if data is None and isinstance(run, Run):
         data = run.val_data
         if data is None and run.train_data is not None:
-            places = spread(len(run.train_data), LEARNED_FROM)
+            places = evenly_spaced(len(run.train_data), LEARNED_FROM)
             data = replace(run.train_data, samples=[run.train_data.samples[place] for place in places])
             warning = (
                 f"The run had no validation split. What follows is of {len(data)} pictures that it learned from: good "

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from singleshot import weights
 from singleshot.backbones.synced_batch_norm import synced
 from singleshot.data.load.loader import DetectionLoader
-from singleshot.data.spread import spread
 from singleshot.detection.loss import LossParts, multibox_loss
 from singleshot.detection.matching import Matches, match
 from singleshot.detection.raw import RawDetections
@@ -29,7 +28,7 @@ from singleshot.evaluation.detect import detect
 from singleshot.evaluation.judge import judge
 from singleshot.prediction.predictor import Detector
 from singleshot.preprocess import boxes_to_fractions, normalise
-from singleshot.structures import Batch, Dataset
+from singleshot.structures import Batch, Dataset, evenly_spaced
 from singleshot.training.ranks import Ranks, in_turn, per_rank
 from singleshot.training.recipe import Recipe
 from singleshot.training.task import Validation
@@ -100,7 +99,7 @@ class DetectionTask:
         self.steps_per_epoch = len(self.loader)
         self._unread: list[Fault] = []
         self.judged = [("val", self.val)] if self.val is not None else []
-        places = spread(len(self.train), self.recipe.train_subset)
+        places = evenly_spaced(len(self.train), self.recipe.train_subset)
         if places:  # always the same ones
             subset = replace(self.train, samples=[self.train.samples[place] for place in places])
             self.judged.append(("train_subset", subset))

@@ -22,7 +22,6 @@ from singleshot.backbones.synced_batch_norm import synced
 from singleshot.data.augment.augment_masks import pad_mask, resize_mask
 from singleshot.data.load.mask_batch import MaskBatch
 from singleshot.data.load.mask_loader import MaskLoader
-from singleshot.data.spread import spread
 from singleshot.errors import Fault
 from singleshot.evaluation.judge_masks import counted, judge_of
 from singleshot.evaluation.maxf import MaxfReport
@@ -32,7 +31,7 @@ from singleshot.prediction.segmenter import Segmenter
 from singleshot.preprocess import inner_size_hw, normalise
 from singleshot.segmentation.fcn import FCN
 from singleshot.segmentation.loss import pixel_loss, pixel_weight
-from singleshot.structures import Dataset
+from singleshot.structures import Dataset, evenly_spaced
 from singleshot.training.class_weights import class_weights
 from singleshot.training.ranks import Ranks, per_rank
 from singleshot.training.recipe import Recipe
@@ -93,7 +92,7 @@ class SegmentationTask:
         )
         self.steps_per_epoch = len(self.loader)
         self.judged = [("val", self.val)] if self.val is not None else []
-        places = spread(len(self.train), self.recipe.train_subset)
+        places = evenly_spaced(len(self.train), self.recipe.train_subset)
         if places:  # always the same ones
             subset = replace(self.train, samples=[self.train.samples[place] for place in places])
             self.judged.append(("train_subset", subset))

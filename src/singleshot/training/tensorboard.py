@@ -19,14 +19,13 @@ import cv2
 from jaxtyping import UInt8
 from numpy import ndarray
 
-from singleshot.data.spread import spread
 from singleshot.drawing import draw
 from singleshot.errors import ConfigError
 from singleshot.images import read_image
 from singleshot.prediction.opening import load
 from singleshot.prediction.predictor import Detector
 from singleshot.prediction.segmenter import Segmenter
-from singleshot.structures import Dataset
+from singleshot.structures import Dataset, evenly_spaced
 from singleshot.training.task import Observer
 
 Log = Literal["tensorboard"]
@@ -182,7 +181,7 @@ def _place(column: str) -> str:
 def _annotated(model: Detector | Segmenter, dataset: Dataset) -> Sequence[UInt8[ndarray, "_ _ 3"]]:
     """A few pictures, always the same ones, with what the model sees in them."""
     drawn = []
-    for place in spread(len(dataset), PICTURES):
+    for place in evenly_spaced(len(dataset), PICTURES):
         image = read_image(dataset.samples[place].image_path)
         share = LONGEST_SIDE / max(image.shape[:2])
         if share < 1:
