@@ -1,19 +1,22 @@
-"""The errors a user can meet, and the exit code that each one ends with.
+"""The errors a user can meet, the exit code of each, and the one mapping from OSError to them.
 
-Every message is one line, `file:line: what. remedy`, so that a person can mend the fault from the line alone
-and an editor can jump to it. Anything that is not a `SingleshotError` is our own bug and exits with 70.
-The codes follow sysexits.h where it has one.
+Every message is one line, `file:line: message. remedy`, so that a user can fix the fault from the line alone and an
+editor can jump to it. Anything that is not a `SingleshotError` is our own bug and exits with 70. The codes follow
+sysexits.h where it has one.
 """
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import errno
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
+Verb = Literal["read", "write", "create"]
 Severity = Literal["fatal", "warning", "note"]
 SHOWN_FAULTS = 20
 
@@ -223,3 +226,101 @@ class ConfigError(SingleshotError):
     """A recipe, a field or a setting is wrong."""
 
     exit_code = 78
+
+
+class OSErrorRow(NamedTuple):
+    """One row of `OS_ERRORS`: the class, message and remedy for some values of errno.
+
+    Args:
+        names: names of the module `errno`, separated by spaces. Those that this system does not define are ignored.
+        verbs: what was tried: `read`, `write` (which includes to replace and to remove), `create` (an output).
+        error: the class, and with it the exit code; None: StorageError, or CannotCreateError for `create`.
+        message: `{reason}` is the system's own text.
+        remedy: `{elsewhere}` is the caller's remedy where another target would do.
+    """
+
+    names: str
+    verbs: str
+    error: type[SingleshotError] | None
+    message: str
+    remedy: str | None
+
+
+_UNSUPPORTED, _NETWORK = "ENOLCK ENOSYS ENOTSUP EOPNOTSUPP", "ESTALE ETIMEDOUT EHOSTDOWN ENOTCONN"
+OS_ERRORS = (
+    OSErrorRow("EACCES EPERM", "read", NotPermittedError, "no permission to read", "Change its permissions"),
+    OSErrorRow("ENOENT", "read", InputMissingError, "no such file", None),
+    OSErrorRow("ENOTDIR", "read", InputMissingError, "no such file: a part of its path is not a folder", None),
+    OSErrorRow("ENAMETOOLONG", "read", InputMissingError, "no such file: the name is too long", None),
+    OSErrorRow("EISDIR", "read", DataError, "a folder and not a file", "Name a file"),
+    OSErrorRow("ELOOP", "read", DataError, "a symbolic link that leads back to itself", "Replace or delete it"),
+    OSErrorRow("EIO", "read", None, "the disk failed while reading ({reason})", "Check the disk"),
+    OSErrorRow(_UNSUPPORTED, "read", None, "not supported by the file system ({reason})", "Copy it to a local disk"),
+    OSErrorRow("other", "read", None, "cannot be read ({reason})", None),
+    OSErrorRow("EACCES EPERM", "write create", NotPermittedError, "no permission to write", "{elsewhere}"),
+    OSErrorRow("EROFS", "write create", None, "the file system is mounted read-only", "{elsewhere}"),
+    OSErrorRow("ENOSPC", "write create", StorageError, "the disk is full", "Free space"),
+    OSErrorRow("EDQUOT", "write create", StorageError, "your disk quota is used up", "Free space, or raise the quota"),
+    OSErrorRow("EFBIG", "write create", None, "larger than the file system or `ulimit -f` allows", "{elsewhere}"),
+    OSErrorRow("EIO", "write create", StorageError, "the disk failed while writing ({reason})", "Check the disk"),
+    OSErrorRow("ENOTDIR", "write create", CannotCreateError, "a part of its path is a file", "{elsewhere}"),
+    OSErrorRow("EISDIR", "write create", CannotCreateError, "a folder of this name exists", "{elsewhere}"),
+    OSErrorRow("EEXIST", "write create", CannotCreateError, "already exists", "{elsewhere}"),
+    OSErrorRow("ENOENT", "write create", None, "its folder does not exist, or was removed meanwhile", "{elsewhere}"),
+    OSErrorRow("ENAMETOOLONG", "write create", None, "the name is too long for the file system", "{elsewhere}"),
+    OSErrorRow("ELOOP", "write create", None, "its path has a symbolic link onto itself", "{elsewhere}"),
+    OSErrorRow(_UNSUPPORTED, "write create", None, "not supported by the file system ({reason})", "{elsewhere}"),
+    OSErrorRow("other", "write", None, "writing failed ({reason})", None),
+    OSErrorRow("other", "create", None, "cannot be created ({reason})", "{elsewhere}"),
+    OSErrorRow(_NETWORK, "read write create", StorageError, "the network file system failed ({reason})", "Try again"),
+    OSErrorRow("EMFILE ENFILE", "read write create", StorageError, "too many open files", "Raise `ulimit -n`"),
+)
+"""The only mapping from OSError to our errors. `other` stands for every errno that no row names."""
+
+_ROWS = {
+    (getattr(errno, name, name), verb): row
+    for row in OS_ERRORS
+    for name in row.names.split()
+    for verb in row.verbs.split()
+}
+
+
+def from_os_error(
+    error: OSError, path: Path | None, verb: Verb, *, elsewhere: str = "Choose another --out"
+) -> SingleshotError:
+    """Return the error that tells a user what an OSError means and what to do about it.
+
+    Args:
+        error: from the system; its `errno` decides.
+        path: the file or folder to name in the message; None names none.
+        verb: what was tried.
+        elsewhere: the remedy where another target would do.
+
+    >>> str(from_os_error(OSError(errno.EROFS, "Read-only file system"), Path("a.json"), "write"))
+    'a.json: the file system is mounted read-only. Choose another --out.'
+    """
+    row = _ROWS.get((error.errno, verb)) or _ROWS["other", verb]
+    message = row.message.format(reason=error.strerror or str(error) or type(error).__name__)
+    remedy = row.remedy.format(elsewhere=elsewhere) if row.remedy else None
+    if row.error is DataError:
+        return DataError(message, kind="not-a-file", remedy=remedy, file=path)
+    kind = row.error or (CannotCreateError if verb == "create" else StorageError)
+    return kind(message, remedy=remedy, file=path)
+
+
+@contextlib.contextmanager
+def os_errors(path: Path, verb: Verb, *, elsewhere: str = "Choose another --out") -> Iterator[None]:
+    """Turn an OSError raised inside into one of our errors, by the table `OS_ERRORS`; see `from_os_error`.
+
+    So becomes a NUL character in the path, which Python refuses with a ValueError. All other exceptions pass.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise from_os_error(error, path, verb, elsewhere=elsewhere) from error
+    except ValueError as error:
+        if "\0" not in str(path):
+            raise
+        if verb == "read":
+            raise InputMissingError("no such file: the name contains a NUL character", file=path) from error
+        raise CannotCreateError("the name contains a NUL character", remedy=elsewhere, file=path) from error

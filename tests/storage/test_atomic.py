@@ -141,3 +141,16 @@ def test_e10_what_killed_writes_left_is_removed_and_nothing_else(tmp_path: Path)
         (tmp_path / name).write_text("")
     atomic.clean(tmp_path / "a.csv")
     assert names(tmp_path) == [".a.csv", ".b.csv.12.0a1b.tmp", "a.csv"]
+
+
+def test_freeing_space_is_not_advised_for_a_read_only_mount(tmp_path: Path) -> None:
+    def fail(_temporary: Path) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    with pytest.raises(StorageError, match=r"mounted read-only\. Choose another --out"):
+        atomic.write(tmp_path / "a", fail)
+
+
+def test_a_name_with_a_nul_character_is_an_error_of_ours(tmp_path: Path) -> None:
+    with pytest.raises(CannotCreateError, match="NUL character"):
+        atomic.write_text(tmp_path / "a\0b", "x")
