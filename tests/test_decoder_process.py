@@ -73,7 +73,7 @@ def test_a_death_or_a_silence_is_told_once_and_a_new_process_answers(
     decoder.ask("lost")
     with pytest.raises(GivenUpError) as told:
         decoder.receive()
-    assert (told.value.what, told.value.kind) == (what, kind)
+    assert (told.value.message, told.value.kind) == (what, kind)
     decoder.ask("b")
     answer, second = decoder.receive()
     assert answer == "b" and second != first

@@ -214,7 +214,7 @@ def test_each_errno_has_its_exit_code_message_and_remedy(
     with pytest.raises(SingleshotError) as caught, os_errors(Path("a"), verb):
         raise raised
     assert caught.value.exit_code == code
-    assert caught.value.what == message.replace("…", os.strerror(number))
+    assert caught.value.message == message.replace("…", os.strerror(number))
     assert (caught.value.remedy, caught.value.file, caught.value.__cause__) == (remedy, Path("a"), raised)
 
 
@@ -236,8 +236,8 @@ def test_the_caller_names_another_target() -> None:
 
 
 def test_an_os_error_without_a_number_gives_its_text_or_its_name() -> None:
-    assert from_os_error(OSError("odd"), None, "read").what == "cannot be read (odd)"
-    assert from_os_error(OSError(), None, "write").what == "writing failed (OSError)"
+    assert from_os_error(OSError("odd"), None, "read").message == "cannot be read (odd)"
+    assert from_os_error(OSError(), None, "write").message == "writing failed (OSError)"
 
 
 @pytest.mark.parametrize(("verb", "code"), [("read", 66), ("write", 73), ("create", 73)])

@@ -84,7 +84,7 @@ def test_a_web_page_named_jpg_is_recognised(tmp_path: Path) -> None:
 
 def test_a_picture_of_another_family_is_told_from_rubbish() -> None:
     fault = _fault(b"\x00\x00\x00\x18ftypheic" + bytes(40))
-    assert fault.kind == "unsupported-picture" and "heic" in fault.what
+    assert fault.kind == "unsupported-picture" and "heic" in fault.message
     assert _fault(b"\x01\x02\x03\x04 rubbish").kind == "not-a-picture"
     assert _fault(b"").kind == "empty-file"
     assert _fault(b"%!PS-Adobe-3.0 EPSF-3.0").kind == "not-a-picture"
@@ -198,7 +198,7 @@ def test_data_behind_the_picture_is_ignored() -> None:
 
 def test_too_many_pixels_are_refused_from_the_header_alone(tmp_path: Path) -> None:
     fault = _fault(_png_header(20_000, 20_000))
-    assert fault.kind == "too-large-picture" and "20000×20000" in fault.what
+    assert fault.kind == "too-large-picture" and "20000×20000" in fault.message
     path = tmp_path / "bomb.png"
     path.write_bytes(_png_header(20_000, 20_000))
     with pytest.raises(DataError, match="50 million"):
@@ -319,7 +319,7 @@ def test_transparency_is_laid_over_white() -> None:
 @pytest.mark.parametrize("mode", ["F", "I"])
 def test_values_without_a_known_range_are_refused(mode: str) -> None:
     fault = _fault(_encoded(Image.new(mode, (4, 4), 3), "TIFF"))
-    assert fault.kind == "unsupported-picture" and "no known range" in fault.what
+    assert fault.kind == "unsupported-picture" and "no known range" in fault.message
 
 
 def test_an_animation_gives_its_first_frame() -> None:

@@ -223,7 +223,7 @@ def test_e5_missing_and_unknown_tensors_are_named_five_of_them_then_counted(netw
 def test_e7_a_newer_schema_is_refused_with_both_versions(network: SSD, tmp_path: Path):
     error = refusal(write(tmp_path / "w", network.state_dict(), record_of(network, schema=2)))
     assert error.kind == "newer-weights"
-    assert "schema 2; this version reads 1" in error.what
+    assert "schema 2; this version reads 1" in error.message
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

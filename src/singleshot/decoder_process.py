@@ -24,13 +24,13 @@ class GivenUpError(Exception):
     """The process died, or said nothing for too long, over the picture that it had in hand.
 
     Args:
-        what: what happened, to be read after the picture's name.
+        message: what happened, to be read after the image's name.
         kind: `decoder-crash` or `stuck-picture`.
     """
 
-    def __init__(self, what: str, kind: str) -> None:
-        super().__init__(what)
-        self.what, self.kind = what, kind
+    def __init__(self, message: str, kind: str) -> None:
+        super().__init__(message)
+        self.message, self.kind = message, kind
 
 
 class DecoderProcess:

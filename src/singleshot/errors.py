@@ -91,7 +91,7 @@ class SingleshotError(Exception):
     """A failure with one line to read and one thing to do.
 
     Args:
-        what: what went wrong, without a full stop at its end.
+        message: what went wrong, without a full stop at its end.
         remedy: what to do about it, as a sentence without a full stop; None where nothing can be done.
         file: the file at fault, if one is.
         line: its 1-based line.
@@ -100,10 +100,10 @@ class SingleshotError(Exception):
     exit_code = 70
 
     def __init__(
-        self, what: str, *, remedy: str | None = None, file: Path | str | None = None, line: int | None = None
+        self, message: str, *, remedy: str | None = None, file: Path | str | None = None, line: int | None = None
     ) -> None:
-        super().__init__(what)
-        self.what, self.remedy, self.line = what, remedy, line
+        super().__init__(message)
+        self.message, self.remedy, self.line = message, remedy, line
         self.file = None if file is None else Path(file)
 
     def __str__(self) -> str:
@@ -111,7 +111,7 @@ class SingleshotError(Exception):
         if self.file is not None:
             place = f"{self.file}:{self.line}: " if self.line is not None else f"{self.file}: "
         remedy = f" {sentence(self.remedy)}" if self.remedy else ""
-        return visible(f"{place}{sentence(self.what)}{remedy}")
+        return visible(f"{place}{sentence(self.message)}{remedy}")
 
 
 class UsageError(SingleshotError):
@@ -127,21 +127,21 @@ class DataError(SingleshotError):
 
     def __init__(
         self,
-        what: str,
+        message: str,
         *,
         kind: str = "bad-data",
         remedy: str | None = None,
         file: Path | str | None = None,
         line: int | None = None,
     ) -> None:
-        super().__init__(what, remedy=remedy, file=file, line=line)
+        super().__init__(message, remedy=remedy, file=file, line=line)
         self.kind = kind
 
     def as_fault(self) -> Fault:
         """The same failure as a record, for work that goes on past a bad item. `file` must be known."""
         if self.file is None:
             raise ValueError("a fault needs a file")
-        message = f"{sentence(self.what)} {sentence(self.remedy)}" if self.remedy else sentence(self.what)
+        message = f"{sentence(self.message)} {sentence(self.remedy)}" if self.remedy else sentence(self.message)
         return Fault(self.file, self.line, self.kind, "fatal", message)
 
 
@@ -162,7 +162,7 @@ class FaultyDataError(DataError):
         super().__init__(f"{len(self.faults)} {noun} in the data:\n{listed}{tail}\n", remedy=remedy)
 
     def __str__(self) -> str:
-        return f"{self.what}{sentence(self.remedy or '')}"
+        return f"{self.message}{sentence(self.remedy or '')}"
 
 
 class InputMissingError(SingleshotError):
@@ -175,7 +175,7 @@ def fault_of(error: DataError | InputMissingError, path: Path) -> Fault:
     """What could not be read, as a fault; `path` is named where the error names no file."""
     if isinstance(error, DataError) and error.file is not None:
         return error.as_fault()
-    return Fault(error.file or path, None, "missing-picture", "fatal", error.what)
+    return Fault(error.file or path, None, "missing-picture", "fatal", error.message)
 
 
 class UnreachableError(SingleshotError):
@@ -211,8 +211,8 @@ class StoppedError(SingleshotError):
 class SignalledError(StoppedError):
     """A signal ended the work, which was saved and can be resumed. Exits with 128 + the signal's number."""
 
-    def __init__(self, what: str, *, number: int, remedy: str | None = None) -> None:
-        super().__init__(what, remedy=remedy)
+    def __init__(self, message: str, *, number: int, remedy: str | None = None) -> None:
+        super().__init__(message, remedy=remedy)
         self.exit_code = 128 + number
 
 

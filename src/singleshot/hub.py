@@ -168,7 +168,7 @@ def _compare(config_path: Path, weights_path: Path) -> None:
     try:
         agreed = weights.config_of(stated) == _detector(weights_path).network.config
     except ConfigError as error:
-        raise DataError(error.what, kind="hub-config", remedy=error.remedy, file=config_path) from error
+        raise DataError(error.message, kind="hub-config", remedy=error.remedy, file=config_path) from error
     if not agreed:
         raise DataError(
             f"{CONFIG} and {WEIGHTS} do not belong together",

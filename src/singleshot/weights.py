@@ -147,7 +147,7 @@ def read_any(path: Path) -> WeightsFile | TrunkFile | SegmenterFile:
         # Built without memory: none is taken before the file was seen to have what the config asks for.
         network = _segmenter(record) if record.get("task") == "segmentation" else _detector(record)
     except ConfigError as error:
-        raise DataError(error.what, kind="bad-weights", remedy=error.remedy, file=path) from error
+        raise DataError(error.message, kind="bad-weights", remedy=error.remedy, file=path) from error
     wanted = network.state_dict()
     _check(wanted, tensors, path)
     # Copies: what safetensors gives is the file itself in memory, which somebody may shorten.

@@ -87,7 +87,7 @@ def test_the_batch_goes_on_past_a_picture_that_the_file_system_refuses(
     assert result.exit_code == code
     rows = json.loads((tmp_path / "p.json").read_text())["pictures"]
     assert [Path(row["file"]).name for row in rows if "error" in row] == ["1.jpg", "bad.jpg"]
-    assert error.what in rows[1]["error"] and "2 of 4 pictures could not be read" in result.stderr
+    assert error.message in rows[1]["error"] and "2 of 4 pictures could not be read" in result.stderr
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"0.jpg", "2.jpg"}
 
 

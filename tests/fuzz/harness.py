@@ -104,7 +104,7 @@ def _answer(target: Target, data: bytes, scratch: Path) -> str:
         assert error.exit_code != 70, said
         assert "\n" not in said and said.isprintable(), said
         said.encode()
-        return re.sub(r"'[^']*'|\"[^\"]*\"|[0-9.]+", "#", error.what)[:120]
+        return re.sub(r"'[^']*'|\"[^\"]*\"|[0-9.]+", "#", error.message)[:120]
 
 
 def _mutated(rng: np.random.Generator, corpus: Sequence[bytes], pieces: Sequence[bytes]) -> bytes:

@@ -36,7 +36,7 @@ def test_what_breaks_the_law_is_found_and_kept(failure: Exception, tmp_path: Pat
         return "good"
 
     if isinstance(failure, DataError):
-        failure.what = "fine"
+        failure.message = "fine"
         assert fuzz(Target("t", [b"x"], [b"x"], run), seconds=0.05).answers["fine"] > 0
         return
     with pytest.raises(FoundError) as caught:

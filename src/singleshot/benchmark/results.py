@@ -132,7 +132,7 @@ def read(path: Path) -> Report:
         for name, result in results.items():
             _check(result, f"workloads.{name}")
     except (ConfigError, TypeError, AttributeError) as error:
-        what = error.what if isinstance(error, ConfigError) else "a workload is no table of figures"
+        what = error.message if isinstance(error, ConfigError) else "a workload is no table of figures"
         raise DataError(what, remedy="Make it by: singleshot benchmark run --json", file=path) from error
     return Report(tree["machine"], results)
 

@@ -65,7 +65,7 @@ def read(path: Path) -> AnchorFile:
     try:
         data = file_bytes(path, MAX_BYTES)
     except DataError as error:  # empty, too large, no plain file
-        raise ConfigError(f"{error.what}: no default boxes", remedy=remedy, file=path) from error
+        raise ConfigError(f"{error.message}: no default boxes", remedy=remedy, file=path) from error
     try:
         content = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -73,4 +73,4 @@ def read(path: Path) -> AnchorFile:
     try:
         return from_json_dict(AnchorFile, content, "anchors")
     except ConfigError as error:
-        raise ConfigError(error.what, remedy=remedy, file=path) from error
+        raise ConfigError(error.message, remedy=remedy, file=path) from error

@@ -111,5 +111,5 @@ def parse(text: str | None, path: Path) -> ExportRecord:
         )
         weights.refuse_absurd(config)
     except ConfigError as error:
-        raise DataError(error.what, kind="bad-export", remedy=error.remedy, file=path) from error
+        raise DataError(error.message, kind="bad-export", remedy=error.remedy, file=path) from error
     return ExportRecord(config, form, precision, sha256, provenance)

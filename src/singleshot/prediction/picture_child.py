@@ -42,5 +42,5 @@ def serve(pipe: Any, read: Callable[[Path], ndarray]) -> None:
 
 def _fields(error: SingleshotError) -> dict[str, Any]:
     """What an error is made of: exceptions with named arguments do not travel by themselves."""
-    named = {"what": error.what, "remedy": error.remedy, "file": error.file, "line": error.line}
+    named = {"message": error.message, "remedy": error.remedy, "file": error.file, "line": error.line}
     return named | ({"kind": error.kind} if isinstance(error, DataError) else {})

@@ -60,7 +60,8 @@ class PictureProcess:
             try:
                 answer = self._answer(file)
             except GivenUpError as given_up:
-                answer = Unreadable(str(file), DataError(given_up.what, kind=given_up.kind, remedy=REPLACE, file=file))
+                fault = DataError(given_up.message, kind=given_up.kind, remedy=REPLACE, file=file)
+                answer = Unreadable(str(file), fault)
                 for lost in asked:  # what the dead one had been asked
                     self._decoder.ask(lost)
             yield answer

@@ -127,7 +127,7 @@ def _serve(make: Maker, folder: Path, pipe: Connection) -> None:
         finally:
             worker.close()
     except SingleshotError as error:
-        fields: dict[str, Any] = {"what": error.what, "remedy": error.remedy, "file": error.file}
+        fields: dict[str, Any] = {"message": error.message, "remedy": error.remedy, "file": error.file}
         pipe.send((type(error), fields))
     except (EOFError, OSError):  # the parent wants no more
         return

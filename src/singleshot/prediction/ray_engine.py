@@ -95,7 +95,7 @@ class _Actor:
             file = "" if error.file is None else str(error.file)
             return said | {
                 "error": type(error).__name__,
-                "what": error.what,
+                "what": error.message,
                 "remedy": error.remedy or "",
                 "file": file,
             }

@@ -101,7 +101,7 @@ class Seer:
             return decode_image(data, file="picture")
         except DataError as error:
             status = 415 if error.kind == "unsupported-picture" else 422
-            what = " ".join(sentence(part) for part in (error.what, error.remedy) if part)
+            what = " ".join(sentence(part) for part in (error.message, error.remedy) if part)
             raise Refusal(status, error.kind, what) from error
         except Refusal:
             raise

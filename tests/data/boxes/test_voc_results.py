@@ -70,7 +70,7 @@ def refusal(folder: Path) -> DataError:
 def refused_line(tmp_path: Path, line: str) -> str:
     error = refusal(folder_with(tmp_path, line))
     assert (error.file, error.line) == (tmp_path / "comp4_det_test_dog.txt", 2)
-    return error.what
+    return error.message
 
 
 def test_every_class_has_a_file_even_if_nothing_was_found(tmp_path: Path):
@@ -146,13 +146,13 @@ def test_g5_a_file_of_an_unknown_class_is_refused_with_the_nearest_name(tmp_path
     (tmp_path / "comp4_det_test_dgo.txt").write_text("")
     error = refusal(tmp_path)
     assert error.kind == "unknown-class"
-    assert "'dgo' is unknown; near: dog" in error.what
+    assert "'dgo' is unknown; near: dog" in error.message
 
 
 def test_a_class_in_the_wrong_case_gets_its_name_too(tmp_path: Path):
     voc_results.write(many(0), dataset(), tmp_path)
     (tmp_path / "comp4_det_test_DOG.txt").write_text("")
-    assert "'DOG' is unknown; near: dog" in refusal(tmp_path).what
+    assert "'DOG' is unknown; near: dog" in refusal(tmp_path).message
 
 
 def test_the_files_of_a_split_with_a_longer_name_are_left_alone(tmp_path: Path):
@@ -169,8 +169,10 @@ def test_a_file_of_a_split_with_a_longer_name_that_lacks_a_class_is_refused_with
     (tmp_path / f"comp4_det_test_small_{CLASSES[1]}.txt").unlink()
     error = refusal(tmp_path)
     assert error.kind == "unknown-class"
-    assert f"class 'small_{CLASSES[0]}' is unknown" in error.what
-    assert f"class '{CLASSES[0]}' of split 'test_small', which has no comp4_det_test_small_{CLASSES[1]}" in error.what
+    assert f"class 'small_{CLASSES[0]}' is unknown" in error.message
+    assert f"class '{CLASSES[0]}' of split 'test_small', which has no comp4_det_test_small_{CLASSES[1]}" in (
+        error.message
+    )
 
 
 def test_g3_an_unknown_image_id_is_refused_with_file_and_line(tmp_path: Path):

@@ -139,7 +139,7 @@ def test_objects_and_bytes_are_capped(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_not_well_formed_is_named_by_its_line() -> None:
     failure = _failure(GOOD.replace("</bndbox>", "</box>"))
     assert (failure.kind, failure.line) == ("bad-xml", 10)
-    assert "mismatched tag" in failure.what
+    assert "mismatched tag" in failure.message
     assert _failure(b"").kind == "bad-xml"
     assert _failure(b"\xff\xd8\xff\xe0JFIF").kind == "bad-xml"
     assert _failure(GOOD.replace("cat", "&undefined;")).line == 5

@@ -159,7 +159,7 @@ def _every_annotation(folder: Path, records: list[_Record], faults: list[Fault])
             try:
                 yield path, voc_xml.read(path)
             except SingleshotError as error:
-                what = f"{error.what}; it is not in this split, but its classes are not known either."
+                what = f"{error.message}; it is not in this split, but its classes are not known either."
                 faults.append(Fault(path, error.line, getattr(error, "kind", "bad-data"), "warning", what))
 
 

@@ -59,7 +59,7 @@ def read(file: Path) -> Description:
     except UnicodeDecodeError as error:
         raise ConfigError("not UTF-8 text", remedy="Save it as UTF-8", file=file) from error
     except DataError as error:
-        raise ConfigError(error.what, remedy=error.remedy, file=file) from error
+        raise ConfigError(error.message, remedy=error.remedy, file=file) from error
     values = _top(text, file)
     faults = tuple(_unknown(key, node, file) for key, node in values.items() if key not in KNOWN)
     named = {name: values[name] for name in SPLITS if name in values and not _is_empty(values[name])}

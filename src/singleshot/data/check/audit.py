@@ -95,7 +95,7 @@ def _read(
             options = {"layout": layout, "label_map": label_map, "annotated": annotated}
             datasets.append(layouts.read(root, name, **options, cache=False))
         except InputMissingError as error:
-            what = f"{error.what}. {sentence(error.remedy or 'Add it')}"
+            what = f"{error.message}. {sentence(error.remedy or 'Add it')}"
             faults.append(Fault(error.file or root, error.line, "missing-split", "fatal", what))
         except DataError as error:
             if error.file is None:

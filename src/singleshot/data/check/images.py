@@ -79,7 +79,7 @@ def fault_of(error: SingleshotError, path: Path) -> Fault:
     if isinstance(error, DataError) and error.file is not None:
         return error.as_fault()
     kind = "not-permitted" if isinstance(error, NotPermittedError) else "unreadable-file"
-    message = f"{error.what}. {error.remedy or 'Replace or delete it'}."
+    message = f"{error.message}. {error.remedy or 'Replace or delete it'}."
     return Fault(path, error.line, kind, "fatal", message)
 
 

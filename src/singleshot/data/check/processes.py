@@ -96,7 +96,7 @@ class _Child:
             report = self.decoder.receive(0.0)
         except GivenUpError as given_up:
             self.give(rest)
-            what = f"{given_up.what}. Replace or delete it."
+            what = f"{given_up.message}. Replace or delete it."
             return PictureReport(path, None, faults=(Fault(path, None, given_up.kind, "fatal", what),))
         self.job, self.since = rest, time.monotonic()
         return report

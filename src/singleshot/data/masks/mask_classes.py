@@ -98,7 +98,7 @@ def _from_rows(rows: Any, file: Path) -> MaskClasses:
     try:
         label_map = LabelMap(tuple(names))
     except DataError as error:
-        raise DataError(error.what, remedy=error.remedy, file=file) from error
+        raise DataError(error.message, remedy=error.remedy, file=file) from error
     complete = len(by_class) == len(names)
     return MaskClasses(label_map, MaskCode(tuple(values), tuple(drawn)), tuple(by_class) if complete else ())
 
