@@ -24,7 +24,8 @@ import numpy as np
 import pytest
 
 from singleshot.serve.app import build
-from singleshot.serve.batcher import Answer, Asked, Batcher
+from singleshot.serve.batcher import Batcher
+from singleshot.serve.messages import PredictRequest, PredictResponse
 from singleshot.serve.metrics import Metrics
 from singleshot.serve.server import Server, http_server
 from singleshot.serve.settings import Settings
@@ -52,12 +53,12 @@ class Stub:
     server: Server | None = None
     thread: threading.Thread | None = None
 
-    async def run(self, batch: Sequence[Asked]) -> list[Answer]:
+    async def run(self, batch: Sequence[PredictRequest]) -> list[PredictResponse]:
         self.batches.append(len(batch))
         await asyncio.sleep(self.delay_s)
         if self.failure is not None:
             raise self.failure
-        return [Answer(200, json.dumps({"sha256": digest(asked.picture)}).encode()) for asked in batch]
+        return [PredictResponse(200, json.dumps({"sha256": digest(request.image)}).encode()) for request in batch]
 
     async def serve(self, listener: socket.socket) -> None:
         metrics = Metrics()

@@ -43,14 +43,14 @@ installed: list[Any] = []
 
 
 @pytest.mark.parametrize("path", ["/../", "/%2e%2e/", "/..%2f", "/page/../", "/app.js/../../", "/%00", "/style.css%00"])
-def test_h12_no_address_leads_to_a_file(stub: Stub, path: str) -> None:
+def test_h12_no_path_reads_a_file_of_the_server(stub: Stub, path: str) -> None:
     with watch(stub) as seen:
         for tail in ("etc/passwd", "pyproject.toml", "server.py", "a" * 3000, "%2e%2e%2f" * 20 + "etc/passwd", ""):
             assert status(stub.ask(get(path + tail))) in (404, 400)
     assert seen == []
 
 
-def test_h13_no_address_in_a_request_is_followed(stub: Stub) -> None:
+def test_h13_urls_in_a_request_are_never_fetched(stub: Stub) -> None:
     playlist = b"#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/x.ts\n"
     svg = b'<svg xmlns="http://www.w3.org/2000/svg"><image href="http://127.0.0.1:9/x.png"/></svg>'
     with watch(stub) as seen:
@@ -60,17 +60,17 @@ def test_h13_no_address_in_a_request_is_followed(stub: Stub) -> None:
 
 
 @pytest.mark.parametrize("threshold", ["nan", "inf", "-0.1", "1.01", "", "x", "0.5&threshold=2", "[0.5]", "1e999"])
-def test_h16_a_threshold_that_is_none_is_refused(stub: Stub, threshold: str) -> None:
+def test_h16_an_invalid_threshold_gets_422(stub: Stub, threshold: str) -> None:
     said = stub.post(jpeg(), "Content-Type: image/jpeg", path=f"/v1/predict?threshold={threshold}")
     assert code(said) == (422, "bad-threshold")
 
 
-def test_h16_json_is_not_read_at_all(stub: Stub) -> None:
+def test_h16_a_json_body_gets_415(stub: Stub) -> None:
     for data in (b"[" * 100_000, b'{"threshold": NaN}', b'{"a":' * 50_000):
         assert code(stub.post(data, "Content-Type: application/json")) == (415, "unsupported-type")
 
 
-def test_h19_what_fails_inside_stays_inside() -> None:
+def test_h19_an_internal_error_reveals_nothing() -> None:
     with stub_server() as stub:
         stub.failure = RuntimeError("/home/me/secret.safetensors psm_4711")
         said = stub.post(jpeg(), "Content-Type: image/jpeg")
@@ -81,13 +81,13 @@ def test_h19_what_fails_inside_stays_inside() -> None:
         assert status(stub.post(jpeg(), "Content-Type: image/jpeg")) == 200
 
 
-def test_h19_errors_carry_a_number_that_the_header_has_too(stub: Stub) -> None:
+def test_h19_errors_carry_the_request_id_of_the_header(stub: Stub) -> None:
     said = stub.ask(get("/nothing"))
     number = body(said)["error"]["request_id"]
     assert f"x-request-id: {number}".encode() in said and len(number) == 12
 
 
-def test_h7_many_at_once_are_answered_or_told_to_come_back_soon() -> None:
+def test_h7_concurrent_requests_get_200_or_503_with_retry_after() -> None:
     with stub_server(batch_size=8, queue_size=16, window_s=5.0) as stub:
         stub.delay_s = 0.05
         taken: list[tuple[int, float]] = []
@@ -110,7 +110,7 @@ def test_h7_many_at_once_are_answered_or_told_to_come_back_soon() -> None:
         assert sorted(seconds for _, seconds in taken)[int(0.99 * 256)] < 3.0
 
 
-def test_h8_work_for_a_client_that_left_is_dropped_and_nothing_is_held() -> None:
+def test_h8_a_disconnected_clients_work_is_dropped_and_its_memory_freed() -> None:
     with stub_server(batch_size=1, queue_size=16) as stub:
         stub.delay_s = 0.3
         first = threading.Thread(target=stub.post, args=(jpeg(), "Content-Type: image/jpeg"))
@@ -133,7 +133,7 @@ def test_h8_work_for_a_client_that_left_is_dropped_and_nothing_is_held() -> None
         assert len(stub.batches) < 5, "most of those who left were left out"
 
 
-def test_h24_each_of_many_mixed_callers_gets_the_answer_to_its_own_picture() -> None:
+def test_h24_each_client_gets_the_response_to_its_own_image() -> None:
     pictures = [jpeg((20, 20 + i), seed=i) for i in range(40)]
     with stub_server(latency_s=0.002, window_s=5.0) as stub, httpx.Client(base_url=stub.address, timeout=30) as client:
 
@@ -150,7 +150,7 @@ def test_h24_each_of_many_mixed_callers_gets_the_answer_to_its_own_picture() -> 
         assert max(stub.batches) > 1
 
 
-def test_while_the_network_is_down_callers_are_told_when_to_come_back() -> None:
+def test_clients_get_retry_after_while_the_worker_is_down() -> None:
     with stub_server() as stub:
         stub.is_up = False
         said = stub.post(jpeg(), "Content-Type: image/jpeg")
@@ -159,7 +159,7 @@ def test_while_the_network_is_down_callers_are_told_when_to_come_back() -> None:
         assert status(stub.ask(get("/v1/model"))) == 200
 
 
-def test_openapi_says_what_is_sent_and_what_comes_back(stub: Stub) -> None:
+def test_openapi_describes_the_request_and_the_responses(stub: Stub) -> None:
     api = httpx.get(f"{stub.address}/openapi.json").json()
     assert set(api["paths"]) == {"/v1/predict", "/v1/model", "/healthz", "/metrics"}
     predict = api["paths"]["/v1/predict"]["post"]
@@ -168,5 +168,5 @@ def test_openapi_says_what_is_sent_and_what_comes_back(stub: Stub) -> None:
     assert httpx.get(f"{stub.address}/docs").status_code == 404, "it would load scripts from elsewhere"
 
 
-def test_the_settings_for_tests_are_only_quicker() -> None:
+def test_the_settings_of_these_tests_differ_from_the_defaults_in_time_and_size_only() -> None:
     assert QUICK.window_s < 1 < QUICK.answer_s

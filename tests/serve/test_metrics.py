@@ -6,7 +6,7 @@ from singleshot.serve.metrics import Histogram, Metrics
 from tests.serve.conftest import Stub, get, jpeg
 
 
-def test_a_histogram_counts_up_to_each_limit_and_the_limit_itself() -> None:
+def test_a_histogram_bucket_includes_its_upper_bound() -> None:
     histogram = Histogram((1.0, 2.0))
     for value in (0.5, 1.0, 1.5, 7.0):
         histogram.add(value)
@@ -19,12 +19,12 @@ def test_a_histogram_counts_up_to_each_limit_and_the_limit_itself() -> None:
     ]
 
 
-def test_nothing_counted_is_a_text_too() -> None:
+def test_metrics_render_before_anything_is_counted() -> None:
     text = Metrics().text(waiting=0, held_bytes=0, worker_up=True, worker_restarts=0)
     assert "singleshot_predict_seconds_count 0\n" in text and "singleshot_worker_up 1\n" in text
 
 
-def test_every_line_is_in_prometheus_form_and_answers_are_counted(stub: Stub) -> None:
+def test_metrics_follow_the_prometheus_format_and_count_responses(stub: Stub) -> None:
     def seen() -> dict[str, float]:
         head, _, text = stub.ask(get("/metrics")).partition(b"\r\n\r\n")
         assert b"content-type: text/plain; version=0.0.4" in head

@@ -43,7 +43,7 @@ def browser() -> Iterator[Any]:
 
 
 class Opened:
-    """A page, what it asked the server, and what it complained about."""
+    """A page, what it request the server, and what it complained about."""
 
     def __init__(self, browser: Any, port: int, width: int = 1280, height: int = 860) -> None:
         self.page = browser.new_page(viewport={"width": width, "height": height})
@@ -79,7 +79,7 @@ def opened(browser: Any, program: Program) -> Iterator[Opened]:
 
 
 @browser_test
-def test_the_slider_draws_anew_without_another_inference(opened: Opened) -> None:
+def test_the_threshold_slider_redraws_without_another_request(opened: Opened) -> None:
     opened.show(jpeg((90, 120), 3))
     counts = []
     for threshold in (0.01, 0.3, 0.5, 1.0):
@@ -90,7 +90,7 @@ def test_the_slider_draws_anew_without_another_inference(opened: Opened) -> None
 
 
 @browser_test
-def test_h17_names_of_files_and_classes_are_text(opened: Opened) -> None:
+def test_h17_file_and_class_names_are_shown_as_text(opened: Opened) -> None:
     opened.show(jpeg((90, 120), 3), name="<script>alert(2)<!--.jpg")
     opened.slide("#threshold", 0.01)
     assert HOSTILE in opened.page.locator("#classes").inner_text()
@@ -100,7 +100,7 @@ def test_h17_names_of_files_and_classes_are_text(opened: Opened) -> None:
 
 
 @browser_test
-def test_a_class_that_is_left_out_goes_from_picture_and_table(opened: Opened) -> None:
+def test_a_deselected_class_disappears_from_image_and_table(opened: Opened) -> None:
     opened.show(jpeg((90, 120), 3))
     opened.slide("#threshold", 0.01)
     pixels = "canvas => canvas.toDataURL()"
@@ -115,7 +115,7 @@ def test_a_class_that_is_left_out_goes_from_picture_and_table(opened: Opened) ->
 
 
 @browser_test
-def test_what_is_downloaded_is_what_is_seen(opened: Opened, tmp_path: Path) -> None:
+def test_downloads_match_what_the_page_shows(opened: Opened, tmp_path: Path) -> None:
     opened.show(jpeg((90, 120), 3))
     opened.slide("#threshold", 0.2)
     with opened.page.expect_download() as json_file:
@@ -134,7 +134,7 @@ def test_what_is_downloaded_is_what_is_seen(opened: Opened, tmp_path: Path) -> N
 
 
 @browser_test
-def test_everything_is_reached_by_keyboard(opened: Opened) -> None:
+def test_every_control_is_reachable_by_keyboard(opened: Opened) -> None:
     opened.show(jpeg((90, 120), 3))
     opened.slide("#threshold", 0.3)
     reached = []
@@ -150,7 +150,7 @@ def test_everything_is_reached_by_keyboard(opened: Opened) -> None:
 
 
 @browser_test
-def test_a_phone_shows_it_all_without_scrolling_sideways(browser: Any, program: Program) -> None:
+def test_a_phone_needs_no_horizontal_scrolling(browser: Any, program: Program) -> None:
     opened = Opened(browser, program.port, 360, 740)
     opened.show(jpeg((90, 120), 3))
     opened.slide("#threshold", 0.01)
@@ -163,14 +163,14 @@ def test_a_phone_shows_it_all_without_scrolling_sideways(browser: Any, program: 
 
 
 @browser_test
-def test_a_file_that_is_no_picture_is_explained(opened: Opened) -> None:
+def test_a_file_that_is_not_an_image_gets_an_explanation(opened: Opened) -> None:
     opened.page.set_input_files("#file", {"name": "a.jpg", "mimeType": "image/jpeg", "buffer": b"<html>"})
     opened.page.wait_for_selector("#status.bad")
     assert "not an image (looks like HTML)" in (opened.page.text_content("#status") or "")
 
 
 @browser_test
-def test_a_video_becomes_frames_that_one_can_go_through(opened: Opened, tmp_path: Path) -> None:
+def test_a_video_becomes_frames_with_a_slider(opened: Opened, tmp_path: Path) -> None:
     av = pytest.importorskip("av", reason="needs PyAV to make a video")
     with av.open(str(tmp_path / "a.webm"), "w") as container:
         stream = container.add_stream("libvpx", rate=10)
@@ -189,19 +189,19 @@ def test_a_video_becomes_frames_that_one_can_go_through(opened: Opened, tmp_path
 
 
 @browser_test
-def test_the_webcam_runs_until_it_is_stopped(opened: Opened) -> None:
+def test_the_webcam_runs_until_stopped(opened: Opened) -> None:
     opened.page.click("#camera")
     opened.page.wait_for_selector("#panel:not([hidden])", timeout=60_000)
     opened.page.locator("#status", has_text="webcam: ").wait_for()
     opened.page.click("#camera")
     opened.page.wait_for_timeout(500)
-    asked = opened.predictions
+    request = opened.predictions
     opened.page.wait_for_timeout(500)
-    assert opened.predictions == asked > 0 and opened.complaints == []
+    assert opened.predictions == request > 0 and opened.complaints == []
 
 
 @browser_test
-def test_a_token_is_asked_for_where_the_server_wants_one(browser: Any) -> None:
+def test_the_page_asks_for_a_token_if_the_server_requires_one(browser: Any) -> None:
     with stub_server(token="open sesame", window_s=5.0) as stub:
         opened = Opened(browser, stub.port)
         opened.page.wait_for_selector("#token-form:not([hidden])")
@@ -212,7 +212,7 @@ def test_a_token_is_asked_for_where_the_server_wants_one(browser: Any) -> None:
         opened.page.close()
 
 
-def test_the_page_takes_everything_from_its_own_server(stub: Stub) -> None:
+def test_the_page_loads_nothing_from_other_servers(stub: Stub) -> None:
     for path, (_, media_type) in PAGE.items():
         said = stub.ask(get(path))
         assert f"content-type: {media_type}".encode() in said

@@ -23,7 +23,7 @@ HEAD = b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpe
     ],
     ids=["silent", "head", "body", "chunks"],
 )
-def test_h5_a_slow_client_is_let_go_after_two_windows_at_most(
+def test_h5_a_slow_client_is_disconnected_within_two_windows(
     stub: Stub, first: bytes, then: bytes, wanted: int
 ) -> None:
     with socket.create_connection(("127.0.0.1", stub.port), timeout=10) as client:
@@ -47,7 +47,7 @@ def test_h5_a_slow_client_is_let_go_after_two_windows_at_most(
     assert status(said) == wanted
 
 
-def test_h5_a_slow_reader_is_let_go(stub: Stub) -> None:
+def test_h5_a_slow_reader_is_disconnected(stub: Stub) -> None:
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
         client.connect(("127.0.0.1", stub.port))
@@ -64,7 +64,7 @@ def test_h5_a_slow_reader_is_let_go(stub: Stub) -> None:
         assert dropped
 
 
-def test_h5_a_steady_slow_upload_is_served(stub: Stub) -> None:
+def test_h5_a_slow_but_steady_upload_succeeds(stub: Stub) -> None:
     body = jpeg((200, 200))
     step = 2 * stub.settings.window_bytes
     with socket.create_connection(("127.0.0.1", stub.port), timeout=10) as client:
@@ -75,7 +75,7 @@ def test_h5_a_steady_slow_upload_is_served(stub: Stub) -> None:
         assert status(heard(client)) == 200
 
 
-def test_h5_others_are_served_beside_two_hundred_slow_sockets() -> None:
+def test_h5_other_clients_are_served_beside_two_hundred_slow_connections() -> None:
     with stub_server(window_s=1.5) as stub, contextlib.ExitStack() as stack:
         for _ in range(200):
             client = stack.enter_context(socket.create_connection(("127.0.0.1", stub.port)))
@@ -85,7 +85,7 @@ def test_h5_others_are_served_beside_two_hundred_slow_sockets() -> None:
         assert time.monotonic() - start < 1.4, "they were served while the slow ones were still there"
 
 
-def test_h6_too_many_connections_are_told_so_and_room_comes_back() -> None:
+def test_h6_excess_connections_get_503_until_others_close() -> None:
     with stub_server(max_connections=50) as stub, contextlib.ExitStack() as stack:
         idle = [stack.enter_context(socket.create_connection(("127.0.0.1", stub.port))) for _ in range(50)]
         time.sleep(0.1)
@@ -96,7 +96,7 @@ def test_h6_too_many_connections_are_told_so_and_room_comes_back() -> None:
         assert status(stub.ask(get("/healthz"))) == 200
 
 
-def test_h6_a_thousand_idle_connections_are_survived() -> None:
+def test_h6_the_server_survives_a_thousand_idle_connections() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 2600  # both ends are in this process
     if hard != resource.RLIM_INFINITY and hard < wanted:
@@ -113,7 +113,7 @@ def test_h6_a_thousand_idle_connections_are_survived() -> None:
 
 
 @pytest.mark.slow
-def test_h6_a_full_table_of_files_is_survived(program: Program) -> None:
+def test_h6_the_server_survives_running_out_of_file_descriptors(program: Program) -> None:
     process = psutil.Process(program.process.pid)
     before = process.rlimit(psutil.RLIMIT_NOFILE)
     process.rlimit(psutil.RLIMIT_NOFILE, (process.num_fds() + 10, before[1]))
@@ -166,9 +166,7 @@ def test_h14_a_body_with_two_lengths_is_refused(stub: Stub, lines: list[str]) ->
     ],
     ids=["address", "huge address", "header", "headers", "0.9", "tls", "get", "brew", "no host"],
 )
-def test_h15_a_head_that_is_too_long_or_none_is_refused_by_name(
-    stub: Stub, data: bytes, wanted: tuple[int, str]
-) -> None:
+def test_h15_a_too_long_or_malformed_head_gets_its_own_code(stub: Stub, data: bytes, wanted: tuple[int, str]) -> None:
     assert code(stub.ask(data)) == wanted
 
 
@@ -178,6 +176,6 @@ def test_a_connection_serves_one_request_after_another(stub: Stub) -> None:
         assert heard(client).count(b"HTTP/1.1 200 OK") == 4
 
 
-def test_refusals_of_the_protocol_are_counted(stub: Stub) -> None:
+def test_refusals_by_the_protocol_are_counted(stub: Stub) -> None:
     talk(stub.port, b"GET /\r\n\r\n")
     assert b'singleshot_responses_total{status="400"}' in stub.ask(get("/metrics"))

@@ -23,7 +23,7 @@ from tests.serve.conftest import Stub, code, get, jpeg, post, status, stub_serve
         ("", 421),
     ],
 )
-def test_h18_only_our_own_names_are_answered(stub: Stub, host: str, wanted: int) -> None:
+def test_h18_unknown_host_names_get_421(stub: Stub, host: str, wanted: int) -> None:
     assert status(stub.ask(get("/v1/model", host=host))) == wanted
 
 
@@ -39,18 +39,18 @@ def test_h18_only_our_own_names_are_answered(stub: Stub, host: str, wanted: int)
         ("http://[::1", 403),
     ],
 )
-def test_h18_pages_of_other_sites_may_not_call(stub: Stub, origin: str, wanted: int) -> None:
+def test_h18_other_origins_get_403(stub: Stub, origin: str, wanted: int) -> None:
     said = stub.post(jpeg(), "Content-Type: image/jpeg", f"Origin: {origin}")
     assert status(said) == wanted
     assert b"access-control-allow" not in said
 
 
-def test_an_allowed_name_is_answered() -> None:
+def test_an_allowed_host_is_answered() -> None:
     with stub_server(allowed_hosts=("cells.example",)) as stub:
         assert status(stub.ask(get("/healthz", host="cells.example:443"))) == 200
 
 
-def test_with_a_token_only_the_page_and_the_health_are_open() -> None:
+def test_with_a_token_only_the_page_and_healthz_are_open() -> None:
     with stub_server(token="a secret of ours") as stub:
         for path in [*PAGE, "/healthz"]:
             assert status(stub.ask(get(path))) == 200
@@ -63,7 +63,7 @@ def test_with_a_token_only_the_page_and_the_health_are_open() -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/v1/model", "/nothing", "/v1/predict"])
-def test_h17_every_response_forbids_what_did_not_come_from_here(stub: Stub, path: str) -> None:
+def test_h17_every_response_has_a_policy_against_other_sources(stub: Stub, path: str) -> None:
     head = stub.ask(get(path)).partition(b"\r\n\r\n")[0]
     assert b"content-security-policy: default-src 'self';" in head
     assert b"unsafe" not in head and b"x-content-type-options: nosniff" in head

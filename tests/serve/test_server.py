@@ -16,7 +16,7 @@ from singleshot.serve.settings import Settings
 from tests.serve.conftest import Program, body, get, heard, jpeg, post, status, until
 
 
-def test_h23_a_model_that_is_swapped_on_the_disk_changes_nothing(program: Program) -> None:
+def test_h23_replacing_the_model_file_does_not_affect_the_server(program: Program) -> None:
     model: Path = program.model  # pyright: ignore[reportAttributeAccessIssue]
     before = body(program.ask(get("/v1/model")))
     seen = body(program.ask(post(jpeg(), path="/v1/predict?threshold=0.05")))
@@ -35,7 +35,7 @@ def test_h23_a_model_that_is_swapped_on_the_disk_changes_nothing(program: Progra
 
 
 @pytest.mark.slow
-def test_h20_sigterm_under_load_drains_and_ends_with_143(weights_file: Path) -> None:
+def test_h20_sigterm_under_load_drains_and_exits_with_143(weights_file: Path) -> None:
     served = Program(str(weights_file), "--port", "0", "--batch-size", "2")
     statuses: list[int] = []
     stop = threading.Event()
@@ -65,14 +65,14 @@ def test_h20_sigterm_under_load_drains_and_ends_with_143(weights_file: Path) -> 
     until(lambda: not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in children), 10)
 
 
-def test_h22_an_address_that_is_taken_is_said_before_anything_is_started() -> None:
+def test_h22_an_address_in_use_is_reported_before_anything_starts() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(CannotCreateError, match=f"port {port}"):
             server.serve(Path("never-read"), Settings(port=port), lambda _address, _facts: None)
 
 
-def test_h22_an_address_at_which_another_program_began_to_listen_meanwhile_is_taken_too() -> None:
+def test_h22_another_program_listening_meanwhile_is_reported_too() -> None:
     with socket.socket() as first, socket.socket() as second:
         for each in (first, second):  # both may be bound to it; the first to listen has it
             each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -86,16 +86,14 @@ def test_h22_an_address_at_which_another_program_began_to_listen_meanwhile_is_ta
     assert caught.value.exit_code == 73
 
 
-def test_h22_no_place_for_the_copy_of_the_model_is_a_failing_disk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_h22_a_failed_copy_of_the_model_is_a_storage_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     (tmp_path / "m.onnx").write_bytes(b"m")
     with monkeypatch.context() as patch:
         patch.setattr(server.shutil, "copyfile", full)
-        with pytest.raises(StorageError, match=r"No space left on device.*TMPDIR") as caught:
+        with pytest.raises(StorageError, match=r"singleshot-.*the disk is full") as caught:
             server.serve(tmp_path / "m.onnx", Settings(port=0), lambda _address, _facts: None)
     assert caught.value.exit_code == 74
     monkeypatch.setattr(server.tempfile, "TemporaryDirectory", full)
@@ -107,13 +105,13 @@ def test_h22_no_place_for_the_copy_of_the_model_is_a_failing_disk(
 def test_both_files_of_an_openvino_model_are_copied(suffix: str, tmp_path: Path) -> None:
     (tmp_path / "own").mkdir()
     (tmp_path / f"m{suffix}").write_bytes(b"text")
-    copy = server._copied(tmp_path / f"m{suffix}", tmp_path / "own")
+    copy = server._copy_model(tmp_path / f"m{suffix}", tmp_path / "own")
     assert (copy.name, copy.read_bytes(), len(list(copy.parent.iterdir()))) == (f"model{suffix}", b"text", 1)
     (tmp_path / "m.bin").write_bytes(b"numbers")
-    assert server._copied(tmp_path / f"m{suffix}", tmp_path / "own") == copy
+    assert server._copy_model(tmp_path / f"m{suffix}", tmp_path / "own") == copy
     assert copy.with_suffix(".bin").read_bytes() == b"numbers"
 
 
-def test_an_address_of_another_machine_cannot_be_listened_at(tmp_path: Path) -> None:
+def test_an_address_of_another_machine_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CannotCreateError, match=r"203\.0\.113\.1"):
         server.serve(tmp_path, Settings(host="203.0.113.1", token="never mind"), lambda _address, _facts: None)

@@ -6,25 +6,25 @@ from singleshot.errors import ConfigError, UsageError
 from singleshot.serve.settings import Settings, is_loopback
 
 
-def test_other_machines_need_a_token() -> None:
+def test_listening_beyond_loopback_requires_a_token() -> None:
     with pytest.raises(UsageError, match="token"):
         Settings(host="0.0.0.0")
     assert Settings(host="0.0.0.0", token="long enough").token == "long enough"
 
 
 @pytest.mark.parametrize("token", ["", "short", "nö secret at all", "two\nlines of it"])
-def test_a_token_that_is_no_secret_is_refused(token: str) -> None:
+def test_a_weak_token_is_refused(token: str) -> None:
     with pytest.raises(UsageError):
         Settings(token=token)
 
 
 @pytest.mark.parametrize("change", [{"batch_size": 0}, {"port": 70000}, {"window_s": 0.0}, {"latency_s": -1.0}])
-def test_a_number_that_makes_no_sense_is_refused(change: dict[str, float]) -> None:
+def test_a_setting_out_of_range_is_refused(change: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=next(iter(change))):
         Settings(**change)  # pyright: ignore[reportArgumentType]
 
 
-def test_a_name_that_is_not_localhost_is_not_taken_for_this_machine() -> None:
+def test_only_localhost_and_loopback_addresses_count_as_loopback() -> None:
     assert not is_loopback("localhost.example.com") and is_loopback("127.8.8.8")
 
 

@@ -1,11 +1,23 @@
 from __future__ import annotations
 
+import asyncio
+import socket
+import threading
+import time
+import tracemalloc
+from typing import Any
+
+import psutil
 import pytest
+from starlette.requests import Request
 
 from singleshot.serve import uploads
-from singleshot.serve.refusal import Refusal
-from tests.serve.conftest import Stub, body, code, digest, jpeg, status
+from singleshot.serve.messages import Refusal
+from singleshot.serve.settings import Settings
+from singleshot.serve.uploads import BodyReader
+from tests.serve.conftest import Program, Stub, body, code, digest, get, heard, jpeg, status, stub_server
 
+HEAD = b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\n"
 EDGE = "multipart/form-data; boundary=edge"
 
 
@@ -17,7 +29,7 @@ def form(*parts: bytes) -> bytes:
     return b"".join(parts) + b"--edge--\r\n"
 
 
-def test_a_body_and_a_form_give_the_same_bytes(stub: Stub) -> None:
+def test_a_raw_body_and_a_form_give_the_same_bytes(stub: Stub) -> None:
     picture = jpeg()
     for content_type in ("image/jpeg", "IMAGE/PNG; q=1", "application/octet-stream"):
         assert body(stub.post(picture, f"Content-Type: {content_type}"))["sha256"] == digest(picture)
@@ -60,7 +72,7 @@ def test_a_body_and_a_form_give_the_same_bytes(stub: Stub) -> None:
         "empty-body",
     ],
 )
-def test_h9_a_form_that_is_none_is_refused_in_one_line(
+def test_h9_a_malformed_form_is_refused_in_one_line(
     stub: Stub, data: bytes, content_type: str, wanted: tuple[int, str]
 ) -> None:
     said = stub.post(data, f"Content-Type: {content_type}")
@@ -72,21 +84,137 @@ def test_h9_a_form_that_is_none_is_refused_in_one_line(
     "content_type",
     ["text/plain", "application/json", "application/x-www-form-urlencoded", "video/mp4", "text/html", "imagejpeg"],
 )
-def test_h10_another_type_is_refused_before_the_body_is_read(stub: Stub, content_type: str) -> None:
+def test_h10_other_content_types_are_refused_before_the_body_is_read(stub: Stub, content_type: str) -> None:
     assert code(stub.post(jpeg(), f"Content-Type: {content_type}")) == (415, "unsupported-type")
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "%2e%2e%2fpasswd", "a\\0b", "x" * 2000, "C:\\\\con"])
-def test_h12_the_name_of_an_upload_is_no_matter(stub: Stub, name: str) -> None:
+def test_h12_the_file_name_of_an_upload_is_ignored(stub: Stub, name: str) -> None:
     said = stub.post(form(part(jpeg(), head=f'; filename="{name}"')), f"Content-Type: {EDGE}")
     assert status(said) == 200 and body(said)["sha256"] == digest(jpeg())
 
 
-def test_a_picture_that_holds_the_boundary_is_cut_nowhere_else() -> None:
+def test_partial_boundaries_inside_an_image_do_not_split_it() -> None:
     tricky = b"\xff\xd8--edg\r\n--edg\r\n\r\n-- edge--"
-    assert uploads.picture(form(part(tricky)), EDGE) == tricky
+    assert uploads.image_bytes(form(part(tricky)), EDGE) == tricky
 
 
-def test_a_type_is_judged_by_its_first_part() -> None:
+def test_parameters_of_a_content_type_are_ignored() -> None:
     with pytest.raises(Refusal):
         uploads.check_type("text/html; image/jpeg")
+
+
+def test_h3_a_declared_length_above_the_limit_is_refused_before_the_body_is_read(stub: Stub) -> None:
+    with socket.create_connection(("127.0.0.1", stub.port), timeout=5) as client:
+        client.sendall(HEAD + b"Content-Length: 300000000\r\n\r\n")  # and not a byte of it
+        assert code(heard(client)) == (413, "too-large-body")
+
+
+def test_h3_the_413_arrives_although_the_client_keeps_sending(stub: Stub) -> None:
+    with socket.create_connection(("127.0.0.1", stub.port), timeout=5) as client:
+        client.sendall(HEAD + b"Content-Length: 1500000\r\n\r\n" + bytes(1_500_000))
+        assert code(heard(client)) == (413, "too-large-body")
+
+
+def test_h4_a_chunked_body_is_refused_at_the_limit(stub: Stub) -> None:
+    chunk = b"10000\r\n" + bytes(0x10000) + b"\r\n"
+    with socket.create_connection(("127.0.0.1", stub.port), timeout=5) as client:
+        client.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
+        sent = 0
+        try:
+            for _ in range(200):  # thirteen times the cap
+                client.sendall(chunk)
+                sent += 0x10000
+        except (ConnectionError, TimeoutError):
+            pass
+        said = heard(client)
+    assert sent < 200 * 0x10000, "it was read to the end"
+    assert status(said) in (413, 0)  # 0: the reset of a client that never listened overtook the answer
+
+
+def test_h4_a_chunked_body_just_above_the_limit_gets_413(stub: Stub) -> None:
+    size = stub.settings.max_body_bytes + 1
+    with socket.create_connection(("127.0.0.1", stub.port), timeout=5) as client:
+        client.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % size + bytes(size) + b"\r\n0\r\n\r\n")
+        assert code(heard(client)) == (413, "too-large-body")
+
+
+def test_h4_a_body_shorter_than_declared_is_dropped(stub: Stub) -> None:
+    with socket.create_connection(("127.0.0.1", stub.port), timeout=5) as client:
+        client.sendall(HEAD + b"Content-Length: 5000\r\n\r\nshort")
+        client.shutdown(socket.SHUT_WR)
+        assert heard(client) == b""
+    assert status(stub.ask(get("/healthz"))) == 200
+
+
+def test_a_body_is_in_memory_once_and_released() -> None:
+    chunk = bytes(4 << 20)
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": bytes(chunk[1:]), "more_body": len(sent) < 3 and not sent.append(1)}
+
+    sent: list[int] = []
+
+    async def main() -> int:
+        bodies = BodyReader(Settings(max_body_bytes=1 << 30))
+        async with bodies.read(Request({"type": "http", "method": "POST", "headers": []}, receive)) as data:
+            size, traced = len(data), tracemalloc.get_traced_memory()[0]
+            assert bodies.held_bytes == size and traced - before < 1.5 * size
+        return bodies.held_bytes
+
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    try:
+        assert asyncio.run(main()) == 0
+    finally:
+        tracemalloc.stop()
+
+
+def test_all_uploads_together_have_a_limit() -> None:
+    with stub_server(max_held_bytes=300_000, window_s=5.0) as stub:
+        with socket.create_connection(("127.0.0.1", stub.port), timeout=5) as first:
+            first.sendall(HEAD + b"Content-Length: 280000\r\n\r\n" + bytes(270_000))
+            time.sleep(0.2)
+            said = stub.post(jpeg((300, 300)), "Content-Type: image/jpeg")
+            assert code(said) == (503, "busy") and b"retry-after: 1" in said
+        time.sleep(0.2)
+        assert status(stub.post(jpeg((300, 300)), "Content-Type: image/jpeg")) == 200, "the first one's bytes are free"
+
+
+def test_an_early_response_stops_reading_after_a_moment(stub: Stub) -> None:
+    stop = threading.Event()
+    with socket.create_connection(("127.0.0.1", stub.port), timeout=5) as client:
+        client.sendall(HEAD.replace(b"image/jpeg", b"text/plain") + b"Transfer-Encoding: chunked\r\n\r\n")
+
+        def send() -> None:
+            try:
+                while not stop.is_set():
+                    client.sendall(b"1000\r\n" + bytes(0x1000) + b"\r\n")
+                    time.sleep(0.001)
+            except OSError:
+                pass
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        start = time.monotonic()
+        said = heard(client)
+        taken = time.monotonic() - start
+        stop.set()
+        sender.join()
+    assert taken < 3 and status(said) in (415, 0)
+
+
+def test_h3_h4_memory_stays_flat_under_too_large_bodies(program: Program) -> None:
+    process = psutil.Process(program.process.pid)
+    chunk = b"100000\r\n" + bytes(0x100000) + b"\r\n"
+    before, most = process.memory_info().rss, 0
+    for head in (b"Content-Length: 300000000\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n"):
+        with socket.create_connection(("127.0.0.1", program.port), timeout=10) as client:
+            client.sendall(HEAD + head)
+            try:
+                for _ in range(300):
+                    client.sendall(chunk)
+                    most = max(most, process.memory_info().rss)
+            except OSError:
+                pass
+    assert most - before < 20 * 2**20

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import asyncio
 import importlib.util
 import json
@@ -13,8 +14,7 @@ import pytest
 
 from singleshot.errors import DataError, SingleshotError
 from singleshot.serve import worker as worker_file
-from singleshot.serve.batcher import Asked
-from singleshot.serve.refusal import Refusal
+from singleshot.serve.messages import PredictRequest, Refusal
 from singleshot.serve.settings import Settings
 from singleshot.serve.worker import Worker
 from tests.serve.conftest import Program, body, get, jpeg, post, status, until
@@ -27,7 +27,7 @@ def network_of(program: Program) -> psutil.Process:
     return niced[0]
 
 
-def test_h21_a_network_that_is_killed_is_back_soon(program: Program) -> None:
+def test_h21_a_killed_worker_is_replaced_within_seconds(program: Program) -> None:
     victim = network_of(program)
     victim.kill()
     start = time.monotonic()
@@ -42,28 +42,28 @@ def test_h21_a_network_that_is_killed_is_back_soon(program: Program) -> None:
 
 
 @pytest.mark.slow
-def test_h21_a_batch_in_a_process_that_stops_answering_is_refused_and_the_process_replaced(weights_file: Path) -> None:
+def test_h21_a_worker_that_hangs_is_killed_and_replaced(weights_file: Path) -> None:
     async def main() -> None:
         async with Worker(weights_file, "small", Settings(answer_s=1.0, batch_size=1)) as worker:
-            (answer,) = await worker.run([Asked(jpeg())])
+            (answer,) = await worker.run([PredictRequest(jpeg())])
             assert answer.status == 200 and worker.pid is not None
             first = worker.pid
             os.kill(first, signal.SIGSTOP)  # it neither dies nor answers
             with pytest.raises(Refusal) as caught:
-                await worker.run([Asked(jpeg())])
+                await worker.run([PredictRequest(jpeg())])
             assert (caught.value.status, caught.value.code) == (503, "too-long-inference")
             deadline = time.monotonic() + 60
             while not (worker.is_up and worker.pid != first):
                 assert time.monotonic() < deadline
                 await asyncio.sleep(0.05)
-            (answer,) = await worker.run([Asked(jpeg((8, 9)))])
+            (answer,) = await worker.run([PredictRequest(jpeg((8, 9)))])
             assert json.loads(answer.body)["size_hw"] == [8, 9] and worker.restarts == 1
         assert not psutil.pid_exists(first)
 
     asyncio.run(main())
 
 
-def test_a_model_that_does_not_open_is_named_as_the_user_names_it(tmp_path: Path) -> None:
+def test_an_unreadable_model_is_reported_under_the_users_name_for_it(tmp_path: Path) -> None:
     copy = tmp_path / "model.safetensors"
     copy.write_bytes(b"no weights")
 
@@ -76,5 +76,9 @@ def test_a_model_that_does_not_open_is_named_as_the_user_names_it(tmp_path: Path
     assert caught.value.exit_code == DataError.exit_code and str(tmp_path) not in str(caught.value)
 
 
-def test_what_is_imported_once_is_there_to_import() -> None:
-    assert [name for name in worker_file.IMPORTED_ONCE if importlib.util.find_spec(name) is None] == []
+def test_the_modules_that_the_fork_server_preloads_exist() -> None:
+    preload = importlib.util.find_spec(worker_file.PRELOAD)
+    assert preload is not None and preload.origin is not None
+    tree = ast.parse(Path(preload.origin).read_text(encoding="utf-8"))
+    names = [alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names]
+    assert len(names) >= 4 and [name for name in names if importlib.util.find_spec(name) is None] == []

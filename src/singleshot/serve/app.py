@@ -1,7 +1,7 @@
-"""The server's addresses: what may be asked, and the way of a request from its head to its answer.
+"""The HTTP routes of the server and the middleware around them.
 
-No address names a file or a URL of the caller's: pictures come in the body and nothing else comes in. The page and its
-parts are read once at the start, so no request opens a file.
+No route takes a file path or URL from the client: images come in the body and nothing else does. The page is read once
+at the start, so no request opens a file.
 """
 
 from __future__ import annotations
@@ -22,50 +22,92 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from singleshot import __version__
 from singleshot.serve import uploads
-from singleshot.serve.api_schema import PREDICT_BODY, PREDICT_RESPONSES
-from singleshot.serve.batcher import Answer, Asked, Batcher
-from singleshot.serve.bodies import Held, Lingering
+from singleshot.serve.batcher import Batcher
+from singleshot.serve.messages import PredictRequest, PredictResponse, Refusal, busy
 from singleshot.serve.metrics import CONTENT_TYPE, Metrics
-from singleshot.serve.refusal import Refusal, busy
-from singleshot.serve.security import PAGE, REQUEST_ID, Gate
+from singleshot.serve.security import PAGE, REQUEST_ID, AccessControl
 from singleshot.serve.settings import Settings
+from singleshot.serve.uploads import BodyReader, LingeringClose
 
-CLIENT_GONE = 499
+CLIENT_CLOSED_REQUEST = 499
 DEFAULT_THRESHOLD = 0.5
+
+# The OpenAPI description of `/v1/predict`, which reads its body itself and so must describe it itself.
+_NUMBER = {"type": "number"}
+_BOX = {"type": "array", "items": _NUMBER, "minItems": 4, "maxItems": 4, "description": "x1, y1, x2, y2 in pixels"}
+_SIZE = {"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 2, "description": "height, width"}
+_NAMED = {"class": {"type": "string"}, "class_id": {"type": "integer"}}
+
+
+def _rows(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": {"type": "object", "properties": properties, "required": [*properties]}}
+
+
+def _object(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": [*properties]}
+
+
+_DETECTIONS = _object({"size_hw": _SIZE, "detections": _rows({**_NAMED, "score": _NUMBER, "box_xyxy": _BOX})})
+_MASK = {"type": "string", "contentEncoding": "base64", "description": "8-bit grey PNG: each pixel's class id"}
+_CLASSES = _rows({**_NAMED, "share": _NUMBER})
+_SEGMENTATION = _object({"size_hw": _SIZE, "classes": _CLASSES, "mask_png": _MASK})
+_STRING = {"type": "string"}
+_ERROR = _object({"error": _object({"code": _STRING, "message": _STRING})})
+
+
+def _json(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"content": {"application/json": {"schema": schema}}}
+
+
+PREDICT_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"description": "Best score first.", **_json({"oneOf": [_DETECTIONS, _SEGMENTATION]})},
+    400: {"description": "A form that cannot be read.", **_json(_ERROR)},
+    401: {"description": "No token.", **_json(_ERROR)},
+    408: {"description": "The request came too slowly.", **_json(_ERROR)},
+    413: {"description": "A body that is too large.", **_json(_ERROR)},
+    415: {"description": "Not a kind of picture that is read.", **_json(_ERROR)},
+    422: {"description": "No picture, a broken one, or one with too many pixels; `code` says which.", **_json(_ERROR)},
+    503: {"description": "Busy: try again after `Retry-After` seconds.", **_json(_ERROR)},
+}
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_FORM = {"schema": _object({"image": {"type": "string", "format": "binary"}})}
+PREDICT_BODY: dict[str, Any] = {
+    "requestBody": {"required": True, "content": {"image/*": _BINARY, "multipart/form-data": _FORM}}
+}
 
 log = logging.getLogger(__name__)
 
 
 @runtime_checkable
 class Health(Protocol):
-    """How the network's process is; `Worker` is one."""
+    """The state of the worker process; `Worker` implements it."""
 
     @property
     def is_up(self) -> bool:
-        """Whether it would answer now."""
+        """Whether it can answer a batch now."""
         ...
 
     @property
     def restarts(self) -> int:
-        """How often it was replaced."""
+        """How often the process was replaced."""
         ...
 
 
 def build(settings: Settings, facts: dict[str, Any], batcher: Batcher, health: Health, metrics: Metrics) -> ASGIApp:
-    """The application.
+    """Build the application.
 
     Args:
-        settings: limits and who may call.
-        facts: what `/v1/model` answers.
-        batcher: answers pictures.
-        health: of the network's process.
-        metrics: what is counted.
+        settings: limits and access control.
+        facts: the response of `/v1/model`.
+        batcher: answers images.
+        health: of the worker process.
+        metrics: updated by every request.
     """
-    held = Held(settings)
+    bodies = BodyReader(settings)
     api = FastAPI(title="singleshot", version=__version__, docs_url=None, redoc_url=None)
-    _say_errors(api)
+    _add_error_handlers(api)
     for path, (name, media_type) in PAGE.items():
-        api.add_api_route(path, _file(name, media_type), include_in_schema=False)
+        api.add_api_route(path, _page_route(name, media_type), include_in_schema=False)
 
     @api.post("/v1/predict", responses=PREDICT_RESPONSES, openapi_extra=PREDICT_BODY, response_class=Response)
     async def predict(request: Request, threshold: Annotated[float, Query(ge=0, le=1)] = DEFAULT_THRESHOLD) -> Response:
@@ -76,11 +118,11 @@ def build(settings: Settings, facts: dict[str, Any], batcher: Batcher, health: H
         if not health.is_up:
             raise busy("The network is being started anew.", settings.retry_after_s, "no-worker")
         batcher.check_room()
-        async with held.body(request) as body:
-            picture = uploads.picture(body, content_type)
-            answer = await _unless_gone(request, batcher.submit(Asked(picture, threshold)))
+        async with bodies.read(request) as body:
+            image = uploads.image_bytes(body, content_type)
+            response = await _unless_disconnected(request, batcher.submit(PredictRequest(image, threshold)))
         metrics.seconds.add(time.monotonic() - start)
-        return Response(answer.body, answer.status, media_type="application/json")
+        return Response(response.body, response.status, media_type="application/json")
 
     @api.get("/v1/model")
     async def model() -> dict[str, Any]:
@@ -98,29 +140,32 @@ def build(settings: Settings, facts: dict[str, Any], batcher: Batcher, health: H
     async def show_metrics() -> Response:
         """Figures for Prometheus."""
         text = metrics.text(
-            waiting=batcher.waiting, held_bytes=held.count, worker_up=health.is_up, worker_restarts=health.restarts
+            waiting=batcher.waiting,
+            held_bytes=bodies.held_bytes,
+            worker_up=health.is_up,
+            worker_restarts=health.restarts,
         )
         return Response(text, media_type=CONTENT_TYPE)
 
-    return _Counted(Lingering(Gate(api, settings)), metrics)
+    return _CountResponses(LingeringClose(AccessControl(api, settings)), metrics)
 
 
-class _Counted:
-    """ASGI: counts responses by status."""
+class _CountResponses:
+    """ASGI middleware: counts responses by status."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app, self._metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def sending(message: Message) -> None:
+        async def send_counted(message: Message) -> None:
             if message["type"] == "http.response.start":
                 self._metrics.responses[message["status"]] += 1
             await send(message)
 
-        await self._app(scope, receive, sending)
+        await self._app(scope, receive, send_counted)
 
 
-def _file(name: str, media_type: str) -> Callable[[], Coroutine[Any, Any, Response]]:
+def _page_route(name: str, media_type: str) -> Callable[[], Coroutine[Any, Any, Response]]:
     data = (resources.files("singleshot.serve") / "page" / name).read_bytes()
 
     async def page() -> Response:
@@ -129,48 +174,49 @@ def _file(name: str, media_type: str) -> Callable[[], Coroutine[Any, Any, Respon
     return page
 
 
-async def _unless_gone(request: Request, work: Coroutine[Any, Any, Answer]) -> Answer:
-    """The work's result; the work is cancelled, and ClientDisconnect raised, where the client hangs up before."""
-    task, gone = asyncio.ensure_future(work), asyncio.ensure_future(request.receive())
+async def _unless_disconnected(request: Request, work: Coroutine[Any, Any, PredictResponse]) -> PredictResponse:
+    """Await the work. If the client disconnects first, cancel it and raise ClientDisconnect."""
+    task, disconnect = asyncio.ensure_future(work), asyncio.ensure_future(request.receive())
     try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({task, disconnect}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
             raise ClientDisconnect
         return task.result()
     finally:
         task.cancel()
-        gone.cancel()
+        disconnect.cancel()
 
 
-def _say_errors(api: FastAPI) -> None:
-    """Every failure leaves as one line of JSON with the request's number."""
+def _add_error_handlers(api: FastAPI) -> None:
+    """Make every failure one line of JSON with the request's id."""
 
-    def said(request: Request, refusal: Refusal) -> Response:
+    def respond(request: Request, refusal: Refusal) -> Response:
         request_id = request.scope.get(REQUEST_ID, "")
         headers = {key.decode(): value.decode() for key, value in refusal.headers}
         return Response(refusal.body(request_id), refusal.status, headers, media_type="application/json")
 
     @api.exception_handler(Refusal)
     async def refused(request: Request, error: Refusal) -> Response:
-        return said(request, error)
+        return respond(request, error)
 
     @api.exception_handler(HTTPException)
     async def unknown(request: Request, error: HTTPException) -> Response:
-        code, what = {404: ("not-found", "There is nothing here."), 405: ("wrong-method", "Not with this method.")}.get(
-            error.status_code, ("bad-request", "The request cannot be read.")
-        )
+        code, message = {
+            404: ("not-found", "There is nothing here."),
+            405: ("wrong-method", "Not with this method."),
+        }.get(error.status_code, ("bad-request", "The request cannot be read."))
         headers = [(key.encode(), value.encode()) for key, value in (error.headers or {}).items()]
-        return said(request, Refusal(error.status_code, code, what, headers=headers))
+        return respond(request, Refusal(error.status_code, code, message, headers=headers))
 
     @api.exception_handler(RequestValidationError)
     async def invalid(request: Request, _error: RequestValidationError) -> Response:
-        return said(request, Refusal(422, "bad-threshold", "threshold is a number from 0 to 1."))
+        return respond(request, Refusal(422, "bad-threshold", "threshold is a number from 0 to 1."))
 
     @api.exception_handler(ClientDisconnect)
-    async def left(request: Request, _error: ClientDisconnect) -> Response:
-        return said(request, Refusal(CLIENT_GONE, "client-gone", "The client went away."))
+    async def disconnected(request: Request, _error: ClientDisconnect) -> Response:
+        return respond(request, Refusal(CLIENT_CLOSED_REQUEST, "client-gone", "The client went away."))
 
     @api.exception_handler(Exception)
     async def failed(request: Request, _error: Exception) -> Response:
         log.error("request %s failed", request.scope.get(REQUEST_ID, ""))  # uvicorn adds the traceback
-        return said(request, Refusal(500, "internal", "Something failed inside. The server's log has the number."))
+        return respond(request, Refusal(500, "internal", "Something failed inside. The server's log has the number."))

@@ -1,9 +1,8 @@
-"""Pictures of different callers go through the network together, and each caller gets its own answer.
+"""Batches the images of concurrent requests, and gives each request the response to its own image.
 
-A batch starts when it is full or when its first picture has waited for the latency budget. While one is under way the
-next gathers. The queue is bounded: where it is full a caller is told at once to come back, because a long wait that
-ends in a timeout helps nobody. A caller that goes away takes its picture out of the queue at once, and its place is
-another's.
+A batch starts when it is full or when its oldest image has waited for the latency budget. While one batch runs, the
+next one fills. The queue is bounded: when it is full, a client gets 503 at once rather than a long wait that ends in a
+timeout. When a client disconnects, its image leaves the queue at once and makes room for another.
 """
 
 from __future__ import annotations
@@ -14,70 +13,52 @@ import itertools
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 
-from singleshot.serve.refusal import Refusal, busy
+from singleshot.serve.messages import PredictRequest, PredictResponse, Refusal, busy, internal_error
 from singleshot.serve.settings import Settings
 
 log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class Asked:
-    """One picture to look at: its file's bytes, and the least score that is told."""
-
-    picture: bytes
-    threshold: float = 0.0
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What is sent back for one picture: a status of HTTP and a line of JSON."""
-
-    status: int
-    body: bytes
-
-
-Run = Callable[[Sequence[Asked]], Awaitable[Sequence[Answer]]]
-"""The work: answers in the order of what was asked. It may raise Refusal for a whole batch."""
+RunBatch = Callable[[Sequence[PredictRequest]], Awaitable[Sequence[PredictResponse]]]
+"""Answers a batch, in order. It may raise Refusal for the whole batch."""
 
 
 class Batcher:
-    """A bounded queue before `run`, which sees one batch at a time. `async with` starts and ends it.
+    """A bounded queue in front of `run`, which gets one batch at a time. `async with` starts and ends it.
 
     Args:
-        run: the work.
+        run: answers a batch.
         settings: sizes and waiting times.
-        on_batch: is told the number of pictures and the seconds of each batch that was answered.
+        on_batch: called with the number of images and the seconds of each answered batch.
     """
 
-    def __init__(self, run: Run, settings: Settings, on_batch: Callable[[int, float], None]) -> None:
+    def __init__(self, run: RunBatch, settings: Settings, on_batch: Callable[[int, float], None]) -> None:
         self._run, self._settings, self._on_batch = run, settings, on_batch
-        # In the order in which they came, each with the moment when it did.
-        self._queue: dict[asyncio.Future[Answer], tuple[Asked, float]] = {}
-        self._came = asyncio.Event()
+        # In order of arrival, each with its time of arrival.
+        self._queue: dict[asyncio.Future[PredictResponse], tuple[PredictRequest, float]] = {}
+        self._arrived = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     @property
     def waiting(self) -> int:
-        """Pictures in the queue."""
+        """Number of images in the queue."""
         return len(self._queue)
 
     def check_room(self) -> None:
-        """Raises Refusal (503) where the queue is full; asked before a body is read."""
+        """Raise Refusal (503) if the queue is full. Called before a body is read."""
         if len(self._queue) >= self._settings.queue_size:
             raise busy("The queue is full.", self._settings.retry_after_s)
 
-    async def submit(self, asked: Asked) -> Answer:
-        """The answer for one picture. Cancelling the call takes it out of the queue.
+    async def submit(self, request: PredictRequest) -> PredictResponse:
+        """Queue one image and wait for its response. Cancelling the call removes the image from the queue.
 
         Raises:
-            Refusal: the queue is full, or the batch failed as a whole.
+            Refusal: the queue is full, or the whole batch failed.
         """
         self.check_room()
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._queue[future] = asked, time.monotonic()
-        self._came.set()
+        future: asyncio.Future[PredictResponse] = asyncio.get_running_loop().create_future()
+        self._queue[future] = request, time.monotonic()
+        self._arrived.set()
         try:
             return await future
         finally:
@@ -95,46 +76,46 @@ class Batcher:
 
     async def _work(self) -> None:
         while True:
-            batch = await self._gather()
+            batch = await self._next_batch()
             if batch:
                 await self._answer(batch)
 
-    async def _gather(self) -> list[tuple[Asked, asyncio.Future[Answer]]]:
-        """Take a batch out of the queue; an empty one where all callers went away while it gathered."""
+    async def _next_batch(self) -> list[tuple[PredictRequest, asyncio.Future[PredictResponse]]]:
+        """Take a batch from the queue; empty if all clients disconnected while it filled."""
         while not self._queue:
-            await self._more()
-        most = min(self._settings.batch_size, self._settings.queue_size)
-        while 0 < len(self._queue) < most and (left := self._left_s()) > 0:
+            await self._arrival()
+        limit = min(self._settings.batch_size, self._settings.queue_size)
+        while 0 < len(self._queue) < limit:
+            # The oldest image may have arrived while the previous batch ran.
+            _, arrived_at = next(iter(self._queue.values()))
+            left_s = arrived_at + self._settings.latency_s - time.monotonic()
+            if left_s <= 0:
+                break
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._more(), left)
-        futures = list(itertools.islice(self._queue, most))
+                await asyncio.wait_for(self._arrival(), left_s)
+        futures = list(itertools.islice(self._queue, limit))
         return [(self._queue.pop(future)[0], future) for future in futures]
 
-    def _left_s(self) -> float:
-        """How long the first picture has still to wait; it may have come while a batch was under way."""
-        _, came = next(iter(self._queue.values()))
-        return came + self._settings.latency_s - time.monotonic()
+    async def _arrival(self) -> None:
+        """Wait until another image arrives."""
+        self._arrived.clear()
+        await self._arrived.wait()
 
-    async def _more(self) -> None:
-        """Wait until another picture comes."""
-        self._came.clear()
-        await self._came.wait()
-
-    async def _answer(self, batch: Sequence[tuple[Asked, asyncio.Future[Answer]]]) -> None:
+    async def _answer(self, batch: Sequence[tuple[PredictRequest, asyncio.Future[PredictResponse]]]) -> None:
         start = time.monotonic()
         try:
-            answers = await self._run([asked for asked, _ in batch])
+            responses = await self._run([request for request, _ in batch])
             self._on_batch(len(batch), time.monotonic() - start)
-            for (_, future), answer in zip(batch, answers, strict=True):
+            for (_, future), response in zip(batch, responses, strict=True):
                 if not future.done():
-                    future.set_result(answer)
+                    future.set_result(response)
         except Exception as error:
             if not isinstance(error, Refusal):
                 log.exception("a batch failed")
-            failure = error if isinstance(error, Refusal) else Refusal(500, "internal", "Something failed inside.")
+            failure = error if isinstance(error, Refusal) else internal_error()
             for _, future in batch:
                 if not future.done():
                     future.set_exception(failure)
         finally:
             for _, future in batch:
-                future.cancel()  # where this task itself was cancelled; nothing otherwise
+                future.cancel()  # effective only if this task itself was cancelled

@@ -1,9 +1,9 @@
-"""HTTP at the socket: heads that are too long or ambiguous are refused, and nobody may hold a connection for nothing.
+"""HTTP at the socket: refuses heads that are too long or ambiguous, and closes connections that make no progress.
 
-uvicorn leaves a connection open for as long as its client takes to send a head, to send a body or to read an answer;
-some hundred such clients are enough to shut everybody else out. Here each connection is looked at every few seconds:
-a client that has neither finished what it is at nor moved a fair number of bytes since the last look is told so (408)
-and let go. The subclass touches uvicorn's h11 protocol only where it has a method to override.
+uvicorn keeps a connection open for as long as its client takes to send a head, to send a body or to read a response; a
+few hundred such clients lock everyone else out. Here each connection is checked every few seconds: a client that has
+neither finished its current phase nor transferred a minimum of bytes since the last check gets 408 and is disconnected.
+The subclass changes uvicorn's h11 protocol only through methods that it may override.
 """
 
 from __future__ import annotations
@@ -13,20 +13,18 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Literal
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from singleshot.serve.refusal import Refusal, busy
-from singleshot.serve.settings import Settings
+from singleshot.serve.messages import Refusal, busy
+from singleshot.serve.settings import LINGER_BYTES, LINGER_S, Settings
 
 MAX_HEAD_BYTES = 16 * 1024
 MAX_TARGET_BYTES = 4 * 1024
-LINGER_S, LINGER_BYTES = 1.0, 2**20
-"""How long, and over how many bytes, a refused client may go on before the connection is cut."""
 DRAIN_GRACE_S = 0.5
-"""A stopping server leaves idle connections open this long: a request may be on its way."""
+"""A stopping server keeps idle connections open this long: a request may be in transit."""
 _BAD_HEADS = {
     414: ("too-long-address", "The address is too long."),
     431: ("too-long-head", "The head of the request is too long."),
@@ -35,16 +33,16 @@ _LENGTHS = re.compile(rb"(?im)^content-length[ \t]*:")
 
 
 class StrictConnection(h11.Connection):
-    """h11's reader of requests, which also refuses what another server might read as something else.
+    """h11's request parser, which also refuses requests that another server might parse differently.
 
     Attributes:
-        refused: why the last request was not read.
+        refused: why the last request was refused.
     """
 
     refused: h11.RemoteProtocolError | None = None
 
     def next_event(self) -> Any:
-        """As h11's own. Raises RemoteProtocolError with the status in `error_status_hint`."""
+        """Return h11's next event. Raises RemoteProtocolError with the status in `error_status_hint`."""
         head = self.trailing_data[0].partition(b"\r\n\r\n")[0] if self.their_state is h11.IDLE else b""
         try:
             event = super().next_event()
@@ -61,26 +59,26 @@ class StrictConnection(h11.Connection):
 def _check_head(request: h11.Request, head: bytes) -> None:
     if len(request.target) > MAX_TARGET_BYTES:
         raise h11.RemoteProtocolError("the address is too long", error_status_hint=414)
-    if len(head) > MAX_HEAD_BYTES:  # h11 looks at heads that come in pieces only
+    if len(head) > MAX_HEAD_BYTES:  # h11 checks only heads that arrive in pieces
         raise h11.RemoteProtocolError("the head is too long", error_status_hint=431)
     names = [name for name, _ in request.headers]
-    # RFC 9112, 6.1 and 6.3: a request whose length can be read in two ways smuggles a second one in.
+    # RFC 9112, 6.1 and 6.3: a request whose length can be parsed in two ways smuggles in a second one.
     if (b"content-length" in names and b"transfer-encoding" in names) or len(_LENGTHS.findall(head)) > 1:
         raise h11.RemoteProtocolError("the body has two lengths", error_status_hint=400)
 
 
 @dataclass(frozen=True)
-class _Look:
-    """What a client was at when it was looked at: which request, how far, and what it has yet to read."""
+class _Progress:
+    """A client's progress at one check: its phase, its request, bytes received, and bytes it has yet to read."""
 
-    at: str
+    phase: Literal["new", "head", "body", "waiting", "response"]
     request: object
     received: int
     unread: int
 
 
-class GuardedProtocol(H11Protocol):
-    """uvicorn's connection with a watch on it. `guarded` binds the settings."""
+class LimitedProtocol(H11Protocol):
+    """uvicorn's connection with limits on size and time. `limited_protocol` binds the settings."""
 
     settings: Settings = Settings()
     on_refused: Callable[[int], None] = staticmethod(lambda status: None)
@@ -88,32 +86,32 @@ class GuardedProtocol(H11Protocol):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.conn = self._strict = StrictConnection(h11.SERVER, MAX_HEAD_BYTES)
-        self._watch: asyncio.TimerHandle | None = None
-        self._last_look = _Look("new", None, 0, 0)
+        self._timer: asyncio.TimerHandle | None = None
+        self._last_check = _Progress("new", None, 0, 0)
         self._received = 0
-        self._hung_up_at: int | None = None
+        self._closing_at: int | None = None
         self._draining = False
 
     def connection_made(self, transport: Any) -> None:
-        """Count the client in, or tell it that there are too many."""
+        """Start the checks, or refuse the connection if there are too many."""
         super().connection_made(transport)
         if len(self.connections) > self.settings.max_connections:
             self.refuse(busy("Too many connections are open.", self.settings.retry_after_s, "too-many-connections"))
             return
-        self._last_look = self._look()
-        self._watch = self.loop.call_later(self.settings.window_s, self._check)
+        self._last_check = self._progress()
+        self._timer = self.loop.call_later(self.settings.window_s, self._check)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Take the watch off."""
-        if self._watch is not None:
-            self._watch.cancel()
+        """Stop the checks."""
+        if self._timer is not None:
+            self._timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes of a request."""
+        """Process bytes of a request."""
         self._received += len(data)
-        if self._hung_up_at is not None:
-            if self._received - self._hung_up_at > LINGER_BYTES:
+        if self._closing_at is not None:
+            if self._received - self._closing_at > LINGER_BYTES:
                 self.transport.abort()
             return
         super().data_received(data)
@@ -121,15 +119,15 @@ class GuardedProtocol(H11Protocol):
             self.cycle.keep_alive = False
 
     def send_400_response(self, msg: str) -> None:
-        """Say what is wrong with the head, with the status that says it best."""
+        """Refuse a request whose head is wrong, with the most specific status."""
         status = 400 if self._strict.refused is None else self._strict.refused.error_status_hint
-        code, said = _BAD_HEADS.get(status, ("bad-request", "That is not valid HTTP/1.1."))
-        self.refuse(Refusal(status, code, said))
+        code, message = _BAD_HEADS.get(status, ("bad-request", "That is not valid HTTP/1.1."))
+        self.refuse(Refusal(status, code, message))
 
     def refuse(self, refusal: Refusal) -> None:
-        """Answer from here, without the application, and hang up."""
+        """Send an error response without the application, and close the connection."""
         if not self._is_idle():
-            self.cycle.disconnected = True  # the application finds its client gone
+            self.cycle.disconnected = True  # the application finds its client disconnected
             self.cycle.message_event.set()
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             headers = [*refusal.response_headers(), (b"connection", b"close")]
@@ -138,14 +136,14 @@ class GuardedProtocol(H11Protocol):
             self.transport.write(self.conn.send(response) or b"")
             self.transport.write(self.conn.send(h11.Data(data=refusal.body())) or b"")
             self.on_refused(refusal.status)
-        self._hang_up()
+        self._close_lingering()
 
-    def _hang_up(self) -> None:
-        """Say no more, and listen a moment longer: closing on unread bytes would take the answer back (a reset)."""
-        self._hung_up_at = self._received
-        if self._watch is not None:
-            self._watch.cancel()
-        self._watch = self.loop.call_later(LINGER_S, self.transport.abort)
+    def _close_lingering(self) -> None:
+        """Send nothing more, and read a moment longer: closing on unread bytes would reset the response away."""
+        self._closing_at = self._received
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self.loop.call_later(LINGER_S, self.transport.abort)
         if self.transport.can_write_eof() and not self.transport.is_closing():
             self.transport.write_eof()
             self.flow.resume_reading()
@@ -153,7 +151,7 @@ class GuardedProtocol(H11Protocol):
             self.transport.close()
 
     def shutdown(self) -> None:
-        """The server stops: finish what is under way, and what is on its way already."""
+        """Drain: finish the current request, and one that is in transit."""
         self._draining = True
         if self._is_idle():
             self.loop.call_later(DRAIN_GRACE_S, self._close_if_idle)
@@ -167,37 +165,37 @@ class GuardedProtocol(H11Protocol):
     def _is_idle(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
 
-    def _look(self) -> _Look:
+    def _progress(self) -> _Progress:
         unread = self.transport.get_write_buffer_size()
         if unread:
-            at = "answer"
+            phase = "response"
         elif self.conn.their_state is h11.SEND_BODY and not self.flow.read_paused:
-            at = "body"
+            phase = "body"
         else:
-            at = "head" if self.conn.their_state is h11.IDLE else "waiting"
-        return _Look(at, self.cycle, self._received, unread)
+            phase = "head" if self.conn.their_state is h11.IDLE else "waiting"
+        return _Progress(phase, self.cycle, self._received, unread)
 
     def _check(self) -> None:
-        """Let go of a client that is at the same thing as one window ago and has moved too little since."""
-        before, now = self._last_look, self._look()
-        self._last_look = now
-        moved = {"answer": before.unread - now.unread, "body": now.received - before.received, "head": 0}
-        same = before.at == now.at and before.request is now.request
-        if now.at == "waiting" or not same or moved[now.at] >= self.settings.window_bytes:
-            self._watch = self.loop.call_later(self.settings.window_s, self._check)
-        elif now.at == "answer" or self.transport.is_closing():
+        """Disconnect a client that is in the same phase as one window ago and has transferred too little since."""
+        before, now = self._last_check, self._progress()
+        self._last_check = now
+        moved = {"response": before.unread - now.unread, "body": now.received - before.received, "head": 0}
+        same = before.phase == now.phase and before.request is now.request
+        if now.phase == "waiting" or not same or moved[now.phase] >= self.settings.window_bytes:
+            self._timer = self.loop.call_later(self.settings.window_s, self._check)
+        elif now.phase == "response" or self.transport.is_closing():
             self.transport.abort()
-        elif now.at == "head" and not self.conn.trailing_data[0]:
-            self.transport.close()  # it has nothing to ask
+        elif now.phase == "head" and not self.conn.trailing_data[0]:
+            self.transport.close()  # it sends no request
         else:
             self.refuse(Refusal(408, "too-slow", "The request came too slowly."))
 
 
-def guarded(settings: Settings, on_refused: Callable[[int], None]) -> type[GuardedProtocol]:
-    """The protocol with those settings; uvicorn makes one object of it for each connection.
+def limited_protocol(settings: Settings, on_refused: Callable[[int], None]) -> type[LimitedProtocol]:
+    """Make a protocol class with these settings; uvicorn creates an instance for each connection.
 
     Args:
         settings: the limits.
-        on_refused: is told the status of each response that the application never sees.
+        on_refused: called with the status of each response that bypasses the application.
     """
-    return type("Guarded", (GuardedProtocol,), {"settings": settings, "on_refused": staticmethod(on_refused)})
+    return type("Limited", (LimitedProtocol,), {"settings": settings, "on_refused": staticmethod(on_refused)})

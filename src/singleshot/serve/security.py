@@ -1,9 +1,9 @@
-"""Who may call: a page of another site may not, even where the browser runs on this machine.
+"""Access control: pages of other sites may not call the server, even from a browser on this machine.
 
-A server on loopback is open to every page that its user's browser shows. Two checks close that. The name in `Host`
-must be one of ours, because a hostile site can point its own name at 127.0.0.1 (DNS rebinding); an address in numbers
-cannot be rebound and is fine. `Origin`, where a browser sends it, must be the same place. Beyond loopback a token is
-asked for as well. Every response forbids the page to load or run what did not come from here.
+A server on loopback is reachable from every page that its user's browser opens. Two checks prevent that. The name in
+`Host` must be one of ours, because a hostile site can point its own name at 127.0.0.1 (DNS rebinding); a numeric
+address cannot be rebound and is allowed. `Origin`, where a browser sends it, must be the same host and port. Beyond
+loopback a token is required as well. Every response forbids the page to load or run anything from elsewhere.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from singleshot.serve.refusal import RawHeaders, Refusal
+from singleshot.serve.messages import RawHeaders, Refusal
 from singleshot.serve.settings import Settings
 
 REQUEST_ID = "singleshot.request_id"
@@ -27,9 +27,9 @@ PAGE = {
     "/view.js": ("view.js", "text/javascript; charset=utf-8"),
     "/style.css": ("style.css", "text/css; charset=utf-8"),
 }
-"""The page's parts: the file and the type of each address. They hold nothing secret."""
+"""File and media type of each path of the page. They contain nothing secret."""
 OPEN_PATHS = {*PAGE, "/healthz"}
-"""What a caller without a token may see."""
+"""Paths that need no token."""
 _POLICY = (
     "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; "
     "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -43,22 +43,22 @@ _HEADERS: RawHeaders = [
 ]
 
 
-class Gate:
-    """ASGI: refuses strangers, numbers the requests, and puts the security headers on every response."""
+class AccessControl:
+    """ASGI middleware: checks host, origin and token, numbers requests, adds the security headers to every response."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app, self._settings = app, settings
         self._names = {"localhost", settings.host.lower(), *(name.lower() for name in settings.allowed_hosts)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Handle one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         scope[REQUEST_ID] = request_id = secrets.token_hex(6)
         own = [*_HEADERS, (b"x-request-id", request_id.encode())]
 
-        async def sending(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message = {**message, "headers": [*message.get("headers", []), *own]}
             await send(message)
@@ -67,29 +67,28 @@ class Gate:
             self._check(scope)
         except Refusal as refusal:
             headers = refusal.response_headers(request_id)
-            await sending({"type": "http.response.start", "status": refusal.status, "headers": headers})
-            await sending({"type": "http.response.body", "body": refusal.body(request_id)})
+            await send_with_headers({"type": "http.response.start", "status": refusal.status, "headers": headers})
+            await send_with_headers({"type": "http.response.body", "body": refusal.body(request_id)})
             return
-        await self._app(scope, receive, sending)
+        await self._app(scope, receive, send_with_headers)
 
     def _check(self, scope: Scope) -> None:
         headers: dict[bytes, bytes] = dict(scope["headers"])
         host = headers.get(b"host", b"").decode("latin-1")
-        if not self._is_ours(host):
-            raise Refusal(
-                421, "unknown-host", "This server does not go by that name. It may be added with --allow-host."
-            )
+        if not self._is_allowed_host(host):
+            message = "This server does not go by that name. It may be added with --allow-host."
+            raise Refusal(421, "unknown-host", message)
         origin = headers.get(b"origin")
-        if origin is not None and _place(origin.decode("latin-1")) != host.lower():
+        if origin is not None and _host_and_port(origin.decode("latin-1")) != host.lower():
             raise Refusal(403, "foreign-origin", "Pages of other sites may not call this server.")
         token = self._settings.token
         if token is not None and scope["path"] not in OPEN_PATHS:
-            shown = headers.get(b"authorization", b"")
-            if not hmac.compare_digest(shown, b"Bearer " + token.encode()):
+            authorization = headers.get(b"authorization", b"")
+            if not hmac.compare_digest(authorization, b"Bearer " + token.encode()):
                 challenge = (b"www-authenticate", b"Bearer")
                 raise Refusal(401, "no-token", "Send the header Authorization: Bearer TOKEN.", headers=[challenge])
 
-    def _is_ours(self, host: str) -> bool:
+    def _is_allowed_host(self, host: str) -> bool:
         try:
             name = (urlsplit(f"//{host}").hostname or "").lower()
         except ValueError:
@@ -103,8 +102,8 @@ class Gate:
         return True
 
 
-def _place(origin: str) -> str | None:
-    """Host and port of an origin in small letters; None for what is no address."""
+def _host_and_port(origin: str) -> str | None:
+    """Return host and port of an origin in lower case; None if it is not an address."""
     try:
         return urlsplit(origin).netloc.lower()
     except ValueError:

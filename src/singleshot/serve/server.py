@@ -1,8 +1,7 @@
-"""A model's file → a server that listens, until a signal ends it: everything is put together here.
+"""Runs a server for one model file until a signal ends it.
 
-The order is what a person at the terminal needs: a model that is missing or an address that is taken is said at once,
-a model that does not open before anybody can connect. A signal stops the listening, lets what is under way be answered,
-and ends the processes.
+Errors come in the order that helps at a terminal: a missing model or an address in use at once, a model that does not
+open before any client can connect. A signal stops the listening, lets requests in progress finish, and ends the worker.
 """
 
 from __future__ import annotations
@@ -27,36 +26,37 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
-from singleshot.errors import CannotCreateError, NotPermittedError, StorageError
+from singleshot.errors import CannotCreateError, NotPermittedError, StorageError, os_errors
 from singleshot.exporting.sizes import files_of
 from singleshot.serve.app import build
 from singleshot.serve.batcher import Batcher
 from singleshot.serve.metrics import Metrics
-from singleshot.serve.protocol import guarded
+from singleshot.serve.protocol import limited_protocol
 from singleshot.serve.settings import Settings
 from singleshot.serve.worker import Worker
 
 BACKLOG = 1024
 SPARE_FILES = 64
+"""File descriptors kept free for everything other than connections."""
 
 
 def serve(model: Path, settings: Settings, on_ready: Callable[[str, dict[str, Any]], None]) -> int:
-    """Serve a model until a signal comes; returns the signal's number.
+    """Serve a model until a signal arrives. Returns the signal's number.
 
     Args:
-        model: its file, which is there.
-        settings: see there.
-        on_ready: is told the address and the model's facts once callers are let in.
+        model: its file, which exists.
+        settings: where to listen, and limits.
+        on_ready: called with the address and the model's facts once clients can connect.
 
     Raises:
-        CannotCreateError: the address is taken, or not this machine's.
-        NotPermittedError: the address is not for this user (ports below 1024).
-        StorageError: there is no room for the server's own copy of the model.
+        CannotCreateError: the address is in use, or not this machine's.
+        NotPermittedError: this user may not listen there (ports below 1024).
+        StorageError: the server's own copy of the model cannot be written.
         SingleshotError: the model does not open.
     """
-    settings = replace(settings, max_connections=min(settings.max_connections, _most_connections()))
-    with _ends_on_sigterm(), _folder() as folder, _bound(settings) as listener:
-        copy = _copied(model, folder)
+    settings = replace(settings, max_connections=min(settings.max_connections, _max_connections()))
+    with _exit_on_sigterm(), _temporary_folder() as folder, _listener(settings) as listener:
+        copy = _copy_model(model, folder)
         return asyncio.run(_serve(copy, model.name, settings, listener, on_ready))
 
 
@@ -69,8 +69,8 @@ async def _serve(
 ) -> int:
     metrics = Metrics()
 
-    def on_batch(pictures: int, seconds: float) -> None:
-        metrics.batch_pictures.add(pictures)
+    def on_batch(size: int, seconds: float) -> None:
+        metrics.batch_sizes.add(size)
         metrics.batch_seconds.add(seconds)
 
     async with Worker(copy, name, settings) as worker, Batcher(worker.run, settings, on_batch) as batcher:
@@ -83,8 +83,8 @@ async def _serve(
 
 
 def http_server(app: ASGIApp, settings: Settings, metrics: Metrics) -> Server:
-    """An application behind the guarded protocol; `serve(sockets=[…])` runs it."""
-    # uvicorn's own lines about strangers' requests would let strangers fill the log.
+    """Make an HTTP server with the limited protocol for an application; `serve(sockets=[…])` runs it."""
+    # uvicorn's own lines about bad requests would let any client fill the log.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
 
     def on_refused(status: int) -> None:
@@ -92,7 +92,7 @@ def http_server(app: ASGIApp, settings: Settings, metrics: Metrics) -> Server:
 
     config = uvicorn.Config(
         app,
-        http=guarded(settings, on_refused),
+        http=limited_protocol(settings, on_refused),
         ws="none",
         lifespan="off",
         loop="asyncio",
@@ -107,31 +107,35 @@ def http_server(app: ASGIApp, settings: Settings, metrics: Metrics) -> Server:
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which reports the signal that ended it instead of dying of it: there is tidying up to do."""
+    """uvicorn's server, which returns after a signal instead of raising it again, so that the caller can clean up.
+
+    Attributes:
+        caught: the signal that ended it; 0 before.
+        on_started: called once it listens.
+    """
 
     caught: int = 0
     on_started: Callable[[], None] = staticmethod(lambda: None)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, and say so. Raises CannotCreateError where another program has begun to listen meanwhile."""
+        """Listen, then call `on_started`. Raises CannotCreateError if another program has meanwhile begun to listen."""
         try:
             await super().startup(sockets)
         except OSError as error:
             host, port = sockets[0].getsockname()[:2] if sockets else (self.config.host, self.config.port)
-            raise _not_ours(error, host, port) from error
+            raise _cannot_listen(error, host, port) from error
         self.on_started()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Hear signals, and do not die of them afterwards."""
+        """Handle signals while inside, and do not raise them again afterwards."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
         numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-        # What is ignored stays so, as by `nohup` or in a script's background job; but SIGTERM is meant for us.
+        # Ignored signals stay ignored (`nohup`, background jobs of a script), except SIGTERM, which is meant for us.
         ignored = {number for number in numbers if signal.getsignal(number) is signal.SIG_IGN} - {signal.SIGTERM}
-        heard = [number for number in numbers if number not in ignored]
-        before = {number: signal.signal(number, self.handle_exit) for number in heard}
+        before = {number: signal.signal(number, self.handle_exit) for number in numbers if number not in ignored}
         try:
             yield
         finally:
@@ -139,14 +143,14 @@ class Server(uvicorn.Server):
                 signal.signal(number, handler)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """The first signal drains, the second does not wait."""
+        """Drain at the first signal; stop without waiting at the second."""
         self.force_exit = self.should_exit
         self.should_exit, self.caught = True, sig
 
 
 @contextlib.contextmanager
-def _ends_on_sigterm() -> Iterator[None]:
-    """While the model is opened, SIGTERM ends the program as an exception does: the copy and the process go too."""
+def _exit_on_sigterm() -> Iterator[None]:
+    """While inside, SIGTERM raises SystemExit, so that the copy of the model and the worker are cleaned up."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -158,8 +162,8 @@ def _ends_on_sigterm() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _bound(settings: Settings) -> Iterator[socket.socket]:
-    """The socket at its address; nobody can connect before it listens."""
+def _listener(settings: Settings) -> Iterator[socket.socket]:
+    """Yield a bound socket; no client can connect before it listens."""
     with contextlib.ExitStack() as stack:
         try:
             family, kind, _, _, address = socket.getaddrinfo(
@@ -170,22 +174,22 @@ def _bound(settings: Settings) -> Iterator[socket.socket]:
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
         except PermissionError as error:
-            what = f"port {settings.port} is not for you to open"
-            raise NotPermittedError(what, remedy="Choose a --port above 1023") from error
+            message = f"no permission to listen on port {settings.port}"
+            raise NotPermittedError(message, remedy="Choose a --port above 1023") from error
         except OSError as error:
-            raise _not_ours(error, settings.host, settings.port) from error
+            raise _cannot_listen(error, settings.host, settings.port) from error
         yield listener
 
 
-def _not_ours(error: OSError, host: str, port: int) -> CannotCreateError:
-    """Why nobody can listen at an address. Two programs may be bound to one; the second to listen learns it."""
+def _cannot_listen(error: OSError, host: str, port: int) -> CannotCreateError:
+    """Say why an address cannot be used. Two programs may bind one; the second learns of it when it listens."""
     if error.errno == errno.EADDRINUSE:
         return CannotCreateError(f"port {port} of {host} is in use", remedy="Choose another --port")
-    return CannotCreateError(f"cannot listen at {host} ({error.strerror})", remedy="Check --host")
+    return CannotCreateError(f"cannot listen on {host} ({error.strerror})", remedy="Check --host")
 
 
-def _most_connections() -> int:
-    """How many this process may hold by the system's count of open files, with some to spare for everything else."""
+def _max_connections() -> int:
+    """Return how many connections the limit on open files allows, less `SPARE_FILES`."""
     try:
         import resource
     except ImportError:  # Windows has no such limit
@@ -195,8 +199,8 @@ def _most_connections() -> int:
 
 
 @contextlib.contextmanager
-def _folder() -> Iterator[Path]:
-    """A folder of our own, gone in the end. Raises StorageError where there is no place for one."""
+def _temporary_folder() -> Iterator[Path]:
+    """Yield a folder, deleted at the end. Raises StorageError if none can be created."""
     try:
         made = tempfile.TemporaryDirectory(prefix="singleshot-")
     except OSError as error:
@@ -205,16 +209,13 @@ def _folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-def _copied(model: Path, folder: Path) -> Path:
-    """The model's file in a place of our own: what happens to the user's does not happen to the server."""
+def _copy_model(model: Path, folder: Path) -> Path:
+    """Copy the model's files, so that changes to the user's do not affect the server. Returns the copy."""
     copy = folder / f"model{model.suffix}"
-    try:
+    with os_errors(copy, "write", elsewhere="Set TMPDIR to another folder"):
         for file in files_of(model):
-            if file == model or file.is_file():  # what is not there is missed, and named, when the copy is opened
+            if file == model or file.is_file():  # opening the copy reports a missing companion file
                 shutil.copyfile(file, copy.with_suffix(file.suffix))
-    except OSError as error:
-        what = f"the model could not be copied to {folder} ({error.strerror})"
-        raise StorageError(what, remedy="Free space, or set TMPDIR", file=model) from error
     return copy
 
 

@@ -1,6 +1,6 @@
-"""What the server's owner decides: where it listens, how much it takes in, how long it waits.
+"""The server's settings: where it listens, how much it accepts, how long it waits.
 
-Every number has a default that suits a laptop; the ones that a person is likely to change are options of the verb.
+Every number has a default that suits a laptop; those that users are likely to change are options of the command.
 """
 
 from __future__ import annotations
@@ -11,33 +11,36 @@ from dataclasses import dataclass
 from singleshot.config import check_number
 from singleshot.errors import UsageError
 
+LINGER_S, LINGER_BYTES = 1.0, 2**20
+"""How long, and for how many bytes, a refused client may go on sending before the connection is closed."""
+
 
 @dataclass(frozen=True)
 class Settings:
-    """How one server behaves.
+    """The settings of one server.
 
     Args:
         host: the address it listens at.
         port: 0 takes a free one.
-        token: what callers must show; None for callers on this machine only.
-        allowed_hosts: names under which it may be called, beside `localhost`, `host` and plain IP addresses.
-        batch_size: most pictures that go through the network together.
-        latency_s: how long a picture waits for others before its batch starts.
-        queue_size: pictures that may wait; more get 503.
+        token: required of clients as `Authorization: Bearer`; None for clients on this machine only.
+        allowed_hosts: host names that clients may use, besides `localhost`, `host` and plain IP addresses.
+        batch_size: maximum images per batch.
+        latency_s: how long an image waits for others before its batch starts.
+        queue_size: images that may wait; further ones get 503.
         max_body_bytes: of one request.
-        max_held_bytes: of all requests together; more get 503.
-        max_pixels: of one picture.
-        max_connections: open at a time; more get 503.
-        window_s: a client must move `window_bytes` in every such stretch of time, or finish what it is at. A stalled
-            one is noticed after two of them at most.
+        max_held_bytes: of all request bodies together; further ones get 503.
+        max_pixels: of one image.
+        max_connections: open at a time; further ones get 503.
+        window_s: within this time a client must transfer `window_bytes` or finish its current phase. A stalled
+            client is noticed after two windows at most.
         window_bytes: see `window_s`.
-        answer_s: how long the network may take over a batch before its process is ended.
-        drain_s: how long a stopping server waits for answers that are under way.
-        retry_after_s: what a refused caller is told to wait.
+        answer_s: how long a batch may take before the worker process is killed.
+        drain_s: how long a stopping server waits for requests in progress.
+        retry_after_s: the `Retry-After` of a 503.
 
     Raises:
-        ConfigError: a number that makes no sense.
-        UsageError: other machines could reach it, and there is no token.
+        ConfigError: a number is out of range.
+        UsageError: other machines could connect and there is no token, or the token is too simple.
     """
 
     host: str = "127.0.0.1"
@@ -65,14 +68,16 @@ class Settings:
         check_number("latency_s", self.latency_s, 0)
         check_number("port", self.port, 0, 65535)
         if self.token is not None and (len(self.token) < 8 or not self.token.isascii() or not self.token.isprintable()):
-            raise UsageError("that token is no secret", remedy="Give 8 or more plain characters")
+            raise UsageError(
+                "the token is too short or has unusual characters", remedy="Use 8 or more printable ASCII characters"
+            )
         if self.token is None and not is_loopback(self.host):
-            what = f"other machines could call {self.host}, and there is no token"
-            raise UsageError(what, remedy="Set SINGLESHOT_TOKEN or give --token, or leave out --host")
+            message = f"other machines could connect to {self.host}, and there is no token"
+            raise UsageError(message, remedy="Set SINGLESHOT_TOKEN or give --token, or leave out --host")
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can call that address.
+    """Check whether only this machine can connect to an address.
 
     >>> is_loopback("localhost"), is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("0.0.0.0")
     (True, True, True, False)

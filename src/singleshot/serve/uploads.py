@@ -1,70 +1,176 @@
-"""The one picture in a request's body: the body itself, or the one part of a form.
+"""An upload: the request body, within limits, and the one image in it.
 
-A form is read in memory, which the body's cap bounds, and nothing of it is written to disk. The name that a part gives
-to its file is not looked at: it is no business of the server's, and names are how traversal begins.
+A body is refused before it is read if its declared length exceeds the limit, and at the limit otherwise. A refused body
+is not simply left in the socket: closing a connection with unread bytes resets it, and the client would get the reset
+instead of the reason. `LingeringClose` sends the response first, then reads and discards for a moment, then closes.
+
+The image is the body itself or the one part of a form. A form is parsed in memory, which the body limit bounds, and is
+never written to disk. The filename of a part is ignored: path traversal begins with names.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from typing import Any
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from singleshot.serve.refusal import Refusal
+from singleshot.serve.messages import Refusal, busy
+from singleshot.serve.settings import LINGER_BYTES, LINGER_S, Settings
 
 FIELD = "image"
 MAX_PARTS = 4
-_RAW = {"", "application/octet-stream"}
 FORM = "multipart/form-data"
+_RAW_TYPES = {"", "application/octet-stream"}
+_ONE_FIELD = f"The form must have one field, {FIELD}, with one picture."
+
+
+class BodyReader:
+    """Reads request bodies and counts the bytes that all of them together hold in memory.
+
+    Attributes:
+        held_bytes: bytes of all bodies in memory now.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.held_bytes = 0
+
+    @contextlib.asynccontextmanager
+    async def read(self, request: Request) -> AsyncIterator[bytes]:
+        """Yield the whole body; it counts as held while inside.
+
+        Raises:
+            Refusal: the body exceeds the limit (413), or all bodies together exceed theirs (503).
+            ClientDisconnect: the client disconnected.
+        """
+        size = 0
+        try:
+            chunks: list[bytes] = []
+            declared = request.headers.get("content-length", "0")
+            self._check(int(declared) if declared.isascii() and declared.isdigit() else 0)
+            async for chunk in request.stream():
+                size, self.held_bytes = size + len(chunk), self.held_bytes + len(chunk)
+                self._check(size)
+                chunks.append(chunk)
+            body = b"".join(chunks)
+            chunks.clear()  # or it would be in memory twice and counted once
+            yield body
+        finally:
+            self.held_bytes -= size
+
+    def _check(self, size: int) -> None:
+        limit = self._settings.max_body_bytes
+        if size > limit:
+            raise Refusal(413, "too-large-body", f"The body is larger than {limit / 2**20:g} MiB.")
+        if self.held_bytes > self._settings.max_held_bytes:
+            raise busy("Too many uploads are under way.", self._settings.retry_after_s)
+
+
+class LingeringClose:
+    """ASGI middleware: a response sent before its request was read closes the connection without a reset."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        names = {name for name, _ in scope["headers"]}
+        unread = (
+            bool(names & {b"content-length", b"transfer-encoding"})
+            and (b"content-length", b"0") not in scope["headers"]
+        )
+        early = False
+
+        async def receive_counted() -> Message:
+            nonlocal unread
+            message = await receive()
+            unread = unread and message.get("more_body", False)
+            return message
+
+        async def send_lingering(message: Any) -> None:
+            nonlocal early
+            if message["type"] == "http.response.start" and unread:
+                early = True
+                message = {**message, "headers": [*message.get("headers", []), (b"connection", b"close")]}
+            if early and message["type"] == "http.response.body" and not message.get("more_body", False):
+                await send({**message, "more_body": True})
+                await _discard_body(receive)
+                message = {"type": "http.response.body", "body": b""}
+            await send(message)
+
+        await self._app(scope, receive_counted, send_lingering)
+
+
+async def _discard_body(receive: Receive) -> None:
+    """Read and discard a body, up to `LINGER_S` seconds and `LINGER_BYTES` bytes."""
+    size = 0
+    with contextlib.suppress(TimeoutError, ClientDisconnect):
+        async with asyncio.timeout(LINGER_S):
+            while size < LINGER_BYTES:
+                message = await receive()
+                size += len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    return
 
 
 def check_type(content_type: str) -> None:
-    """Raises Refusal (415) unless it may be a picture or a form; asked before the body is read."""
-    kind = content_type.partition(";")[0].strip().lower()
-    if kind not in _RAW and kind != FORM and not kind.startswith("image/"):
-        what = f"Send the picture's file as it is, with Content-Type image/… , or as the field {FIELD} of a form."
-        raise Refusal(415, "unsupported-type", what)
+    """Raise Refusal (415) unless the type may be an image or a form. Called before the body is read."""
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type not in _RAW_TYPES and media_type != FORM and not media_type.startswith("image/"):
+        message = f"Send the picture's file as it is, with Content-Type image/… , or as the field {FIELD} of a form."
+        raise Refusal(415, "unsupported-type", message)
 
 
-def picture(body: bytes, content_type: str) -> bytes:
-    """The picture's file.
+def image_bytes(body: bytes, content_type: str) -> bytes:
+    """Return the bytes of the image file in a body.
 
     Args:
         body: of the request.
-        content_type: its header, which `check_type` has passed.
+        content_type: its header, already accepted by `check_type`.
 
     Raises:
-        Refusal: 400 for a form that is broken, has several pictures or more than `MAX_PARTS` parts; 422 for one without
-            a picture or with another field beside it, and for nothing.
+        Refusal: 400 for a form that is malformed, has several images or more than `MAX_PARTS` parts; 422 for a form
+            without an image or with another field beside it, and for an empty file.
     """
-    kind, options = parse_options_header(content_type)
-    found = _part(body, options.get(b"boundary", b"")) if kind == FORM.encode() else body
-    if not found:
+    media_type, options = parse_options_header(content_type)
+    data = _form_image(body, options.get(b"boundary", b"")) if media_type == FORM.encode() else body
+    if not data:
         raise Refusal(422, "empty-file", "There is no picture in the request.")
-    return found
+    return data
 
 
-def _part(body: bytes, boundary: bytes) -> bytes:
+def _form_image(body: bytes, boundary: bytes) -> bytes:
     if not boundary:
         raise Refusal(400, "bad-form", "The form has no boundary.")
     form = _Form()
     try:
-        parser = MultipartParser(boundary, form.callbacks())
-        parser.write(body)
+        MultipartParser(boundary, form.callbacks()).write(body)
     except FormParserError as error:
         raise Refusal(400, "bad-form", "The form cannot be read.") from error
     if not form.complete:
         raise Refusal(400, "bad-form", "The form ends too early.")
-    pictures = [data for name, data in form.parts if name == FIELD.encode()]
-    if len(form.parts) != 1 or not pictures:
-        status = 400 if len(pictures) > 1 else 422
-        raise Refusal(status, "bad-form", f"The form must have one field, {FIELD}, with one picture.")
-    return pictures[0]
+    images = [data for name, data in form.parts if name == FIELD.encode()]
+    if len(form.parts) != 1 or not images:
+        raise Refusal(400 if len(images) > 1 else 422, "bad-form", _ONE_FIELD)
+    return images[0]
 
 
 class _Form:
-    """Collects the parts of a form while it is parsed."""
+    """Collects the parts of a form while the parser runs.
+
+    Attributes:
+        parts: the name and the data of each part.
+        complete: whether the final boundary was read.
+    """
 
     def __init__(self) -> None:
         self.parts: list[tuple[bytes, bytes]] = []
@@ -86,7 +192,7 @@ class _Form:
 
     def _begin(self) -> None:
         if len(self.parts) >= MAX_PARTS:
-            raise Refusal(400, "bad-form", f"The form must have one field, {FIELD}, with one picture.")
+            raise Refusal(400, "bad-form", _ONE_FIELD)
         self._name, self._chunks = b"", []
 
     def _header_begin(self) -> None:

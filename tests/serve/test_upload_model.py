@@ -17,14 +17,14 @@ from PIL import Image
 from singleshot.prediction.opening import load
 from singleshot.prediction.segmenter import Segmenter
 from singleshot.segmentation.fcn import FCN, config_for
-from singleshot.serve.batcher import Asked
-from singleshot.serve.seeing import Seer
+from singleshot.serve.messages import PredictRequest
+from singleshot.serve.upload_model import UploadModel
 from tests.serve.conftest import jpeg
 
 
 @pytest.fixture(scope="module")
-def seer(weights_file: Path) -> Seer:
-    return Seer.opened(weights_file, max_pixels=1_000_000, batch_size=2)
+def model(weights_file: Path) -> UploadModel:
+    return UploadModel.open(weights_file, max_pixels=1_000_000, batch_size=2)
 
 
 def png_header(width: int, height: int) -> bytes:
@@ -65,54 +65,62 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_h11_what_is_no_picture_is_refused_with_a_reason(seer: Seer, name: str) -> None:
+def test_h11_an_unusable_file_is_refused_with_a_reason(model: UploadModel, name: str) -> None:
     data, status, code = BAD[name]
-    (answer,) = seer.answers([Asked(data)])
+    (answer,) = model.respond([PredictRequest(data)])
     error = json.loads(answer.body)["error"]
     assert (answer.status, error["code"]) == (status, code or "animated-picture")
     assert error["message"].endswith(".") and "/" not in error["message"].replace("n/a", "")
 
 
-def test_h11_a_bad_file_costs_its_neighbours_nothing(seer: Seer) -> None:
+def test_h11_a_bad_file_does_not_affect_the_rest_of_its_batch(model: UploadModel) -> None:
     fine = [jpeg((30, 40), 1), jpeg((50, 60), 2)]
-    mixed = seer.answers([Asked(BAD["cut"][0]), Asked(fine[0]), Asked(b""), Asked(fine[1]), Asked(BAD["bomb"][0])])
+    mixed = model.respond(
+        [
+            PredictRequest(BAD["cut"][0]),
+            PredictRequest(fine[0]),
+            PredictRequest(b""),
+            PredictRequest(fine[1]),
+            PredictRequest(BAD["bomb"][0]),
+        ]
+    )
     assert [answer.status for answer in mixed] == [422, 200, 422, 200, 422]
     assert [json.loads(mixed[i].body)["size_hw"] for i in (1, 3)] == [[30, 40], [50, 60]]
 
 
-def test_a_batch_of_none_gives_none(seer: Seer) -> None:
-    assert seer.answers([]) == []
-    assert len(seer.answers([Asked(b"")])) == 1
+def test_a_batch_without_a_readable_image_works(model: UploadModel) -> None:
+    assert model.respond([]) == []
+    assert len(model.respond([PredictRequest(b"")])) == 1
 
 
-def test_the_answer_is_what_predict_says_of_the_same_file(seer: Seer, weights_file: Path, tmp_path: Path) -> None:
+def test_the_response_equals_predict_on_the_same_file(model: UploadModel, weights_file: Path, tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(jpeg((90, 120), 3))
     scores = load(weights_file).predict(tmp_path / "a.jpg", threshold=0.0).scores
     threshold = float(scores[len(scores) // 2])
     wanted = load(weights_file).predict(tmp_path / "a.jpg", threshold=threshold)
-    (answer,) = seer.answers([Asked((tmp_path / "a.jpg").read_bytes(), threshold)])
+    (answer,) = model.respond([PredictRequest((tmp_path / "a.jpg").read_bytes(), threshold)])
     found = json.loads(answer.body)
     assert 0 < len(wanted) < len(scores) and found["detections"] == wanted.as_json() and found["size_hw"] == [90, 120]
 
 
-def test_each_picture_has_its_own_threshold(seer: Seer) -> None:
-    answers = seer.answers([Asked(jpeg(), threshold) for threshold in (0.0, 1.0, 0.0)])
+def test_each_image_has_its_own_threshold(model: UploadModel) -> None:
+    answers = model.respond([PredictRequest(jpeg(), threshold) for threshold in (0.0, 1.0, 0.0)])
     counts = [len(json.loads(answer.body)["detections"]) for answer in answers]
     assert counts[0] == counts[2] > 0 == counts[1]
 
 
-def test_facts_name_the_classes_and_no_path(seer: Seer) -> None:
-    facts = seer.facts()
+def test_facts_list_the_classes_and_reveal_no_path(model: UploadModel) -> None:
+    facts = model.facts()
     assert facts["task"] == "detection" and facts["input_size_hw"] == [64, 96]
     assert [row["class"] for row in facts["classes"]] == ["car", "<img src=x onerror=alert(1)>"]
     assert facts["classes"][0]["colour_rgb"] == [255, 64, 38]
     assert "weights" not in json.dumps(facts)
 
 
-def test_a_segmenter_gives_the_class_of_every_pixel_as_a_png() -> None:
+def test_a_segmenter_returns_class_ids_as_a_png() -> None:
     torch.manual_seed(0)
     model = Segmenter(FCN(config_for("fcn8s-fine", ["road", "sky"], (32, 48))).eval())
-    (answer,) = Seer(model, max_pixels=10_000).answers([Asked(jpeg((37, 81), 5))])
+    (answer,) = UploadModel(model, max_pixels=10_000).respond([PredictRequest(jpeg((37, 81), 5))])
     found = json.loads(answer.body)
     mask = cv2.imdecode(np.frombuffer(base64.b64decode(found["mask_png"]), np.uint8), cv2.IMREAD_UNCHANGED)
     assert mask is not None and mask.shape == (37, 81) and mask.dtype == np.uint8
