@@ -25,7 +25,7 @@ from singleshot.data.augment.augment import Augmentation, Plan, apply_to_image, 
 from singleshot.data.augment.augment_masks import apply_to_mask
 from singleshot.data.augment.sampling import WHOLE, CropSampler
 from singleshot.data.load.order import rng_for
-from singleshot.data.masks import mask_files
+from singleshot.data.masks import files as mask_files
 from singleshot.images import read_image
 from singleshot.streets.scene import scene
 from singleshot.streets.traffic import MASK_NAMES

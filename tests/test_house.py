@@ -18,7 +18,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 # Calls that have one home, and everything but the home must ask there. `*` stands for any file of a folder.
 HOMES = {
     "cv2.imread": ("images.py",),
-    "cv2.imdecode": ("images.py", "data/masks/mask_files.py"),
+    "cv2.imdecode": ("images.py", "data/masks/files.py"),
     "PIL.Image.open": (),
     "torch.load": ("foreign/torch_file.py",),
     "torch.save": (),

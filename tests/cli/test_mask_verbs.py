@@ -62,12 +62,12 @@ def test_g11_g13_other_programs_masks(halves: Any, tmp_path: Path) -> None:
     theirs = tmp_path / "theirs"
     theirs.mkdir()
     (theirs / "00.png").write_bytes(halves.mask("val", 0).read_bytes())
-    with pytest.raises(DataError, match="1 of 2 pictures have no result: 01"):
+    with pytest.raises(DataError, match="1 of 2 images have no result: 01"):
         run("evaluate", "--detections", theirs, *options)
     result = run("evaluate", "--detections", theirs, *options, "--partial", "--json", tmp_path / "p.json")
     assert "only 1 of 2" in result.stderr and json.loads((tmp_path / "p.json").read_text())["miou"] == 1.0
     cv2.imwrite(str(theirs / "01.png"), np.zeros((10, 10), np.uint8))
-    with pytest.raises(DataError, match="the result is 10×10, its picture 64×48"):
+    with pytest.raises(DataError, match="the result is 10×10, its image 64×48"):
         run("evaluate", "--detections", theirs, *options)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from singleshot.classes import CITYSCAPES
-from singleshot.data.masks.cityscapes_labels import AVERAGE_SIZES
+from singleshot.data.masks.cityscapes import AVERAGE_SIZES
 from singleshot.evaluation.instance_iou import InstanceCounts
 from singleshot.metrics.mean_iou import confusion
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from singleshot.data.masks import masks
+from singleshot.data.masks import folders as mask_folders
 from singleshot.errors import DataError, Fault, UsageError
 from singleshot.evaluation.evaluate import evaluate
 from singleshot.evaluation.judge_masks import counted, judge_of, judge_segmenter, require_masks
@@ -32,7 +32,7 @@ def bare(split: Dataset, *places: int) -> Dataset:
 
 
 def test_a_split_without_masks_is_refused_by_name_and_count(halves: Any) -> None:
-    split = masks.read(halves.root, "val")
+    split = mask_folders.read(halves.root, "val")
     require_masks(split)
     for lacking, words in (
         (bare(split, 1), "1 of 2 pictures of val have no mask"),
@@ -45,7 +45,7 @@ def test_a_split_without_masks_is_refused_by_name_and_count(halves: Any) -> None
 
 
 def test_answers_are_counted_as_they_pass_classes_for_miou_and_chances_for_maxf(halves: Any) -> None:
-    split = masks.read(halves.root, "val")
+    split = mask_folders.read(halves.root, "val")
     truth = np.array([[0, 1, 1, 1]], np.uint8)
     chances = np.array([[0.1, 0.9, 0.6, 0.2]], np.float32)
     seen = Seen(0, np.array([[0, 1, 1, 0]], np.uint8), truth, chances)
@@ -61,7 +61,7 @@ def test_answers_are_counted_as_they_pass_classes_for_miou_and_chances_for_maxf(
 
 
 def test_python_judges_a_segmenter_as_the_command_line_does(segmenter: Segmenter, halves: Any) -> None:
-    split = masks.read(halves.root, "val")
+    split = mask_folders.read(halves.root, "val")
     direct = judge_segmenter(segmenter, split)
     for data in (halves.root, split):
         report = evaluate(segmenter, data, split="val", metric="miou")
@@ -73,7 +73,7 @@ def test_python_judges_a_segmenter_as_the_command_line_does(segmenter: Segmenter
 
 
 def test_a_detectors_metric_for_a_segmenter_and_other_classes_are_refused(segmenter: Segmenter, halves: Any) -> None:
-    split = masks.read(halves.root, "val")
+    split = mask_folders.read(halves.root, "val")
     with pytest.raises(UsageError, match="voc07 is of a detector"):
         evaluate(segmenter, split, metric="voc07")  # pyright: ignore[reportArgumentType, reportCallIssue]
     with pytest.raises(DataError, match="the segmenter's dark, bright"):
@@ -81,7 +81,7 @@ def test_a_detectors_metric_for_a_segmenter_and_other_classes_are_refused(segmen
 
 
 def test_what_cannot_be_read_is_left_out_when_asked(segmenter: Segmenter, halves: Any) -> None:
-    split = masks.read(halves.root, "val")
+    split = mask_folders.read(halves.root, "val")
     halves.mask("val", 0).write_bytes(b"<html>")
     with pytest.raises(DataError, match="not a PNG"):
         judge_segmenter(segmenter, split)

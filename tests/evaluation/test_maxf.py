@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from singleshot.data.masks import birds_eye, kitti_road, masks
+from singleshot.data.masks import folders as mask_folders
+from singleshot.data.masks import kitti_road
 from singleshot.errors import DataError
 from singleshot.evaluation.maxf import MaxfJudge, for_server, maxf_table, plane_note
 from singleshot.structures import VOID, Dataset
@@ -84,7 +85,7 @@ def test_a_result_from_above_is_judged_from_above_alone(road: Dataset) -> None:
     calibrate(road)
     truth, perfect = truth_and_perfect()
     in_picture, above = for_server(perfect / 255, road.samples[0].image_path)
-    assert (in_picture == perfect).all() and above is not None and above.shape == birds_eye.SIZE_HW
+    assert (in_picture == perfect).all() and above is not None and above.shape == kitti_road.VIEW_HW
     judge = MaxfJudge(road)
     judge.count(0, truth, above)
     report = judge.report()
@@ -93,7 +94,7 @@ def test_a_result_from_above_is_judged_from_above_alone(road: Dataset) -> None:
 
 def test_g13_a_map_of_another_size_is_refused(road: Dataset) -> None:
     truth, _ = truth_and_perfect()
-    for shape in ((40, 200), birds_eye.SIZE_HW):  # nothing is from above without a calibration
+    for shape in ((40, 200), kitti_road.VIEW_HW):  # nothing is from above without a calibration
         with pytest.raises(DataError, match="the picture 400×80"):
             MaxfJudge(road).count(0, truth, np.zeros(shape, np.uint8))
 
@@ -116,4 +117,4 @@ def test_void_alone_gives_no_figures(road: Dataset) -> None:
 
 def test_more_than_two_classes_are_refused(shared: Path) -> None:
     with pytest.raises(DataError, match="Use --metric miou"):
-        MaxfJudge(masks.read(shared / "data/camvid", "val"))
+        MaxfJudge(mask_folders.read(shared / "data/camvid", "val"))

@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 
 from singleshot.classes import CITYSCAPES
-from singleshot.data.masks import cityscapes, masks
+from singleshot.data.masks import cityscapes
+from singleshot.data.masks import folders as mask_folders
 from singleshot.errors import DataError
 from singleshot.evaluation.miou import MiouJudge, absent_note, instances_note, miou_table
 from singleshot.structures import VOID, LabelMap
 
 
 def test_the_report_has_what_evaluate_promises(halves: Any) -> None:
-    split = masks.read(halves.root, "val")
+    split = mask_folders.read(halves.root, "val")
     split = replace(split, label_map=LabelMap(("dark", "bright", "unseen")))
     judge = MiouJudge(split)
     truth = np.array([[0, 0, 1, VOID]], np.uint8)
@@ -31,15 +32,15 @@ def test_the_report_has_what_evaluate_promises(halves: Any) -> None:
 
 
 def test_g12_a_split_of_void_says_so(halves: Any) -> None:
-    judge = MiouJudge(masks.read(halves.root, "val"))
+    judge = MiouJudge(mask_folders.read(halves.root, "val"))
     judge.count(0, np.full((2, 2), VOID, np.uint8), np.zeros((2, 2), np.uint8))
     assert judge.report().as_json()["miou"] is None
     assert "nothing to judge" in (absent_note(judge.report()) or "")
-    assert MiouJudge(masks.read(halves.root, "val")).report().figures.miou is None
+    assert MiouJudge(mask_folders.read(halves.root, "val")).report().figures.miou is None
 
 
 def test_g14_ranks_that_share_the_work_give_the_same_figures(halves: Any) -> None:
-    split = masks.read(halves.root, "val")
+    split = mask_folders.read(halves.root, "val")
     rng = np.random.default_rng(0)
     pictures = [
         (rng.integers(0, 2, (9, 9)).astype(np.uint8), rng.integers(0, 2, (9, 9)).astype(np.uint8)) for _ in "ab"
@@ -84,7 +85,7 @@ def test_cityscapes_has_categories_and_instances_too(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_of_instances_is_named_and_training_asks_for_none(halves: Any) -> None:
-    split = masks.read(halves.root, "val")
+    split = mask_folders.read(halves.root, "val")
     split = replace(split, layout="cityscapes", label_map=LabelMap(tuple(CITYSCAPES)))
     samples = [replace(each, mask_path=Path(f"a_{i}_gtFine_labelIds.png")) for i, each in enumerate(split.samples)]
     split, truth = replace(split, samples=samples), np.zeros((1, 2), np.uint8)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from singleshot.data.masks import masks
+from singleshot.data.masks import folders as mask_folders
 from singleshot.errors import DataError
 from singleshot.evaluation.segment import SegmentedBatch, segment
 from singleshot.prediction.segmenter import Segmenter
@@ -22,7 +22,7 @@ def segmenter() -> Segmenter:
 
 
 def test_answers_come_in_order_at_the_truths_size_and_as_predict_gives_them(halves: Any, segmenter: Segmenter) -> None:
-    split = masks.read(halves.root, "train")
+    split = mask_folders.read(halves.root, "train")
     shown: list[SegmentedBatch] = []
     found = list(segment(segmenter, split, batch_size=3, chances_of=1, on_batch=shown.append))
     assert [seen.index for seen in found] == [0, 1, 2, 3] and [len(batch) for batch in shown] == [3, 1]
@@ -35,7 +35,7 @@ def test_answers_come_in_order_at_the_truths_size_and_as_predict_gives_them(halv
 
 
 def test_g14_ranks_share_the_split_and_workers_change_nothing(halves: Any, segmenter: Segmenter) -> None:
-    split = masks.read(halves.root, "train")
+    split = mask_folders.read(halves.root, "train")
     every = {seen.index: seen for seen in segment(segmenter, split, batch_size=1)}
     parts = [list(segment(segmenter, split, batch_size=1, rank=rank, world=3)) for rank in range(3)]
     assert sorted(seen.index for part in parts for seen in part) == [0, 1, 2, 3]
@@ -45,7 +45,7 @@ def test_g14_ranks_share_the_split_and_workers_change_nothing(halves: Any, segme
 
 
 def test_a_pair_that_cannot_be_read_ends_it_or_is_left_out_and_named(halves: Any, segmenter: Segmenter) -> None:
-    split = masks.read(halves.root, "train")
+    split = mask_folders.read(halves.root, "train")
     cv2.imwrite(str(halves.mask("train", 1)), np.full((48, 64), 9, np.uint8))
     with pytest.raises(DataError, match="unknown value 9"):
         list(segment(segmenter, split))
@@ -56,7 +56,7 @@ def test_a_pair_that_cannot_be_read_ends_it_or_is_left_out_and_named(halves: Any
 
 
 def test_pictures_without_masks_have_answers_without_truth(halves: Any, segmenter: Segmenter) -> None:
-    split = masks.read(halves.root, "val")
+    split = mask_folders.read(halves.root, "val")
     bare = replace(split, samples=[replace(sample, mask_path=None) for sample in split.samples])
     assert [seen.truth for seen in segment(segmenter, bare)] == [None, None]
     assert list(segment(segmenter, replace(split, samples=[]))) == []

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from singleshot.data.masks import birds_eye
+from singleshot.data.masks import kitti_road
 from tests.fuzz.harness import Target, main
 
 GOOD = b"P2: 100 0 200 0 0 100 50 0 0 0 1 0\nR0_rect: 1 0 0 0 1 0 0 0 1\nTr_cam_to_road: 1 0 0 0 0 1 0 -1.5 0 0 1 0\n"
@@ -18,8 +18,8 @@ def run(data: bytes, scratch: Path) -> str:
     file = scratch / "c.txt"
     file.write_bytes(data)
     with np.errstate(over="ignore", invalid="ignore"):
-        matrix = birds_eye.homography(birds_eye.read_calibration(file))
-        rows, columns, seen = birds_eye.look_up(matrix, (30, 40))
+        matrix = kitti_road.homography(kitti_road.read_calibration(file))
+        rows, columns, seen = kitti_road.birds_eye_pixels(matrix, (30, 40))
     assert ((rows >= 0) & (rows < 30) & (columns >= 0) & (columns < 40)).all()
     return f"seen {seen.any()}"
 

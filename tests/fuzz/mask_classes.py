@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from singleshot.data.masks import mask_classes
+from singleshot.data.masks import folders as mask_folders
 from tests.fuzz.harness import Target, main
 
 GOOD = b'[{"id": 0, "name": "road", "colour": [1, 2, 3]}, {"id": 7, "name": "void", "evaluated": false},'
@@ -21,7 +21,7 @@ def run(data: bytes, scratch: Path) -> str:
     for name in ("classes.txt", "classes.json"):
         (scratch / name).unlink(missing_ok=True)
     (scratch / ("classes.txt" if as_text else "classes.json")).write_bytes(data)
-    found = mask_classes.read(scratch)
+    found = mask_folders.read_classes(scratch)
     count = len(found.label_map)
     assert all(value < count or value in (254, 255) for value in found.code.values)
     assert len(found.colours) in (0, count) and all(0 <= part <= 255 for row in found.colours for part in row)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from singleshot.data.masks import mask_files
+from singleshot.data.masks import files as mask_files
 from singleshot.structures import MaskCode
 from tests.fuzz.harness import Target, main
 from tests.fuzz.picture import PIECES

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from singleshot.data.masks import masks
+from singleshot.data.masks import folders as mask_folders
 from tests.fuzz.harness import Target, main
 
 PIECES = b'"mask" : , [ ] { } "road" "" null true 1e9 NaN "\\u0000" "\\ud800" [[[[[[[[ \xff \xef\xbb\xbf \n'.split(b" ")
@@ -16,7 +16,7 @@ def run(data: bytes, scratch: Path) -> str:
         (scratch / part).mkdir(parents=True, exist_ok=True)
     (scratch / "ImageSets/Segmentation/train.txt").write_text("a\n")
     (scratch / "streets.json").write_bytes(data)
-    found = masks.read(scratch, "train")
+    found = mask_folders.read(scratch, "train")
     assert all(name.strip() for name in found.label_map.names) and len(found.faults) == 1
     return f"{min(len(found.label_map), 9)} classes"
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from singleshot.data.masks import mask_files, masks
+from singleshot.data.masks import files as mask_files
+from singleshot.data.masks import folders as mask_folders
 from singleshot.evaluation.coco import judge_coco
 from singleshot.evaluation.judge import SIZE_BANDS_PX, judge
 from singleshot.evaluation.miou import MiouJudge
@@ -93,7 +94,7 @@ def test_a_training_alone_makes_a_page(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("right", [True, False])
 def test_a_page_on_masks_shows_the_best_and_the_worst(street_folder: Path, tmp_path: Path, right: bool) -> None:
-    dataset = masks.read(street_folder, "test")
+    dataset = mask_folders.read(street_folder, "test")
     watch, counts = MaskWatch(dataset, each=1), MiouJudge(dataset)
     for place, sample in enumerate(dataset.samples):
         truth = mask_files.read(sample.mask_path or Path(), dataset.mask_code or MaskCode((0,) * 256))

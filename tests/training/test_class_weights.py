@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from singleshot.data.masks import mask_files, masks
+from singleshot.data.masks import files as mask_files
+from singleshot.data.masks import folders as mask_folders
 from singleshot.errors import ConfigError, DataError, InputMissingError
 from singleshot.segmentation.loss import PixelLossConfig, log_weights
 from singleshot.training import class_weights as module
@@ -26,7 +27,7 @@ def by_hand(halves: Any, places: list[int]) -> list[int]:
 
 
 def test_pixels_are_counted_over_the_split_and_void_is_not(halves: Any) -> None:
-    split = masks.read(halves.root, "train")
+    split = mask_folders.read(halves.root, "train")
     found = class_pixels(split, 0, "fail")
     assert found.tolist() == by_hand(halves, [0, 1, 2, 3]) and found.sum() == 4 * 46 * 64
     weights = class_weights(LOG, split, ranks=Ranks())
@@ -36,11 +37,11 @@ def test_pixels_are_counted_over_the_split_and_void_is_not(halves: Any) -> None:
 def test_workers_count_the_same(halves: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "FEW", 0)
     monkeypatch.setattr(module, "TOGETHER", 1)
-    assert class_pixels(masks.read(halves.root, "train"), 1, "fail").tolist() == by_hand(halves, [0, 1, 2, 3])
+    assert class_pixels(mask_folders.read(halves.root, "train"), 1, "fail").tolist() == by_hand(halves, [0, 1, 2, 3])
 
 
 def test_masks_that_cannot_be_read_or_are_gone_end_it_or_are_left_out(halves: Any) -> None:
-    split = masks.read(halves.root, "train")
+    split = mask_folders.read(halves.root, "train")
     halves.mask("train", 0).write_bytes(b"<html>")
     with pytest.raises(DataError, match="not a PNG"):
         class_weights(LOG, split, ranks=Ranks())
@@ -51,7 +52,7 @@ def test_masks_that_cannot_be_read_or_are_gone_end_it_or_are_left_out(halves: An
 
 
 def test_no_class_anywhere_and_a_wrong_number_of_weights_are_refused(halves: Any) -> None:
-    split = masks.read(halves.root, "train")
+    split = mask_folders.read(halves.root, "train")
     for place in range(4):
         halves.mask("train", place).write_bytes(mask_files.encode(np.full((48, 64), 255, np.uint8)))
     with pytest.raises(DataError, match="no mask has a class"):

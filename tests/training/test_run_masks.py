@@ -16,7 +16,7 @@ import torch
 from singleshot import weights
 from singleshot.data.augment.augment import NONE
 from singleshot.data.load.mask_batch import MaskBatch
-from singleshot.data.masks import masks
+from singleshot.data.masks import folders as mask_folders
 from singleshot.detection.ssd import SSD
 from singleshot.detection.ssd import config_for as detector_config
 from singleshot.errors import ConfigError, DataError, FaultyDataError
@@ -48,7 +48,7 @@ def test_a_run_leaves_log_and_weights_that_segment(halves: Any, tmp_path: Path) 
     assert run.score == pytest.approx(max(float(row["val_miou"]) for row in rows))
     segmenter = load_segmenter(run.weights)
     assert segmenter.label_map.names == ("dark", "bright") and segmenter.provenance["metric"] == "miou"
-    assert run.segmenter.predict(masks.read(halves.root, "val").samples[0].image_path).size_hw == (48, 64)
+    assert run.segmenter.predict(mask_folders.read(halves.root, "val").samples[0].image_path).size_hw == (48, 64)
     with pytest.raises(TypeError):
         _ = run.detector
 
@@ -86,10 +86,10 @@ def test_an_unreadable_pair_of_validation_is_counted_and_listed(halves: Any, tmp
 
 
 def test_a_split_without_masks_to_judge_by_is_refused_before_the_first_step(halves: Any, tmp_path: Path) -> None:
-    split = masks.read(halves.root, "val")
+    split = mask_folders.read(halves.root, "val")
     bare = replace(split, samples=[replace(sample, mask_path=None) for sample in split.samples])
     with pytest.raises(DataError, match="2 of 2 pictures of val have no mask") as raised:
-        train(masks.read(halves.root, "train"), tiny(), out=tmp_path / "run", val=bare)
+        train(mask_folders.read(halves.root, "train"), tiny(), out=tmp_path / "run", val=bare)
     assert raised.value.kind == "no-masks" and not (tmp_path / "run").exists()
 
 
@@ -98,9 +98,9 @@ def test_f14_too_little_shared_memory_for_judging_is_found_before_the_first_step
 ) -> None:
     asked: list[int] = []
     monkeypatch.setattr("singleshot.evaluation.segment.check_shared_memory", asked.append)
-    split = masks.read(halves.root, "train")
+    split = mask_folders.read(halves.root, "train")
     network = FCN(config_for("fcn8s-fine", split.label_map.names, (48, 64)))
-    SegmentationTask(network, tiny(train_subset=2), split, masks.read(halves.root, "val"), workers=2).close()
+    SegmentationTask(network, tiny(train_subset=2), split, mask_folders.read(halves.root, "val"), workers=2).close()
     # Two workers with two batches of eight ready and one in hand: inputs and truths, both of 48×64.
     assert asked == [2 * 3 * 8 * (48 * 64 * 3 + 48 * 64)] * 2
 
@@ -113,7 +113,7 @@ def test_b31_an_unknown_value_stops_the_run_with_its_file(halves: Any, tmp_path:
 
 
 def task(halves: Any, **changes: Any) -> SegmentationTask:
-    split = masks.read(halves.root, "train")
+    split = mask_folders.read(halves.root, "train")
     network = FCN(config_for("fcn8s-fine", split.label_map.names, (48, 64)))
     return SegmentationTask(network, tiny(**changes), split, None, workers=0)
 
@@ -159,7 +159,7 @@ def test_a_segmenter_starts_from_another_one_by_class_name(halves: Any, tmp_path
     torch.manual_seed(1)
     source = FCN(config_for("fcn8s-fine", ["bright", "sky", "dark"], (64, 64)))
     weights.save(tmp_path / "s.safetensors", source, {"data": "other"})
-    split = masks.read(halves.root, "train")
+    split = mask_folders.read(halves.root, "train")
     began = starting_masks.start(tiny(weights=str(tmp_path / "s.safetensors"), freeze=1), split)
     theirs, ours = source.state_dict(), began.network.state_dict()
     assert torch.equal(ours["trunk.stem.0.0.weight"], theirs["trunk.stem.0.0.weight"])
@@ -178,7 +178,7 @@ def test_scores_of_classes_that_the_source_does_not_know_start_new_and_the_table
     torch.manual_seed(1)
     source = FCN(config_for("fcn8s-fine", ["sky", "sea"], (64, 64)))  # as many classes as ours, none of them ours
     weights.save(tmp_path / "s.safetensors", source, {})
-    began = starting_masks.start(tiny(weights=str(tmp_path / "s.safetensors")), masks.read(halves.root, "train"))
+    began = starting_masks.start(tiny(weights=str(tmp_path / "s.safetensors")), mask_folders.read(halves.root, "train"))
     assert not torch.equal(began.network.state_dict()["head.score.weight"], source.state_dict()["head.score.weight"])
     rows = {line.split()[0]: line.split()[1:3] for line in began.table.splitlines()[1:]}
     assert rows["classes"] == ["0", "2"] and int(rows["scores"][1]) == 2  # its weight and its bias
@@ -191,7 +191,7 @@ def test_features_as_wide_as_there_are_classes_are_taken_over_as_they_are(
     names = [f"class {place}" for place in range(width)]
     source = FCN(config_for(flavour, names, (64, 64)))
     weights.save(tmp_path / "s.safetensors", source, {})
-    split = replace(masks.read(halves.root, "train"), label_map=LabelMap(tuple(reversed(names))), colours=())
+    split = replace(mask_folders.read(halves.root, "train"), label_map=LabelMap(tuple(reversed(names))), colours=())
     began = starting_masks.start(replace(tiny(weights=str(tmp_path / "s.safetensors")), model=flavour), split)
     theirs, ours = source.state_dict(), began.network.state_dict()
     for name in ("head.lateral.0.0.weight", "head.mix.0.0.weight"):
@@ -213,7 +213,7 @@ def test_trained_upsampling_is_taken_over_for_the_same_classes_in_the_same_order
 def test_a_segmenter_starts_from_a_detectors_trunk(halves: Any, tmp_path: Path) -> None:
     source = SSD(detector_config("lite320-fine", ["car"], (96, 96)))
     weights.save(tmp_path / "d.safetensors", source, {})
-    split = masks.read(halves.root, "train")
+    split = mask_folders.read(halves.root, "train")
     began = starting_masks.start(tiny(weights=str(tmp_path / "d.safetensors")), split)
     for name in ("trunk.stem.0.0.weight", "trunk.stages.2.0.first.0.weight", "trunk.lateral.0.0.weight"):
         assert torch.equal(began.network.state_dict()[name], source.state_dict()[name])
@@ -228,7 +228,7 @@ def test_the_thirteen_convolutions_of_a_vgg_trunk_file_fit_and_fc6_starts_new(ha
     trunk = {f"trunk.vgg.{name}": tensor for name, tensor in atrous_vgg16().state_dict().items() if "conv" in name}
     preprocess = Preprocess(mean_rgb=(104.0, 117.0, 123.0), channel_order="bgr")
     weights.save_trunk(tmp_path / "t.safetensors", weights.TrunkConfig("vgg16", preprocess), trunk, {})
-    split = masks.read(halves.root, "train")
+    split = mask_folders.read(halves.root, "train")
     began = starting_masks.start(
         replace(tiny(weights=str(tmp_path / "t.safetensors"), freeze=2), model="fcn8s-2017"), split
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from singleshot.classes import VOC
-from singleshot.data.masks.cityscapes_labels import LABELS
+from singleshot.data.masks.cityscapes import LABELS
 from singleshot.recipes import fcn8s_kitti_road, ssd300_voc0712
 from singleshot.training.fabric import Precision
 from singleshot.training.recipe import Recipe

@@ -31,7 +31,7 @@ def segment_scenes(
     """
     started = time.monotonic()
     from singleshot.cli import progress
-    from singleshot.data.masks import masks
+    from singleshot.data.masks import folders as mask_folders
     from singleshot.evaluation.judge_masks import counted
     from singleshot.evaluation.miou import MiouJudge, miou_table
     from singleshot.evaluation.segment import segment
@@ -45,7 +45,7 @@ def segment_scenes(
         trained = run.train(data, recipe, out=folder, data_format="masks", val_split=None, overwrite=True, observer=bar)
     # The file is judged, as `singleshot evaluate` would.
     segmenter = load_segmenter(trained.weights)
-    judged = masks.read(data, "test")
+    judged = mask_folders.read(data, "test")
     judge = MiouJudge(judged)
     for seen in counted(judge, segment(segmenter, judged, workers=1)):
         if seen.index < PICTURES:

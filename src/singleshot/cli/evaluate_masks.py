@@ -46,7 +46,7 @@ def evaluate_masks(
     """Judge, show, and write what was asked for. Raises what reading, judging and writing raise."""
     from singleshot.cli import outputs, progress, reports
     from singleshot.data import layouts
-    from singleshot.data.masks import mask_results
+    from singleshot.data.masks import results as mask_results
     from singleshot.data.refusal import refuse_or_list
     from singleshot.evaluation.judge_masks import counted, judge_of
     from singleshot.evaluation.maxf import MaxfReport, maxf_table, plane_note
@@ -114,7 +114,7 @@ def _seen(wanted: MaskJudgement, dataset: Dataset, workers: int, faults: list[An
         )
         return
     from singleshot.cli import progress
-    from singleshot.data.masks import mask_results
+    from singleshot.data.masks import results as mask_results
     from singleshot.evaluation.given_masks import given
 
     files = mask_results.find(wanted.detections or Path(), dataset, partial=wanted.partial)
@@ -126,7 +126,8 @@ def _seen(wanted: MaskJudgement, dataset: Dataset, workers: int, faults: list[An
 
 def _write(folder: Path, dataset: Dataset, seen: Seen) -> None:
     """One picture's result for its server; of KITTI road the map from above where it is to be had."""
-    from singleshot.data.masks import mask_files, mask_results
+    from singleshot.data.masks import files as mask_files
+    from singleshot.data.masks import results as mask_results
     from singleshot.evaluation.maxf import for_server
 
     sample = dataset.samples[seen.index]

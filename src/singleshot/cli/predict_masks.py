@@ -94,7 +94,7 @@ def beside(copy: Path, kind: str) -> Path:
 
 def encoded(found: Segmentation, kind: str) -> bytes:
     """A segmentation as the bytes of a PNG of that kind."""
-    from singleshot.data.masks import mask_files
+    from singleshot.data.masks import files as mask_files
     from singleshot.drawing import class_colour_picture
     from singleshot.metrics.road_maxf import ROAD, as_values
 

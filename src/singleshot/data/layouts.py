@@ -16,7 +16,8 @@ import numpy as np
 from singleshot.data import index_cache, unions
 from singleshot.data.boxes import coco, coco_folder, voc, voc_folder, yolo, yolo_folder, yolo_yaml
 from singleshot.data.load.sample_table import SampleTable
-from singleshot.data.masks import cityscapes, kitti_road, masks
+from singleshot.data.masks import cityscapes, kitti_road
+from singleshot.data.masks import folders as mask_folders
 from singleshot.data.refusal import LEFT_OUT_WARNINGS
 from singleshot.errors import DataError, InputMissingError, NotPermittedError, UsageError
 from singleshot.storage.files import file_bytes
@@ -59,7 +60,7 @@ _TESTS: tuple[tuple[Layout, Callable[[Path], bool]], ...] = (
     ("yolo", _is_yolo),
     ("kitti_road", kitti_road.looks_like),
     ("cityscapes", cityscapes.looks_like),
-    ("masks", masks.looks_like),
+    ("masks", mask_folders.looks_like),
 )
 
 
@@ -135,7 +136,7 @@ def read(
     if chosen == "cityscapes":
         return cityscapes.read(root, split, annotated=None if annotated else False)
     if chosen == "masks":
-        return masks.read(root, split)
+        return mask_folders.read(root, split)
     union = chosen == "voc" and unions.is_union(root, split)
 
     def build() -> Dataset:
@@ -181,7 +182,7 @@ def splits(root: Path | str, *, layout: str | None = None, with_masks: bool = Fa
         return list(kitti_road.SPLITS)
     if chosen == "cityscapes":
         return cityscapes.splits(root)
-    return masks.splits(root)
+    return mask_folders.splits(root)
 
 
 def describe(dataset: Dataset) -> str:

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-from singleshot.data.masks import birds_eye, mask_files, mask_results
+from singleshot.data.masks import files as mask_files
+from singleshot.data.masks import kitti_road
+from singleshot.data.masks import results as mask_results
 from singleshot.errors import DataError, Fault, InputMissingError, fault_of
 from singleshot.evaluation.segment import Seen
 from singleshot.structures import UNKNOWN, Dataset, MaskCode
@@ -35,7 +37,7 @@ def given(
         DataError, InputMissingError: a file cannot be read, is of another size, or holds train ids of Cityscapes.
     """
     code = dataset.mask_code or MaskCode((UNKNOWN,) * 256)
-    numbering = mask_results.Numbering(dataset)
+    train_ids = mask_results.TrainIdCheck(dataset)
     for index, (sample, file) in enumerate(zip(dataset.samples, files, strict=True)):
         if file is None or sample.mask_path is None:
             continue
@@ -50,11 +52,11 @@ def given(
         size_hw = (truth.shape[0], truth.shape[1])
         if metric == "maxf":
             values = mask_files.read_grey(file)
-            if values.shape != birds_eye.SIZE_HW:
+            if values.shape != kitti_road.VIEW_HW:
                 mask_results.check_size(file, values, size_hw)
             yield Seen(index, values, truth)
         else:
             class_ids = mask_results.read(file, dataset, size_hw)
-            numbering.see(class_ids)
+            train_ids.update(class_ids)
             yield Seen(index, class_ids, truth)
-    numbering.check(next((file.parent for file in files if file is not None), dataset.root))
+    train_ids.check(next((file.parent for file in files if file is not None), dataset.root))

@@ -16,11 +16,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8, UInt16
 from numpy import ndarray
 
-from singleshot.data.masks.cityscapes_labels import AVERAGE_SIZES, CATEGORIES, CATEGORY_OF, JUDGED
+from singleshot.data.masks.cityscapes import AVERAGE_SIZES, CATEGORIES, CATEGORY_OF, EVALUATED
 
 PER_CLASS = 1000
 """Instance k of the label with id i has the number 1000·i + k."""
-_CLASS_OF = {label.id: label.train_id for label in JUDGED if label.name in AVERAGE_SIZES}
+_CLASS_OF = {label.id: label.train_id for label in EVALUATED if label.name in AVERAGE_SIZES}
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class InstanceCounts:
         by_category: (2, 7) the same, where any class of the right category counts as right.
     """
 
-    by_class: Float[ndarray, "2 C"] = field(default_factory=lambda: np.zeros((2, len(JUDGED))))
+    by_class: Float[ndarray, "2 C"] = field(default_factory=lambda: np.zeros((2, len(EVALUATED))))
     by_category: Float[ndarray, "2 G"] = field(default_factory=lambda: np.zeros((2, len(CATEGORIES))))
 
     def plus(self, other: InstanceCounts) -> InstanceCounts:
@@ -53,7 +53,7 @@ class InstanceCounts:
         for number, seen in zip(judged, pixels, strict=True):
             true = _CLASS_OF[number // PER_CLASS]
             group, size = CATEGORY_OF[true], int(seen.sum())
-            weight = AVERAGE_SIZES[JUDGED[true].name] / size
+            weight = AVERAGE_SIZES[EVALUATED[true].name] / size
             right, right_group = int(seen[true]), int(seen[_in_group(group)].sum())
             by_class[:, true] += weight * right, weight * (size - right)
             by_category[:, group] += weight * right_group, weight * (size - right_group)
@@ -61,12 +61,12 @@ class InstanceCounts:
 
     def figures(self, matrix: Int[ndarray, "C C1"]) -> dict[str, float | None]:
         """The iIoU by name of class, then of category; None where nothing counts. `matrix` has the false positives."""
-        classes = len(JUDGED)
+        classes = len(EVALUATED)
         wrong = matrix[:, :classes].sum(axis=0) - np.diag(matrix)
         found: dict[str, float | None] = {}
         for class_id in _CLASS_OF.values():
             right, missed = self.by_class[:, class_id]
-            found[JUDGED[class_id].name] = _ratio(right, right + missed + wrong[class_id])
+            found[EVALUATED[class_id].name] = _ratio(right, right + missed + wrong[class_id])
         groups = np.array(CATEGORY_OF)
         for group in sorted({CATEGORY_OF[class_id] for class_id in _CLASS_OF.values()}):
             right, missed = self.by_category[:, group]

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 
-from singleshot.data.masks import birds_eye, kitti_road
+from singleshot.data.masks import kitti_road
 from singleshot.errors import DataError
 from singleshot.metrics.road_maxf import LEVELS, RoadFigures, as_values, figures, histogram
 from singleshot.structures import VOID, Dataset
@@ -99,14 +99,14 @@ class MaxfJudge:
         there = calibration is not None and calibration.is_file()
         if values.shape == truth.shape:
             self._pool("in_picture", sample.image_id, histogram(truth, values))
-        elif values.shape != birds_eye.SIZE_HW or not there:
+        elif values.shape != kitti_road.VIEW_HW or not there:
             height, width = values.shape
             what = f"the map for {sample.image_id} is {width}×{height}, the picture {truth.shape[1]}×{truth.shape[0]}"
             raise DataError(what, kind="other-size-mask", remedy="Write it at the picture's size", file=calibration)
         if calibration is not None and there:
-            matrix = birds_eye.homography(birds_eye.read_calibration(calibration))
-            road = birds_eye.from_above(truth, matrix, outside=VOID)
-            above = birds_eye.from_above(values, matrix, outside=0) if values.shape == truth.shape else values
+            matrix = kitti_road.homography(kitti_road.read_calibration(calibration))
+            road = kitti_road.birds_eye_view(truth, matrix, outside=VOID)
+            above = kitti_road.birds_eye_view(values, matrix, outside=0) if values.shape == truth.shape else values
             self._pool("from_above", sample.image_id, histogram(road, above))
         else:
             self.calibrated = False
@@ -170,8 +170,8 @@ def for_server(
     calibration = kitti_road.calibration_path(image_path)
     if not calibration.is_file():
         return values, None
-    matrix = birds_eye.homography(birds_eye.read_calibration(calibration))
-    return values, birds_eye.from_above(values, matrix, outside=0)
+    matrix = kitti_road.homography(kitti_road.read_calibration(calibration))
+    return values, kitti_road.birds_eye_view(values, matrix, outside=0)
 
 
 def _listed(planes: Mapping[str, RoadFigures] | None) -> dict[str, Any] | None:

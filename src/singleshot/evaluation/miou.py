@@ -15,7 +15,8 @@ import numpy as np
 from jaxtyping import Int, UInt8
 from numpy import ndarray
 
-from singleshot.data.masks import cityscapes, cityscapes_labels, mask_files
+from singleshot.data.masks import cityscapes
+from singleshot.data.masks import files as mask_files
 from singleshot.errors import DataError
 from singleshot.evaluation.instance_iou import InstanceCounts
 from singleshot.evaluation.report import as_text
@@ -97,8 +98,8 @@ class MiouJudge:
         names = self.dataset.label_map.names
         categories, iiou = None, None
         if self.is_cityscapes:
-            groups = cityscapes_labels.CATEGORIES
-            coarse = grouped(self.matrix, cityscapes_labels.CATEGORY_OF, len(groups))
+            groups = cityscapes.CATEGORIES
+            coarse = grouped(self.matrix, cityscapes.CATEGORY_OF, len(groups))
             categories = figures(coarse, groups)
             iiou = None if self.instances is None or not self.images else self.instances.figures(self.matrix)
         found = figures(self.matrix, names)

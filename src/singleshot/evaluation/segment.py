@@ -20,7 +20,7 @@ from singleshot.data.load.order import rank_batches
 from singleshot.data.load.packing import PackedSamples, pack
 from singleshot.data.load.shared_memory import check_shared_memory
 from singleshot.data.load.workers import Begin, Workers
-from singleshot.data.masks import mask_files
+from singleshot.data.masks import files as mask_files
 from singleshot.errors import DataError, Fault, InputMissingError, SingleshotError, fault_of
 from singleshot.images import read_image
 from singleshot.prediction.segmenter import Segmenter

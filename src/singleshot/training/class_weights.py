@@ -16,7 +16,7 @@ from torch import Tensor
 
 from singleshot.data.load.mask_loader import MaskPairs
 from singleshot.data.load.workers import Begin, Workers
-from singleshot.data.masks import mask_files
+from singleshot.data.masks import files as mask_files
 from singleshot.errors import ConfigError, DataError, InputMissingError
 from singleshot.segmentation.loss import log_weights
 from singleshot.structures import Dataset
@@ -89,7 +89,7 @@ class _Count:
             begin(place)
             try:
                 mask = mask_files.read(self.pairs.masks.path(place), self.pairs.code)
-                total += mask_files.class_share(mask, self.classes)
+                total += mask_files.pixels_per_class(mask, self.classes)
             except (DataError, InputMissingError) as error:
                 if self.on_bad == "fail":
                     return error

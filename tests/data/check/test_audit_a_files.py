@@ -17,7 +17,7 @@ from singleshot.data.augment.augment import NONE
 from singleshot.data.boxes import voc
 from singleshot.data.check import audit, leaks
 from singleshot.data.load.loader import DetectionLoader
-from singleshot.data.masks import masks
+from singleshot.data.masks import folders as mask_folders
 from singleshot.errors import DataError, Fault, InputMissingError, NotPermittedError, visible
 from singleshot.images import read_image
 
@@ -205,7 +205,7 @@ def test_a19_a_picture_without_mask_and_a_mask_without_picture_are_listed(tmp_pa
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.fromarray(np.zeros((8, 9), np.uint8)).save(tmp_path / name)
     (tmp_path / "classes.txt").write_text("road\ncar\n", encoding="utf-8")
-    faults = masks.read(tmp_path, "train").faults
+    faults = mask_folders.read(tmp_path, "train").faults
     assert sorted((fault.kind, fault.severity, fault.file.name) for fault in faults) == [
         ("missing-mask", "fatal", "a.png"),
         ("missing-picture", "fatal", "c.png"),

@@ -11,7 +11,7 @@ import torch
 from singleshot.data.augment.augment import NONE, Augmentation
 from singleshot.data.augment.sampling import WHOLE
 from singleshot.data.load.mask_loader import MaskLoader
-from singleshot.data.masks import masks
+from singleshot.data.masks import folders as mask_folders
 from singleshot.errors import ConfigError, DataError
 from singleshot.preprocess import Preprocess
 from singleshot.structures import VOID
@@ -22,7 +22,7 @@ INPUT = Preprocess(size_hw=(24, 32))
 
 def loader(halves: Any, **options: Any) -> MaskLoader:
     wanted = {"preprocess": INPUT, "augmentation": MILD, "batch_size": 2, "seed": 3} | options
-    return MaskLoader(masks.read(halves.root, "train"), **wanted)
+    return MaskLoader(mask_folders.read(halves.root, "train"), **wanted)
 
 
 def test_batches_have_pictures_and_masks_of_the_networks_size(halves: Any) -> None:
@@ -81,7 +81,7 @@ def test_b33_a_mask_that_changed_its_size_since_it_was_read_is_refused(halves: A
 
 
 def test_pictures_without_masks_and_bad_numbers_are_refused(halves: Any) -> None:
-    split = masks.read(halves.root, "train")
+    split = mask_folders.read(halves.root, "train")
     bare = replace(split, samples=[replace(sample, mask_path=None) for sample in split.samples])
     with pytest.raises(ConfigError, match="no masks"):
         MaskLoader(bare, preprocess=INPUT, augmentation=MILD, batch_size=2, seed=0)

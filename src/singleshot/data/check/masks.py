@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from singleshot.data.check.images import PictureReport, fault_of
-from singleshot.data.masks import mask_files
+from singleshot.data.masks import files as mask_files
 from singleshot.errors import Fault, SingleshotError
 from singleshot.structures import VOID, MaskCode
 

@@ -23,7 +23,7 @@ from singleshot.data.load.order import rng_for
 from singleshot.data.load.packing import PackedSamples, pack
 from singleshot.data.load.picture_cache import PictureCache
 from singleshot.data.load.workers import Begin, StartMethod
-from singleshot.data.masks import mask_files
+from singleshot.data.masks import files as mask_files
 from singleshot.data.refusal import OnBad
 from singleshot.errors import ConfigError, DataError, Fault
 from singleshot.images import read_image

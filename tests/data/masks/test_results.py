@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 
 from singleshot.classes import CITYSCAPES, KITTI_ROAD
-from singleshot.data.masks import cityscapes_labels, kitti_road, mask_results, masks
+from singleshot.data.masks import cityscapes, kitti_road
+from singleshot.data.masks import folders as mask_folders
+from singleshot.data.masks import results as mask_results
 from singleshot.errors import CannotCreateError, DataError, InputMissingError
 from singleshot.structures import VOID, Dataset, LabelMap
 
 
-def cityscapes(halves: Any) -> Dataset:
-    split = masks.read(halves.root, "val")
-    return replace(split, layout="cityscapes", label_map=LabelMap(tuple(CITYSCAPES)), mask_code=cityscapes_labels.CODE)
+def cityscapes_split(halves: Any) -> Dataset:
+    split = mask_folders.read(halves.root, "val")
+    return replace(split, layout="cityscapes", label_map=LabelMap(tuple(CITYSCAPES)), mask_code=cityscapes.CODE)
 
 
 def write(folder: Path, name: str, pixels: np.ndarray) -> Path:
@@ -25,8 +27,8 @@ def write(folder: Path, name: str, pixels: np.ndarray) -> Path:
     return folder / name
 
 
-def test_what_is_written_is_found_and_read_back(halves: Any, tmp_path: Path) -> None:
-    split = masks.read(halves.root, "val")
+def test_a_written_result_is_found_and_read_back(halves: Any, tmp_path: Path) -> None:
+    split = mask_folders.read(halves.root, "val")
     out = tmp_path / "out"
     ids = np.array([[0, 1], [1, VOID]], np.uint8)
     for sample in split.samples:
@@ -37,35 +39,35 @@ def test_what_is_written_is_found_and_read_back(halves: Any, tmp_path: Path) -> 
     assert mask_results.coverage(files) is None
 
 
-def test_cityscapes_results_have_original_ids_and_the_servers_names(halves: Any, tmp_path: Path) -> None:
-    split = cityscapes(halves)
+def test_cityscapes_results_have_original_ids_and_server_names(halves: Any, tmp_path: Path) -> None:
+    split = cityscapes_split(halves)
     path = mask_results.write(tmp_path / "out", split, split.samples[0], np.array([[0, 13, VOID]], np.uint8))
     assert path.name == "00_pred_labelIds.png"
     assert cv2.imread(str(path), cv2.IMREAD_UNCHANGED).tolist() == [[7, 26, 0]]
     assert mask_results.read(path, split, (1, 3)).tolist() == [[0, 13, VOID]]
 
 
-def test_train_ids_in_the_place_of_ids_are_refused(halves: Any, tmp_path: Path) -> None:
+def test_train_ids_instead_of_ids_are_refused(halves: Any, tmp_path: Path) -> None:
     path = write(tmp_path, "00_pred_labelIds.png", np.array([[0, 0, 1, 13], [2, 2, 8, 10]], np.uint8))
     with pytest.raises(DataError, match="look like train ids") as raised:
-        mask_results.read(path, cityscapes(halves), (2, 4))
+        mask_results.read(path, cityscapes_split(halves), (2, 4))
     assert raised.value.kind == "train-ids"
 
 
-def test_g13_a_result_of_another_size_or_with_strange_values_is_refused(halves: Any, tmp_path: Path) -> None:
-    split = masks.read(halves.root, "val")
+def test_g13_a_result_of_another_size_or_with_undefined_values_is_refused(halves: Any, tmp_path: Path) -> None:
+    split = mask_folders.read(halves.root, "val")
     path = write(tmp_path, "00.png", np.zeros((48, 64), np.uint8))
-    with pytest.raises(DataError, match="the result is 64×48, its picture 128×96"):
+    with pytest.raises(DataError, match="the result is 64×48, its image 128×96"):
         mask_results.read(path, split, (96, 128))
     path = write(tmp_path, "01.png", np.full((4, 4), 3, np.uint8))
     with pytest.raises(DataError, match="unknown value 3"):
         mask_results.read(path, split, (4, 4))
 
 
-def test_g11_missing_results_are_refused_unless_a_part_is_wanted(halves: Any, tmp_path: Path) -> None:
-    split = masks.read(halves.root, "val")
+def test_g11_missing_results_are_refused_unless_partial(halves: Any, tmp_path: Path) -> None:
+    split = mask_folders.read(halves.root, "val")
     write(tmp_path / "out" / "deep", "01_from_elsewhere.png", np.zeros((48, 64), np.uint8))
-    with pytest.raises(DataError, match="1 of 2 pictures have no result: 00") as raised:
+    with pytest.raises(DataError, match="1 of 2 images have no result: 00") as raised:
         mask_results.find(tmp_path / "out", split)
     assert raised.value.exit_code == 65
     found = mask_results.find(tmp_path / "out", split, partial=True)
@@ -88,43 +90,41 @@ def test_train_ids_are_refused_beside_void_and_where_few_are_below_seven(
 ) -> None:
     path = write(tmp_path, "00_pred_labelIds.png", np.array(pixels, np.uint8))
     with pytest.raises(DataError, match="look like train ids"):
-        mask_results.read(path, cityscapes(halves), (1, 10))
+        mask_results.read(path, cityscapes_split(halves), (1, 10))
 
 
-def test_original_ids_and_nothing_but_void_are_no_train_ids(halves: Any, tmp_path: Path) -> None:
+def test_original_ids_and_pure_void_pass_the_train_id_check(halves: Any, tmp_path: Path) -> None:
     for pixels in ([[255, 255, 255]], [[7, 8, 11]], [[0, 0, 33]]):
         path = write(tmp_path, "00_pred_labelIds.png", np.array(pixels, np.uint8))
-        assert mask_results.read(path, cityscapes(halves), (1, 3)).shape == (1, 3)
+        assert mask_results.read(path, cityscapes_split(halves), (1, 3)).shape == (1, 3)
 
 
 def test_a_set_in_which_no_file_has_a_value_above_18_is_refused_as_a_whole(halves: Any, tmp_path: Path) -> None:
     def judged(split: Dataset, *masks_of: list[int]) -> None:
-        numbering = mask_results.Numbering(split)
+        train_ids = mask_results.TrainIdCheck(split)
         for ids in masks_of:
-            numbering.see(np.array([ids], np.uint8))
-        numbering.check(tmp_path)
+            train_ids.update(np.array([ids], np.uint8))
+        train_ids.check(tmp_path)
 
     few_void = [0] * 30 + [VOID]  # road by 7, and one pixel of an id that is no class
     with pytest.raises(DataError, match="no value above 18 in the whole set") as raised:
-        judged(cityscapes(halves), few_void, few_void)
+        judged(cityscapes_split(halves), few_void, few_void)
     assert raised.value.kind == "train-ids"
-    judged(cityscapes(halves), few_void, [13])  # a car: original ids
-    judged(cityscapes(halves), [0, 0])  # all road, and nothing strange
-    judged(cityscapes(halves))
-    judged(masks.read(halves.root, "val"), few_void)
+    judged(cityscapes_split(halves), few_void, [13])  # a car: original ids
+    judged(cityscapes_split(halves), [0, 0])  # all road, and nothing strange
+    judged(cityscapes_split(halves))
+    judged(mask_folders.read(halves.root, "val"), few_void)
 
 
-def test_one_name_in_two_folders_is_refused_and_names_both(halves: Any, tmp_path: Path) -> None:
+def test_one_name_in_two_folders_is_refused_with_both_paths(halves: Any, tmp_path: Path) -> None:
     for name in ("a/00.png", "b/00.png", "a/01.png"):
         write(tmp_path / "out" / name[0], name[2:], np.zeros((48, 64), np.uint8))
     with pytest.raises(DataError, match=r"2 files could be the result for 00: .*a/00\.png, .*b/00\.png"):
-        mask_results.find(tmp_path / "out", masks.read(halves.root, "val"))
+        mask_results.find(tmp_path / "out", mask_folders.read(halves.root, "val"))
 
 
-def test_kittis_map_of_the_picture_plane_is_taken_wherever_it_stands_in_the_alphabet(
-    halves: Any, tmp_path: Path
-) -> None:
-    split = masks.read(halves.root, "val")
+def test_the_kitti_map_of_the_image_is_preferred_in_any_sort_order(halves: Any, tmp_path: Path) -> None:
+    split = mask_folders.read(halves.root, "val")
     samples = [replace(sample, image_id=f"um_{place:06d}") for place, sample in enumerate(split.samples)]
     split = replace(split, layout="kitti_road", samples=samples)
     for folder in ("above", "in_picture"):
@@ -134,26 +134,26 @@ def test_kittis_map_of_the_picture_plane_is_taken_wherever_it_stands_in_the_alph
         assert [path.parent.name for path in mask_results.find(folder, split) if path] == ["in_picture"] * 2
 
 
-def test_a_file_that_is_one_pictures_by_name_is_not_taken_for_another(halves: Any, tmp_path: Path) -> None:
-    split = masks.read(halves.root, "val")
+def test_a_file_named_for_one_image_is_not_used_for_another(halves: Any, tmp_path: Path) -> None:
+    split = mask_folders.read(halves.root, "val")
     one, two = (
         replace(sample, image_id=name, mask_path=None) for sample, name in zip(split.samples, ("1", "1_2"), strict=True)
     )
     write(tmp_path / "out", "1_2.png", np.zeros((48, 64), np.uint8))
-    with pytest.raises(DataError, match=r"1 of 2 pictures have no result: 1\b"):
+    with pytest.raises(DataError, match=r"1 of 2 images have no result: 1\b"):
         mask_results.find(tmp_path / "out", replace(split, samples=[one, two]))
 
 
-def test_two_files_for_one_picture_are_refused(halves: Any, tmp_path: Path) -> None:
+def test_two_files_for_one_image_are_refused(halves: Any, tmp_path: Path) -> None:
     for name in ("00_a.png", "00_b.png", "01.png"):
         write(tmp_path / "out", name, np.zeros((48, 64), np.uint8))
     with pytest.raises(DataError, match="2 files could be the result for 00"):
-        mask_results.find(tmp_path / "out", masks.read(halves.root, "val"))
+        mask_results.find(tmp_path / "out", mask_folders.read(halves.root, "val"))
 
 
-def test_results_of_kitti_may_be_class_ids_or_its_colours(halves: Any, tmp_path: Path) -> None:
+def test_kitti_results_may_be_class_ids_or_colours(halves: Any, tmp_path: Path) -> None:
     split = replace(
-        masks.read(halves.root, "val"),
+        mask_folders.read(halves.root, "val"),
         layout="kitti_road",
         label_map=LabelMap(tuple(KITTI_ROAD)),
         mask_code=kitti_road.CODE,
@@ -164,14 +164,14 @@ def test_results_of_kitti_may_be_class_ids_or_its_colours(halves: Any, tmp_path:
     assert mask_results.read(colour, split, (1, 2)).tolist() == [[0, 1]]
 
 
-def test_numbers_with_gaps_are_written_as_the_data_set_has_them(halves: Any) -> None:
+def test_numbers_with_gaps_are_written_as_in_the_data_set(halves: Any) -> None:
     (halves.root / "classes.txt").unlink()
     (halves.root / "classes.json").write_text('[{"id": 5, "name": "a"}, {"id": 9, "name": "b"}]')
-    split = masks.read(halves.root, "val")
+    split = mask_folders.read(halves.root, "val")
     assert mask_results.in_own_numbers(split, np.array([[0, 1, VOID]], np.uint8)).tolist() == [[5, 9, 255]]
 
 
-def test_nothing_of_the_users_is_covered_up(tmp_path: Path) -> None:
+def test_a_folder_with_files_is_not_overwritten_unasked(tmp_path: Path) -> None:
     mask_results.check_target(tmp_path / "new", overwrite=False)
     (tmp_path / "file").write_text("x")
     with pytest.raises(CannotCreateError):

@@ -1,0 +1,351 @@
+"""Folders of images and masks → a `Dataset`: your own, CamVid as SegNet keeps it, and Pascal VOC's segmentation.
+
+Four layouts are recognised; the class list is in the top folder:
+
+    lists       <split>.txt with `image mask` a line (SegNet's CamVid)
+    split       <split>/images/* and <split>/masks/*
+    plain       images/<split>/* and masks/<split>/*; or, without splits, images/* and masks/* as `train`
+    voc         ImageSets/Segmentation/<split>.txt, JPEGImages/*, SegmentationClass/*.png
+
+    classes.txt     a name a line; the line's index, from 0, is the number in the masks
+    classes.json    [{"id": 0, "name": "sky", "colour": [128, 128, 128]}, …, {"id": 11, …, "evaluated": false}]
+
+In `split` and `plain` a mask has its image's name with the suffix .png. Numbers in a class list may have gaps; classes
+are counted from 0 in their order. A class that is marked as not evaluated is void: it is neither trained on nor
+evaluated. 255 is void too, unless it is a class. Masks may hold the numbers, or the colours where the list gives them.
+In Pascal VOC's own data the palette's number is the class and 255 the border; the drawn streets (`streets.json`) name
+their classes themselves.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from singleshot.classes import VOC
+from singleshot.data.boxes import json_file
+from singleshot.data.boxes.json_values import is_text
+from singleshot.data.boxes.voc_folder import by_stem, covered
+from singleshot.data.masks.files import Pair, masks_without_image, samples_of
+from singleshot.errors import DataError, Fault, InputMissingError
+from singleshot.images import IMAGE_SUFFIXES
+from singleshot.storage.files import file_bytes, opened
+from singleshot.structures import UNKNOWN, VOID, Dataset, LabelMap, MaskCode
+
+CLASS_FILES = ("classes.json", "classes.txt")
+MAX_CLASS_BYTES = 1 << 20
+MAX_LIST_BYTES = 64 << 20
+MAX_MANIFEST_BYTES = 16 << 20
+
+
+@dataclass(frozen=True)
+class MaskClasses:
+    """The content of a class list.
+
+    Args:
+        label_map: the classes that are trained and evaluated.
+        code: the meaning of numbers and colours in the masks.
+        colours: RGB by class id; empty where the list gives none.
+    """
+
+    label_map: LabelMap
+    code: MaskCode
+    colours: tuple[tuple[int, int, int], ...] = ()
+
+
+def looks_like(root: Path) -> bool:
+    """Returns whether a folder has one of the layouts above."""
+    return _is_voc(root) or _is_plain(root) or bool(_list_splits(root)) or bool(_folder_splits(root))
+
+
+def read(root: Path | str, split: str) -> Dataset:
+    """Reads one split, in the order of its list, or of names where there is no list.
+
+    Args:
+        root: a folder in one of the layouts above.
+        split: its name.
+
+    Returns:
+        Samples with masks. An invalid pair is a fault (see `files.samples_of`), and a warning `duplicate-id` names a
+        file or line that is not used because an earlier one has its name.
+
+    Raises:
+        InputMissingError: no such folder, layout, split or class list.
+        DataError: the class list or a list of pairs is malformed, or the split is empty (`empty-split`).
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise InputMissingError("no such folder", remedy="Name a folder of images and masks", file=root)
+    if _is_voc(root):
+        classes = _voc_classes(root)
+        pairs, faults = _voc_pairs(root, split)
+    elif split in _list_splits(root):
+        classes = read_classes(root)
+        pairs, faults = read_list(root / f"{split}.txt")
+    elif split in _folder_splits(root):
+        classes = read_classes(root)
+        pairs, faults = _folder_pairs(root / split / "images", root / split / "masks")
+    elif _is_plain(root):
+        images, masks = root / "images", root / "masks"
+        nested = _subfolders(images)
+        if split not in (nested or ["train"]):
+            raise _no_split(root, split, nested or ["train"])
+        classes = read_classes(root)
+        pairs, faults = _folder_pairs(images / split, masks / split) if nested else _folder_pairs(images, masks)
+    else:
+        known = [*_list_splits(root), *_folder_splits(root)]
+        if known:
+            raise _no_split(root, split, known)
+        remedy = "See docs/how-to/segmentation.md for the layouts"
+        raise InputMissingError("not a folder of images and masks", remedy=remedy, file=root)
+    samples, invalid = samples_of(pairs)
+    faults = (*faults, *invalid)
+    if not samples and not faults:
+        raise DataError(f"0 images in {split}", kind="empty-split", remedy="Add images and masks", file=root)
+    return Dataset(root, "masks", split, classes.label_map, samples, faults, classes.code, classes.colours)
+
+
+def splits(root: Path) -> list[str]:
+    """Returns the names of a folder's splits; [] where it has none of the layouts above."""
+    if _is_voc(root):
+        return sorted(path.stem for path in (root / "ImageSets" / "Segmentation").glob("*.txt"))
+    found = [*_list_splits(root), *_folder_splits(root)]
+    if not found and _is_plain(root):
+        found = _subfolders(root / "images") or ["train"]
+    return found
+
+
+def _is_voc(root: Path) -> bool:
+    return (root / "SegmentationClass").is_dir() and (root / "ImageSets" / "Segmentation").is_dir()
+
+
+def _is_plain(root: Path) -> bool:
+    return (root / "images").is_dir() and (root / "masks").is_dir()
+
+
+def _subfolders(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.is_dir())
+
+
+def _list_splits(root: Path) -> list[str]:
+    """Returns the splits that are lists of pairs; other text files have no pair in their first line."""
+    if find_classes(root) is None:
+        return []
+    return [path.stem for path in sorted(root.glob("*.txt")) if path.name != "classes.txt" and is_list(path)]
+
+
+def _folder_splits(root: Path) -> list[str]:
+    return sorted(path.parent.name for path in root.glob("*/masks") if (path.parent / "images").is_dir())
+
+
+def _no_split(root: Path, split: str, known: Iterable[str]) -> InputMissingError:
+    return InputMissingError(f"no split {split!r}", remedy=f"There are: {', '.join(known)}", file=root)
+
+
+def _folder_pairs(images: Path, masks: Path) -> tuple[list[Pair], tuple[Fault, ...]]:
+    files = sorted(images.iterdir()) if images.is_dir() else []
+    found = by_stem(files, IMAGE_SUFFIXES)
+    pairs = [Pair(stem, path, masks / f"{stem}.png") for stem, path in sorted(found.items())]
+    alone = [path for path in sorted(masks.glob("*.png")) if path.stem not in found] if masks.is_dir() else []
+    return pairs, (*covered(files, found, IMAGE_SUFFIXES), *masks_without_image(alone, images.name))
+
+
+def _voc_pairs(root: Path, split: str) -> tuple[list[Pair], tuple[Fault, ...]]:
+    folder, images = root / "ImageSets" / "Segmentation", root / "JPEGImages"
+    file = folder / f"{split}.txt"
+    if not file.is_file():
+        raise _no_split(folder, split, sorted(path.stem for path in folder.glob("*.txt")))
+    if not images.is_dir():
+        raise InputMissingError("no folder of images", remedy="Put them into JPEGImages", file=images)
+    files = sorted(images.iterdir())
+    found = by_stem(files, IMAGE_SUFFIXES)
+    first_lines: dict[str, int] = {}
+    faults = covered(files, found, IMAGE_SUFFIXES)
+    for line, stem in _lines(file):
+        if first_lines.setdefault(stem, line) != line:
+            faults.append(_repeated(file, line, stem, first_lines[stem]))
+    masks = root / "SegmentationClass"
+    pairs = [
+        Pair(stem, found.get(stem, images / f"{stem}.jpg"), masks / f"{stem}.png", file, line)
+        for stem, line in first_lines.items()
+    ]
+    return pairs, tuple(faults)
+
+
+def _voc_classes(root: Path) -> MaskClasses:
+    if find_classes(root) is not None:
+        return read_classes(root)
+    manifest = root / "streets.json"
+    if not manifest.exists():
+        return classes_from_names(["background", *VOC], root)
+    content = json_file.read(manifest, max_bytes=MAX_MANIFEST_BYTES)
+    names = content.get("mask") if isinstance(content, dict) else None
+    if not isinstance(names, list) or not all(is_text(name) for name in names):
+        raise DataError("no list `mask` of class names", remedy="Take the file that came with the data", file=manifest)
+    return classes_from_names(names, manifest)
+
+
+def is_list(file: Path) -> bool:
+    """Returns whether the first line of a file is a pair; False for pipes and folders. Raises NotPermittedError."""
+    try:
+        with opened(file) as stream:
+            text = stream.readline(4096).decode("utf-8-sig", "surrogateescape").strip()
+    except (DataError, InputMissingError):
+        return False
+    return _columns(text, file.parent) is not None
+
+
+def read_list(file: Path) -> tuple[list[Pair], tuple[Fault, ...]]:
+    """Reads the pairs of a list, in its order, with paths below its folder.
+
+    Image ids are the stems of the files, or where two share one (`0001.png` of two sequences) their paths. An image
+    that is listed twice is used once, and gives a warning (`duplicate-id`).
+
+    Raises:
+        DataError: a line is not a pair (`bad-list`), or the file is not a plain one or is too large.
+        NotPermittedError, StorageError: the file cannot be read.
+    """
+    found: dict[Path, tuple[int, str, Path]] = {}
+    faults: list[Fault] = []
+    for line, text in _lines(file):
+        columns = _columns(text, file.parent)
+        if columns is None:
+            message = f"{len(text.split())} columns and no two of them an image and its mask"
+            remedy = "Write both relative to this folder, with a tab between names that contain spaces"
+            raise DataError(message, kind="bad-list", remedy=remedy, file=file, line=line)
+        image, mask = (_below(file.parent, column) for column in columns)
+        first, *_ = found.setdefault(image, (line, columns[0], mask))
+        if first != line:
+            faults.append(_repeated(file, line, columns[0], first))
+    stems = [image.stem for image in found]
+    unique = len(set(stems)) == len(stems)
+    pairs = [
+        Pair(image.stem if unique else name.lstrip("/").removesuffix(image.suffix), image, mask, file, line)
+        for image, (line, name, mask) in found.items()
+    ]
+    return pairs, tuple(faults)
+
+
+def _lines(file: Path) -> list[tuple[int, str]]:
+    """Returns the lines of a list that are not empty, with their 1-based numbers."""
+    try:
+        data = file_bytes(file, MAX_LIST_BYTES)
+    except DataError as error:
+        if error.kind == "empty-file":
+            return []
+        raise
+    rows = data.decode("utf-8-sig", "surrogateescape").split("\n")
+    return [(number, row.strip()) for number, row in enumerate(rows, start=1) if row.strip()]
+
+
+def _repeated(file: Path, line: int, name: str, first: int) -> Fault:
+    message = f"{name} is already in line {first}; it is used once. Delete this line."
+    return Fault(file, line, "duplicate-id", "warning", message)
+
+
+def _columns(text: str, folder: Path) -> tuple[str, str] | None:
+    """Splits a line into image and mask: at a tab, at its only space, or at the space where both files exist."""
+    if "\t" in text:
+        parts = [part.strip() for part in text.split("\t")]
+        return (parts[0], parts[1]) if len(parts) == 2 else None
+    words = text.split()
+    if len(words) == 2:
+        return words[0], words[1]
+    cuts = [(text[:at].rstrip(), text[at + 1 :].lstrip()) for at, letter in enumerate(text) if letter == " "]
+    existing = {cut for cut in cuts if all(cut) and all(_below(folder, name).is_file() for name in cut)}
+    return existing.pop() if len(existing) == 1 else None
+
+
+def _below(folder: Path, name: str) -> Path:
+    """Returns a listed file's path below the list's folder.
+
+    Lists contain absolute paths of their author's machine (SegNet's begin with `/SegNet/CamVid/`): of those, the
+    longest end that exists below the folder is used.
+    """
+    parts = name.strip("/").split("/")
+    ends = [folder.joinpath(*parts[start:]) for start in range(len(parts) if name.startswith("/") else 1)]
+    return next((path for path in ends if path.is_file()), ends[0])
+
+
+def find_classes(folder: Path) -> Path | None:
+    """Returns the class list of a folder, None where it has none."""
+    return next((folder / name for name in CLASS_FILES if (folder / name).is_file()), None)
+
+
+def read_classes(folder: Path) -> MaskClasses:
+    """Reads the class list of a folder.
+
+    Raises:
+        InputMissingError: the folder has none.
+        DataError: it is not in one of the two forms, or a number, name or colour occurs twice.
+    """
+    file = find_classes(folder)
+    if file is None:
+        remedy = "Write classes.txt with a class name a line, in the order of the numbers in the masks"
+        raise InputMissingError("no classes.txt or classes.json", remedy=remedy, file=folder)
+    text = file_bytes(file, MAX_CLASS_BYTES).decode("utf-8-sig", "replace")
+    if file.suffix == ".txt":
+        names = [line.strip() for line in text.splitlines()]
+        while names and not names[-1]:
+            names.pop()
+        return classes_from_names(names, file)
+    try:
+        rows = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"not JSON ({error})", remedy="See docs/how-to/segmentation.md", file=file) from error
+    return _classes_from_rows(rows, file)
+
+
+def classes_from_names(names: list[str], file: Path) -> MaskClasses:
+    """Returns classes 0, 1, … of these names. Raises DataError, which names `file`, for a name that occurs twice."""
+    return _classes_from_rows([{"id": index, "name": name} for index, name in enumerate(names)], file)
+
+
+def _classes_from_rows(rows: Any, file: Path) -> MaskClasses:
+    if not isinstance(rows, list) or not rows:
+        raise DataError("not a list of classes", remedy="See docs/how-to/segmentation.md", file=file)
+    values, names = [UNKNOWN] * 256, list[str]()
+    values[VOID] = VOID
+    names_by_number = dict[int, str]()
+    colour_rows, class_colours = list[tuple[int, int, int, int]](), list[tuple[int, int, int]]()
+    for index, row in enumerate(rows):
+        number, name, colour, evaluated = _class_fields(row, index, file)
+        if number in names_by_number:
+            message = f"id {number} is given to {names_by_number[number]} and to {name}"
+            raise DataError(message, remedy="Give every class a number of its own", file=file)
+        names_by_number[number] = name
+        class_id = len(names) if evaluated else VOID
+        values[number] = class_id
+        if evaluated:
+            names.append(name)
+        if colour is not None:
+            colour_rows.append((*colour, class_id))
+            class_colours += [colour] if evaluated else []
+    if len({row[:3] for row in colour_rows}) != len(colour_rows):
+        raise DataError("two classes share a colour", remedy="Give every class a colour of its own", file=file)
+    try:
+        label_map = LabelMap(tuple(names))
+    except DataError as error:
+        raise DataError(error.message, remedy=error.remedy, file=file) from error
+    complete = len(class_colours) == len(names)
+    return MaskClasses(label_map, MaskCode(tuple(values), tuple(colour_rows)), tuple(class_colours) if complete else ())
+
+
+def _class_fields(row: Any, index: int, file: Path) -> tuple[int, str, tuple[int, int, int] | None, bool]:
+    """Returns number, name, colour and whether the class is evaluated, each of its own type."""
+    message = f"entry {index} is not a class"
+    remedy = 'Write for example {"id": 3, "name": "road", "colour": [128, 64, 128]}'
+    if not isinstance(row, dict):
+        raise DataError(message, remedy=remedy, file=file)
+    number, name = row.get("id", index), row.get("name")
+    colour, evaluated = row.get("colour", row.get("color")), row.get("evaluated", True)
+    valid = type(number) is int and 0 <= number <= 255 and isinstance(name, str) and isinstance(evaluated, bool)
+    if colour is not None:
+        valid = valid and isinstance(colour, list) and len(colour) == 3
+        valid = valid and all(type(each) is int and 0 <= each <= 255 for each in colour)
+    if not valid:
+        raise DataError(message, remedy=remedy, file=file)
+    return number, str(name), None if colour is None else (colour[0], colour[1], colour[2]), evaluated
