@@ -46,7 +46,7 @@ def test_e7_an_older_versions_recipe_lacks_what_came_later_and_is_read() -> None
         ("schedule.warmup_steps=-5", "schedule.warmup_steps is -5"),
         ("schedule.gamma=Infinity", "schedule.gamma is inf"),
         ("schedule.boundaries=[20, 10]", "schedule.boundaries"),
-        ("schedule.floor=2", "schedule.floor is 2.0. Give a number of 0 or more, at most 1"),
+        ("schedule.floor=2", "schedule.floor is 2.0. Give a number from 0 to 1"),
         ("optimizer.clip_norm=-1", "optimizer.clip_norm is -1.0. Give a number above 0"),
         ("optimizer.clip_norm=0", "optimizer.clip_norm is 0.0"),
         ("optimizer.momentum=1", "optimizer.momentum is 1.0"),

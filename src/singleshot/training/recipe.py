@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from singleshot.config import check_number, filled, from_json_dict, to_json_dict
+from singleshot.config import check_number, from_json_dict, to_json_dict, with_defaults
 from singleshot.data.augment.augment import Augmentation
 from singleshot.detection.anchors import FeatureMap
 from singleshot.detection.loss import LossConfig
@@ -142,7 +142,7 @@ class Recipe:
 
         Raises ConfigError on unknown or mistyped fields.
         """
-        return from_json_dict(Recipe, filled(Recipe, json.loads(text)), "recipe")
+        return from_json_dict(Recipe, with_defaults(Recipe, json.loads(text)), "recipe")
 
 
 def override(recipe: Recipe, settings: Sequence[str]) -> Recipe:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from singleshot.config import filled, to_json_dict
+from singleshot.config import to_json_dict, with_defaults
 from singleshot.errors import ConfigError
 from singleshot.structures import Dataset
 from singleshot.training.checkpoint import Checkpoint, newest, newest_facts
@@ -126,7 +126,7 @@ def _completed(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str
             branch = branch.setdefault(name, {})
         branch[leaf] = value
     unseen = {key: wanted[key] for key in ("data.train_files", "data.val_files")}
-    return {**unseen, **_of_recipe(filled(Recipe, nested.get("recipe", {}))), **stored}
+    return {**unseen, **_of_recipe(with_defaults(Recipe, nested.get("recipe", {}))), **stored}
 
 
 def _of_recipe(fields: Mapping[str, Any]) -> dict[str, Any]:
