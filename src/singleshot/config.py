@@ -275,7 +275,7 @@ def _within(limits: Range, value: Any) -> bool:
     if isinstance(value, tuple | list):
         ordered = not isinstance(limits, Ordered) or list(value) == sorted(value)
         return ordered and all(_within(limits, each) for each in value)
-    return not isinstance(value, numbers.Real) or value in limits
+    return not isinstance(value, _PLAIN[float]) or value in limits
 
 
 def _expected(hint: Any) -> str:
