@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks import match_loss, postprocess, scenes
 from benchmarks.timing import interleaved, machine, one_thread
-from singleshot.detection.matching_loops import match_compiled
+from singleshot.detection.matching import match_compiled
 from singleshot.metrics.coco_ap import CocoTruths, coco_ap
 from singleshot.metrics.voc_ap import voc_ap
 
@@ -44,7 +44,7 @@ def same_place(factor: int) -> Callable[[], object]:
     anchors = scenes.anchors(8732)
     corners = np.concatenate([anchors[:, :2] - anchors[:, 2:] / 2, anchors[:, :2] + anchors[:, 2:] / 2], axis=1)
     truths = np.tile(np.array([0.3, 0.3, 0.6, 0.6], np.float32), (4, count, 1))
-    return lambda: match_compiled(corners, truths, np.ones((4, count), np.bool_), "bipartite", 0.5)
+    return lambda: match_compiled(corners, truths, np.ones((4, count), np.bool_), "bipartite")
 
 
 def found(factor: int, *, what: str, regime: str) -> Callable[[], object]:

@@ -20,8 +20,7 @@ import torch
 from benchmarks.peers import Peer, peer_argument
 from benchmarks.scenes import TrainingBatch, training_batch
 from benchmarks.timing import Seconds, interleaved, machine, one_thread, ratio, table
-from singleshot.detection.loss import LossConfig, LossParts, multibox_loss
-from singleshot.detection.matching import match
+from singleshot.detection.loss import LossConfig, multibox_loss
 from singleshot.detection.raw import RawDetections
 
 TARGET = 3.5
@@ -29,17 +28,19 @@ TORCHVISION = LossConfig(matching="force-best", negative_iou=None)
 CAFFE = LossConfig()
 
 
-def ours(batch: TrainingBatch, config: LossConfig) -> Callable[[], tuple[LossParts, RawDetections]]:
+def ours(batch: TrainingBatch, config: LossConfig) -> Callable[[], tuple[dict[str, torch.Tensor], RawDetections]]:
     """A call from anchors and answers to losses and gradients."""
     arrays = {name: torch.from_numpy(array) for name, array in asdict(batch).items()}
     raw = RawDetections(arrays["class_logits"].requires_grad_(), arrays["box_offsets"].requires_grad_())
     anchors, boxes, class_ids = arrays["anchors_cxcywh"], arrays["boxes_cxcywh"], arrays["class_ids"]
 
-    def step() -> tuple[LossParts, RawDetections]:
+    matcher = config.matcher(anchors)
+
+    def step() -> tuple[dict[str, torch.Tensor], RawDetections]:
         raw.class_logits.grad = raw.box_offsets.grad = None
-        matches = match(anchors, boxes, class_ids >= 0, rule=config.matching, iou_threshold=config.iou_threshold)
-        parts = multibox_loss(raw, anchors, boxes, class_ids, matches, config)
-        parts.total.backward()
+        assignments = matcher.match_batch(boxes, class_ids >= 0)
+        parts = multibox_loss(raw, anchors, boxes, class_ids, assignments, config)
+        (parts["class"] + parts["box"]).backward()
         return parts, raw
 
     return step
@@ -50,8 +51,8 @@ def assert_equal(peer: Peer, file: Path, batch: TrainingBatch) -> None:
     out = file.with_name("gradients.npz")
     theirs = peer.ask(way="match_loss", file=str(file), out=str(out))
     parts, raw = ours(batch, TORCHVISION)()
-    np.testing.assert_allclose(parts.classification.item(), theirs["classification"], rtol=1e-5)
-    np.testing.assert_allclose(parts.localisation.item(), theirs["localisation"], rtol=1e-5)
+    np.testing.assert_allclose(parts["class"].item(), theirs["classification"], rtol=1e-5)
+    np.testing.assert_allclose(parts["box"].item(), theirs["localisation"], rtol=1e-5)
     with np.load(out) as gradients:
         for name in ("class_logits", "box_offsets"):
             np.testing.assert_allclose(getattr(raw, name).grad.numpy(), gradients[name], rtol=1e-3, atol=1e-7)

@@ -1,30 +1,35 @@
-"""The multibox loss: how wrong the network's answers are about the anchors that count.
+"""The multibox loss: cross-entropy of the classes and smooth L1 of the boxes, over the anchors that are trained.
 
-An anchor that has to find an object pays for its class (softmax cross-entropy) and for its box (smooth L1 of the
-offsets). Of the thousands that have nothing to find, only the most mistaken ones pay, three for each match of the
-same picture, so that background does not drown the objects. Both sums are divided by the number of matches in the
-batch (Caffe's VALID normaliser), or picture by picture (the 2017 re-implementation).
+An anchor with a box learns its class (softmax cross-entropy) and its box (smooth L1 of the offsets). Of the thousands
+without one, only the background anchors of greatest loss are trained, three for each match of the same image, so that
+background does not drown the objects. Both sums are divided by the number of matches in the batch (Caffe's VALID
+normaliser), or image by image (the 2017 re-implementation).
 
 Source: weiliu89/caffe, `multibox_loss_layer.cpp` and `bbox_util.cpp` (MAX_NEGATIVE mining).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from singleshot.compiled import compiled
 from singleshot.config import check_number
 from singleshot.detection.coding import encode
-from singleshot.detection.matching import Matches, Rule
-from singleshot.detection.mining import hardest
+from singleshot.detection.exponential import HIGHEST, LOWEST, exponentiate
+from singleshot.detection.greatest import greatest
+from singleshot.detection.matching import BACKGROUND, Matcher, Rule
 from singleshot.detection.raw import RawDetections
+
+# Anchors whose loss is computed together: their logits and the work space fit into the first cache.
+_BLOCK = 32
 
 
 @dataclass(frozen=True)
@@ -33,13 +38,13 @@ class LossConfig:
 
     Args:
         matching: see `matching`.
-        iou_threshold: overlap from which an anchor has to find an object.
-        negatives_per_match: background anchors that pay for each match.
+        iou_threshold: overlap from which an anchor learns an object.
+        negatives_per_match: background anchors that are trained for each match.
         negative_iou: only anchors that overlap every object less than this can be negatives; None: all unmatched.
         normaliser: `batch` divides by the matches of the whole batch (summed over ranks); `image` divides each
-            picture's loss by its own matches, then takes the mean over pictures.
-        negatives_when_empty: negatives that a picture without objects trains: 0 in the reference, where such a
-            picture teaches nothing; `auto`: three times the batch's mean matches a picture, at least three.
+            image's loss by its own matches, then takes the mean over images.
+        negatives_when_empty: negatives that an image without objects trains: 0 in the reference, where such an
+            image teaches nothing; `auto`: three times the batch's mean matches an image, at least three.
     """
 
     matching: Rule = "bipartite"
@@ -57,24 +62,15 @@ class LossConfig:
         if self.negatives_when_empty != "auto":
             check_number("loss.negatives_when_empty", self.negatives_when_empty, 0)
 
+    def matcher(self, anchors_cxcywh: Float[Tensor, "A 4"]) -> Matcher:
+        """Return the matcher of these choices for some anchors."""
+        return Matcher(anchors_cxcywh, self.matching, iou_threshold=self.iou_threshold, negative_iou=self.negative_iou)
 
-class LossParts(NamedTuple):
-    """What `multibox_loss` answers; `total` is the sum of the two parts. All are finite for finite answers.
 
-    Args:
-        classification: () the class part, already divided.
-        localisation: () the box part, already divided.
-        matches: () the number of matches in this rank's batch.
-    """
-
-    classification: Float[Tensor, ""]
-    localisation: Float[Tensor, ""]
-    matches: Float[Tensor, ""]
-
-    @property
-    def total(self) -> Float[Tensor, ""]:
-        """The loss to go down."""
-        return self.classification + self.localisation
+def count_matches(assignments: Int[Tensor, "B A"]) -> Float[Tensor, "2"]:
+    """Count the matches and the images of a batch; add these up over the parts of a step and over ranks."""
+    matches = (assignments >= 0).sum().float()
+    return torch.stack([matches, torch.full_like(matches, len(assignments))])
 
 
 def multibox_loss(
@@ -82,108 +78,116 @@ def multibox_loss(
     anchors_cxcywh: Float[Tensor, "A 4"],
     boxes_cxcywh: Float[Tensor, "B N 4"],
     class_ids: Int[Tensor, "B N"],
-    matches: Matches,
+    assignments: Int[Tensor, "B A"],
     config: LossConfig,
     *,
     blank: Bool[Tensor, " B"] | None = None,
-    sum_over_ranks: Callable[[Tensor], Tensor] | None = None,
-) -> LossParts:
-    """The loss of a batch, in float32 whatever the network's precision.
+    totals: Float[Tensor, "2"] | None = None,
+    world: int = 1,
+) -> dict[str, Float[Tensor, ""]]:
+    """Compute the loss of a batch, in float32 whatever the network's precision.
 
     Args:
-        raw: the network's answer.
+        raw: the network's output.
         anchors_cxcywh: (A, 4) fractions of the input.
         boxes_cxcywh: (B, N, 4) ground truths, padded, in the same frame.
         class_ids: (B, N) 0-based, −1 on padding rows.
-        matches: what `match` said of these boxes.
+        assignments: (B, A) the row of the box that each anchor learns, `BACKGROUND` or `IGNORED`; see `Matcher`.
         config: see `LossConfig`.
-        blank: (B,) pictures of which nothing is known: they add no loss and no gradient. None for none.
-        sum_over_ranks: adds a tensor up over all ranks, which have batches of one size. The mean of the ranks' losses
-            and gradients is then what one process with the whole batch would get. None with one rank.
+        blank: (B,) images without known content: they add no loss and no gradient. None for none.
+        totals: (2,) matches and images of the whole step (`count_matches`), over all its parts and ranks, if this
+            batch is one of several. None if it is all.
+        world: number of ranks that average their gradients; all have the same number of images.
 
-    A batch without any box gives a box part of 0 and, unless `negatives_when_empty` is on, a class part of 0.
+    Returns:
+        The scalars `class` and `box`; their sum is minimised. Both are finite for finite outputs. Added up over the
+        parts of a step and averaged over ranks, they are what one batch of all images gives. A batch without any box
+        has a `box` of 0 and, unless `negatives_when_empty` is on, a `class` of 0.
     """
-    matches_of = (matches.ground_truths >= 0).sum(dim=1).float()
-    total, pictures = matches_of.sum(), torch.full_like(matches_of, 1.0).sum()
-    joint = torch.stack([total, pictures])
-    all_matches, all_pictures = joint if sum_over_ranks is None else sum_over_ranks(joint)
-
-    losses = _losses_of_rows if raw.class_logits.device.type == "cpu" else losses_of_all
-    mean_matches = all_matches / all_pictures
-    picture_class, picture_box = losses(
-        raw, anchors_cxcywh, boxes_cxcywh, class_ids, matches, config, mean_matches=mean_matches
+    all_matches, all_images = count_matches(assignments) if totals is None else totals
+    losses = sparse_losses if raw.class_logits.device.type == "cpu" else dense_losses
+    image_class, image_box = losses(
+        raw, anchors_cxcywh, boxes_cxcywh, class_ids, assignments, config, mean_matches=all_matches / all_images
     )
     if blank is not None:
-        picture_class = picture_class.masked_fill(blank, 0.0)  # negatives_when_empty; it has no box, so no box loss
+        image_class = image_class.masked_fill(blank, 0.0)  # negatives_when_empty; it has no box, so no box loss
+    images = len(assignments)
+    share = images / (all_images / world)  # of this rank's images in the step
     if config.normaliser == "image":
-        share = matches_of.clamp(min=1.0) * pictures
-        return LossParts((picture_class / share).sum(), (picture_box / share).sum(), total)
-    normaliser = all_matches.clamp(min=1.0) * (pictures / all_pictures)
-    return LossParts(picture_class.sum() / normaliser, picture_box.sum() / normaliser, total)
+        divisor = (assignments >= 0).sum(dim=1).float().clamp(min=1.0) * images
+        return {"class": (image_class / divisor).sum() * share, "box": (image_box / divisor).sum() * share}
+    divisor = all_matches.clamp(min=1.0) * (images / all_images)
+    return {"class": image_class.sum() / divisor * share, "box": image_box.sum() / divisor * share}
 
 
-def losses_of_all(
+def dense_losses(
     raw: RawDetections,
     anchors_cxcywh: Float[Tensor, "A 4"],
     boxes_cxcywh: Float[Tensor, "B N 4"],
     class_ids: Int[Tensor, "B N"],
-    matches: Matches,
+    assignments: Int[Tensor, "B A"],
     config: LossConfig,
     *,
     mean_matches: Float[Tensor, ""],
 ) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"]]:
-    """Class and box loss of each picture, by tables of all anchors: the path for accelerators.
+    """Compute class and box loss of each image by tables of all anchors: the path for accelerators.
 
-    Its shapes do not depend on what is matched, so that nobody waits for the device. It is the rows' reference in the
-    tests.
+    Its shapes do not depend on the matches, so that nothing waits for the device. Its memory is a few times that of
+    the network's output. In the tests it is the reference of `sparse_losses`.
     """
     logits, offsets = raw.class_logits.float(), raw.box_offsets.float()
-    positive, rows = matches.ground_truths >= 0, matches.ground_truths.clamp(min=0)
+    positive, rows = assignments >= 0, assignments.clamp(min=0).long()
 
-    targets = _class_targets(class_ids, rows, positive)
+    targets = torch.zeros_like(rows)
+    if class_ids.shape[1]:
+        targets = torch.where(positive, class_ids.gather(1, rows) + 1, 0)
     class_loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view_as(targets)
     with torch.no_grad():
-        count = _negatives(positive, config, mean_matches)
-        counted = positive | _hardest(class_loss, _eligible(positive, matches, config), count)
-    picture_class = torch.where(counted, class_loss, 0.0).sum(dim=1)
+        # The background anchors of greatest loss; ties go to the earlier anchor.
+        count = _negative_counts(positive, config, mean_matches)
+        background_loss = torch.where(assignments == BACKGROUND, class_loss, -torch.inf)
+        ranked, order = background_loss.sort(dim=1, descending=True, stable=True)
+        rank = torch.arange(ranked.shape[1], device=ranked.device)
+        negative = torch.zeros_like(positive).scatter(1, order, (rank < count) & (ranked > -torch.inf))
+    image_class = torch.where(positive | negative, class_loss, 0.0).sum(dim=1)
 
-    picture_box = offsets.sum(dim=(1, 2)) * 0.0  # keeps the box head in the graph when nothing matched
+    image_box = offsets.sum(dim=(1, 2)) * 0.0  # keeps the box head in the graph when nothing matched
     if boxes_cxcywh.shape[1]:
-        wanted = boxes_cxcywh.gather(1, rows[..., None].expand(-1, -1, 4))
-        wanted = torch.where(positive[..., None], wanted, anchors_cxcywh)  # any finite target where nothing is asked
-        box_loss = F.smooth_l1_loss(offsets, encode(wanted, anchors_cxcywh.expand_as(wanted)), reduction="none")
-        picture_box = torch.where(positive[..., None], box_loss, 0.0).sum(dim=(1, 2))
-    return picture_class, picture_box
+        learned = boxes_cxcywh.gather(1, rows[..., None].expand(-1, -1, 4))
+        learned = torch.where(positive[..., None], learned, anchors_cxcywh)  # any finite target where none is learned
+        box_loss = F.smooth_l1_loss(offsets, encode(learned, anchors_cxcywh.expand_as(learned)), reduction="none")
+        image_box = torch.where(positive[..., None], box_loss, 0.0).sum(dim=(1, 2))
+    return image_class, image_box
 
 
-def _losses_of_rows(
+def sparse_losses(
     raw: RawDetections,
     anchors_cxcywh: Float[Tensor, "A 4"],
     boxes_cxcywh: Float[Tensor, "B N 4"],
     class_ids: Int[Tensor, "B N"],
-    matches: Matches,
+    assignments: Int[Tensor, "B A"],
     config: LossConfig,
     *,
     mean_matches: Float[Tensor, ""],
 ) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"]]:
-    """The same on a CPU, which has no need for fixed shapes: only the few anchors that pay are looked at again."""
-    positive = matches.ground_truths >= 0
-    batch, total = positive.shape
+    """Compute the same on a CPU, which needs no fixed shapes: losses of the few anchors that are trained alone."""
+    positive = assignments >= 0
+    batch, total = assignments.shape
     with torch.no_grad():
         matched = positive.flatten().nonzero()[:, 0]
-        counts = _negatives(positive, config, mean_matches)[:, 0].ceil().long()
-        negatives = hardest(raw.class_logits, _eligible(positive, matches, config), counts)
-        picture, anchor = matched // total, matched % total
-        truth = matches.ground_truths.flatten()[matched]
-        targets = torch.cat([class_ids[picture, truth] + 1, torch.zeros_like(negatives)])
-        offsets = encode(boxes_cxcywh[picture, truth], anchors_cxcywh[anchor])
-    counted = torch.cat([matched, negatives])
-    logits = _Rows.apply(raw.class_logits.flatten(0, 1), counted)
+        counts = _negative_counts(positive, config, mean_matches)[:, 0].ceil().long()
+        negatives = hardest_negatives(raw.class_logits, assignments == BACKGROUND, counts)
+        image, anchor = matched // total, matched % total
+        truth = assignments.flatten()[matched].long()
+        targets = torch.cat([class_ids[image, truth] + 1, torch.zeros_like(negatives)])
+        offsets = encode(boxes_cxcywh[image, truth], anchors_cxcywh[anchor])
+    trained = torch.cat([matched, negatives])
+    logits = _Rows.apply(raw.class_logits.flatten(0, 1), trained)
     class_loss = F.cross_entropy(logits.float(), targets, reduction="none")
-    found = _Rows.apply(raw.box_offsets.flatten(0, 1), matched)
-    box_loss = F.smooth_l1_loss(found.float(), offsets.float(), reduction="none").sum(dim=1)
-    none = class_loss.new_zeros(batch)
-    return none.index_add(0, counted // total, class_loss), none.index_add(0, picture, box_loss)
+    predicted = _Rows.apply(raw.box_offsets.flatten(0, 1), matched)
+    box_loss = F.smooth_l1_loss(predicted.float(), offsets.float(), reduction="none").sum(dim=1)
+    zeros = class_loss.new_zeros(batch)
+    return zeros.index_add(0, trained // total, class_loss), zeros.index_add(0, image, box_loss)
 
 
 class _Rows(torch.autograd.Function):
@@ -202,37 +206,78 @@ class _Rows(torch.autograd.Function):
         return gradients[0].new_zeros(ctx.shape).index_copy_(0, rows, gradients[0]), None
 
 
-def _eligible(positive: Bool[Tensor, "B A"], matches: Matches, config: LossConfig) -> Bool[Tensor, "B A"]:
-    """The anchors that may be negatives."""
-    return ~positive if config.negative_iou is None else ~positive & (matches.best_iou < config.negative_iou)
-
-
-def _class_targets(
-    class_ids: Int[Tensor, "B N"], rows: Int[Tensor, "B A"], positive: Bool[Tensor, "B A"]
-) -> Int[Tensor, "B A"]:
-    """The class each anchor has to say, with background as 0 and class k as k + 1."""
-    if class_ids.shape[1] == 0:
-        return torch.zeros_like(rows)
-    return torch.where(positive, class_ids.gather(1, rows) + 1, 0)
-
-
-def _negatives(
+def _negative_counts(
     positive: Bool[Tensor, "B A"], config: LossConfig, mean_matches: Float[Tensor, ""]
 ) -> Float[Tensor, "B 1"]:
-    """How many background anchors each picture trains, where a picture has `mean_matches` on average."""
+    """Return how many background anchors each image trains, if an image has `mean_matches` on average."""
     matched = positive.sum(dim=1, keepdim=True).float()
-    wanted = matched * config.negatives_per_match
+    per_match = matched * config.negatives_per_match
     if config.negatives_when_empty == "auto":
         when_empty = (3.0 * mean_matches).clamp(min=3.0).round()
-        return torch.where(matched == 0, when_empty, wanted)
-    return torch.where(matched == 0, float(config.negatives_when_empty), wanted)
+        return torch.where(matched == 0, when_empty, per_match)
+    return torch.where(matched == 0, float(config.negatives_when_empty), per_match)
 
 
-def _hardest(
-    loss: Float[Tensor, "B A"], eligible: Bool[Tensor, "B A"], count: Float[Tensor, "B 1"]
-) -> Bool[Tensor, "B A"]:
-    """The `count` eligible anchors of each picture that are most mistaken; ties go to the earlier anchor."""
-    ranked, order = torch.where(eligible, loss, -torch.inf).sort(dim=1, descending=True, stable=True)
-    rank = torch.arange(loss.shape[1], device=loss.device)
-    chosen = (rank < count) & (ranked > -torch.inf)
-    return torch.zeros_like(eligible).scatter(1, order, chosen)
+def hardest_negatives(
+    class_logits: Float[Tensor, "B A K"], eligible: Bool[Tensor, "B A"], counts: Int[Tensor, " B"]
+) -> Int[Tensor, " S"]:
+    """Choose the `counts[b]` eligible anchors of greatest background loss in each image, or all if they are fewer.
+
+    Ranking thousands of anchors by a softmax and two sorts is where a loss on a CPU would spend its time. The rank
+    needs less: the loss of a background anchor is log(1 + s) with s = Σ e^(l_k − l_0) over the classes k ≥ 1. It grows
+    with s, so s itself is compared, and the k-th greatest of a row is found without sorting it.
+
+    Args:
+        class_logits: (B, A, C + 1), on the CPU; column 0 is background.
+        eligible: (B, A) anchors that may be chosen.
+        counts: (B,) how many to choose, at least 0.
+
+    Returns:
+        (S,) rows of the (B·A, ·) tables, rising. Ties go to the earlier anchor; an anchor that is wrong by more than
+        80 nats, or not finite, ranks as one that is wrong by 80.
+    """
+    logits = class_logits.detach().float().contiguous().numpy()
+    return torch.from_numpy(_hardest(logits, eligible.numpy(), counts.numpy()))
+
+
+@compiled
+def _hardest(logits, eligible, counts):  # noqa: ANN001, ANN202
+    batch, total, _ = logits.shape
+    rows = np.empty(min(counts.sum(), batch * total), np.int64)
+    odds = np.empty(total, np.float32)
+    # Bits of positive floats are ordered as the floats are, and integers have no NaN.
+    bits = odds.view(np.int32)
+    filled = 0
+    for b in range(batch):
+        if counts[b] == 0:
+            continue
+        _write_odds(logits[b], odds)
+        candidates = np.nonzero(eligible[b])[0]
+        for index in greatest(bits[candidates], counts[b]):
+            rows[filled] = b * total + candidates[index]
+            filled += 1
+    return rows[:filled]
+
+
+@compiled
+def _write_odds(logits, odds):  # noqa: ANN001, ANN202
+    """Write s, the odds of any class against background, of each of the (A, K) anchors."""
+    total, width = logits.shape
+    values = np.empty((_BLOCK, width), np.float32)
+    whole, power = np.empty(_BLOCK * width, np.float32), np.empty(_BLOCK * width, np.float32)
+    for start in range(0, total, _BLOCK):
+        block = logits[start : start + _BLOCK]
+        for i in range(len(block)):
+            row, out, background = block[i], values[i], block[i, 0]
+            for k in range(width):
+                above = row[k] - background
+                above = above if above < HIGHEST else HIGHEST
+                out[k] = above if above > LOWEST else LOWEST
+        used = len(block) * width
+        exponentiate(values.reshape(-1)[:used], whole[:used], power[:used])
+        sums = odds[start : start + _BLOCK]
+        for i in range(len(block)):
+            out, s = values[i], np.float32(0)
+            for k in range(1, width):
+                s += out[k]
+            sums[i] = s

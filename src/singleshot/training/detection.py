@@ -7,7 +7,7 @@ beside it, so that the gap between the two can be seen.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,7 @@ from torch import Tensor, nn
 from singleshot import weights
 from singleshot.backbones.synced_batch_norm import synced
 from singleshot.data.load.loader import DetectionLoader
-from singleshot.detection.loss import LossParts, multibox_loss
-from singleshot.detection.matching import Matches, match
+from singleshot.detection.loss import count_matches, multibox_loss
 from singleshot.detection.raw import RawDetections
 from singleshot.detection.ssd import SSD
 from singleshot.errors import Fault
@@ -32,19 +31,6 @@ from singleshot.structures import Batch, Dataset, evenly_spaced
 from singleshot.training.ranks import Ranks, in_turn, per_rank
 from singleshot.training.recipe import Recipe
 from singleshot.training.task import Validation
-
-
-@dataclass(frozen=True)
-class Whole:
-    """What a batch that goes through the network in parts is as a whole.
-
-    Args:
-        pictures: of this rank.
-        counts: (2,) its matches and its pictures, over all ranks.
-    """
-
-    pictures: int
-    counts: Tensor
 
 
 @dataclass
@@ -118,34 +104,32 @@ class DetectionTask:
         """The augmented training batches of an epoch, from the `start`-th on."""
         return self.loader.epoch(epoch, start)
 
-    def whole(self, batch: Batch) -> Whole:
-        """What a batch's losses are divided by, for its parts."""
-        matches = (self._matched(batch)[1].ground_truths >= 0).sum().float()
-        counts = torch.stack([matches, torch.full_like(matches, len(batch))])
-        return Whole(len(batch), self.ranks.sum(counts))
+    def whole(self, batch: Batch) -> Tensor:
+        """What a batch's losses are divided by, for its parts: matches and images over all ranks."""
+        return self.ranks.sum(count_matches(self._matched(batch)[1]))
 
-    def losses(self, module: nn.Module, batch: Batch, whole: Whole | None = None) -> dict[str, Tensor]:
+    def losses(self, module: nn.Module, batch: Batch, whole: Tensor | None = None) -> dict[str, Tensor]:
         """Class and box loss of a batch on the device, or what it adds to those of the whole that it is a part of."""
         raw: RawDetections = module(normalise(batch.images, self.network.config.preprocess))
-        if whole is None:
-            parts = self._loss(raw, batch, self.ranks.sum if self.ranks.world > 1 else None)
-            return {"class": parts.classification, "box": parts.localisation}
-        parts, share = self._loss(raw, batch, lambda _of_part: whole.counts), len(batch) / whole.pictures
-        return {"class": parts.classification * share, "box": parts.localisation * share}
+        if whole is None and self.ranks.world > 1:
+            whole = self.whole(batch)
+        return self._loss(raw, batch, whole, self.ranks.world)
 
-    def _loss(self, raw: RawDetections, batch: Batch, total: Callable[[Tensor], Tensor] | None = None) -> LossParts:
+    def _loss(
+        self, raw: RawDetections, batch: Batch, totals: Tensor | None = None, world: int = 1
+    ) -> dict[str, Tensor]:
         anchors, config = self.network.anchors_cxcywh, self.recipe.loss
-        truths, matches = self._matched(batch)
+        truths, assignments = self._matched(batch)
         blank = batch.blank.to(anchors.device) if batch.blank.any() else None  # asked on the host: no wait for a device
-        return multibox_loss(raw, anchors, truths, batch.class_ids, matches, config, blank=blank, sum_over_ranks=total)
+        return multibox_loss(
+            raw, anchors, truths, batch.class_ids, assignments, config, blank=blank, totals=totals, world=world
+        )
 
-    def _matched(self, batch: Batch) -> tuple[Tensor, Matches]:
-        """The boxes as fractions of the input, and which anchors have to find them."""
-        config = self.recipe.loss
+    def _matched(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The boxes as fractions of the input, and which anchors learn them."""
         truths = boxes_to_fractions(batch.boxes_xyxy, self.network.config.input_size_hw)
-        there = batch.class_ids >= 0
-        anchors = self.network.anchors_cxcywh
-        return truths, match(anchors, truths, there, rule=config.matching, iou_threshold=config.iou_threshold)
+        matcher = self.recipe.loss.matcher(self.network.anchors_cxcywh)
+        return truths, matcher.match_batch(truths, batch.class_ids >= 0)
 
     def validate(self, network: SSD) -> Validation:
         """mAP, AP per class and both losses of the validation split, and the same of the training subset.
@@ -161,7 +145,7 @@ class DetectionTask:
 
             def keep_losses(batch: Batch, raw: RawDetections, mine: list[BatchLosses] = mine) -> None:
                 parts = self._loss(raw, batch.to(network.anchors_cxcywh.device))
-                mine.append((float(parts.classification), float(parts.localisation), len(batch)))
+                mine.append((float(parts["class"]), float(parts["box"]), len(batch)))
                 ranks.pulse()
 
             found = detect(
