@@ -34,7 +34,7 @@ def test_e7_an_older_versions_recipe_lacks_what_came_later_and_is_read() -> None
         ("batch_size=many", "batch_size"),
         ("batch_size", "not field=value"),
         ("optimizer.kind=sdg", "optimizer.kind"),
-        ("batch_size=0", "at least 1"),
+        ("batch_size=0", "batch_size is 0. Give a whole number of 1 or more"),
         ("optimizer.lr=0", "optimizer.lr"),
         ("ema_decay=1.0", "ema_decay"),
         ("augmentation.mirror_probability=2", "mirror_probability"),
@@ -57,7 +57,7 @@ def test_e7_an_older_versions_recipe_lacks_what_came_later_and_is_read() -> None
         ("loss.negatives_when_empty=-4", "loss.negatives_when_empty is -4"),
         ("loss.negatives_per_match=-1", "loss.negatives_per_match is -1.0"),
         ("loss.negative_iou=1.5", "loss.negative_iou is 1.5"),
-        ("norm=batch", "norm is batch, which lite320-fine does not choose by"),
+        ("norm=batch", "norm is batch, which lite320-fine has no choice of"),
     ],
 )
 def test_j3_a_wrong_setting_is_named(setting: str, said: str) -> None:

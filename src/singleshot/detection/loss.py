@@ -11,7 +11,7 @@ Source: weiliu89/caffe, `multibox_loss_layer.cpp` and `bbox_util.cpp` (MAX_NEGAT
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from singleshot.compiled import compiled
-from singleshot.config import check_number
+from singleshot.config import Above, AtLeast, Config, Range
 from singleshot.detection.coding import encode
 from singleshot.detection.exponential import HIGHEST, LOWEST, exponentiate
 from singleshot.detection.greatest import greatest
@@ -33,34 +33,23 @@ _BLOCK = 32
 
 
 @dataclass(frozen=True)
-class LossConfig:
-    """The choices on which published results differ; the defaults are the Caffe reference's.
-
-    Args:
-        matching: see `matching`.
-        iou_threshold: overlap from which an anchor learns an object.
-        negatives_per_match: background anchors that are trained for each match.
-        negative_iou: only anchors that overlap every object less than this can be negatives; None: all unmatched.
-        normaliser: `batch` divides by the matches of the whole batch (summed over ranks); `image` divides each
-            image's loss by its own matches, then takes the mean over images.
-        negatives_when_empty: negatives that an image without objects trains: 0 in the reference, where such an
-            image teaches nothing; `auto`: three times the batch's mean matches an image, at least three.
-    """
+class LossConfig(Config, name="loss"):
+    """The choices on which published results differ; the defaults are the Caffe reference's."""
 
     matching: Rule = "bipartite"
-    iou_threshold: float = 0.5
-    negatives_per_match: float = 3.0
-    negative_iou: float | None = 0.5
+    """How anchors are matched to objects, see `matching`."""
+    iou_threshold: Annotated[float, Above(0, 1)] = 0.5
+    """IoU from which an anchor is matched to an object."""
+    negatives_per_match: Annotated[float, AtLeast(0)] = 3.0
+    """Background anchors in the loss for each matched one."""
+    negative_iou: Annotated[float, Range(0, 1)] | None = 0.5
+    """Only anchors with less IoU than this with every object can be negatives; null: all unmatched ones."""
     normaliser: Literal["batch", "image"] = "batch"
-    negatives_when_empty: int | Literal["auto"] = 0
-
-    def __post_init__(self) -> None:
-        check_number("loss.iou_threshold", self.iou_threshold, 0, 1, above=True)
-        check_number("loss.negatives_per_match", self.negatives_per_match, 0)
-        if self.negative_iou is not None:
-            check_number("loss.negative_iou", self.negative_iou, 0, 1)
-        if self.negatives_when_empty != "auto":
-            check_number("loss.negatives_when_empty", self.negatives_when_empty, 0)
+    """`batch` divides by the matches of the whole batch (summed over ranks); `image` divides each image's loss by its
+    own matches, then takes the mean over images."""
+    negatives_when_empty: Annotated[int, AtLeast(0)] | Literal["auto"] = 0
+    """Negatives of an image without objects: 0 in the reference, where such an image trains nothing; `auto`: three
+    times the batch's mean matches per image, at least three."""
 
     def matcher(self, anchors_cxcywh: Float[Tensor, "A 4"]) -> Matcher:
         """Return the matcher of these choices for some anchors."""

@@ -21,13 +21,14 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import safetensors
 import safetensors.torch
 from torch import Tensor
 
-from singleshot.errors import ConfigError, DataError, NotPermittedError, SingleshotError, StorageError
+from singleshot.config import Above, AtLeast, Config
+from singleshot.errors import DataError, NotPermittedError, SingleshotError, StorageError
 from singleshot.storage import atomic
 from singleshot.training.manifest import damaged, sealed, unsealed
 
@@ -37,27 +38,17 @@ _NAME = re.compile(r"step-([0-9]{9,})(?:\.([0-9]+))?")
 
 
 @dataclass(frozen=True)
-class CheckpointConfig:
-    """How often a run is saved, and what is kept.
+class CheckpointConfig(Config, name="checkpoint"):
+    """How often a run is saved, and which checkpoints are kept."""
 
-    Args:
-        minutes: a checkpoint whenever so many minutes have passed since the last; None for none by the clock.
-        steps: a checkpoint whenever so many steps have been taken; None for none by count.
-        keep: how many of the newest stay. At least 2: the second is what a damaged newest falls back to.
-        keep_every: the first checkpoint at or after each multiple of so many steps stays for good.
-    """
-
-    minutes: float | None = 5.0
-    steps: int | None = None
-    keep: int = 2
-    keep_every: int | None = None
-
-    def __post_init__(self) -> None:
-        limits = {"minutes": self.minutes, "steps": self.steps, "keep_every": self.keep_every}
-        wrong = [f"{name} is {value}" for name, value in limits.items() if value is not None and not value > 0]
-        if wrong or self.keep < 2:
-            what = ", ".join([*wrong, *([f"keep is {self.keep}"] if self.keep < 2 else [])])
-            raise ConfigError(f"checkpoint: {what}", remedy="Give numbers above 0, and keep 2 or more")
+    minutes: Annotated[float, Above(0)] | None = 5.0
+    """A checkpoint whenever so many minutes have passed since the last one; null: none by the clock."""
+    steps: Annotated[int, AtLeast(1)] | None = None
+    """A checkpoint whenever so many steps have been taken; null: none by count."""
+    keep: Annotated[int, AtLeast(2)] = 2
+    """How many of the newest are kept. The second is the fallback for a damaged newest one."""
+    keep_every: Annotated[int, AtLeast(1)] | None = None
+    """The first checkpoint at or after each multiple of so many steps is never removed."""
 
 
 @dataclass(frozen=True)

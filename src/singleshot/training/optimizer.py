@@ -9,52 +9,37 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import nn
 
-from singleshot.config import check_number
+from singleshot.config import Above, AtLeast, Config, HalfOpen
 
 
 @dataclass(frozen=True)
-class OptimizerConfig:
-    """Which optimizer and its constants; the defaults are the Caffe reference's.
-
-    Args:
-        kind: `adam-tf1` is Adam with TensorFlow 1's place for epsilon; `adamw` decays weights apart from gradients.
-        lr: the base learning rate, of weights.
-        momentum: SGD's.
-        betas: Adam's.
-        epsilon: Adam's.
-        weight_decay: L2, added to the gradient (to the weights with `adamw`); never applied to biases, norm layers
-            and the L2-norm's scale.
-        bias_lr: biases learn this many times as fast.
-        trunk_lr: the trunk learns this many times as fast as extra layers and heads; below 1 for one that was
-            trained already.
-        clip_norm: gradients are scaled down to this total norm; None leaves them.
-
-    Raises ConfigError where a number is out of its range.
-    """
+class OptimizerConfig(Config, name="optimizer"):
+    """Which optimizer and its constants; the defaults are the Caffe reference's."""
 
     kind: Literal["sgd", "adam", "adam-tf1", "adamw"] = "sgd"
-    lr: float = 1e-3
-    momentum: float = 0.9
-    betas: tuple[float, float] = (0.9, 0.999)
-    epsilon: float = 1e-8
-    weight_decay: float = 5e-4
-    bias_lr: float = 2.0
-    trunk_lr: float = 1.0
-    clip_norm: float | None = None
-
-    def __post_init__(self) -> None:
-        check_number("optimizer.lr", self.lr, 0, above=True)
-        for name in ("weight_decay", "bias_lr", "trunk_lr", "epsilon"):
-            check_number(f"optimizer.{name}", getattr(self, name), 0)
-        for name, value in (("momentum", self.momentum), ("betas[0]", self.betas[0]), ("betas[1]", self.betas[1])):
-            check_number(f"optimizer.{name}", value, 0, 1, below=True)
-        if self.clip_norm is not None:
-            check_number("optimizer.clip_norm", self.clip_norm, 0, above=True)
+    """`adam-tf1` is Adam with epsilon where TensorFlow 1 has it; `adamw` decays weights apart from gradients."""
+    lr: Annotated[float, Above(0)] = 1e-3
+    """Base learning rate, that of the weights."""
+    momentum: Annotated[float, HalfOpen(0, 1)] = 0.9
+    """Momentum of SGD."""
+    betas: tuple[Annotated[float, HalfOpen(0, 1)], Annotated[float, HalfOpen(0, 1)]] = (0.9, 0.999)
+    """Decay rates of Adam's two moments."""
+    epsilon: Annotated[float, AtLeast(0)] = 1e-8
+    """Added to the root of Adam's second moment."""
+    weight_decay: Annotated[float, AtLeast(0)] = 5e-4
+    """L2, added to the gradient (to the weights with `adamw`); never applied to biases, norm layers and the scale of
+    the L2 norm."""
+    bias_lr: Annotated[float, AtLeast(0)] = 2.0
+    """Learning rate of biases, as a multiple of `lr`."""
+    trunk_lr: Annotated[float, AtLeast(0)] = 1.0
+    """Learning rate of the backbone, as a multiple of `lr`; below 1 for one that is already trained."""
+    clip_norm: Annotated[float, Above(0)] | None = None
+    """Gradients are scaled down to this total norm; null leaves them."""
 
 
 class TensorFlowAdam(torch.optim.Adam):

@@ -7,40 +7,32 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from singleshot.config import check_number
+from singleshot.config import AtLeast, Config, Range
 from singleshot.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class Schedule:
-    """A warm-up, then one of four shapes.
-
-    Args:
-        kind: `steps` multiplies by `gamma` at each boundary (Caffe), `exponential` by `gamma` after each epoch (the
-            2017 post's 0.97), `cosine` falls to `floor` over the whole run, `constant` stays.
-        warmup_steps: steps over which the rate rises linearly from `warmup_factor` to 1.
-        warmup_factor: the first step's share of the rate.
-        boundaries: steps at which `steps` falls.
-        gamma: the factor of `steps` and `exponential`.
-        floor: the share of the rate at which `cosine` ends.
-
-    Raises ConfigError where a number is out of its range.
-    """
+class Schedule(Config, name="schedule"):
+    """A warm-up, then one of four curves."""
 
     kind: Literal["steps", "exponential", "cosine", "constant"] = "cosine"
-    warmup_steps: int = 100
-    warmup_factor: float = 0.01
+    """`steps` multiplies by `gamma` at each boundary (Caffe), `exponential` by `gamma` after each epoch (the 2017
+    post's 0.97), `cosine` falls to `floor` over the whole run, `constant` stays."""
+    warmup_steps: Annotated[int, AtLeast(0)] = 100
+    """Steps over which the rate rises linearly from `warmup_factor` to 1."""
+    warmup_factor: Annotated[float, Range(0, 1)] = 0.01
+    """Factor of the first step."""
     boundaries: tuple[int, ...] = ()
-    gamma: float = 0.1
-    floor: float = 0.01
+    """Steps at which `steps` falls, in ascending order."""
+    gamma: Annotated[float, AtLeast(0)] = 0.1
+    """Factor of `steps` and `exponential`."""
+    floor: Annotated[float, Range(0, 1)] = 0.01
+    """Factor at which `cosine` ends."""
 
     def __post_init__(self) -> None:
-        check_number("schedule.warmup_steps", self.warmup_steps, 0)
-        check_number("schedule.warmup_factor", self.warmup_factor, 0, 1)
-        check_number("schedule.gamma", self.gamma, 0)
-        check_number("schedule.floor", self.floor, 0, 1)
+        super().__post_init__()
         if any(step < 0 for step in self.boundaries) or list(self.boundaries) != sorted(set(self.boundaries)):
             raise ConfigError(f"schedule.boundaries is {self.boundaries}", remedy="Give steps, each after the last")
 
