@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.timing import interleaved, machine
 from singleshot.classes import VOC
-from singleshot.data import index_cache, layouts
+from singleshot.data import cache, read
 from singleshot.data.boxes.voc_xml import annotation_xml
 
 
@@ -51,15 +51,15 @@ def main() -> None:
         os.environ["XDG_CACHE_HOME"] = f"{folder}/cache"
         root = Path(folder) / "VOC2012"
         draw(root, given.pictures)
-        time.sleep(index_cache.SETTLED_NS / 1e9 + 0.1)  # what changed a moment ago is not kept
+        time.sleep(cache.SETTLED_NS / 1e9 + 0.1)  # what changed a moment ago is not kept
         started = time.perf_counter()
-        first = layouts.read(root, "trainval")
+        first = read.read(root, "trainval")
         parsed = time.perf_counter() - started
-        second = layouts.read(root, "trainval")
+        second = read.read(root, "trainval")
         same = zip(first.samples, second.samples, strict=True)
         if not all(np.array_equal(one.boxes_xyxy, other.boxes_xyxy) for one, other in same):
             raise SystemExit("the two answers differ")
-        calls = {"second": lambda: layouts.read(root, "trainval")}
+        calls = {"second": lambda: read.read(root, "trainval")}
         spread = interleaved(calls, repeats=given.repeats, clock=time.perf_counter)["second"]
     print(machine("numpy", "safetensors"))
     print(f"{len(first)} pictures, {int(first.samples.box_ends[-1])} objects")  # pyright: ignore[reportAttributeAccessIssue]

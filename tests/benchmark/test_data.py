@@ -62,8 +62,8 @@ def test_coco_names_its_splits_by_year(tiny: Workload, monkeypatch: pytest.Monke
         asked.append(split)
         return found.train
 
-    monkeypatch.setattr("singleshot.data.layouts.splits", lambda *_a, **_b: ["test2017", "train2017", "val2017"])
-    monkeypatch.setattr("singleshot.data.layouts.read", read)
+    monkeypatch.setattr("singleshot.data.read.splits", lambda *_a, **_b: ["test2017", "train2017", "val2017"])
+    monkeypatch.setattr("singleshot.data.read.read", read)
     data.given(tiny, Path("coco"))
     assert asked == ["train2017", "val2017"]
 

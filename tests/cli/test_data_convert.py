@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from singleshot.cli.main import app
-from singleshot.data import layouts
+from singleshot.data import read
 from singleshot.errors import CannotCreateError, FaultyDataError, UsageError
 from singleshot.streets import write
 
@@ -27,8 +27,8 @@ def test_all_splits_are_converted_and_recognised_again(to: str, drawn: Path, tmp
     result = run("data", "convert", drawn, tmp_path / "out", "--to", to)
     assert result.exit_code == 0 and f"as {to}" in result.output
     assert ("trainval only puts other splits together" in " ".join(result.stderr.split())) == (to != "voc")
-    assert layouts.recognise(tmp_path / "out") == to
-    assert [len(layouts.read(tmp_path / "out", split)) for split in ("train", "val", "test")] == [3, 1, 1]
+    assert read.recognise(tmp_path / "out") == to
+    assert [len(read.read(tmp_path / "out", split)) for split in ("train", "val", "test")] == [3, 1, 1]
     with pytest.raises(CannotCreateError):
         run("data", "convert", drawn, tmp_path / "out", "--to", to)
 
@@ -46,7 +46,7 @@ def test_a_split_is_chosen_and_renamed(drawn: Path, tmp_path: Path) -> None:
         "--split",
         "val=val2017",
     )
-    assert sorted(layouts.splits(tmp_path / "coco")) == ["train2017", "val2017"]
+    assert sorted(read.splits(tmp_path / "coco")) == ["train2017", "val2017"]
     with pytest.raises(UsageError, match="train2017"):
         run("data", "convert", tmp_path / "coco", tmp_path / "yolo", "--to", "yolo")
     options = ("--split", "train2017=train", "--split", "val2017=val")
@@ -60,4 +60,4 @@ def test_faulty_data_is_refused_or_left_out_aloud(shared: Path, tmp_path: Path) 
     assert not (tmp_path / "out").exists()
     result = run(*options, "--on-bad", "skip")
     assert result.exit_code == 0 and "left out" in result.stderr
-    assert len(layouts.read(tmp_path / "out", "val")) == 87
+    assert len(read.read(tmp_path / "out", "val")) == 87

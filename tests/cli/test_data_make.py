@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from singleshot.cli.main import app
-from singleshot.data import layouts
+from singleshot.data import read
 from singleshot.errors import CannotCreateError, UnreachableError, UsageError
 
 
@@ -19,8 +19,8 @@ def test_streets_are_drawn_in_any_shape_with_boxes_and_masks(tmp_path: Path) -> 
     options = ("data", "make", "streets", "--out", out, "--count", "4", "--size", "75x248", "--workers", "1")
     result = run(*options)
     assert result.exit_code == 0 and "4 pictures (2 train, 1 val, 1 test)" in result.output
-    assert layouts.read(out, "train").samples[0].size_hw == (75, 248)
-    masks = layouts.read(out, "train", with_masks=True)
+    assert read.read(out, "train").samples[0].size_hw == (75, 248)
+    masks = read.read(out, "train", with_masks=True)
     assert masks.mask_code is not None and len(masks) == 2
     with pytest.raises(CannotCreateError):
         run(*options)

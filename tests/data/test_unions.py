@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from singleshot.data import layouts, unions
+from singleshot.data import read, unions
 from singleshot.data.boxes import voc
 from singleshot.errors import InputMissingError, NotPermittedError
 from singleshot.structures import LabelMap
@@ -129,5 +129,5 @@ def test_a_picture_of_two_parts_is_used_once_under_its_own_name_and_counted(devk
 def test_a_list_of_the_users_own_is_read_whatever_it_is_called(devkit: Path, name: str) -> None:
     (devkit / f"VOC2007/ImageSets/Main/{name}.txt").write_text("000002\n")
     assert not unions.is_union(devkit / "VOC2007", name)
-    dataset = layouts.read(devkit / "VOC2007", name, cache=False)
+    dataset = read.read(devkit / "VOC2007", name, cache=False)
     assert [sample.image_id for sample in dataset.samples] == ["000002"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from singleshot.data import index_cache
+from singleshot.data import cache
 from singleshot.data.load.sample_table import SampleTable
 from singleshot.errors import Fault
 from singleshot.structures import Dataset, LabelMap, Sample
@@ -23,24 +23,24 @@ DATASET = Dataset(
     [Sample("a", Path("a.jpg"), (40, 60), np.array([[1.0, 2, 3, 4]]), np.array([1]), np.array([False]))],
     (FAULT,),
 )
-PIECES = (index_cache.MAGIC, b"singleshot index 0\n", b"\x00" * 8, b"\xff" * 8, b'{"record"', b"F64", b"[0,32]", b"}")
+PIECES = (cache.MAGIC, b"singleshot index 0\n", b"\x00" * 8, b"\xff" * 8, b'{"record"', b"F64", b"[0,32]", b"}")
 
 
 def cached(scratch: Path) -> Dataset:
     """The data set through a cache below `scratch`."""
     os.environ["XDG_CACHE_HOME"] = str(scratch)
-    return index_cache.cached({"root": "data", "split": "train"}, [], lambda: DATASET)
+    return cache.cached({"root": "data", "split": "train"}, [], lambda: DATASET)
 
 
 def sealed(body: bytes) -> bytes:
     """An index of any body, with the right hash: the parser behind it is under test, too."""
-    return index_cache.MAGIC + hashlib.sha256(body).digest() + body
+    return cache.MAGIC + hashlib.sha256(body).digest() + body
 
 
 def packed(facts: str) -> bytes:
     """The body of a good index."""
     table = SampleTable.from_samples(DATASET.samples)
-    return index_cache._packed(DATASET, table, facts)[len(index_cache.MAGIC) + 32 :]
+    return cache._packed(DATASET, table, facts)[len(cache.MAGIC) + 32 :]
 
 
 def run(data: bytes, scratch: Path) -> str:
@@ -70,7 +70,7 @@ def run(data: bytes, scratch: Path) -> str:
 
 
 FACTS = hashlib.sha256().hexdigest()  # of no source
-TARGET = Target("index_cache", [b"good", b"", index_cache.MAGIC + bytes(64), b"=" + packed(FACTS), b"="], PIECES, run)
+TARGET = Target("index_cache", [b"good", b"", cache.MAGIC + bytes(64), b"=" + packed(FACTS), b"="], PIECES, run)
 
 if __name__ == "__main__":
     main(TARGET)

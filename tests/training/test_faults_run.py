@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from singleshot import weights
-from singleshot.data import layouts
+from singleshot.data import read
 from singleshot.data.augment.augment import NONE
 from singleshot.errors import StoppedError, StorageError
 from singleshot.structures import LabelMap
@@ -104,7 +104,7 @@ def test_f19_one_class_one_picture_one_box_is_learnt(tmp_path: Path) -> None:
 def test_f20_a_class_that_is_never_seen_has_no_ap_and_is_not_in_the_mean(
     standing_squares: Path, tmp_path: Path
 ) -> None:
-    splits = [layouts.read(standing_squares, split) for split in ("train", "val")]
+    splits = [read.read(standing_squares, split) for split in ("train", "val")]
     names = LabelMap((*splits[0].label_map.names, "unicorn"))
     data, val = (replace(split, label_map=names) for split in splits)
     run = train(data, recipe(steps=1, epochs=None, validate_every=1), out=tmp_path / "run", val=val)

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-from singleshot.data import layouts
+from singleshot.data import read
 from singleshot.data.augment.augment import NONE
 from singleshot.data.load.loader import DetectionLoader
 from singleshot.structures import Dataset
@@ -28,7 +28,7 @@ def loader(dataset: Dataset, workers: int, batch_size: int) -> DetectionLoader:
 
 @pytest.fixture
 def pictures(standing_squares: Path) -> Dataset:
-    return layouts.read(standing_squares, "train")
+    return read.read(standing_squares, "train")
 
 
 @contextmanager

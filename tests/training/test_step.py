@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from singleshot import weights
-from singleshot.data import layouts
+from singleshot.data import read
 from singleshot.errors import ConfigError
 from singleshot.segmentation.fcn import FCN
 from singleshot.segmentation.fcn import config_for as segmenter_config
@@ -29,7 +29,7 @@ SMALL = Recipe(input_size_hw=(64, 96), batch_size=4, workers=0, precision="fp32"
 
 
 def detection(root: Path, recipe: Recipe, warn: Callable[[str], None] = print) -> TrainingStep[Any]:
-    data = layouts.read(root, "train", cache=False)
+    data = read.read(root, "train", cache=False)
     torch.manual_seed(0)
     task = DetectionTask(starting.start(recipe, data.label_map.names).network, recipe, data, None, 0)
     fabric = open_fabric(precision=recipe.precision, device="cpu")
@@ -62,7 +62,7 @@ def test_a_batch_in_parts_has_the_loss_and_the_gradient_of_the_whole(standing_sq
 
 
 def test_masks_in_parts_weigh_as_their_pixels_do(halves: MaskFolder) -> None:
-    data = layouts.read(halves.root, "train", with_masks=True)
+    data = read.read(halves.root, "train", with_masks=True)
     found = []
     for count in (1, 3):
         recipe = replace(SMALL, model="fcn8s-fine", accumulate=count)

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from singleshot.benchmark.workloads import Workload
-from singleshot.data import layouts
+from singleshot.data import read
 from singleshot.errors import InputMissingError, NotPermittedError, StorageError
 from singleshot.storage.download import cache_folder
 from singleshot.streets.scene import scene
@@ -54,19 +54,19 @@ def given(workload: Workload, root: Path) -> WorkloadData:
     """The user's data: its own counts and picture sizes, and the workload's network and batch.
 
     Raises:
-        InputMissingError: no split to train on, or what `layouts.read` says.
+        InputMissingError: no split to train on, or what `read.read` says.
     """
-    names = layouts.splits(root, with_masks=workload.of_pixels)
+    names = read.splits(root, with_masks=workload.of_pixels)
     kinds = {name: _YEAR.sub("", name) for name in names}  # COCO's train2017
     train = next((name for wanted in ("train", "trainval") for name in names if kinds[name].endswith(wanted)), None)
     if train is None:
         remedy = f"Its splits are: {', '.join(names) or 'none'}"
         raise InputMissingError("no split train or trainval", remedy=remedy, file=root)
-    learnt = layouts.read(root, train, with_masks=workload.of_pixels)
+    learnt = read.read(root, train, with_masks=workload.of_pixels)
     val = next((name for name, kind in kinds.items() if kind.endswith("val") and not kind.endswith("trainval")), None)
     judged = None
     if val is not None:
-        judged = layouts.read(root, val, with_masks=workload.of_pixels, label_map=learnt.label_map)
+        judged = read.read(root, val, with_masks=workload.of_pixels, label_map=learnt.label_map)
     return WorkloadData(learnt, judged, f"{root.name}: {len(learnt)} pictures of {train}")
 
 

@@ -27,7 +27,7 @@ def convert(
     from singleshot.cli import outputs, progress
     from singleshot.cli.data_reading import read_splits
     from singleshot.data import convert as conversion
-    from singleshot.data.refusal import refuse_or_list
+    from singleshot.data.faults import refuse_or_list
 
     outputs.outside(path, out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):

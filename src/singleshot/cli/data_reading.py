@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 def read_split(path: Path, split: str, data_format: str | None) -> Dataset:
     """One split of a folder; how many faulty boxes or pictures were left out is said on stderr."""
-    from singleshot.data import layouts
-    from singleshot.data.refusal import leaves_out
+    from singleshot.data import read
+    from singleshot.data.faults import leaves_out
 
-    dataset = layouts.read(path, split, layout=data_format)
+    dataset = read.read(path, split, layout=data_format)
     faults = [fault for fault in dataset.faults if leaves_out(fault)]
     if faults:
         progress.warn(f"{len(faults)} faulty boxes or pictures were left out: see `singleshot data check {path}`")
@@ -35,15 +35,15 @@ def read_splits(path: Path, wanted: Sequence[str] | None, data_format: str | Non
 
     Raises InputMissingError where there is no split, and what the readers raise.
     """
-    from singleshot.data import layouts
+    from singleshot.data import read
     from singleshot.data.convert import renamed
 
-    wanted = wanted if wanted is not None else layouts.splits(path, layout=data_format)
+    wanted = wanted if wanted is not None else read.splits(path, layout=data_format)
     if not wanted:
         raise InputMissingError("no split", remedy="Name one by --split", file=path)
     datasets: list[Dataset] = []
     for name in wanted:
         old, _, new = name.partition("=")
         label_map = datasets[0].label_map if datasets else None
-        datasets.append(renamed(layouts.read(path, old, layout=data_format, label_map=label_map), new or old))
+        datasets.append(renamed(read.read(path, old, layout=data_format, label_map=label_map), new or old))
     return datasets

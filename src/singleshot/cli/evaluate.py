@@ -77,9 +77,9 @@ def evaluate(
     if partial:
         raise UsageError("--partial is for masks", remedy="Leave it out")
     from singleshot.cli import outputs, progress, reports
-    from singleshot.data import layouts
+    from singleshot.data import read
     from singleshot.data.boxes import coco_results, voc_results
-    from singleshot.data.refusal import refuse_or_list
+    from singleshot.data.faults import refuse_or_list
     from singleshot.evaluation.coco import CocoReport, coco_table, cut_warning, judge_coco
     from singleshot.evaluation.evaluate import detect_readable
     from singleshot.evaluation.judge import SIZE_BANDS_PX, judge, threshold_warning
@@ -107,10 +107,10 @@ def evaluate(
     seconds: float | None = None
     detector = None if weights is None else load_detector(weights, backend=backend, trust=trust)
     label_map = None if detector is None else detector.label_map
-    dataset = layouts.read(
+    dataset = read.read(
         data, split, layout=data_format, label_map=label_map, annotated=annotated, with_pictures=weights is not None
     )
-    progress.err.print(layouts.describe(dataset), markup=False, soft_wrap=True)
+    progress.err.print(read.describe(dataset), markup=False, soft_wrap=True)
     faults = refuse_or_list([dataset], on_bad)
     if write_detections is not None and not writes_json:
         outputs.check(*voc_results.paths_in(write_detections, dataset), inputs=inputs, overwrite=overwrite)

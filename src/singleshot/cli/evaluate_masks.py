@@ -45,9 +45,9 @@ def evaluate_masks(
 ) -> None:
     """Judge, show, and write what was asked for. Raises what reading, judging and writing raise."""
     from singleshot.cli import outputs, progress, reports
-    from singleshot.data import layouts
+    from singleshot.data import read
+    from singleshot.data.faults import refuse_or_list
     from singleshot.data.masks import results as mask_results
-    from singleshot.data.refusal import refuse_or_list
     from singleshot.evaluation.judge_masks import counted, judge_of
     from singleshot.evaluation.maxf import MaxfReport, maxf_table, plane_note
     from singleshot.evaluation.miou import absent_note, instances_note, miou_table
@@ -58,8 +58,8 @@ def evaluate_masks(
     if write_masks is not None:
         mask_results.check_target(write_masks, overwrite=overwrite)
     page = reports.target(report_file, wanted.weights, wanted.split, inputs=inputs, overwrite=overwrite)
-    dataset = layouts.read(wanted.data, wanted.split, layout=wanted.data_format, annotated=annotated, with_masks=True)
-    progress.err.print(layouts.describe(dataset), markup=False, soft_wrap=True)
+    dataset = read.read(wanted.data, wanted.split, layout=wanted.data_format, annotated=annotated, with_masks=True)
+    progress.err.print(read.describe(dataset), markup=False, soft_wrap=True)
     faults: list[Any] = refuse_or_list([dataset], wanted.on_bad)
     judge = judge_of(wanted.metric, dataset) if annotated else None
     watch = MaskWatch(dataset)

@@ -61,7 +61,7 @@ def train(
 ) -> None:
     """Train a detector on pictures with boxes, or a segmenter (--model fcn8s-lite, …) on pictures with masks."""
     from singleshot.cli import outputs, progress, reports
-    from singleshot.data import layouts
+    from singleshot.data import read
     from singleshot.prediction.segmenter import Segmenter
     from singleshot.training import run
     from singleshot.training.defaults import default_recipe
@@ -121,7 +121,7 @@ def train(
             observer=bar,
             log=log,
             on_start=lambda table: progress.err.print(table, markup=False, soft_wrap=True),
-            on_data=lambda dataset: progress.err.print(layouts.describe(dataset), markup=False, soft_wrap=True),
+            on_data=lambda dataset: progress.err.print(read.describe(dataset), markup=False, soft_wrap=True),
         )
     if not first_process():
         return

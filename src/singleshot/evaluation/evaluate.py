@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, overload
 
-from singleshot.data import layouts
-from singleshot.data.refusal import OnBad, refuse_or_list
+from singleshot.data import read
+from singleshot.data.faults import OnBad, refuse_or_list
 from singleshot.detection.raw import RawDetections
 from singleshot.errors import DataError, Fault, UsageError
 from singleshot.evaluation.coco import CocoReport, judge_coco
@@ -78,7 +78,7 @@ def evaluate(
 
     Args:
         weights: a weights file, a detector or a segmenter.
-        data: a folder in a layout that `data.layouts` knows, or a split that was read already.
+        data: a folder in a layout that `data.read` knows, or a split that was read already.
         split: the list to judge by.
         data_format: the folder's layout; None to find out.
         metric: `voc07`, `voc12` or `coco`; of a segmenter `miou`, or `maxf` of two classes.
@@ -100,14 +100,14 @@ def evaluate(
             raise UsageError(f"{metric} is of a segmenter", remedy="Use voc07, voc12 or coco for a detector")
         segmenter = weights if isinstance(weights, Segmenter) else load_segmenter(weights)
         if not isinstance(data, Dataset):
-            data = layouts.read(data, split, layout=data_format, with_masks=True)
+            data = read.read(data, split, layout=data_format, with_masks=True)
         refuse_or_list([data], on_bad)
         return judge_segmenter(segmenter, data, metric=metric, workers=workers, on_bad=on_bad)
     if isinstance(weights, Segmenter):
         raise UsageError(f"{metric} is of a detector", remedy="Use miou or maxf for a segmenter")
     detector = weights if isinstance(weights, Detector) else load_detector(weights)
     if not isinstance(data, Dataset):
-        data = layouts.read(data, split, layout=data_format, label_map=detector.label_map)
+        data = read.read(data, split, layout=data_format, label_map=detector.label_map)
     if data.label_map != detector.label_map:
         raise DataError(
             f"the split's classes are {', '.join(data.label_map.names)}, the detector's "

@@ -1,6 +1,6 @@
 """Pictures to measure an 8-bit network on, and what the 8 bits cost on them.
 
-A folder in a layout that `data.layouts` knows gives both: its pictures, and with their annotations the score before
+A folder in a layout that `data.read` knows gives both: its pictures, and with their annotations the score before
 and after. A plain folder of pictures gives the first alone. Calibration takes pictures that are spread over the whole
 list, because neighbours in a list are often neighbours in a film.
 """
@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
 
-from singleshot.data import layouts
-from singleshot.data.refusal import refuse_or_list
+from singleshot.data import read as reading
+from singleshot.data.faults import refuse_or_list
 from singleshot.errors import DataError, InputMissingError
 from singleshot.evaluation.evaluate import evaluate
 from singleshot.evaluation.judge_masks import counted
@@ -89,7 +89,7 @@ def read(folder: Path, model: Detector | Segmenter) -> Calibration:
     """
     with_masks = isinstance(model, Segmenter)
     try:
-        names = layouts.splits(folder, with_masks=with_masks)
+        names = reading.splits(folder, with_masks=with_masks)
     except InputMissingError:
         inside = folder.rglob("*") if folder.is_dir() else ()
         found = sorted(each for each in inside if each.suffix.lower() in IMAGE_SUFFIXES)
@@ -100,7 +100,7 @@ def read(folder: Path, model: Detector | Segmenter) -> Calibration:
     if not names:
         raise InputMissingError("no split", remedy="Name a folder of pictures, or a data set", file=folder)
     split = next((name for name in SPLITS if name in names), names[0])
-    dataset = layouts.read(folder, split, label_map=None if with_masks else model.label_map, with_masks=with_masks)
+    dataset = reading.read(folder, split, label_map=None if with_masks else model.label_map, with_masks=with_masks)
     if dataset.label_map != model.label_map:
         theirs, ours = ", ".join(dataset.label_map.names), ", ".join(model.label_map.names)
         what = f"the split's classes are {theirs}, the model's {ours}"

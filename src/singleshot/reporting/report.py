@@ -14,8 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from singleshot.data import layouts
-from singleshot.data.refusal import refuse_or_list
+from singleshot.data import read
+from singleshot.data.faults import refuse_or_list
 from singleshot.drawing import draw
 from singleshot.errors import DataError, Fault, InputMissingError
 from singleshot.evaluation.evaluate import detect_readable
@@ -169,7 +169,7 @@ def _dataset(
     if not isinstance(data, Dataset):
         masks = isinstance(model, Segmenter)
         label_map = None if masks else model.label_map
-        data = layouts.read(Path(data), split, layout=data_format, label_map=label_map, with_masks=masks)
+        data = read.read(Path(data), split, layout=data_format, label_map=label_map, with_masks=masks)
     if data.label_map != model.label_map:
         theirs, ours = ", ".join(data.label_map.names), ", ".join(model.label_map.names)
         remedy = "Judge on data with the same classes"

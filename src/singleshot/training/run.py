@@ -13,9 +13,9 @@ from typing import Any, cast
 
 import torch
 
-from singleshot.data import anchor_report, layouts
+from singleshot.data import anchor_report, read
 from singleshot.data.check.leaks import without_leaks
-from singleshot.data.refusal import OnBad, refuse_or_list
+from singleshot.data.faults import OnBad, refuse_or_list
 from singleshot.detection.ssd import SSD
 from singleshot.errors import DataError, UsageError
 from singleshot.prediction.backends.threads import cores
@@ -106,7 +106,7 @@ def train(
     """Train a detector, or a segmenter where the recipe's model is one.
 
     Args:
-        data: a folder in a layout that `data.layouts` knows, or a split that was read already.
+        data: a folder in a layout that `data.read` knows, or a split that was read already.
         recipe: every choice; None takes the defaults for people's own data.
         out: the run's folder; see `run_folder`.
         val: the validation split, of the same classes; None reads `val_split` where `data` is a folder.
@@ -152,9 +152,9 @@ def train(
                 "allow_unlabelled": allow_unlabelled,
                 "fix_boxes": fix_boxes,
             }
-            data = layouts.read(root, train_split, **options)
+            data = read.read(root, train_split, **options)
             if val is None and val_split is not None:
-                val = layouts.read(root, val_split, label_map=data.label_map, **options)
+                val = read.read(root, val_split, label_map=data.label_map, **options)
         if val is not None and val.label_map != data.label_map:
             names = [", ".join(split.label_map.names) for split in (val, data)]
             what = f"the classes to judge by are {names[0]}, those to learn are {names[1]}"

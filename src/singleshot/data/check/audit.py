@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from singleshot.data import layouts, unions
+from singleshot.data import read, unions
 from singleshot.data.boxes import coco_folder
 from singleshot.data.check import dataset, voc
 from singleshot.data.check.report import Audit, in_order
@@ -49,11 +49,11 @@ def audit(
         StoppedError: the processes cannot be started.
     """
     root = Path(root)
-    layout = layouts.check_name(data_format) or layouts.recognise(root)
+    layout = read.check_name(data_format) or read.recognise(root)
     if classes is not None and layout not in ("voc", "coco", "yolo"):
-        raise UsageError(f"the classes of {layouts.TITLES[layout]} are given", remedy="Leave --classes out", file=root)
+        raise UsageError(f"the classes of {read.TITLES[layout]} are given", remedy="Leave --classes out", file=root)
     if layout != "voc":
-        names = [split] if split is not None else layouts.splits(root, layout=layout)
+        names = [split] if split is not None else read.splits(root, layout=layout)
         if not names:
             raise InputMissingError("no split", remedy="Name one by --split", file=root)
         datasets, faults = _read(root, layout, names, None if classes is None else LabelMap(classes))
@@ -93,7 +93,7 @@ def _read(
         annotated = file is None or not file.name.startswith("image_info")
         try:
             options = {"layout": layout, "label_map": label_map, "annotated": annotated}
-            datasets.append(layouts.read(root, name, **options, cache=False))
+            datasets.append(read.read(root, name, **options, cache=False))
         except InputMissingError as error:
             what = f"{error.message}. {sentence(error.remedy or 'Add it')}"
             faults.append(Fault(error.file or root, error.line, "missing-split", "fatal", what))

@@ -17,12 +17,12 @@ from typing import Generic, TypedDict, TypeVar
 from jaxtyping import Int
 from numpy import ndarray
 
+from singleshot.data.faults import OnBad
 from singleshot.data.load.mask_batch import MaskBatch
 from singleshot.data.load.order import batch_count, epoch_order, rank_batches
 from singleshot.data.load.sample_table import image_ids
 from singleshot.data.load.shared_memory import check_shared_memory
 from singleshot.data.load.workers import Begin, StartMethod, Workers
-from singleshot.data.refusal import OnBad
 from singleshot.errors import ConfigError, DataError, Fault, InputMissingError, SingleshotError, fault_of
 from singleshot.structures import Batch, Dataset
 

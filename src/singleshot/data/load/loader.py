@@ -15,13 +15,13 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from singleshot.data.augment.augment import Augmentation, augment
+from singleshot.data.faults import OnBad
 from singleshot.data.load.epochs import BLANK_GREY, EpochLoader, Loaded, Share, Task, read_each
 from singleshot.data.load.lending import Lender
 from singleshot.data.load.order import rng_for
 from singleshot.data.load.packing import PackedSamples, pack
 from singleshot.data.load.picture_cache import PictureCache
 from singleshot.data.load.workers import Begin, StartMethod
-from singleshot.data.refusal import OnBad
 from singleshot.errors import DataError
 from singleshot.images import read_image
 from singleshot.structures import Batch, Dataset

@@ -16,6 +16,7 @@ from numpy import ndarray
 
 from singleshot.data.augment.augment import Augmentation
 from singleshot.data.augment.augment_masks import augment_pair
+from singleshot.data.faults import OnBad
 from singleshot.data.load.epochs import BLANK_GREY, EpochLoader, Loaded, Share, Task, read_each
 from singleshot.data.load.lending import Lender
 from singleshot.data.load.mask_batch import MaskBatch
@@ -24,7 +25,6 @@ from singleshot.data.load.packing import PackedSamples, pack
 from singleshot.data.load.picture_cache import PictureCache
 from singleshot.data.load.workers import Begin, StartMethod
 from singleshot.data.masks import files as mask_files
-from singleshot.data.refusal import OnBad
 from singleshot.errors import ConfigError, DataError, Fault
 from singleshot.images import read_image
 from singleshot.preprocess import Preprocess

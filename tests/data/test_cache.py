@@ -14,7 +14,7 @@ import safetensors.numpy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from singleshot.data import index_cache
+from singleshot.data import cache
 from singleshot.errors import Fault, StorageError
 from singleshot.storage import atomic
 from singleshot.structures import Dataset, LabelMap, Sample
@@ -24,8 +24,8 @@ from singleshot.structures import Dataset, LabelMap, Sample
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The cache's folder; files count as settled at once."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(index_cache, "SETTLED_NS", -(10**9))
-    index_cache._say_once.cache_clear()
+    monkeypatch.setattr(cache, "SETTLED_NS", -(10**9))
+    cache._say_once.cache_clear()
     yield tmp_path / "cache" / "singleshot" / "index"
 
 
@@ -49,7 +49,7 @@ class Source:
         return Dataset(self.root, "coco", "train", LabelMap(("cat",)), samples, (fault,), category_ids=(7,))
 
     def open(self, **identity: object) -> Dataset:
-        return index_cache.cached({"root": str(self.root), **identity}, [self.root], self.build)
+        return cache.cached({"root": str(self.root), **identity}, [self.root], self.build)
 
 
 def widths(dataset: Dataset) -> list[float]:
@@ -107,7 +107,7 @@ def test_files_that_come_and_go_are_noticed(source: Source) -> None:
 
 
 def test_what_changed_a_moment_ago_is_not_kept(source: Source, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index_cache, "SETTLED_NS", 10**12)
+    monkeypatch.setattr(cache, "SETTLED_NS", 10**12)
     source.open()
     source.open()
     assert source.reads == 2
@@ -119,7 +119,7 @@ def test_what_cannot_be_built_is_not_kept(source: Source) -> None:
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        index_cache.cached({"root": str(source.root)}, [source.root], fail)
+        cache.cached({"root": str(source.root)}, [source.root], fail)
     assert widths(source.open()) == [11, 22]
 
 
@@ -151,7 +151,7 @@ def test_a14_one_line_tells_of_it(source: Source, place: Path, caplog: pytest.Lo
 
 
 def build_often(root: Path, rounds: int) -> None:
-    index_cache.SETTLED_NS = -(10**9)
+    cache.SETTLED_NS = -(10**9)
     for number in range(rounds):
         source = Source.__new__(Source)
         source.root, source.reads = root, 0
@@ -197,7 +197,7 @@ def test_j6_without_a_home_there_is_no_cache(source: Source, monkeypatch: pytest
 
     monkeypatch.setenv("XDG_CACHE_HOME", "not/absolute")
     monkeypatch.setattr(Path, "home", homeless)
-    assert index_cache.folder() is None
+    assert cache.folder() is None
     assert widths(source.open()) == [11, 22]
 
 
@@ -211,14 +211,14 @@ def test_the_data_folder_is_never_written_to(source: Source) -> None:
 def test_the_index_holds_nothing_that_could_run(source: Source, place: Path) -> None:
     source.open()
     (file,) = place.iterdir()
-    content = file.read_bytes()[len(index_cache.MAGIC) + 32 :]
+    content = file.read_bytes()[len(cache.MAGIC) + 32 :]
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     assert {entry["dtype"] for name, entry in header.items()} <= {"U8", "I64", "I32", "F64", "BOOL"}
 
 
 def test_another_version_of_the_readers_reads_anew(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
     for readers, reads in ((2, 1), (2, 1), (3, 2)):
-        monkeypatch.setattr(index_cache, "READERS", readers)
+        monkeypatch.setattr(cache, "READERS", readers)
         source.open()
         assert source.reads == reads
 
@@ -228,7 +228,7 @@ def test_a14_a_whole_index_with_other_fields_is_made_anew(source: Source, place:
     source.open()
     (file,) = place.glob("*.index")
     good = file.read_bytes()
-    start = len(index_cache.MAGIC) + 32
+    start = len(cache.MAGIC) + 32
     arrays = safetensors.numpy.load(good[start:])
     record = json.loads(arrays["record"].tobytes())
     if change == "no field":
@@ -240,5 +240,5 @@ def test_a14_a_whole_index_with_other_fields_is_made_anew(source: Source, place:
     if change == "no array":
         del arrays["boxes_xyxy"]
     body = safetensors.numpy.save(arrays)
-    file.write_bytes(index_cache.MAGIC + hashlib.sha256(body).digest() + body)
+    file.write_bytes(cache.MAGIC + hashlib.sha256(body).digest() + body)
     assert widths(source.open()) == [11, 22] and source.reads == 2 and file.read_bytes() == good

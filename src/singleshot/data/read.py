@@ -13,12 +13,13 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from singleshot.data import index_cache, unions
+from singleshot.data import cache as index_cache
+from singleshot.data import unions
 from singleshot.data.boxes import coco, coco_folder, voc, voc_folder, yolo, yolo_folder, yolo_yaml
+from singleshot.data.faults import LEFT_OUT_WARNINGS
 from singleshot.data.load.sample_table import SampleTable
 from singleshot.data.masks import cityscapes, kitti_road
 from singleshot.data.masks import folders as mask_folders
-from singleshot.data.refusal import LEFT_OUT_WARNINGS
 from singleshot.errors import DataError, InputMissingError, NotPermittedError, UsageError
 from singleshot.storage.files import file_bytes
 from singleshot.structures import Dataset, LabelMap

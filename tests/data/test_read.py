@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from singleshot.data import index_cache, layouts
+from singleshot.data import cache, read
 from singleshot.data.boxes import voc
 from singleshot.data.check import audit
 from singleshot.data.masks import kitti_road
@@ -66,12 +66,12 @@ SPLITS = {"voc": "train", "coco": "train2017", "yolo": "train"}
 def test_a_layout_is_recognised_and_read_the_same_from_reader_and_cache(
     layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(index_cache, "SETTLED_NS", -(10**9))
+    monkeypatch.setattr(cache, "SETTLED_NS", -(10**9))
     root = MAKERS[layout](tmp_path / "data")
-    assert layouts.recognise(root) == layout
-    assert layouts.splits(root) == [SPLITS[layout]]
+    assert read.recognise(root) == layout
+    assert read.splits(root) == [SPLITS[layout]]
     for _ in range(2):
-        dataset = layouts.read(root, SPLITS[layout])
+        dataset = read.read(root, SPLITS[layout])
         assert (dataset.layout, dataset.label_map.names, dataset.faults) == (layout, ("car",), ())
         np.testing.assert_allclose(dataset.samples[0].boxes_xyxy, [[0, 0, 9, 9]], atol=1e-9)
         assert dataset.samples[0].image_path.is_file()
@@ -79,9 +79,9 @@ def test_a_layout_is_recognised_and_read_the_same_from_reader_and_cache(
 
 @pytest.mark.parametrize("layout", MAKERS)
 def test_a13_every_layouts_sources_are_watched(layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index_cache, "SETTLED_NS", -(10**9))
+    monkeypatch.setattr(cache, "SETTLED_NS", -(10**9))
     root = MAKERS[layout](tmp_path / "data")
-    layouts.read(root, SPLITS[layout])
+    read.read(root, SPLITS[layout])
     changes = {
         "voc": ("Annotations/a.xml", "<xmax>9<", "<xmax>8<"),
         "coco": ("annotations/instances_train2017.json", "[0, 0, 9, 9]", "[0, 0, 8, 9]"),
@@ -91,74 +91,74 @@ def test_a13_every_layouts_sources_are_watched(layout: str, tmp_path: Path, monk
     text = (root / name).read_text()
     assert old in text
     (root / name).write_text(text.replace(old, new))
-    assert layouts.read(root, SPLITS[layout]).samples[0].boxes_xyxy[0, 2] < 9
+    assert read.read(root, SPLITS[layout]).samples[0].boxes_xyxy[0, 2] < 9
 
 
 def test_a13_a_yolo_list_watches_the_labels_of_its_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index_cache, "SETTLED_NS", -(10**9))
+    monkeypatch.setattr(cache, "SETTLED_NS", -(10**9))
     root = make_yolo(tmp_path / "data")
     (root / "train.txt").write_text("./images/train/a.jpg\n")
     (root / "data.yaml").write_text("train: train.txt\nnames: [car]\n")
-    assert layouts.read(root, "train").samples[0].boxes_xyxy[0, 2] == pytest.approx(9)
+    assert read.read(root, "train").samples[0].boxes_xyxy[0, 2] == pytest.approx(9)
     (root / "labels/train/a.txt").write_text("0 0.5 0.5 1 1\n")
-    assert layouts.read(root, "train").samples[0].boxes_xyxy.tolist() == [[0, 0, 60, 40]]
+    assert read.read(root, "train").samples[0].boxes_xyxy.tolist() == [[0, 0, 60, 40]]
     (root / "labels/train/a.txt").rename(root / "images/train/a.txt")
     (root / "images/train/a.txt").write_text("0 0.5 0.5 0.5 1\n")
-    assert layouts.read(root, "train").samples[0].boxes_xyxy.tolist() == [[15, 0, 45, 40]]
+    assert read.read(root, "train").samples[0].boxes_xyxy.tolist() == [[15, 0, 45, 40]]
     picture(root / "images/train/a.jpg", (30, 40))
-    assert layouts.read(root, "train").samples[0].size_hw == (40, 30)
+    assert read.read(root, "train").samples[0].size_hw == (40, 30)
 
 
 @pytest.mark.parametrize("beside", ["", "annotations"])
 def test_a13_coco_pictures_in_the_root_or_beside_the_json_are_watched(
     beside: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(index_cache, "SETTLED_NS", -(10**9))
+    monkeypatch.setattr(cache, "SETTLED_NS", -(10**9))
     root = make_coco(tmp_path / "data")
     (root / "train2017/a.jpg").rename(root / beside / "a.jpg")
-    assert len(layouts.read(root, "train2017")) == 1
+    assert len(read.read(root, "train2017")) == 1
     (root / beside / "a.jpg").unlink()
-    assert [fault.kind for fault in layouts.read(root, "train2017").faults] == ["missing-picture"]
+    assert [fault.kind for fault in read.read(root, "train2017").faults] == ["missing-picture"]
 
 
 def test_a_name_overrides_what_a_folder_looks_like(tmp_path: Path) -> None:
     root = make_yolo(make_voc(tmp_path / "data"))
-    assert layouts.recognise(root) == "voc"
-    assert layouts.read(root, "train", layout="yolo").layout == "yolo"
+    assert read.recognise(root) == "voc"
+    assert read.read(root, "train", layout="yolo").layout == "yolo"
 
 
 @pytest.mark.parametrize("strange", [os.mkfifo, os.mkdir, Path.touch])
 def test_a_lone_yaml_that_is_no_file_is_no_description_and_hangs_nothing(strange: Any, tmp_path: Path) -> None:
     strange(tmp_path / "notes.yaml")
     with pytest.raises(InputMissingError, match="no layout that is known"):
-        layouts.recognise(tmp_path)
+        read.recognise(tmp_path)
 
 
 def test_j3_a_data_yaml_with_a_slip_is_named_and_not_overlooked(tmp_path: Path) -> None:
     root = make_yolo(tmp_path / "data")
     (root / "data.yaml").write_text("train: images/train\nnmaes: [car]\n")
     with pytest.raises(ConfigError, match=r"data\.yaml:2: unknown key 'nmaes'\. Did you mean names\?"):
-        layouts.read(root, "train")
+        read.read(root, "train")
 
 
 def test_a_layout_that_does_not_exist_is_answered_with_those_that_do() -> None:
     with pytest.raises(UsageError, match="--data-format takes voc, coco, yolo, kitti_road"):
-        layouts.check_name("pascal")
-    assert (layouts.check_name(None), layouts.check_name("KITTI-road")) == (None, "kitti_road")
+        read.check_name("pascal")
+    assert (read.check_name(None), read.check_name("KITTI-road")) == (None, "kitti_road")
 
 
 def test_a1_a_folder_in_no_layout_names_one_nearby(tmp_path: Path) -> None:
     make_coco(tmp_path / "mine")
     (tmp_path / "other").mkdir()
     with pytest.raises(InputMissingError, match=r"no layout that is known.*mine looks like COCO") as caught:
-        layouts.recognise(tmp_path / "other")
+        read.recognise(tmp_path / "other")
     assert caught.value.exit_code == 66
     with pytest.raises(InputMissingError, match=r"no layout that is known.*mine looks like COCO"):
-        layouts.recognise(tmp_path)
+        read.recognise(tmp_path)
     with pytest.raises(InputMissingError, match=r"no such folder.*mine looks like COCO"):
-        layouts.recognise(tmp_path / "nowhere")
+        read.recognise(tmp_path / "nowhere")
     with pytest.raises(InputMissingError, match=r"data looks like YOLO"):
-        layouts.recognise(make_yolo(tmp_path / "data") / "labels")
+        read.recognise(make_yolo(tmp_path / "data") / "labels")
 
 
 @pytest.mark.parametrize("layout", MAKERS)
@@ -170,9 +170,9 @@ def test_a_folder_that_may_not_be_looked_into_hides_none_of_the_others(
         closed.mkdir()
         close(closed, monkeypatch)
     (tmp_path / "other").mkdir()
-    assert layouts.recognise(root) == layout and layouts.splits(root) == [SPLITS[layout]]
+    assert read.recognise(root) == layout and read.splits(root) == [SPLITS[layout]]
     with pytest.raises(InputMissingError, match=r"no layout that is known.* looks like"):
-        layouts.recognise(tmp_path / "other")
+        read.recognise(tmp_path / "other")
 
 
 def test_a_data_folder_that_may_not_be_looked_into_is_a_matter_of_permission(
@@ -180,31 +180,31 @@ def test_a_data_folder_that_may_not_be_looked_into_is_a_matter_of_permission(
 ) -> None:
     close(make_coco(tmp_path / "mine"), monkeypatch)
     with pytest.raises(NotPermittedError, match="mine: may not be read"):
-        layouts.recognise(tmp_path / "mine")
+        read.recognise(tmp_path / "mine")
 
 
-@pytest.mark.parametrize("layout", get_args(layouts.Layout))
+@pytest.mark.parametrize("layout", get_args(read.Layout))
 def test_the_splits_of_a_folder_that_is_not_of_the_named_layout_are_none_or_a_missing_input(
     layout: str, tmp_path: Path
 ) -> None:
     with contextlib.suppress(InputMissingError):
-        assert layouts.splits(tmp_path, layout=layout) == ([] if layout != "kitti_road" else list(kitti_road.SPLITS))
+        assert read.splits(tmp_path, layout=layout) == ([] if layout != "kitti_road" else list(kitti_road.SPLITS))
     with pytest.raises(InputMissingError):
         audit.audit(tmp_path, data_format=layout)
 
 
 def test_masks_are_recognised_and_a_voc_folder_is_taken_for_boxes(shared: Path) -> None:
     data = shared / "data"
-    found = {name: layouts.recognise(data / name) for name in ("bccd", "camvid", "kitti_road_sample")}
+    found = {name: read.recognise(data / name) for name in ("bccd", "camvid", "kitti_road_sample")}
     assert found == {"bccd": "voc", "camvid": "masks", "kitti_road_sample": "kitti_road"}
-    assert layouts.read(data / "camvid", "val").samples[0].mask_path is not None
+    assert read.read(data / "camvid", "val").samples[0].mask_path is not None
 
 
 def test_the_splits_of_a_devkit_bear_their_year(tmp_path: Path) -> None:
     make_voc(tmp_path / "VOCdevkit" / "VOC2007")
     make_voc(tmp_path / "VOCdevkit" / "VOC2012")
-    assert layouts.splits(tmp_path / "VOCdevkit") == ["2007_train", "2012_train"]
-    union = layouts.read(tmp_path / "VOCdevkit", "2007_train+2012_train")
+    assert read.splits(tmp_path / "VOCdevkit") == ["2007_train", "2012_train"]
+    union = read.read(tmp_path / "VOCdevkit", "2007_train+2012_train")
     assert len(union) == 2
 
 
@@ -212,12 +212,12 @@ def test_options_of_voc_reach_its_reader(tmp_path: Path) -> None:
     root = make_voc(tmp_path / "data")
     (root / "Annotations" / "a.xml").unlink()
     options = {"label_map": LabelMap(("car",))}
-    assert len(layouts.read(root, "train", **options)) == 0
-    assert len(layouts.read(root, "train", allow_unlabelled=True, **options)) == 1
+    assert len(read.read(root, "train", **options)) == 0
+    assert len(read.read(root, "train", allow_unlabelled=True, **options)) == 1
 
 
 def test_what_a_folder_was_taken_for_is_told_with_counts(tmp_path: Path) -> None:
-    lines = layouts.describe(layouts.read(make_voc(tmp_path / "data"), "train")).split("\n")
+    lines = read.describe(read.read(make_voc(tmp_path / "data"), "train")).split("\n")
     assert lines == [
         f"{tmp_path / 'data'}: taken for Pascal VOC, split train: 1 pictures, 1 classes, 1 objects",
         "  car 1",
@@ -225,7 +225,7 @@ def test_what_a_folder_was_taken_for_is_told_with_counts(tmp_path: Path) -> None
     none = np.zeros(0)
     empty = Sample("a", Path("a"), None, none.reshape(0, 4), none.astype(np.int64), none.astype(np.bool_))
     nothing = Dataset(Path("d"), "yolo", "val", LabelMap(("car", "bus")), [empty])
-    assert layouts.describe(nothing).endswith("0 objects, 1 pictures without objects\n  car 0 · bus 0")
+    assert read.describe(nothing).endswith("0 objects, 1 pictures without objects\n  car 0 · bus 0")
 
 
 def test_the_description_counts_warnings_by_kind_and_says_which_cost_something() -> None:
@@ -233,9 +233,9 @@ def test_the_description_counts_warnings_by_kind_and_says_which_cost_something()
     faults = [Fault(Path("a.xml"), line, kind, "warning", "odd.") for line, kind in enumerate(kinds)]
     dataset = Dataset(Path("d"), "voc", "val", LabelMap(("car",)), (), (*faults, replace(faults[0], severity="note")))
     wanted = "warnings: 2 missing-annotation (left out), 1 clipped-box, 1 outside-box (left out)"
-    assert layouts.describe(dataset).split("\n")[-1].strip() == wanted
+    assert read.describe(dataset).split("\n")[-1].strip() == wanted
 
 
 def test_bccd_is_told_as_it_is(shared: Path) -> None:
-    text = layouts.describe(voc.read(shared / "data" / "bccd", "test"))
+    text = read.describe(voc.read(shared / "data" / "bccd", "test"))
     assert text.endswith("72 pictures, 3 classes, 945 objects\n  Platelets 69 · RBC 805 · WBC 71")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from singleshot.data.refusal import refuse_or_list
+from singleshot.data.faults import refuse_or_list
 from singleshot.errors import Fault, FaultyDataError
 from singleshot.structures import Dataset, LabelMap
 
