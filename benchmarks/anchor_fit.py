@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.timing import machine
-from singleshot.data import anchor_report
+from singleshot.data import anchor_fit
 from singleshot.data.boxes import voc
 from singleshot.detection.ssd import config_for
 from singleshot.evaluation.detect import detect
@@ -62,7 +62,7 @@ def main() -> None:
     split = voc.read(data, "train")
     limit = {"minutes": None, "steps": options.steps} if options.steps else {"minutes": options.minutes}
     base = replace(RECIPE, model=options.model, **limit)
-    found = anchor_report.report(split.samples, config_for(base.model, split.label_map.names, base.input_size_hw))
+    found = anchor_fit.report(split.samples, config_for(base.model, split.label_map.names, base.input_size_hw))
     print(f"unreached at IoU 0.5: {found.unreached:.1%} with own boxes, {found.unreached_fitted:.1%} with fitted ones")
     rows: list[dict[str, Any]] = []
     for seed in range(options.seeds):

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.timing import machine
-from singleshot.data import anchor_report
+from singleshot.data import anchor_fit
 from singleshot.data.boxes import voc
 from singleshot.detection.ssd import config_for
 from singleshot.evaluation.detect import detect
@@ -101,7 +101,7 @@ def facts(pair: str, out: Path, detector: Detector, data: Path) -> str:
         split = voc.read(data, "train")
         own = detector.network.config
         config = config_for(own.flavour, split.label_map.names, own.input_size_hw)
-        reach = anchor_report.report(split.samples, config)
+        reach = anchor_fit.report(split.samples, config)
         return f"objects out of reach {reach.unreached:.1%}; {scales(detector)}"
     rows = list(csv.DictReader((out / "log.csv").open(encoding="utf-8")))
     losses = [float(row["train_class"]) + float(row["train_box"]) for row in rows]

@@ -60,7 +60,7 @@ def test_a_run_takes_the_boxes_and_its_weights_keep_them(drawn: Path, fitted: Pa
     )
     result = run("train", "--data", drawn, "--val-split", "none", "--out", tmp_path / "run", *options, *QUICK)
     assert result.exit_code == 0, result.output
-    assert "overlap no default box" in " ".join(result.stderr.split())
+    assert "overlap no anchor" in " ".join(result.stderr.split())
     config = weights.load(tmp_path / "run" / "last.safetensors").network.config
     rows = json.loads((fitted / "a.json").read_text())["feature_maps"]
     assert [row.min_size for row in config.anchors] == [row["min_size"] for row in rows]

@@ -20,15 +20,15 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return voc.read(folder, "train")
 
 
-def test_a_picture_is_shrunk_and_its_boxes_with_it(drawn: Dataset) -> None:
-    place = max(range(len(drawn)), key=lambda i: len(drawn.samples[i].boxes_xyxy))
-    full = contact_sheet.of_pictures(drawn, [place], tile_px=400)[0]
-    small = contact_sheet.of_pictures(drawn, [place], tile_px=100)[0]
+def test_an_image_is_shrunk_together_with_its_boxes(drawn: Dataset) -> None:
+    index = max(range(len(drawn)), key=lambda i: len(drawn.samples[i].boxes_xyxy))
+    full = contact_sheet.image_tiles(drawn, [index], tile_px=400)[0]
+    small = contact_sheet.image_tiles(drawn, [index], tile_px=100)[0]
     assert full.image.shape == (150, 200, 3) and small.image.shape == (75, 100, 3)
-    assert "200x150" in small.text and f"{len(drawn.samples[place].boxes_xyxy)} objects" in small.text
+    assert "200x150" in small.text and f"{len(drawn.samples[index].boxes_xyxy)} objects" in small.text
 
 
-def test_difficult_objects_have_a_question_mark_and_no_objects_no_boxes(drawn: Dataset, monkeypatch) -> None:
+def test_difficult_objects_get_a_question_mark_and_no_objects_no_boxes(drawn: Dataset, monkeypatch) -> None:
     seen: list[list[str]] = []
     monkeypatch.setattr(contact_sheet, "draw_boxes", lambda image, boxes, names, colours: seen.append(names) or image)
     sample = next(each for each in drawn.samples if len(each.boxes_xyxy))
@@ -36,29 +36,29 @@ def test_difficult_objects_have_a_question_mark_and_no_objects_no_boxes(drawn: D
     empty = replace(
         sample, boxes_xyxy=sample.boxes_xyxy[:0], class_ids=sample.class_ids[:0], difficult=hard.difficult[:0]
     )
-    contact_sheet.of_pictures(replace(drawn, samples=[hard, empty]), [0, 1])
+    contact_sheet.image_tiles(replace(drawn, samples=[hard, empty]), [0, 1])
     assert all(name.endswith(" ?") for name in seen[0]) and seen[0] and seen[1] == []
 
 
-def test_each_augmentation_has_a_row_that_starts_with_the_picture_as_judged(drawn: Dataset) -> None:
-    tiles = contact_sheet.of_augmentations(drawn, 0, CAFFE, size_hw=(120, 160), tries=2)
+def test_each_augmentation_has_a_row_that_starts_with_the_evaluated_image(drawn: Dataset) -> None:
+    tiles = contact_sheet.augmentation_tiles(drawn, 0, CAFFE, size_hw=(120, 160), tries=2)
     names = [tile.text for tile in tiles]
-    assert names[::3] == ["as judged"] * (len(names) // 3)
+    assert names[::3] == ["as evaluated"] * (len(names) // 3)
     rows = names[1::3]
     wanted = ["brightness", "contrast", "saturation", "hue", "expand", "mirror"]
     assert rows[: len(wanted)] == wanted and rows[-1] == "all together" and "free crop" in rows
     assert "flip" not in rows and "channel order" not in rows
     assert all(tile.image.shape == (120, 160, 3) for tile in tiles)
-    again = contact_sheet.of_augmentations(drawn, 0, CAFFE, size_hw=(120, 160), tries=2)
+    again = contact_sheet.augmentation_tiles(drawn, 0, CAFFE, size_hw=(120, 160), tries=2)
     assert all(np.array_equal(one.image, other.image) for one, other in zip(tiles, again, strict=True))
 
 
-def test_no_augmentation_shows_the_picture_as_it_is_judged(drawn: Dataset) -> None:
-    tiles = contact_sheet.of_augmentations(drawn, 0, NONE, size_hw=(120, 160), tries=1)
-    assert [tile.text for tile in tiles] == ["as judged", "all together"] * 2
+def test_no_augmentation_gives_the_evaluated_image(drawn: Dataset) -> None:
+    tiles = contact_sheet.augmentation_tiles(drawn, 0, NONE, size_hw=(120, 160), tries=1)
+    assert [tile.text for tile in tiles] == ["as evaluated", "all together"] * 2
 
 
-def test_a_sheet_holds_its_tiles_row_by_row() -> None:
+def test_a_sheet_contains_its_tiles_row_by_row() -> None:
     tiles = [Tile(np.full((20 + i, 30, 3), 10 * i, np.uint8), f"tile {i}") for i in range(5)]
     page = contact_sheet.sheet(tiles, columns=3)
     assert page.shape[1] == 3 * 36 + 6

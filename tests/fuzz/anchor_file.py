@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from singleshot.detection import anchor_file
+from singleshot.data import anchor_fit
 from singleshot.detection.ssd import config_for
 from tests.fuzz.harness import Target, main
 
 CONFIG = config_for("lite320", ("cat",))
-GOOD = anchor_file.AnchorFile("lite320", CONFIG.input_size_hw, "warp", CONFIG.anchors).to_json().encode()
+GOOD = anchor_fit.AnchorFile("lite320", CONFIG.input_size_hw, "warp", CONFIG.anchors).to_json().encode()
 PIECES = (
     b'"model" "input_size_hw" "fit" "feature_maps" "ratios" "size_hw" "step" "min_size" "max_size" null true NaN '
     b"Infinity -1 0 1e400 0.5 99999999999999999999 [] {} [ ] { } , : \xff [[[[[["
@@ -20,7 +20,7 @@ def run(data: bytes, scratch: Path) -> str:
     """Lengths are positive."""
     file = scratch / "anchors.json"
     file.write_bytes(data)
-    found = anchor_file.read(file)
+    found = anchor_fit.read_anchors(file)
     assert all(0 < row.min_size < 1e6 and all(0 < ratio < 1e6 for ratio in row.ratios) for row in found.feature_maps)
     return f"{min(len(found.feature_maps), 9)} maps"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from singleshot import recipes
-from singleshot.data.anchor_report import report
+from singleshot.data.anchor_fit import report
 from singleshot.data.boxes import voc
 from singleshot.detection.ssd import config_for
 from singleshot.recipes import streets_demo

@@ -13,7 +13,7 @@ from singleshot.errors import DataError
 from singleshot.storage import atomic
 
 if TYPE_CHECKING:
-    from singleshot.data.anchor_report import AnchorReport
+    from singleshot.data.anchor_fit import AnchorReport
     from singleshot.detection.ssd import SSDConfig
 
 _BARS = 40
@@ -40,9 +40,8 @@ def anchors(
     from singleshot.cli import outputs, progress
     from singleshot.cli.data_reading import read_split
     from singleshot.cli.train import parse_size
-    from singleshot.data import anchor_report
-    from singleshot.data.anchor_plot import draw_best_iou
-    from singleshot.detection import anchor_file
+    from singleshot.data import anchor_fit
+    from singleshot.data.anchor_fit import draw_best_iou
     from singleshot.detection.ssd import config_for
 
     keys = ("model", "input_size_hw", "split")
@@ -51,7 +50,7 @@ def anchors(
     dataset = read_split(path, split, data_format)
     size_hw = None if input_size is None else parse_size(input_size)
     config = config_for(model, dataset.label_map.names or ("none",), size_hw, fit=fit)
-    found = anchor_report.report(dataset.samples, config)
+    found = anchor_fit.report(dataset.samples, config)
     if not len(found.best_iou):
         raise DataError(
             f"no boxes in {split}", kind="no-boxes", remedy="Name a split with annotated objects", file=path
@@ -62,7 +61,7 @@ def anchors(
     for line in (*_histogram(found), "", *_summary(found, config)):
         progress.out.print(line, soft_wrap=True, markup=False)
     if out is not None:
-        anchor_file.write(out, anchor_file.AnchorFile(model, config.input_size_hw, fit, found.suggested))
+        anchor_fit.write_anchors(out, anchor_fit.AnchorFile(model, config.input_size_hw, fit, found.suggested))
         progress.out.print(f"fitted boxes: {out} (train --anchors {out})", soft_wrap=True, markup=False)
     if plot is not None:
         atomic.write(plot, lambda temporary: draw_best_iou(found, temporary, title=title))

@@ -26,8 +26,7 @@ def stats(
     """Count pictures and objects, by class, by size and by shape."""
     from singleshot.cli import outputs, progress
     from singleshot.cli.data_reading import read_split
-    from singleshot.data.stats import measure
-    from singleshot.data.stats_plot import draw_stats
+    from singleshot.data.stats import draw_stats, measure
 
     keys = ("split", "classes", "picture_sizes")
     outputs.outside(path, plot, json_file)
@@ -36,11 +35,11 @@ def stats(
     progress.out.print(_table(found, f"{path.resolve().name}, {split}"))
     facts = found.as_json()
     empty = facts["pictures_without_objects"]
-    progress.out.print(f"{found.pictures} pictures, {empty} without objects; {found.difficult} difficult objects")
+    progress.out.print(f"{found.images} pictures, {empty} without objects; {found.difficult} difficult objects")
     sizes = ", ".join(f"{width}×{height} ({count})" for (height, width), count in found.common_sizes_hw())
     progress.out.print(f"picture sizes, {facts['picture_sizes']['distinct']} in all: {sizes}", soft_wrap=True)
     if plot is not None:
-        title = f"{path.resolve().name}, {split}: {found.pictures} pictures, {len(found.class_ids)} objects"
+        title = f"{path.resolve().name}, {split}: {found.images} pictures, {len(found.class_ids)} objects"
         atomic.write(plot, lambda temporary: draw_stats(found, temporary, title=title))
         progress.out.print(f"plots: {plot}", soft_wrap=True, markup=False)
     if json_file is not None:
@@ -91,7 +90,7 @@ def show(
             if not places:
                 raise UsageError(f"no picture {picture!r} in {split}", remedy="Name one by its id")
         busiest = max(places, key=lambda place: len(dataset.samples[place].boxes_xyxy))
-        tiles = contact_sheet.of_augmentations(
+        tiles = contact_sheet.augmentation_tiles(
             dataset,
             busiest,
             find_recipe(recipe).augmentation,
@@ -100,7 +99,7 @@ def show(
             seed=seed,
         )
     else:
-        tiles = contact_sheet.of_pictures(dataset, [places[place] for place in evenly_spaced(len(places), count)])
+        tiles = contact_sheet.image_tiles(dataset, [places[index] for index in evenly_spaced(len(places), count)])
     write_picture(out, contact_sheet.sheet(tiles, columns=columns))
     progress.out.print(f"{len(tiles)} pictures: {out}", soft_wrap=True, markup=False)
 
@@ -119,5 +118,5 @@ def _table(found: Stats, title: str) -> Any:
         ratio = f"{ratios['0.5']:.2f}" if ratios else "–"
         table.add_row(escape(name), str(figures["objects"]), str(figures["pictures"]), *shown, ratio)
     table.add_section()
-    table.add_row("all", str(len(found.class_ids)), str(found.pictures), style="bold")
+    table.add_row("all", str(len(found.class_ids)), str(found.images), style="bold")
     return table

@@ -181,10 +181,10 @@ def stored_recipe(folder: Path) -> Recipe:
 
 def with_anchors(recipe: Recipe, path: Path) -> Recipe:
     """The recipe with the default boxes in a file. Raises ConfigError where they are for another model or input."""
-    from singleshot.detection import anchor_file
+    from singleshot.data import anchor_fit
     from singleshot.detection.presets import FLAVOURS
 
-    boxes = anchor_file.read(path)
+    boxes = anchor_fit.read_anchors(path)
     side = FLAVOURS[recipe.model].anchors.side if recipe.model in FLAVOURS else 0
     wanted = (recipe.model, recipe.input_size_hw or (side, side), recipe.fit)
     if (boxes.model, boxes.input_size_hw, boxes.fit) != wanted:

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import torch
 
-from singleshot.data import anchor_report, read
+from singleshot.data import anchor_fit, read
 from singleshot.data.check.leaks import without_leaks
 from singleshot.data.faults import OnBad, refuse_or_list
 from singleshot.detection.ssd import SSD
@@ -184,7 +184,7 @@ def train(
         task = _task(recipe, data, val, goes_on, on_bad, on_start or _ignore, ranks)
         try:
             if isinstance(task, DetectionTask):
-                unreached = anchor_report.warning(data.samples, task.network.config)
+                unreached = anchor_fit.coverage_warning(data.samples, task.network.config)
                 if unreached is not None:
                     watcher.warn(unreached)
             folder = _open_folder(ranks, Path(out), overwrite, resume)  # last, when nothing more can be refused
