@@ -201,6 +201,14 @@ def test_j6_without_a_home_there_is_no_cache(source: Source, monkeypatch: pytest
     assert widths(source.open()) == [11, 22]
 
 
+def test_the_index_follows_the_cache_folder_of_the_environment(
+    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SINGLESHOT_CACHE", str(tmp_path / "chosen"))
+    source.open()
+    assert len(list((tmp_path / "chosen" / "index").iterdir())) == 1
+
+
 def test_the_data_folder_is_never_written_to(source: Source) -> None:
     before = {path: path.stat().st_mtime_ns for path in [source.root, *source.root.iterdir()]}
     source.open()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from singleshot.errors import CannotCreateError, ConfigError, DataError, UnreachableError
+from singleshot.errors import CannotCreateError, DataError, UnreachableError
 from singleshot.storage import download
 
 CONTENT = bytes(range(256)) * 4000  # a megabyte: four chunks
@@ -183,14 +183,6 @@ def test_an_empty_file_is_a_file(server: Server, tmp_path: Path):
     assert download.fetch(url(server), to=tmp_path / "w").read_bytes() == b""
 
 
-def test_the_cache_is_where_the_user_wants_it(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("SINGLESHOT_CACHE", "/somewhere/else")
-    assert download.cache_folder() == Path("/somewhere/else")
-    monkeypatch.delenv("SINGLESHOT_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
-    assert download.cache_folder() == Path("/cache/singleshot")
-
-
 def test_two_that_want_one_file_take_turns_and_the_second_finds_it(server: Server, tmp_path: Path):
     server.slow_s = 0.3
     threads = [
@@ -223,15 +215,6 @@ def test_without_hash_and_version_a_start_is_not_trusted(server: Server, tmp_pat
     (tmp_path / "w.part").write_bytes(b"o" * 1000)
     download.fetch(url(server), to=tmp_path / "w", wait_s=0.0)
     assert server.ranges == [None] and (tmp_path / "w").read_bytes() == CONTENT
-
-
-def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.delenv("SINGLESHOT_CACHE", raising=False)
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.setattr(Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
-    with pytest.raises(ConfigError, match="Set SINGLESHOT_CACHE") as raised:
-        download.cache_folder()
-    assert raised.value.exit_code == 78
 
 
 def test_a_server_without_ranges_that_always_breaks_off_is_given_up(server: Server, tmp_path: Path):

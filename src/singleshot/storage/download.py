@@ -9,7 +9,6 @@ right. Processes that want one file at the same time take turns, and the later o
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import http.client
 import os
@@ -17,24 +16,13 @@ import socket
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from singleshot.errors import (
-    CannotCreateError,
-    ConfigError,
-    DataError,
-    NotPermittedError,
-    StorageError,
-    UnreachableError,
-)
-
-try:
-    import fcntl
-except ImportError:  # Windows has none; two downloads of one file are not noticed there
-    fcntl = None
+from singleshot.errors import DataError, UnreachableError, os_errors
+from singleshot.storage.lock import locked
 
 Observer = Callable[[int, int | None], None]
 """Is told how many bytes are there and how many there will be (None where the server does not say)."""
@@ -45,20 +33,6 @@ CHUNK = 1 << 18
 TRIES_WITHOUT_PROGRESS = 3
 WAIT_S = 1.0
 TIMEOUT_S = 30.0
-
-
-def cache_folder() -> Path:
-    """Where downloads and imported weights are kept: `$SINGLESHOT_CACHE`, or `singleshot` in the user's cache.
-
-    Raises ConfigError for a user without a home, as in some containers.
-    """
-    chosen, caches = os.environ.get("SINGLESHOT_CACHE"), os.environ.get("XDG_CACHE_HOME")
-    if chosen:
-        return Path(chosen)
-    try:
-        return Path(caches or Path.home() / ".cache") / "singleshot"
-    except RuntimeError as error:
-        raise ConfigError("this user has no home folder for a cache", remedy="Set SINGLESHOT_CACHE") from error
 
 
 def fetch(
@@ -96,39 +70,50 @@ def fetch(
     if to.is_file() and _fault(to, sha256, md5) is None:
         return to
     part = to.with_name(f"{to.name}.part")
-    try:
+    with os_errors(to, "write", elsewhere="Set SINGLESHOT_CACHE to another folder"):
         to.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(part):
-            if to.is_file() and _fault(to, sha256, md5) is None:  # another process has brought it meanwhile
+        with locked(part.with_name(f"{part.name}.lock")):
+            if to.is_file() and _fault(to, sha256, md5) is None:  # another process has downloaded it meanwhile
                 return to
-            if sha256 is None and md5 is None and not _tag(part).is_file():
-                os.truncate(part, 0)  # nothing would tell whether the rest is of the same file
-            continued = part.stat().st_size > 0
-            _download(url, part, observer, opener or _open, wait_s)
-            fault = _fault(part, sha256, md5)
-            if fault is not None and continued:
-                # The start may be another file's, or an older version's: once more from nothing.
-                os.truncate(part, 0)
-                _download(url, part, observer, opener or _open, wait_s)
-                fault = _fault(part, sha256, md5)
-            _tag(part).unlink(missing_ok=True)
-            if fault is not None:
-                part.unlink()
-                raise DataError(
-                    f"{url} is not the file that was published: {fault}",
-                    kind="wrong-hash",
-                    remedy="Try again later, or another mirror",
-                )
-            part.replace(to)
-    except (PermissionError, NotADirectoryError, FileExistsError, IsADirectoryError) as error:
-        kind = NotPermittedError if isinstance(error, PermissionError) else CannotCreateError
-        raise kind(
-            f"cannot be written ({error.strerror})", remedy="Set SINGLESHOT_CACHE to another folder", file=to
-        ) from error
-    except OSError as error:
-        remedy = "Free space" if error.errno == errno.ENOSPC else None
-        raise StorageError(f"writing failed ({error.strerror or error})", remedy=remedy, file=to) from error
+            part.touch()
+            try:
+                _fill(part, url, sha256, md5, observer, opener or _open, wait_s)
+                part.replace(to)
+            finally:
+                with contextlib.suppress(OSError):
+                    if part.stat().st_size == 0:
+                        part.unlink()
     return to
+
+
+def _fill(
+    part: Path,
+    url: str,
+    sha256: str | None,
+    md5: str | None,
+    observer: Observer | None,
+    opener: Opener,
+    wait_s: float,
+) -> None:
+    """Download the rest of a part file and check it. Raises DataError, and removes it, where its hash is wrong."""
+    if sha256 is None and md5 is None and not _tag(part).is_file():
+        os.truncate(part, 0)  # nothing would tell whether the rest is of the same file
+    continued = part.stat().st_size > 0
+    _download(url, part, observer, opener, wait_s)
+    fault = _fault(part, sha256, md5)
+    if fault is not None and continued:
+        # The start may be another file's, or an older version's: once more from nothing.
+        os.truncate(part, 0)
+        _download(url, part, observer, opener, wait_s)
+        fault = _fault(part, sha256, md5)
+    _tag(part).unlink(missing_ok=True)
+    if fault is not None:
+        part.unlink()
+        raise DataError(
+            f"{url} is not the file that was published: {fault}",
+            kind="wrong-hash",
+            remedy="Try again later, or another mirror",
+        )
 
 
 def hash_of(path: Path, kind: str = "sha256") -> str:
@@ -139,28 +124,6 @@ def hash_of(path: Path, kind: str = "sha256") -> str:
 
 def _open(request: urllib.request.Request, timeout_s: float) -> Any:
     return urllib.request.urlopen(request, timeout=timeout_s)
-
-
-@contextlib.contextmanager
-def _alone(part: Path) -> Iterator[None]:
-    """Hold the lock of a part file, which is there inside, empty at first; waits for another process that holds it."""
-    while True:
-        file = part.open("ab")
-        if fcntl is None:
-            file.close()
-            break
-        fcntl.flock(file, fcntl.LOCK_EX)
-        with contextlib.suppress(FileNotFoundError):  # else it was given its own name, or removed, while we waited
-            if os.fstat(file.fileno()).st_ino == part.stat().st_ino:
-                break
-        file.close()
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            if part.stat().st_size == 0:
-                part.unlink()
-        file.close()
 
 
 def _tag(part: Path) -> Path:

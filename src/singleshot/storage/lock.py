@@ -1,96 +1,121 @@
-"""One training, or one run of bulk work, a folder: a lock that names its holder and dies with it.
+"""Locks on files and folders, which the operating system releases when their process dies.
 
-The lock is the operating system's (`flock`), so a killed run leaves none behind, whatever file it leaves. The file
-says who holds it, for the message.
+A folder's lock file names the process and host of its owner, for the message to the second one that wants it. Some
+file systems cannot lock (Lustre and FUSE mounted without it, NFS without its lock service): there a warning says so
+and the work goes on, because a lock only prevents a mistake that is rare.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
+import logging
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
-from singleshot.errors import CannotCreateError, NotPermittedError, StorageError
+from filelock import FileLock, Timeout
 
-try:
-    import fcntl
-except ImportError:  # Windows has none; two runs in one folder are not noticed there
-    fcntl = None
+from singleshot.errors import CannotCreateError, from_os_error
 
 NAME = ".lock"
+_UNSUPPORTED = {getattr(errno, name, None) for name in ("ENOSYS", "ENOLCK", "ENOTSUP", "EOPNOTSUPP")}
+
+log = logging.getLogger(__name__)
 
 
 class FolderLock:
-    """Holds a folder from construction until `release`.
+    """The lock of a folder, from construction until `release`.
 
     Args:
-        folder: it is there.
+        folder: it exists.
         work: what is done in it, for the message.
 
     Raises:
-        CannotCreateError: another one holds it; the message names its process and host.
+        CannotCreateError: another process has locked it; the message names its process and host.
+        NotPermittedError, StorageError: the lock file cannot be written.
     """
 
     def __init__(self, folder: Path, work: str = "training") -> None:
-        self._path, self._work = folder / NAME, work
-        self._descriptor = -1
-        while self._descriptor < 0:
-            self._descriptor = self._acquired()
-
-    def _acquired(self) -> int:
-        """The locked file's descriptor; −1 where the holder removed the file as we came, which is worth a new try."""
+        path = folder / NAME
         try:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
-        except PermissionError as error:
-            file = self._path.parent
-            raise NotPermittedError("no permission to write", remedy="Choose another --out", file=file) from error
-        except OSError as error:
-            raise StorageError(f"no lock can be made ({error.strerror})", file=self._path.parent) from error
-        if fcntl is not None:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                os.close(descriptor)
-                what = f"in use by another {self._work}{holder(self._path.parent)}"
-                remedy = "Wait for it, or choose another --out"
-                raise CannotCreateError(what, remedy=remedy, file=self._path.parent) from error
-            if not self._path.exists() or os.fstat(descriptor).st_ino != self._path.stat().st_ino:
-                os.close(descriptor)
-                return -1
-        with contextlib.suppress(OSError):  # the disk is full: the lock holds, and only its holder has no name
-            os.ftruncate(descriptor, 0)
-            os.write(descriptor, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
-        return descriptor
+            self._lock = _acquired(path, wait=False)
+        except Timeout:
+            message = f"in use by another {work}{owner(folder)}"
+            raise CannotCreateError(message, remedy="Wait for it, or choose another --out", file=folder) from None
+        if self._lock is not None:
+            with contextlib.suppress(OSError):  # the disk is full: the folder is locked, and only its owner has no name
+                record = {"pid": os.getpid(), "host": socket.gethostname()}
+                path.write_text(json.dumps(record), encoding="utf-8")
 
     def release(self) -> None:
-        """Let go, and take the file away. A second call does nothing."""
-        if self._descriptor >= 0:
-            with contextlib.suppress(OSError):  # a folder that is gone or read-only by now: closing is what lets go
-                self._path.unlink()
-            os.close(self._descriptor)
-            self._descriptor = -1
+        """Unlock the folder and remove the lock file. A second call does nothing."""
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            _release(lock)
 
 
-def at_work(folder: Path) -> str | None:
-    """What `holder` says if somebody holds the folder now; None where the file is left over from one that was killed.
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Lock a file of this name, which exists inside only, and wait for another process that has locked it.
 
-    Where the system has no `flock` nobody can know, and the answer is None.
+    Raises NotPermittedError, CannotCreateError or StorageError where the file cannot be written.
     """
-    if fcntl is not None:
-        with contextlib.suppress(OSError), (folder / NAME).open("rb") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except OSError:
-                return holder(folder)
+    lock = _acquired(path, wait=True)
+    try:
+        yield
+    finally:
+        if lock is not None:
+            _release(lock)
+
+
+def locked_by(folder: Path) -> str | None:
+    """Return `owner(folder)` if the folder is locked now, else None: the file of a killed process may be left over."""
+    path = folder / NAME
+    if path.exists():
+        try:
+            with FileLock(path, timeout=0, fallback_to_soft=False):
+                return None
+        except Timeout:
+            return owner(folder)
+        except OSError:  # no locks here, or no permission to try
+            return None
     return None
 
 
-def holder(folder: Path) -> str:
-    """` (pid N on host H)` of whoever holds a folder; empty where its file does not say."""
+def owner(folder: Path) -> str:
+    """Return ` (pid N on host H)` from a folder's lock file, or an empty text where there is none."""
     try:
-        said = json.loads((folder / NAME).read_text(encoding="utf-8"))
-        return f" (pid {int(said['pid'])} on host {said['host']})"
+        record = json.loads((folder / NAME).read_text(encoding="utf-8"))
+        return f" (pid {int(record['pid'])} on host {record['host']})"
     except (OSError, ValueError, KeyError, TypeError):
         return ""
+
+
+def _acquired(path: Path, *, wait: bool) -> FileLock | None:
+    """The lock of a file, or None where the file system cannot lock. Raises Timeout for one that is locked."""
+    # No soft lock in its place: a process that is killed would leave that behind, on another host for ever.
+    lock = FileLock(path, timeout=-1 if wait else 0, thread_local=False, fallback_to_soft=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise from_os_error(error, path.parent, "write") from error
+        with contextlib.suppress(OSError):
+            path.unlink()
+        log.warning(
+            "%s: this file system has no locks (%s): use the folder from one process only", path, error.strerror
+        )
+        return None
+    return lock
+
+
+def _release(lock: FileLock) -> None:
+    with contextlib.suppress(OSError):  # the folder was removed or is read-only by now
+        Path(lock.lock_file).unlink()  # before the lock is released: those who wait for it notice, and make a new file
+    with contextlib.suppress(OSError):
+        lock.release()

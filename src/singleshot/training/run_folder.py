@@ -21,7 +21,7 @@ from typing import Any
 
 from singleshot.errors import CannotCreateError, Fault, NotPermittedError, StorageError
 from singleshot.storage import atomic
-from singleshot.storage.lock import FolderLock, at_work
+from singleshot.storage.lock import FolderLock, locked_by
 from singleshot.training import checkpoint
 
 ELSEWHERE = "Choose another --out"
@@ -57,7 +57,7 @@ class RunFolder:
         if taken and not ((overwrite or resume) and root.is_dir()):
             if not root.is_dir():
                 raise CannotCreateError("is a file", remedy=ELSEWHERE, file=root)
-            by_whom = at_work(root)
+            by_whom = locked_by(root)
             if by_whom is not None:
                 raise CannotCreateError(f"in use by another training{by_whom}", remedy=ELSEWHERE, file=root)
             remedy = "Choose another --out, go on with --resume, or replace it with --overwrite"
