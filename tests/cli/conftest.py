@@ -20,6 +20,13 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def streets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A VOC folder of very small images: 5 in train, 1 in val, 1 in test. Tests must not change it."""
+    out = tmp_path_factory.mktemp("streets") / "data"
+    return write.make(out, train=5, val=1, test=1, size_hw=(90, 120), workers=1, seed=1)
+
+
+@pytest.fixture(scope="session")
 def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights of a small detector of those scenes' classes. Tests leave them as they are."""
     torch.manual_seed(0)

@@ -31,7 +31,7 @@ def fitted(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     files = ("--out", folder / "a.json", "--plot", folder / "a.png", "--json", folder / "figures.json")
     result = run("data", "anchors", drawn, *options, *files)
     assert result.exit_code == 0, result.output
-    assert "traffic light" in result.output and "unreached" in result.output and "best IoU" in result.output
+    assert "traffic light" in result.output and "unmatched" in result.output and "best IoU" in result.output
     return folder
 
 

@@ -18,7 +18,7 @@ def test_streets_are_drawn_in_any_shape_with_boxes_and_masks(tmp_path: Path) -> 
     out = tmp_path / "out"
     options = ("data", "make", "streets", "--out", out, "--count", "4", "--size", "75x248", "--workers", "1")
     result = run(*options)
-    assert result.exit_code == 0 and "4 pictures (2 train, 1 val, 1 test)" in result.output
+    assert result.exit_code == 0 and "4 images (2 train, 1 val, 1 test)" in result.output
     assert read.read(out, "train").samples[0].size_hw == (75, 248)
     masks = read.read(out, "train", with_masks=True)
     assert masks.mask_code is not None and len(masks) == 2

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 import torch
 from typer.testing import CliRunner
 
-from singleshot.cli import doctor, versions
+from singleshot.cli import doctor
 from singleshot.cli.main import app
 
 
@@ -23,19 +24,19 @@ def test_the_doctor_says_what_is_here_and_exits_with_0(tmp_path: Path) -> None:
 
 
 def test_what_a_verb_lacks_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = versions.version
+    real = doctor.version
     replaced = {"tensorboard": None, "fastapi": "0.1"}
-    monkeypatch.setattr(versions, "version", lambda name: replaced[name] if name in replaced else real(name))
+    monkeypatch.setattr(doctor, "version", lambda name: replaced[name] if name in replaced else real(name))
     verbs = doctor.examine()["verbs"]
     log, serve = verbs["train --log tensorboard"], verbs["serve"]
     assert not log["ready"] and log["missing"][0].startswith("tensorboard>=")
     assert log["remedy"] == "pip install 'singleshot[log]'"
-    assert not serve["ready"] and "here is 0.1" in serve["missing"][0]
+    assert not serve["ready"] and "installed is 0.1" in serve["missing"][0]
 
 
 def test_a_verb_of_two_extras_names_both(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = versions.version
-    monkeypatch.setattr(versions, "version", lambda name: None if name in ("onnx", "scipy") else real(name))
+    real = doctor.version
+    monkeypatch.setattr(doctor, "version", lambda name: None if name in ("onnx", "scipy") else real(name))
     verbs = doctor.examine()["verbs"]
     openvino = verbs["export --format openvino"]
     assert any(each.startswith("onnx>=") for each in openvino["missing"])
@@ -67,3 +68,29 @@ def test_a_file_of_the_users_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "mine.json").write_text("{}")
     assert CliRunner().invoke(app, ["doctor", "--json", str(tmp_path / "mine.json")]).exit_code
     assert (tmp_path / "mine.json").read_text() == "{}"
+
+
+def test_needs_are_those_of_the_package() -> None:
+    assert doctor.requirements(None)["torch"] == "2.11"
+    assert "fastapi" not in doctor.requirements(None) and set(doctor.requirements("log")) == {"tensorboard"}
+    assert doctor.requirements("no such extra") == {}
+
+
+def test_what_is_installed_here_is_new_enough() -> None:
+    doctor.check_versions()
+
+
+def test_a_checkout_that_was_never_installed_is_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(_name: str) -> None:
+        raise metadata.PackageNotFoundError
+
+    monkeypatch.setattr(metadata, "requires", unknown)
+    assert doctor.requirements(None) == {}
+    doctor.check_versions()
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"), [("2.13.0+cpu", (2, 13, 0)), ("5.0.0.93", (5, 0, 0, 93)), ("2.12.0a0", (2, 12, 0)), ("x", ())]
+)
+def test_versions_are_compared_by_their_numbers(text: str, numbers: tuple[int, ...]) -> None:
+    assert doctor.version_numbers(text) == numbers

@@ -113,7 +113,7 @@ def test_a_program_started_as_a_module_says_a_command_that_can_be_typed_again(mo
 
 def test_versions_are_checked_wherever_debug_stands_and_never_for_help(monkeypatch: pytest.MonkeyPatch) -> None:
     checked: list[bool] = []
-    monkeypatch.setattr(main.versions, "check", lambda: checked.append(True))
+    monkeypatch.setattr(main.doctor, "check_versions", lambda: checked.append(True))
     for arguments in (["--debug", "data"], ["data", "--debug"], ["--help"], ["--debug", "doctor", "--help"]):
         with pytest.raises(SystemExit):
             main.run(arguments)

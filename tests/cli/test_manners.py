@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import typer.main
 
-from singleshot.cli import main, versions
+from singleshot.cli import doctor, main
 
 RUN = "import sys; from singleshot.cli import main; main.run(sys.argv[1:])"
 
@@ -171,8 +171,8 @@ def test_j9_another_user_and_a_package_that_cannot_be_written_to(scenes: Path, t
 def test_j10_an_old_or_missing_package_is_78_with_its_version(
     name: str, here: str | None, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    real = versions.version
-    monkeypatch.setattr(versions, "version", lambda asked: here if asked == name else real(asked))
+    real = doctor.version
+    monkeypatch.setattr(doctor, "version", lambda asked: here if asked == name else real(asked))
     code, said = run(capfd, "train", "--data", "nowhere")
     assert code == 78 and f"pip install '{name}>=" in said and (here or "not installed") in said
 

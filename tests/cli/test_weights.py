@@ -12,7 +12,7 @@ import torch
 from typer.testing import CliRunner, Result
 
 from singleshot import classes, hub, weights
-from singleshot.cli import progress
+from singleshot.cli import terminal
 from singleshot.cli.main import app
 from singleshot.errors import CannotCreateError, UnreachableError
 from singleshot.segmentation.fcn import FCN, config_for
@@ -131,7 +131,7 @@ def test_every_verb_that_may_download_weights_shows_it(
     (tmp_path / "data/a.jpg").write_bytes(b"")
     monkeypatch.setattr(f"singleshot.prediction.{asked}.find_weights", fetch)
     shown: list[str] = []
-    monkeypatch.setattr(progress.err, "print", lambda text, **_options: shown.append(str(text)))
+    monkeypatch.setattr(terminal.err, "print", lambda text, **_options: shown.append(str(text)))
     with pytest.raises(UnreachableError, match="half way"):
         run(*(part.replace("DATA", str(tmp_path / "data")) for part in verb))
     assert shown == ["fetching me/cells, 2 MB"]

@@ -1,24 +1,282 @@
-"""`singleshot data VERB …`: what has to do with pictures and annotations before anything is trained.
+"""`singleshot data …`: check, count, draw and convert a data set before anything is trained on it.
 
-Here they are gathered; each is in a file of its own.
+`data anchors`, `data make` and `data fetch` are in `data_anchors` and `data_make`; `main` adds them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
 import typer
 
-from singleshot.cli import data_anchors, data_check, data_convert, data_looks, data_make
+from singleshot.cli import outputs
+from singleshot.errors import SHOWN_FAULTS, CannotCreateError, DataError, InputMissingError, UsageError, visible
 
-app = typer.Typer(help="Look at data, check it, convert it.", no_args_is_help=True, rich_markup_mode=None)
-app.command("check")(data_check.check)
-app.command("stats")(data_looks.stats)
-app.command("show")(data_looks.show)
-app.command("anchors")(data_anchors.anchors)
-app.command("convert")(data_convert.convert)
-app.command("make")(data_make.make)
-app.command("fetch")(data_make.fetch)
+if TYPE_CHECKING:
+    from singleshot.data.check.report import Audit
+    from singleshot.data.stats import Stats
+    from singleshot.structures import Dataset
+
+CHECK_KEYS = ("format", "faults")
+STATS_KEYS = ("split", "classes", "picture_sizes")
+MAX_NAMES = 20
+
+Folder = Annotated[Path, typer.Argument(help="A data folder.")]
+DataFormat = Annotated[str | None, typer.Option(help="Layout of the folder; recognised if not given.")]
+Split = Annotated[str, typer.Option(help="The split to use.")]
+JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the results to this file.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")]
+
+app = typer.Typer(help="Check, count, draw, convert, make and fetch data.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.callback()
 def _group() -> None:
-    """Keeps `data` a group of verbs however many there are."""
+    """Keep `data` a group of commands, however many there are."""
+
+
+@app.command("check")
+def check(
+    path: Folder,
+    split: Annotated[str | None, typer.Option(help="Check only this split; everything if not given.")] = None,
+    data_format: DataFormat = None,
+    classes: Annotated[str | None, typer.Option(help="The only allowed classes, such as cat,dog.")] = None,
+    allow_unlabelled: Annotated[
+        bool, typer.Option("--allow-unlabelled", help="Accept images without annotations as background.")
+    ] = False,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that decode images; one per core if not given.", min=0)
+    ] = None,
+    json_file: JsonFile = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """List every fault in a data folder with file and line; exit with 65 if any is fatal."""
+    from singleshot.cli import terminal
+    from singleshot.data.check import audit
+    from singleshot.prediction.backends.threads import cores
+
+    outputs.check_outside(path, json_file)
+    outputs.check(json_file=json_file, json_keys=CHECK_KEYS, inputs=[path], overwrite=overwrite)
+    with terminal.bar("images", 0) as update:
+        found = audit.audit(
+            path,
+            data_format=data_format,
+            split=split,
+            classes=None if classes is None else tuple(name.strip() for name in classes.split(",")),
+            allow_unlabelled=allow_unlabelled,
+            processes=cores() if workers is None else workers,
+            progress=update,
+        )
+    outputs.write_json(json_file, found.as_json())
+    for line in audit_lines(found):
+        terminal.show(line)
+    fatal = sum(fault.severity == "fatal" for fault in found.faults)
+    if fatal:
+        message = f"{fatal} fatal {'fault' if fatal == 1 else 'faults'}, listed above"
+        raise DataError(message, remedy="Correct them, or leave them out with --on-bad skip", file=path)
+
+
+def audit_lines(found: Audit) -> list[str]:
+    """Format an audit: a summary, the first faults of every kind, and the number of each kind."""
+    summary = f"{found.format}: {found.images} images, {found.objects} objects"
+    lines = [visible(f"{summary}, classes: {_names(found.classes) or 'none'}")]
+    counts = found.counts()
+    if not counts:
+        return [*lines, "no faults"]
+    for kind, severity, count in counts:
+        examples = [fault for fault in found.faults if (fault.kind, fault.severity) == (kind, severity)]
+        lines += ["", f"{kind} ({severity})", *(f"  {fault}" for fault in examples[:SHOWN_FAULTS])]
+        if count > SHOWN_FAULTS:
+            lines.append(f"  … and {count - SHOWN_FAULTS} more: use --json FILE for all")
+    width = max(len(kind) for kind, _, _ in counts)
+    return [*lines, "", *(f"{kind:<{width}}  {severity:<7}  {count:>6}" for kind, severity, count in counts)]
+
+
+@app.command("stats")
+def stats(
+    path: Folder,
+    split: Split = "train",
+    data_format: DataFormat = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the plots into this PNG.")] = None,
+    json_file: JsonFile = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Count images and objects by class, size and shape."""
+    from singleshot.cli import terminal
+    from singleshot.data.stats import draw_stats, measure
+    from singleshot.storage import atomic
+
+    outputs.check_outside(path, plot, json_file)
+    outputs.check(plot, json_file=json_file, json_keys=STATS_KEYS, inputs=[path], overwrite=overwrite)
+    found = measure(read_split(path, split, data_format))
+    terminal.show(_stats_table(found, f"{path.resolve().name}, {split}"))
+    facts = found.as_json()
+    empty = facts["pictures_without_objects"]
+    terminal.show(f"{found.images} images, {empty} without objects; {found.difficult} difficult objects")
+    sizes = ", ".join(f"{width}×{height} ({count})" for (height, width), count in found.common_sizes_hw())
+    terminal.show(f"most common of {facts['picture_sizes']['distinct']} image sizes: {sizes}")
+    if plot is not None:
+        title = f"{path.resolve().name}, {split}: {found.images} images, {len(found.class_ids)} objects"
+        atomic.write(plot, lambda temporary: draw_stats(found, temporary, title=title))
+        terminal.show(f"plots: {plot}")
+    outputs.write_json(json_file, {"split": split, **facts})
+
+
+def _stats_table(found: Stats, title: str) -> Any:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(f"Objects ({title})"))
+    table.add_column("class")
+    for column in ("objects", "images", "√area 5 %", "median", "95 %", "shape"):
+        table.add_column(column, justify="right")
+    for name, figures in found.as_json()["classes"].items():
+        sides, ratios = figures["side_px"], figures["aspect_ratio"]
+        sizes = [f"{sides[q]:.0f} px" for q in ("0.05", "0.5", "0.95")] if sides else ["–"] * 3
+        ratio = f"{ratios['0.5']:.2f}" if ratios else "–"
+        table.add_row(Text(name), str(figures["objects"]), str(figures["pictures"]), *sizes, ratio)
+    table.add_section()
+    table.add_row("all", str(len(found.class_ids)), str(found.images), style="bold")
+    return table
+
+
+@app.command("show")
+def show(
+    path: Folder,
+    out: Annotated[Path, typer.Option(help="The PNG or JPEG file to write.")] = Path("data.png"),
+    split: Split = "train",
+    data_format: DataFormat = None,
+    count: Annotated[int, typer.Option(help="Number of images, evenly spaced in the split.", min=1)] = 24,
+    class_name: Annotated[str | None, typer.Option("--class", help="Only images with an object of this class.")] = None,
+    augment: Annotated[
+        bool, typer.Option("--augment", help="Show one image under every augmentation instead.")
+    ] = False,
+    picture: Annotated[str | None, typer.Option(help="Id of the image for --augment.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="Recipe of the augmentation; the default recipe if none.")] = None,
+    input_size: Annotated[str, typer.Option(help="Network input for --augment, as HxW.")] = "300x300",
+    letterbox: Annotated[bool, typer.Option("--letterbox", help="Keep the aspect ratio for --augment.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the augmentation.", min=0)] = 0,
+    columns: Annotated[int, typer.Option(help="Images per row.", min=1)] = 4,
+    overwrite: Overwrite = False,
+) -> None:
+    """Draw images with their boxes on a contact sheet, or one image under every augmentation."""
+    from singleshot.cli import terminal
+    from singleshot.cli.train import find_recipe, parse_size
+    from singleshot.data import contact_sheet
+    from singleshot.prediction.sinks import write_picture
+    from singleshot.structures import evenly_spaced
+
+    outputs.check_outside(path, out)
+    outputs.check(out, inputs=[path], overwrite=overwrite)
+    if out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise UsageError(f"--out {out} is not an image file", remedy="Name a .png or .jpg file")
+    dataset = read_split(path, split, data_format)
+    indices = list(range(len(dataset)))
+    if class_name is not None:
+        if class_name not in dataset.label_map.names:
+            raise UsageError(f"no class {class_name!r}", remedy=f"There are: {', '.join(dataset.label_map.names)}")
+        class_id = dataset.label_map.id_of(class_name)
+        indices = [index for index in indices if class_id in dataset.samples[index].class_ids]
+    if not indices:
+        raise DataError("no image to show", kind="no-picture", remedy="Name another split or class", file=path)
+    if augment:
+        if picture is not None:
+            indices = [index for index in indices if dataset.samples[index].image_id == picture]
+            if not indices:
+                raise UsageError(f"no image {picture!r} in {split}", remedy="Give the id of an image")
+        tiles = contact_sheet.augmentation_tiles(
+            dataset,
+            max(indices, key=lambda index: len(dataset.samples[index].boxes_xyxy)),
+            find_recipe(recipe).augmentation,
+            size_hw=parse_size(input_size),
+            fill_rgb=(123, 117, 104) if letterbox else None,
+            seed=seed,
+        )
+    else:
+        chosen = [indices[index] for index in evenly_spaced(len(indices), count)]
+        tiles = contact_sheet.image_tiles(dataset, chosen)
+    write_picture(out, contact_sheet.sheet(tiles, columns=columns))
+    terminal.show(f"{len(tiles)} images: {out}")
+
+
+@app.command("convert")
+def convert(
+    path: Folder,
+    out: Annotated[Path, typer.Argument(help="The new folder; it must not exist or be empty.")],
+    to: Annotated[Literal["voc", "coco", "yolo"], typer.Option(help="The layout to write.")],
+    split: Annotated[
+        list[str] | None, typer.Option(help="A split to convert, or old=new; repeatable. All if not given.")
+    ] = None,
+    data_format: DataFormat = None,
+    on_bad: Annotated[Literal["fail", "skip"], typer.Option(help="Faulty data: fail, or leave it out.")] = "fail",
+) -> None:
+    """Write a data set in another layout, and report what that layout cannot represent."""
+    from singleshot.cli import terminal
+    from singleshot.data import convert as conversion
+    from singleshot.data.faults import refuse_or_list
+
+    outputs.check_outside(path, out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise CannotCreateError("already exists", remedy="Name a new folder", file=out)
+    datasets = read_splits(path, split, data_format)
+    faults = refuse_or_list(datasets, on_bad)
+    if split is None and to != "voc":
+        datasets, unions = conversion.without_unions(datasets)
+        for name in unions:
+            terminal.warn(f"{name} only combines other splits and is left out; --split {name} converts it alone")
+    with terminal.bar("images", sum(map(len, datasets))) as advance:
+        done = conversion.convert(datasets, to, out, on_picture=advance)
+    for message in done.notes:
+        terminal.warn(message)
+    if faults:
+        terminal.warn(f"{len(faults)} faulty boxes or images were left out")
+    names = ", ".join(f"{dataset.split} ({len(dataset)})" for dataset in datasets)
+    terminal.show(f"{done.pictures} images and {done.boxes} boxes as {to}: {out}")
+    terminal.show(f"splits: {names}; classes: {_names(datasets[0].label_map.names)}")
+
+
+def read_split(path: Path, split: str, data_format: str | None) -> Dataset:
+    """Read one split, and warn of faulty boxes or images that are left out. Raises what the readers raise."""
+    from singleshot.cli import terminal
+    from singleshot.data import read
+    from singleshot.data.faults import leaves_out
+
+    dataset = read.read(path, split, layout=data_format)
+    faults = [fault for fault in dataset.faults if leaves_out(fault)]
+    if faults:
+        terminal.warn(f"{len(faults)} faulty boxes or images were left out: run `singleshot data check {path}`")
+    return dataset
+
+
+def read_splits(path: Path, names: Sequence[str] | None, data_format: str | None) -> list[Dataset]:
+    """Read some splits, all with the classes of the first.
+
+    Args:
+        path: the data folder.
+        names: of the splits, or `old=new` to rename one; None for all.
+        data_format: the layout; None to recognise it.
+
+    Raises:
+        InputMissingError: there is no split.
+        SingleshotError: what the readers raise.
+    """
+    from singleshot.data import read
+    from singleshot.data.convert import renamed
+
+    names = names if names is not None else read.splits(path, layout=data_format)
+    if not names:
+        raise InputMissingError("no split found", remedy="Name one with --split", file=path)
+    datasets: list[Dataset] = []
+    for name in names:
+        old, _, new = name.partition("=")
+        label_map = datasets[0].label_map if datasets else None
+        datasets.append(renamed(read.read(path, old, layout=data_format, label_map=label_map), new or old))
+    return datasets
+
+
+def _names(names: Sequence[str]) -> str:
+    """Join class names; only the first `MAX_NAMES` of many."""
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return ", ".join(names[:MAX_NAMES]) + more

@@ -1,8 +1,7 @@
-"""`singleshot data anchors`: which objects no default box reaches, and default boxes that fit the data."""
+"""`singleshot data anchors`: counts the objects that no anchor matches, and fits anchors to the data."""
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -22,30 +21,32 @@ _BINS = 10
 
 def anchors(
     path: Annotated[Path, typer.Argument(help="A data folder.")],
-    model: Annotated[str, typer.Option(help="Flavour: vgg300, vgg512, lite320, lite320-fine, …")] = "lite320-fine",
+    model: Annotated[str, typer.Option(help="vgg300, vgg512, lite320, lite320-fine, …")] = "lite320-fine",
     input_size: Annotated[
-        str | None, typer.Option(help="Network input as HxW; the flavour's own if not given.")
+        str | None, typer.Option(help="Network input as HxW; the model's default if not given.")
     ] = None,
-    fit: Annotated[Literal["warp", "letterbox"], typer.Option(help="How pictures come to it.")] = "warp",
-    split: Annotated[str, typer.Option(help="The list to look at.")] = "train",
-    data_format: Annotated[str | None, typer.Option(help="What the folder is, if it is not recognised.")] = None,
+    fit: Annotated[
+        Literal["warp", "letterbox"], typer.Option(help="Stretch images to the input size, or pad them.")
+    ] = "warp",
+    split: Annotated[str, typer.Option(help="The split to use.")] = "train",
+    data_format: Annotated[str | None, typer.Option(help="Layout of the folder; recognised if not given.")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Write the fitted boxes to this file, for `train --anchors`.")
+        Path | None, typer.Option(help="Write the fitted anchors to this file, for `train --anchors`.")
     ] = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw the histogram of best IoU into this PNG.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
+    plot: Annotated[Path | None, typer.Option(help="Draw a histogram of best IoU into this PNG.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the results to this file.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
 ) -> None:
-    """Find objects that no default box reaches at IoU 0.5, and fit the boxes to the data."""
-    from singleshot.cli import outputs, progress
-    from singleshot.cli.data_reading import read_split
+    """Count the objects that no anchor matches at IoU 0.5, and fit the anchors to the data."""
+    from singleshot.cli import outputs, terminal
+    from singleshot.cli.data import read_split
     from singleshot.cli.train import parse_size
     from singleshot.data import anchor_fit
     from singleshot.data.anchor_fit import draw_best_iou
     from singleshot.detection.ssd import config_for
 
     keys = ("model", "input_size_hw", "split")
-    outputs.outside(path, out, plot, json_file)
+    outputs.check_outside(path, out, plot, json_file)
     outputs.check(out, plot, json_file=json_file, json_keys=keys, inputs=[path], overwrite=overwrite)
     dataset = read_split(path, split, data_format)
     size_hw = None if input_size is None else parse_size(input_size)
@@ -57,28 +58,27 @@ def anchors(
         )
     height, width = config.input_size_hw
     title = f"{model} at {height}x{width}, {fit}"
-    progress.out.print(_table(found, title))
+    terminal.show(_table(found, title))
     for line in (*_histogram(found), "", *_summary(found, config)):
-        progress.out.print(line, soft_wrap=True, markup=False)
+        terminal.show(line)
     if out is not None:
         anchor_fit.write_anchors(out, anchor_fit.AnchorFile(model, config.input_size_hw, fit, found.suggested))
-        progress.out.print(f"fitted boxes: {out} (train --anchors {out})", soft_wrap=True, markup=False)
+        terminal.show(f"fitted anchors: {out} (train --anchors {out})")
     if plot is not None:
         atomic.write(plot, lambda temporary: draw_best_iou(found, temporary, title=title))
-        progress.out.print(f"histogram: {plot}", soft_wrap=True, markup=False)
-    if json_file is not None:
-        facts = {"model": model, "input_size_hw": [height, width], "fit": fit, "split": split, **found.as_json()}
-        atomic.write_text(json_file, json.dumps(facts, indent=2) + "\n")
+        terminal.show(f"histogram: {plot}")
+    facts = {"model": model, "input_size_hw": [height, width], "fit": fit, "split": split, **found.as_json()}
+    outputs.write_json(json_file, facts)
 
 
 def _table(found: AnchorReport, title: str) -> Any:
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=f"Objects that no default box reaches at IoU 0.5 ({title})")
+    table = Table(title=f"Objects that no anchor matches at IoU 0.5 ({title})")
     table.add_column("class")
     table.add_column("√area at the input", justify="right")
-    for column in ("objects", "unreached", "after the fit"):
+    for column in ("objects", "unmatched", "after the fit"):
         table.add_column(column, justify="right")
     for group in found.groups:
         low, high = group.size_px
@@ -87,7 +87,7 @@ def _table(found: AnchorReport, title: str) -> Any:
             for count in (group.objects - group.reached, group.objects - group.reached_fitted)
         ]
         size = f"{low:g}–{high:g} px" if math.isfinite(high) else f"{low:g} px and up"
-        table.add_row(escape(group.class_name), size, str(group.objects), *missed)
+        table.add_row(Text(group.class_name), size, str(group.objects), *missed)
     table.add_section()
     shares = [f"{share:.1%}" for share in (found.unreached, found.unreached_fitted)]
     table.add_row("all", "", str(len(found.best_iou)), *shares, style="bold")
@@ -95,28 +95,28 @@ def _table(found: AnchorReport, title: str) -> Any:
 
 
 def _histogram(found: AnchorReport) -> list[str]:
-    """Bars of best IoU for the terminal: the model's own boxes, then the fitted ones."""
+    """Draw best IoU as bars of text: the model's own anchors, then the fitted ones."""
     import numpy as np
 
     edges = np.linspace(0, 1, _BINS + 1)
     own, fitted = (np.histogram(best, edges)[0] for best in (found.best_iou, found.best_iou_fitted))
     unit = max(int(own.max()), int(fitted.max()), 1) / _BARS
-    lines = ["best IoU   own boxes (█) and fitted boxes (░)"]
-    for place in range(_BINS):
+    lines = ["best IoU   own anchors (█) and fitted anchors (░)"]
+    for index in range(_BINS):
         for count, bar, start in (
-            (own[place], "█", f"{edges[place]:.1f}–{edges[place + 1]:.1f}"),
-            (fitted[place], "░", ""),
+            (own[index], "█", f"{edges[index]:.1f}–{edges[index + 1]:.1f}"),
+            (fitted[index], "░", ""),
         ):
             lines.append(f"{start:<9}  {bar * round(count / unit):<{_BARS}}  {count}")
     return lines
 
 
 def _summary(found: AnchorReport, config: SSDConfig) -> list[str]:
-    shares = f"{found.unreached:.1%} of {len(found.best_iou)} objects are unreached"
+    shares = f"{found.unreached:.1%} of {len(found.best_iou)} objects are unmatched"
     lines = [f"{shares}, {found.unreached_fitted:.1%} after the fit"]
     if found.suggested == config.anchors:
-        return [*lines, "no better boxes were found: keep the model's own"]
-    lines.append("suggested (pixels of the input; was → is):")
+        return [*lines, "no better anchors were found: keep the model's own"]
+    lines.append("suggested (pixels of the input; old → new):")
     for old, new in zip(config.anchors, found.suggested, strict=True):
         changes = [
             f"{name} {_shown(before)} → {_shown(after)}" if before != after else f"{name} {_shown(after)}"
@@ -125,12 +125,12 @@ def _summary(found: AnchorReport, config: SSDConfig) -> list[str]:
                 ("ratios", old.ratios, new.ratios),
             )
         ]
-        lines.append(f"  map {new.size_hw[0]}x{new.size_hw[1]}: {', '.join(changes)}")
+        lines.append(f"  level {new.size_hw[0]}x{new.size_hw[1]}: {', '.join(changes)}")
     if found.unreached_fitted > 0.05:
         height, width = config.input_size_hw
         lines.append(
-            f"what is left is too small or too thin for the grid: try a larger input, such as --input-size "
-            f"{height * 2}x{width * 2}, or a flavour with a finer first map"
+            f"the rest is too small or too thin for the grid: try a larger input, such as --input-size "
+            f"{height * 2}x{width * 2}, or a model with a finer first level"
         )
     return lines
 

@@ -1,4 +1,4 @@
-"""`singleshot data make streets` and `data fetch`: data for a start, drawn here or from its publisher."""
+"""`singleshot data make streets` and `data fetch`: data to begin with, drawn here or downloaded from its publisher."""
 
 from __future__ import annotations
 
@@ -14,27 +14,29 @@ def make(
     what: Annotated[Literal["streets"], typer.Argument(help="What to draw: streets.")],
     out: Annotated[Path, typer.Option(help="The new folder.")],
     kind: Annotated[
-        Literal["detection", "segmentation", "video"], typer.Option(help="Boxes, masks, or moving scenes with tracks.")
+        Literal["detection", "segmentation", "video"], typer.Option(help="Boxes, masks, or videos with tracks.")
     ] = "detection",
-    count: Annotated[int | None, typer.Option(help="Pictures in all (1050), or videos (1).", min=1)] = None,
-    size: Annotated[str, typer.Option(help="Of pictures, as HxW.")] = "300x400",
+    count: Annotated[
+        int | None, typer.Option(help="Number of images (default 1050) or videos (default 1).", min=1)
+    ] = None,
+    size: Annotated[str, typer.Option(help="Image size, as HxW.")] = "300x400",
     seed: Annotated[int, typer.Option(help="Equal seeds give equal data.", min=0)] = 0,
-    frames: Annotated[int, typer.Option(help="Of each video.", min=1)] = 125,
-    fps: Annotated[float, typer.Option(help="Frames a second of a video.", min=0.01, max=1000)] = 12.5,
+    frames: Annotated[int, typer.Option(help="Frames per video.", min=1)] = 125,
+    fps: Annotated[float, typer.Option(help="Frames per second of a video.", min=0.01, max=1000)] = 12.5,
     container: Annotated[Literal["mp4", "png"] | None, typer.Option(help="Video files, or folders of frames.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes that draw; one a core if not given.", min=1)] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace pictures drawn earlier; not videos.")] = False,
+    workers: Annotated[int | None, typer.Option(help="Processes that draw; one per core if not given.", min=1)] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace images drawn earlier; not videos.")] = False,
 ) -> None:
-    """Draw street scenes with known truth: pictures with boxes and masks, or videos with tracks."""
-    from singleshot.cli import progress
+    """Draw street scenes with exact annotations: images with boxes and masks, or videos with tracks."""
+    from singleshot.cli import terminal
     from singleshot.cli.train import parse_size
     from singleshot.streets import video_files, write
 
-    del what  # there is one thing to draw
+    del what  # there is only one
     size_hw = parse_size(size)
     if kind == "video":
         videos = count or 1
-        with progress.bar("drawing frames", videos * frames) as advance:
+        with terminal.bar("drawing frames", videos * frames) as advance:
             video_files.make_videos(
                 out,
                 seed=seed,
@@ -46,13 +48,13 @@ def make(
                 on_frame=advance,
             )
         noun = "video" if videos == 1 else "videos"
-        progress.out.print(f"{videos} {noun} of {frames} frames, with tracks: {out}", soft_wrap=True, markup=False)
+        terminal.show(f"{videos} {noun} of {frames} frames, with tracks: {out}")
         return
     if container is not None:
-        raise UsageError("--container is for videos", remedy="Pass --kind video, or leave it out")
+        raise UsageError("--container is for videos", remedy="Pass --kind video, or omit it")
     counts = shares(count) if count is not None else (write.TRAIN, write.VAL, write.TEST)
     total = sum(counts)
-    with progress.bar("drawing scenes", total) as advance:
+    with terminal.bar("drawing scenes", total) as advance:
         write.make(
             out,
             seed=seed,
@@ -64,40 +66,38 @@ def make(
             overwrite=overwrite,
             on_progress=lambda done, _total: advance(done),
         )
-    progress.out.print(
-        f"{total} pictures ({counts[0]} train, {counts[1]} val, {counts[2]} test) with boxes and masks: {out}",
-        soft_wrap=True,
-        markup=False,
-    )
+    terminal.show(f"{total} images ({counts[0]} train, {counts[1]} val, {counts[2]} test) with boxes and masks: {out}")
     how = "--data-format masks" if kind == "segmentation" else "--model lite320-fine"
-    progress.out.print(f"next: singleshot train --data {out} {how}", soft_wrap=True, markup=False)
+    terminal.show(f"next: singleshot train --data {out} {how}")
 
 
 def fetch(
     names: Annotated[list[str], typer.Argument(help="voc07, voc12 or both.")],
-    out: Annotated[Path, typer.Option(help="The folder, which gets a VOCdevkit in it.")],
+    out: Annotated[Path, typer.Option(help="The folder in which to create VOCdevkit.")],
     mirror: Annotated[
-        str | None, typer.Option(help="Address of a folder with the archives, for the publisher's.")
+        str | None, typer.Option(help="URL of a folder with the archives, instead of the publisher's.")
     ] = None,
-    keep_archives: Annotated[bool, typer.Option("--keep-archives", help="Do not delete them in the end.")] = False,
+    keep_archives: Annotated[
+        bool, typer.Option("--keep-archives", help="Do not delete the archives after unpacking.")
+    ] = False,
 ) -> None:
-    """Fetch Pascal VOC: 0.9 GB for 2007, 2 GB for 2012. A broken download is continued by the same command."""
-    from singleshot.cli import progress
+    """Download Pascal VOC: 0.9 GB for 2007, 2 GB for 2012. Run it again to resume an interrupted download."""
+    from singleshot.cli import terminal
     from singleshot.data import fetch as fetching
 
-    with progress.transfers() as tell:
-        folders = fetching.fetch(names, out, mirror=mirror, keep_archives=keep_archives, observer=tell)
+    with terminal.downloads() as observer:
+        folders = fetching.fetch(names, out, mirror=mirror, keep_archives=keep_archives, observer=observer)
     for folder in folders:
-        progress.out.print(f"ready: {folder}", soft_wrap=True, markup=False)
+        terminal.show(f"ready: {folder}")
     years = {folder.name for folder in folders}
     union = "07+12" if {"VOC2007", "VOC2012"} <= years else "2007_trainval" if "VOC2007" in years else "trainval"
     splits = f"--train-split {union} --val-split none"
     line = f"next: singleshot train ssd300_voc0712 --weights vgg16-reducedfc --data {out} {splits}"
-    progress.out.print(line, soft_wrap=True, markup=False)
+    terminal.show(line)
 
 
 def shares(count: int) -> tuple[int, int, int]:
-    """Pictures for train, val and test: about 76, 5 and 19 of a hundred, and where they suffice one or more of each.
+    """Split a number of images into train, val and test: about 76, 5 and 19 %, with at least one of each if possible.
 
     >>> shares(1050), shares(4), shares(1)
     ((800, 50, 200), (2, 1, 1), (1, 0, 0))

@@ -31,7 +31,7 @@ def demo(
 ) -> None:
     """Draw street scenes, train a detector and a segmenter on them, judge both on unseen ones, show what they see."""
     started = time.monotonic()
-    from singleshot.cli import progress
+    from singleshot.cli import terminal
     from singleshot.cli.demo_masks import segment_scenes
     from singleshot.data.boxes import voc
     from singleshot.evaluation.detect import detect
@@ -47,7 +47,7 @@ def demo(
     _refuse_foreign(out, data)
     folder, mask_folder = _fresh(out / "train"), _fresh(out / "train_masks")
     _draw(data, seed, train, test)
-    with progress.TrainingBar() as bar:
+    with terminal.TrainingBar() as bar:
         trained = run.train(data, recipe, out=folder, val_split=None, overwrite=True, observer=bar)
     # The file is judged, as `singleshot evaluate` would: the network in memory computes in the training's precision.
     detector = load_detector(trained.weights)
@@ -58,8 +58,8 @@ def demo(
     summary = _summary(out, data, trained, report, pictures)
     summary["total_seconds"] = round(time.monotonic() - started, 1)
     _write(out, report, summary)
-    progress.out.print(table(report))
-    progress.out.print((out / "report.txt").read_text(encoding="utf-8"), soft_wrap=True, markup=False)
+    terminal.show(table(report))
+    terminal.show((out / "report.txt").read_text(encoding="utf-8"))
     if masks:
         summary["segmentation"] = segment_scenes(
             out, data, folder=mask_folder, weights=trained.weights, seed=seed, minutes=minutes
@@ -67,7 +67,7 @@ def demo(
         atomic.write_text(out / "summary.json", json.dumps(summary, indent=2) + "\n")
         said = summary["segmentation"]
         line = f"mIoU {as_text(said['miou'])} on {said['images']} unseen scenes, {said['total_seconds']:.0f} s more"
-        progress.out.print(f"{line}\npictures: {said['pictures']}", soft_wrap=True, markup=False)
+        terminal.show(f"{line}\npictures: {said['pictures']}")
 
 
 def _refuse_foreign(out: Path, data: Path) -> None:
@@ -87,13 +87,13 @@ def _refuse_foreign(out: Path, data: Path) -> None:
 
 def _draw(data: Path, seed: int, train: int | None, test: int | None) -> None:
     """Draw the scenes, unless the same ones are there already."""
-    from singleshot.cli import progress
+    from singleshot.cli import terminal
     from singleshot.streets import write
 
     train, test = train or write.TRAIN, test or write.TEST
     if write.matches(data, seed=seed, train=train, test=test):
         return
-    with progress.bar("drawing scenes", train + write.VAL + test) as advance:
+    with terminal.bar("drawing scenes", train + write.VAL + test) as advance:
         write.make(
             data,
             seed=seed,

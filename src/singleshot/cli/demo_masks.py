@@ -30,7 +30,7 @@ def segment_scenes(
         The part `segmentation` of `summary.json`.
     """
     started = time.monotonic()
-    from singleshot.cli import progress
+    from singleshot.cli import terminal
     from singleshot.data.masks import folders as mask_folders
     from singleshot.evaluation.judge_masks import counted
     from singleshot.evaluation.miou import MiouJudge, miou_table
@@ -41,7 +41,7 @@ def segment_scenes(
 
     minutes = RECIPE.minutes if minutes is None else minutes
     recipe = dataclasses.replace(RECIPE, weights=str(weights), seed=seed, minutes=minutes)
-    with progress.TrainingBar() as bar:
+    with terminal.TrainingBar() as bar:
         trained = run.train(data, recipe, out=folder, data_format="masks", val_split=None, overwrite=True, observer=bar)
     # The file is judged, as `singleshot evaluate` would.
     segmenter = load_segmenter(trained.weights)
@@ -51,7 +51,7 @@ def segment_scenes(
         if seen.index < PICTURES:
             _draw(out / "pictures_masks", judged, seen.index, segmenter.segmentation(seen.class_ids))
     report = judge.report()
-    progress.out.print(miou_table(report))
+    terminal.show(miou_table(report))
     facts = report.as_json()
     kept = ("miou", "iou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou", "images")
     return {name: facts[name] for name in kept} | {

@@ -1,100 +1,145 @@
-"""`singleshot doctor`: what is here, what computes, and which verb lacks what. It changes nothing and never fails."""
+"""`singleshot doctor`: shows versions, devices and backends, and what each command lacks. It changes nothing.
+
+`check_versions` runs before every other command: an old torch fails in the middle of a run, with a message about a
+missing attribute. The required versions are read from the package's own metadata.
+"""
 
 from __future__ import annotations
 
-import json
 import platform
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from singleshot import __version__
-from singleshot.cli import versions
-from singleshot.prediction.backends.threads import cores
-from singleshot.storage import atomic
+from singleshot.cli import outputs
+from singleshot.errors import ConfigError
 
 JSON_KEYS = ("singleshot", "devices", "verbs")
+REQUIRED = ("torch", "numpy", "numba")
+"""Packages without which no command works. Others of the core may be missing in minimal images."""
+CHECKED = (*REQUIRED, "opencv-python-headless", "lightning-fabric", "safetensors")
 EXTRAS = {
     "demo, train, evaluate, predict, data, weights, benchmark": (),
     "train --log tensorboard": ("log",),
     "predict on video, --track": ("video",),
     "predict --engine ray": ("ray",),
     "export --format onnx": ("export",),
-    "export --format openvino": ("export", "openvino"),  # whose way goes through ONNX
+    "export --format openvino": ("export", "openvino"),  # converts through ONNX
     "serve": ("web",),
     "weights import of HDF5 files": ("import",),
 }
-"""What a user wants to do, and the extras that it takes; none for the core."""
+"""Tasks of a user, and the extras that each requires; none for the core."""
+_REQUIREMENT = re.compile(
+    r"^(?P<name>[A-Za-z0-9._-]+)[^;]*?>=(?P<least>[0-9.]+)[^;]*(?:;.*extra == ['\"](?P<extra>[\w-]+))?"
+)
 
 
 def doctor(
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write what was found to this file.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace that file if it is there.")] = False,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the findings to this file.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
 ) -> None:
-    """Show versions, devices and backends, and what is missing for each verb."""
-    from singleshot.cli import outputs, progress
+    """Show versions, devices and backends, and what is missing for each command."""
+    from singleshot.cli.terminal import show
 
     outputs.check(json_file=json_file, json_keys=JSON_KEYS, overwrite=overwrite)
     facts = examine()
-    say = progress.out.print
     for title in ("system", "packages", "devices", "backends", "folders"):
-        say(f"\n{title}", style="bold")
+        show(f"\n{title}", style="bold")
         for name, value in (facts[title] or {"": None}).items():
-            say(f"  {name:<24}{'not installed' if value is None else value}", soft_wrap=True, markup=False)
-    say("\nverbs", style="bold")
-    for verb, state in facts["verbs"].items():
-        lacks = ", ".join(state["missing"])
-        say(f"  {'ok     ' if state['ready'] else 'missing'} {verb}", soft_wrap=True, markup=False)
-        if lacks:
-            say(f"          {lacks}: {state['remedy']}", soft_wrap=True, markup=False)
-    if json_file is not None:
-        atomic.write_text(json_file, json.dumps(facts, indent=2) + "\n")
+            show(f"  {name:<24}{'not installed' if value is None else value}")
+    show("\ncommands", style="bold")
+    for task, state in facts["verbs"].items():
+        show(f"  {'ok     ' if state['ready'] else 'missing'} {task}")
+        if state["missing"]:
+            show(f"          {', '.join(state['missing'])}: {state['remedy']}")
+    outputs.write_json(json_file, facts)
+
+
+def check_versions() -> None:
+    """Raise ConfigError if a required package is missing, or one of `CHECKED` is too old."""
+    for name, least in requirements(None).items():
+        if name not in CHECKED:
+            continue
+        installed = version(name)
+        if installed is None and name in REQUIRED:
+            raise ConfigError(f"{name} is not installed", remedy=f"pip install '{name}>={least}'")
+        if installed is not None and version_numbers(installed) < version_numbers(least):
+            raise ConfigError(f"{name} {installed} is too old", remedy=f"pip install '{name}>={least}'")
+
+
+def requirements(extra: str | None) -> dict[str, str]:
+    """Return the packages of the core (None) or of an extra, each with its minimum version.
+
+    Empty for an unknown extra, and in a checkout that was never installed.
+    """
+    try:
+        lines = metadata.requires("singleshot") or []
+    except metadata.PackageNotFoundError:
+        return {}
+    matches = [match for line in lines if (match := _REQUIREMENT.match(line))]
+    return {match["name"]: match["least"] for match in matches if match["extra"] == extra}
+
+
+def version(name: str) -> str | None:
+    """Return the version of an installed package, or None."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def version_numbers(text: str) -> tuple[int, ...]:
+    """Return the leading numbers of a version, for comparison; suffixes are ignored.
+
+    >>> version_numbers("2.13.0+cpu") >= version_numbers("2.11"), version_numbers("2.9") < version_numbers("2.11")
+    (True, True)
+    """
+    numbers = re.match(r"\d+(?:\.\d+)*", text)
+    return tuple(int(number) for number in numbers[0].split(".")) if numbers else ()
 
 
 def examine() -> dict[str, Any]:
-    """Everything that the doctor says, ready for JSON. A package that cannot even be asked is said to be broken."""
-    core = versions.needs(None)
-    named = {name: versions.version(name) for name in dict.fromkeys([*versions.LOOKED_AT, *core])}
+    """Return all findings, ready for JSON. A package that raises when asked is reported as broken."""
+    from singleshot.prediction.backends.threads import cores
+
+    packages = {name: version(name) for name in dict.fromkeys([*CHECKED, *requirements(None)])}
     return {
         "singleshot": __version__,
-        "system": {
-            "python": platform.python_version(),
-            "system": platform.platform(),
-            "cores": cores(),
-        },
-        "packages": named,
-        "devices": _asked(_devices),
-        "backends": {
-            "torch": named["torch"],
-            "onnxruntime": _asked(_onnxruntime),
-            "openvino": _asked(_openvino),
-        },
-        "folders": _asked(_folders),
-        "verbs": {verb: _state(extras) for verb, extras in EXTRAS.items()},
+        "system": {"python": platform.python_version(), "system": platform.platform(), "cores": cores()},
+        "packages": packages,
+        "devices": _ask(_devices),
+        "backends": {"torch": packages["torch"], "onnxruntime": _ask(_onnxruntime), "openvino": _ask(_openvino)},
+        "folders": _ask(_folders),
+        "verbs": {task: _state(extras) for task, extras in EXTRAS.items()},
     }
 
 
 def _state(extras: Sequence[str]) -> dict[str, Any]:
-    """Whether all packages of some extras are here and new enough; without extras, those of the core."""
+    """Return which packages of some extras, or of the core, are missing or too old."""
     missing = []
-    needs: dict[str, str] = {}
+    needed: dict[str, str] = {}
     for extra in extras or (None,):
-        own = versions.needs(extra)
+        own = requirements(extra)
         if not own:
-            missing.append(f"no extra {extra} in what is installed" if extra else "nothing is known of what is needed")
-        needs |= own
-    for name, least in needs.items():
-        here = versions.version(name)
-        if here is None or versions.parts(here) < versions.parts(least):
-            missing.append(f"{name}>={least}" if here is None else f"{name}>={least} (here is {here})")
-    what = f"singleshot[{','.join(extras)}]" if extras else "singleshot"
-    return {"ready": not missing, "missing": missing, "remedy": f"pip install '{what}'" if missing else None}
+            missing.append(f"no extra {extra} in the installed package" if extra else "the requirements are unknown")
+        needed |= own
+    for name, least in needed.items():
+        installed = version(name)
+        if installed is None:
+            missing.append(f"{name}>={least}")
+        elif version_numbers(installed) < version_numbers(least):
+            missing.append(f"{name}>={least} (installed is {installed})")
+    package = f"singleshot[{','.join(extras)}]" if extras else "singleshot"
+    return {"ready": not missing, "missing": missing, "remedy": f"pip install '{package}'" if missing else None}
 
 
-def _asked(question: Any) -> Any:
-    """The answer, or what the asked package failed with: a doctor must not die of the illness."""
+def _ask(question: Callable[[], Any]) -> Any:
+    """Return the answer; None without the package, and the error of a broken one, so that the rest is still shown."""
     try:
         return question()
     except ImportError:
@@ -107,10 +152,10 @@ def _devices() -> dict[str, Any]:
     import torch
 
     found: dict[str, Any] = {"cpu": torch.backends.cpu.get_cpu_capability(), "threads": torch.get_num_threads()}
-    for place in range(torch.cuda.device_count()):
-        facts = torch.cuda.get_device_properties(place)
+    for index in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(index)
         bf16 = "bf16" if torch.cuda.is_bf16_supported() else "no bf16"
-        found[f"cuda:{place}"] = f"{facts.name}, {facts.total_memory / 2**30:.0f} GiB, {bf16}"
+        found[f"cuda:{index}"] = f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB, {bf16}"
     return found if torch.cuda.device_count() else found | {"cuda": "none"}
 
 
@@ -127,8 +172,8 @@ def _openvino() -> str:
 
 
 def _folders() -> dict[str, str]:
-    """Where things are kept between runs, and whether they can be."""
+    """Return the cache folders in use."""
     from singleshot import compiled
 
     kernels = compiled.cache_folder(Path(compiled.__file__).parent)
-    return {"compiled kernels": "nowhere: each process compiles anew" if kernels is None else str(kernels)}
+    return {"compiled kernels": "none: each process compiles anew" if kernels is None else str(kernels)}

@@ -5,7 +5,6 @@ Segmenters and masks have figures of their own, in `evaluate_masks`.
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,7 +13,6 @@ import typer
 
 from singleshot.cli.evaluate_masks import MaskJudgement, evaluate_masks
 from singleshot.errors import UsageError
-from singleshot.storage import atomic
 
 
 def evaluate(
@@ -76,7 +74,8 @@ def evaluate(
         return
     if partial:
         raise UsageError("--partial is for masks", remedy="Leave it out")
-    from singleshot.cli import outputs, progress, reports
+    from singleshot.cli import outputs, terminal
+    from singleshot.cli import report as report_page
     from singleshot.data import read
     from singleshot.data.boxes import coco_results, voc_results
     from singleshot.data.faults import refuse_or_list
@@ -103,20 +102,20 @@ def evaluate(
     )
     if write_detections is not None and not writes_json:
         outputs.check_folder(write_detections)
-    page = reports.target(report_file, weights, split, inputs=inputs, overwrite=overwrite)
+    page = report_page.target(report_file, weights, split, inputs=inputs, overwrite=overwrite)
     seconds: float | None = None
     detector = None if weights is None else load_detector(weights, backend=backend, trust=trust)
     label_map = None if detector is None else detector.label_map
     dataset = read.read(
         data, split, layout=data_format, label_map=label_map, annotated=annotated, with_pictures=weights is not None
     )
-    progress.err.print(read.describe(dataset), markup=False, soft_wrap=True)
+    terminal.note(read.describe(dataset))
     faults = refuse_or_list([dataset], on_bad)
     if write_detections is not None and not writes_json:
         outputs.check(*voc_results.paths_in(write_detections, dataset), inputs=inputs, overwrite=overwrite)
     if detector is not None:
         started = time.monotonic()
-        with progress.bar("detecting", len(dataset)) as advance:
+        with terminal.bar("detecting", len(dataset)) as advance:
             seen = [0]
 
             def count(batch: object, _raw: object) -> None:
@@ -126,7 +125,7 @@ def evaluate(
             found, dataset, unread = detect_readable(detector, dataset, on_bad=on_bad, workers=workers, on_batch=count)
         seconds = time.monotonic() - started
         for fault in unread:
-            progress.warn(str(fault))
+            terminal.warn(str(fault))
         faults += unread
     elif detections is not None and detections.suffix.lower() == ".json":
         found = coco_results.read(detections, dataset)
@@ -139,24 +138,23 @@ def evaluate(
     if write_detections is not None:
         results = coco_results if writes_json else voc_results
         results.write(found, dataset, write_detections, overwrite=overwrite)
-        progress.out.print(f"result files: {write_detections}", soft_wrap=True, markup=False)
+        terminal.show(f"result files: {write_detections}")
     if faults:
-        progress.warn(f"{len(faults)} faulty boxes or pictures were left out")
+        terminal.warn(f"{len(faults)} faulty boxes or pictures were left out")
     if not annotated:
         return
     if metric == "coco":
         report = judge_coco(found, dataset)
         _warn(cut_warning(report))
-        progress.out.print(coco_table(report))
+        terminal.show(coco_table(report))
     else:
         report = judge(found, dataset, metric=metric, size_bands_px=SIZE_BANDS_PX)
-        progress.out.print(table(report))
-    progress.out.print(map_line(metric, report.map, report.images))
+        terminal.show(table(report))
+    terminal.show(map_line(metric, report.map, report.images))
     if curves is not None and not isinstance(report, CocoReport):
         draw_precision_recall(report.curves, curves)
-    if json_file is not None:
-        atomic.write_text(json_file, json.dumps(report.as_json() | {"left_out": len(faults)}, indent=2) + "\n")
-    reports.of_detections(page, report_file, f"{weights or detections} on {split}", found, dataset, report, seconds)
+    outputs.write_json(json_file, report.as_json() | {"left_out": len(faults)})
+    report_page.of_detections(page, report_file, f"{weights or detections} on {split}", found, dataset, report, seconds)
 
 
 def _refuse_without_annotations(
@@ -177,7 +175,7 @@ def _refuse_without_annotations(
 
 
 def _warn(line: str | None) -> None:
-    from singleshot.cli import progress
+    from singleshot.cli import terminal
 
     if line is not None:
-        progress.warn(line)
+        terminal.warn(line)

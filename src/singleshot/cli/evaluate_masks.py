@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +43,8 @@ def evaluate_masks(
     overwrite: bool,
 ) -> None:
     """Judge, show, and write what was asked for. Raises what reading, judging and writing raise."""
-    from singleshot.cli import outputs, progress, reports
+    from singleshot.cli import outputs, terminal
+    from singleshot.cli import report as report_page
     from singleshot.data import read
     from singleshot.data.faults import refuse_or_list
     from singleshot.data.masks import results as mask_results
@@ -57,14 +57,14 @@ def evaluate_masks(
     outputs.check(json_file=json_file, json_keys=("metric", "images"), inputs=inputs, overwrite=overwrite)
     if write_masks is not None:
         mask_results.check_target(write_masks, overwrite=overwrite)
-    page = reports.target(report_file, wanted.weights, wanted.split, inputs=inputs, overwrite=overwrite)
+    page = report_page.target(report_file, wanted.weights, wanted.split, inputs=inputs, overwrite=overwrite)
     dataset = read.read(wanted.data, wanted.split, layout=wanted.data_format, annotated=annotated, with_masks=True)
-    progress.err.print(read.describe(dataset), markup=False, soft_wrap=True)
+    terminal.note(read.describe(dataset))
     faults: list[Any] = refuse_or_list([dataset], wanted.on_bad)
     judge = judge_of(wanted.metric, dataset) if annotated else None
     watch = MaskWatch(dataset)
     started = time.monotonic()
-    with progress.bar("judging", len(dataset)) as advance:
+    with terminal.bar("judging", len(dataset)) as advance:
         answers = _seen(wanted, dataset, workers, faults)
         for done, seen in enumerate(answers if judge is None else counted(judge, answers), start=1):
             if seen.truth is not None and page is not None and (wanted.metric == "miou" or seen.chances is not None):
@@ -73,9 +73,9 @@ def evaluate_masks(
                 _write(write_masks, dataset, seen)
             advance(done)
     if write_masks is not None:
-        progress.out.print(f"result files: {write_masks}", soft_wrap=True, markup=False)
+        terminal.show(f"result files: {write_masks}")
     for fault in faults:
-        progress.warn(f"left out: {fault}")
+        terminal.warn(f"left out: {fault}")
     if judge is None:
         return
     report = judge.report()
@@ -83,14 +83,13 @@ def evaluate_masks(
         shown, notes = maxf_table(report), [plane_note(report)]
     else:
         shown, notes = miou_table(report), [absent_note(report), instances_note(report)]
-    progress.out.print(shown)
+    terminal.show(shown)
     for note in notes:
         if note is not None:
-            progress.warn(note)
-    if json_file is not None:
-        atomic.write_text(json_file, json.dumps(report.as_json() | {"left_out": len(faults)}, indent=2) + "\n")
+            terminal.warn(note)
+    outputs.write_json(json_file, report.as_json() | {"left_out": len(faults)})
     title = f"{wanted.weights or wanted.detections} on {wanted.split}"
-    reports.of_masks(page, report_file, title, watch, report, time.monotonic() - started)
+    report_page.of_masks(page, report_file, title, watch, report, time.monotonic() - started)
 
 
 def _seen(wanted: MaskJudgement, dataset: Dataset, workers: int, faults: list[Any]) -> Iterator[Seen]:
@@ -113,14 +112,14 @@ def _seen(wanted: MaskJudgement, dataset: Dataset, workers: int, faults: list[An
             on_skipped=faults.append,
         )
         return
-    from singleshot.cli import progress
+    from singleshot.cli import terminal
     from singleshot.data.masks import results as mask_results
     from singleshot.evaluation.given_masks import given
 
     files = mask_results.find(wanted.detections or Path(), dataset, partial=wanted.partial)
     note = mask_results.coverage(files)
     if note is not None:
-        progress.warn(note)
+        terminal.warn(note)
     yield from given(files, dataset, metric=wanted.metric, on_bad=wanted.on_bad, on_skipped=faults.append)
 
 

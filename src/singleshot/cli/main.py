@@ -1,6 +1,6 @@
-"""The command line: `singleshot VERB …`. One file a verb; here they are gathered and their failures get one line.
+"""The command line: `singleshot COMMAND …`. Registers the commands and turns their errors into one line each.
 
-Nothing heavy is imported before a verb runs, so that `--help` answers at once.
+Each command is a file beside this one. Heavy imports happen inside the commands, so that `--help` answers at once.
 """
 
 from __future__ import annotations
@@ -14,12 +14,25 @@ from typing import Any
 
 import typer
 
-from singleshot.cli import benchmark, data, demo, doctor, evaluate, export, predict, serve, train, versions, weights
+from singleshot.cli import (
+    benchmark,
+    data,
+    data_anchors,
+    data_make,
+    demo,
+    doctor,
+    evaluate,
+    export,
+    predict,
+    serve,
+    train,
+    weights,
+)
 from singleshot.errors import SingleshotError, nearest, sentence, visible
 
 app = typer.Typer(
     name="singleshot",
-    help="Train, judge and run SSD object detectors.",
+    help="Train, evaluate, export and run SSD object detectors and FCN segmenters.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -32,91 +45,90 @@ app.command("predict")(predict.predict)
 app.command("export")(export.export)
 app.command("serve")(serve.serve)
 app.command("doctor")(doctor.doctor)
+data.app.command("anchors")(data_anchors.anchors)
+data.app.command("make")(data_make.make)
+data.app.command("fetch")(data_make.fetch)
 app.add_typer(benchmark.app, name="benchmark")
 app.add_typer(data.app, name="data")
 app.add_typer(weights.app, name="weights")
 
 
-STOPPED = 128 + signal.SIGINT
-CALL_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
-"""What typer raises where the call is wrong: an unknown option, a value that is none."""
+EXIT_INTERRUPTED = 128 + signal.SIGINT
+USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
+"""The base of the errors that typer raises for a wrong command line: unknown options, invalid values."""
 
 
 @app.callback()
 def _root(
-    debug: bool = typer.Option(False, "--debug", help="Show tracebacks (may stand anywhere on the line)."),
+    debug: bool = typer.Option(False, "--debug", help="Show tracebacks (allowed anywhere on the command line)."),
 ) -> None:
-    """What stands before the verb; `--debug` is read in `run` already, because failures may come before this."""
-    del debug
+    del debug  # read in `run`, because errors may occur before this is called
 
 
 def run(arguments: list[str] | None = None) -> None:
-    """The program: runs a verb and exits with the code of what happened (`errors`, and docs/how-to/troubleshoot.md)."""
+    """Run a command and exit with its code (see `errors` and docs/how-to/troubleshoot.md)."""
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr is: a locale without ≥ is no reason to end
+        sys.stdout.reconfigure(errors="backslashreplace")  # like stderr: a locale without ≥ must not end the program
     try:
-        verb = next((each for each in arguments if not each.startswith("-")), "doctor")
-        if verb != "doctor":
-            versions.check()
-        # Not standalone: typer would show faults of the call in a form of its own.
+        command = next((each for each in arguments if not each.startswith("-")), "doctor")
+        if command != "doctor":
+            doctor.check_versions()
+        # Not standalone: typer would print usage errors in its own format.
         code = app([each for each in arguments if each != "--debug"], prog_name="singleshot", standalone_mode=False)
         code = code if isinstance(code, int) else 0
-        if code == STOPPED:  # typer has caught it already
+        if code == EXIT_INTERRUPTED:  # typer has caught the KeyboardInterrupt
             raise KeyboardInterrupt
     except SystemExit as end:
-        # typer ends with 1 where somebody closed the pipe (`| head`), which is no fault of ours.
+        # typer exits with 1 if the reader of a pipe has closed it (`| head`), which is not an error.
         code = 0 if isinstance(end.__context__, BrokenPipeError) else end.code
-    except CALL_ERROR as error:
+    except USAGE_ERROR as error:
         code = error.exit_code  # pyright: ignore[reportAttributeAccessIssue]
-        sys.stderr.write(said_of_call(error))
+        sys.stderr.write(usage_message(error))
     except SingleshotError as error:
         if debug:
             raise
-        sys.stderr.write(f"singleshot: error: {_rank()}{error}\n")
+        # Where several processes share the work, each may fail.
+        rank = os.environ.get("RANK") if int(os.environ.get("WORLD_SIZE", "1")) > 1 else None
+        sys.stderr.write(f"singleshot: error: {'' if rank is None else f'rank {rank}: '}{error}\n")
         code = error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         sys.stderr.write("singleshot: stopped by Ctrl-C\n")
-        code = STOPPED
+        code = EXIT_INTERRUPTED
     except BrokenPipeError:
-        # Somebody closed the pipe (`| head`): no fault of ours. Python would complain once more at exit.
+        # The reader of a pipe has closed it (`| head`): not an error. Python would complain again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     except Exception as error:
         if debug:
             raise
-        what = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        sys.stderr.write(f"singleshot: error: {what}. This is our bug: run again with --debug and report it.\n")
+        message = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        sys.stderr.write(f"singleshot: error: {message}. This is our bug: run again with --debug and report it.\n")
         code = 70
     sys.exit(code)
 
 
-def _rank() -> str:
-    """`rank N: ` where several processes share the work and each may say something."""
-    return f"rank {os.environ['RANK']}: " if int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ else ""
-
-
-def said_of_call(error: Exception) -> str:
-    """What is written of a wrong call: one line in the form of our own errors; help where no verb was named."""
-    said = error.format_message()  # pyright: ignore[reportAttributeAccessIssue]
+def usage_message(error: Exception) -> str:
+    """Format a usage error as one line like our own errors; the help text if no command was named."""
+    message = error.format_message()  # pyright: ignore[reportAttributeAccessIssue]
     if type(error).__name__ == "NoArgsIsHelpError":
-        return f"{said}\n"
-    context = getattr(error, "ctx", None)
-    # "(Possible options: --help, --threshold)" has them in the order of letters; the nearest is what was meant.
+        return f"{message}\n"
+    context: Any = getattr(error, "ctx", None)
+    # "(Possible options: --help, --threshold)" is in alphabetical order; the nearest is the likely intention.
     options = sorted(getattr(error, "possibilities", None) or [])
-    said = said.replace("Value error, ", "")
-    near = nearest(getattr(error, "option_name", ""), options) or _nearest_choice(said)
-    what = said.partition(" (Possible options")[0] if near else said
-    remedy = f" Did you mean {near}?" if near else "" if said.endswith("?") else f" See {_path(context)} --help."
-    return f"singleshot: error: {visible(sentence(' '.join(what.split())))}{remedy}\n"
+    message = message.replace("Value error, ", "")
+    near = nearest(getattr(error, "option_name", ""), options) or _nearest_choice(message)
+    if near:
+        message, remedy = message.partition(" (Possible options")[0], f" Did you mean {near}?"
+    elif message.endswith("?"):
+        remedy = ""
+    else:
+        remedy = f" See {'singleshot' if context is None else context.command_path} --help."
+    return f"singleshot: error: {visible(sentence(' '.join(message.split())))}{remedy}\n"
 
 
-def _nearest_choice(said: str) -> str | None:
-    """What was meant where a word is not one of a list, as in `'voc7' is not one of 'voc07', 'voc12'`."""
-    word, found, choices = said.partition(" is not one of ")
+def _nearest_choice(message: str) -> str | None:
+    """Return the likely intention from a message such as `'voc7' is not one of 'voc07', 'voc12'`; else None."""
+    word, found, choices = message.partition(" is not one of ")
     return nearest(word.rpartition(" ")[2].strip("'"), re.findall(r"'([^']*)'", choices)) if found else None
-
-
-def _path(context: Any) -> str:
-    return "singleshot" if context is None else context.command_path

@@ -1,8 +1,8 @@
-"""Whether a verb may write where it was told to: asked before any work, by every verb that writes files.
+"""Checks, before any work, that a command may write its outputs; and writes `--json` files.
 
-A mistake in an output's name must cost no figure of an hour's work and no file of the user's. What is there already
-is replaced with `--overwrite` only. The one exception is a report that the same verb wrote: people run `--json`
-again and again into one file, and nothing is lost by it.
+A wrong output name must not cost an hour's results, nor a file of the user. Existing files are replaced only with
+`--overwrite`, with one exception: a `--json` report that the same command wrote, because such commands are run again
+and again with the same file name.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ import json
 import os
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
+from typing import Any
 
 from singleshot.errors import CannotCreateError, NotPermittedError, UsageError
+from singleshot.storage import atomic
 
-ELSEWHERE = "Choose another place"
+ELSEWHERE = "Choose another path"
 
 
 def check(
@@ -26,28 +28,28 @@ def check(
     reserved: Iterable[Path] = (),
     overwrite: bool = False,
 ) -> None:
-    """Refuse outputs that cannot be written, or that would cover something up. Nothing is made or changed.
+    """Refuse outputs that cannot be written or that would replace something. Creates and changes nothing.
 
     Args:
-        files: files to be written; None for those that were not asked for.
-        json_file: the `--json` file. One that is there may be replaced if it is a report of the same verb.
-        json_keys: what such a report holds at its top level, by which it is known; none: no report is known.
-        inputs: files and folders that the verb reads.
+        files: files to be written; None for those that were not requested.
+        json_file: the `--json` file. An existing one may be replaced if it is a report of the same command.
+        json_keys: top-level keys by which such a report is recognised; empty: no report is recognised.
+        inputs: files and folders that the command reads.
         reserved: other outputs, checked elsewhere; none of `files` may be one of them.
-        overwrite: whether existing files may be replaced; inputs never.
+        overwrite: whether existing files may be replaced; inputs never are.
 
     Raises:
-        UsageError: an output is an input, a file of an input folder, or named twice.
-        CannotCreateError: an output is there already, or is a folder, or its folder cannot be made.
-        NotPermittedError: the file system would not let it be written.
+        UsageError: an output is an input, a file inside an input folder, or named twice.
+        CannotCreateError: an output exists, or is a folder, or its folder cannot be created.
+        NotPermittedError: no permission to write.
     """
-    wanted = [file for file in (*files, json_file) if file is not None]
+    outputs = [file for file in (*files, json_file) if file is not None]
     sources = [Path(source) for source in inputs if source is not None]
-    # Ten thousand pictures have as many copies: the file system is asked once about each, and once about each folder.
+    # Ten thousand images have as many copies: each file and each folder is looked up once.
     identity, folder_check = _identities(), functools.cache(check_folder)
     read, taken = {identity(source) for source in sources}, {identity(file) for file in reserved}
-    folders = [source.resolve() for source in sources if source.is_dir()] if any(map(os.path.lexists, wanted)) else []
-    for file in wanted:
+    folders = [source.resolve() for source in sources if source.is_dir()] if any(map(os.path.lexists, outputs)) else []
+    for file in outputs:
         own = identity(file)
         if own in taken:
             raise UsageError("would be written twice", remedy="Give each output a name of its own", file=file)
@@ -66,51 +68,57 @@ def check(
         folder_check(file.parent)
 
 
-def outside(data: Path, *places: Path | None) -> None:
-    """Refuse outputs in a data folder, there or not: it is never written to. Raises CannotCreateError.
+def check_outside(data: Path, *outputs: Path | None) -> None:
+    """Refuse outputs inside a data folder, existing or not: it is never written to. Raises CannotCreateError.
 
     Args:
-        data: the folder; where it is a file, there is nothing to refuse.
-        places: files and folders to be written; None for those that were not asked for.
+        data: the folder; if it is a file, nothing is refused.
+        outputs: files and folders to be written; None for those that were not requested.
     """
-    whole = data.resolve()
-    for place in places:
-        if place is not None and whole.is_dir() and place.resolve().is_relative_to(whole):
-            what = "lies in the data folder, which is never written to"
-            raise CannotCreateError(what, remedy=ELSEWHERE, file=place)
+    folder = data.resolve()
+    for path in outputs:
+        if path is not None and folder.is_dir() and path.resolve().is_relative_to(folder):
+            message = "lies in the data folder, which is never written to"
+            raise CannotCreateError(message, remedy=ELSEWHERE, file=path)
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a folder into which nothing can be written, or that cannot be made. Raises as `check` does."""
-    there = folder
-    while not os.path.lexists(there) and there != there.parent:
-        there = there.parent
-    if not there.is_dir():
-        what = "is a file" if there == folder else f"cannot be made: {there} is a file"
-        raise CannotCreateError(what, remedy=ELSEWHERE, file=folder)
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise NotPermittedError("no permission to write", remedy=ELSEWHERE, file=there)
+    """Refuse a folder that cannot be created or written to. Raises as `check` does."""
+    existing = folder
+    while not os.path.lexists(existing) and existing != existing.parent:
+        existing = existing.parent
+    if not existing.is_dir():
+        message = "is a file" if existing == folder else f"cannot be created: {existing} is a file"
+        raise CannotCreateError(message, remedy=ELSEWHERE, file=folder)
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise NotPermittedError("no permission to write", remedy=ELSEWHERE, file=existing)
+
+
+def write_json(file: Path | None, facts: Any) -> None:
+    """Write a `--json` file; nothing for None. Raises what `storage.atomic` raises."""
+    if file is not None:
+        atomic.write_text(file, json.dumps(facts, indent=2) + "\n")
 
 
 def _identities() -> Callable[[Path], tuple[int, int] | Path]:
-    """What tells whether two paths are one file: its number in the file system, or the whole path of what is not there.
+    """Make a function that gives two paths of one file the same value.
 
-    Two names of one file have one number.
+    An existing file is identified by device and inode, so that hard links are equal; another by its resolved path.
     """
-    whole = functools.cache(Path.resolve)
+    resolved = functools.cache(Path.resolve)
 
     def identity(path: Path) -> tuple[int, int] | Path:
         try:
             facts = path.stat()
         except OSError:
-            return path.resolve() if path.is_symlink() or path.name == ".." else whole(path.parent) / path.name
+            return path.resolve() if path.is_symlink() or path.name == ".." else resolved(path.parent) / path.name
         return facts.st_dev, facts.st_ino
 
     return identity
 
 
 def _is_report(file: Path, keys: Collection[str]) -> bool:
-    """Whether a file is JSON that this verb wrote."""
+    """Check whether a file is JSON with these top-level keys."""
     if not keys or not file.is_file():
         return False
     try:

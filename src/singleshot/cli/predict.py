@@ -53,7 +53,7 @@ def predict(
     A picture that cannot be read is named, the rest go on, and the exit code says so. Of a damaged video every readable
     frame is used. Ctrl-C leaves a video that can be played.
     """
-    from singleshot.cli import progress
+    from singleshot.cli import terminal
     from singleshot.cli.predict_bulk import predict_bulk
     from singleshot.cli.predict_pictures import look
     from singleshot.cli.predict_plan import plan
@@ -87,7 +87,7 @@ def predict(
     with contextlib.ExitStack() as stack:
         # The child starts while the weights are loaded here.
         reading = stack.enter_context(PictureProcess()) if found.pictures else None
-        with progress.transfer(f"fetching {weights}") as observer:
+        with terminal.download(f"fetching {weights}") as observer:
             model = load(weights, backend=backend, bf16=bf16, trust=trust, observer=observer)
         if isinstance(model, Segmenter):
             given = {"--threshold": threshold, "--classes": classes, "--tiles": tiles, "--tile-size": tile_size}
@@ -133,7 +133,7 @@ def _watch(
     """
     from dataclasses import replace
 
-    from singleshot.cli import progress
+    from singleshot.cli import terminal
     from singleshot.cli.predict_videos import watch
     from singleshot.prediction.track import Tracker
 
@@ -146,16 +146,16 @@ def _watch(
             watched = watch(own, source, target=target, files=files, name=name, keep_rows=planned.json_file is not None)
         except DataError as error:
             failures.append(error)
-            progress.warn(str(error))
+            terminal.warn(str(error))
             rows.append({"file": str(source), "error": str(error)})
             continue
         if watched.fault is not None:
             failures.append(watched.fault)
-            progress.warn(str(watched.fault))
+            terminal.warn(str(watched.fault))
         rows.append(watched.row)
-        progress.out.print(f"{source}: {watched.summary()}", soft_wrap=True, markup=False)
+        terminal.show(f"{source}: {watched.summary()}")
         for line in watched.table:
-            progress.err.print(line, soft_wrap=True, markup=False)
+            terminal.note(line)
         if watched.stopped:
             if source is everything[-1] and isinstance(source, int):
                 return True
@@ -242,11 +242,11 @@ def _end(failures: Sequence[SingleshotError], pictures: int, *, stopped: bool = 
 
     `pictures` is 0 where videos count too.
     """
-    from singleshot.cli import progress
+    from singleshot.cli import terminal
 
     if failures:
         of = f" of {pictures} pictures could not be read" if pictures else " could not be read, or not in full"
-        progress.warn(f"{len(failures)}{of}")
+        terminal.warn(f"{len(failures)}{of}")
     if stopped:
         raise KeyboardInterrupt
     if failures:

@@ -45,7 +45,7 @@ def predict_bulk(
         CannotCreateError: the folder holds other work, or this work and it is finished.
         typer.Exit: with the worst code of the pictures that could not be read, after all others were done.
     """
-    from singleshot.cli import outputs, progress
+    from singleshot.cli import outputs, terminal
     from singleshot.prediction import bulk, hand
     from singleshot.prediction.sources import resolve
 
@@ -57,24 +57,24 @@ def predict_bulk(
     if found.videos or found.cameras:
         raise UsageError("--engine is for pictures", remedy="Leave videos and cameras out")
     outputs.check_folder(out)
-    with progress.transfer(f"fetching {weights}") as observer:
+    with terminal.download(f"fetching {weights}") as observer:
         job = bulk.make_job(weights, found.pictures, thresholds=thresholds, classes=classes, observer=observer)
     todo = bulk.open_job(out, job, overwrite=overwrite)
     if len(todo) < job.shards:
-        progress.out.print(f"{job.shards - len(todo)} of {job.shards} shards are done already")
+        terminal.show(f"{job.shards - len(todo)} of {job.shards} shards are done already")
     with hand.held(out):
         # Closed where this ends early: workers go with it.
-        with progress.bar("shards", len(todo)) as advance, contextlib.closing(run(out, todo)) as shards:
+        with terminal.bar("shards", len(todo)) as advance, contextlib.closing(run(out, todo)) as shards:
             for done, _ in enumerate(shards, start=1):
                 advance(done)
         table = dict(thresholds)
         facts = {"threshold": table[""] if set(table) == {""} else table}
         failed = bulk.finish(out, job, facts)
     for row in failed:
-        progress.warn(row["error"])
-    progress.out.print(f"{len(found.pictures)} pictures: {out / 'detections.json'}", soft_wrap=True, markup=False)
+        terminal.warn(row["error"])
+    terminal.show(f"{len(found.pictures)} pictures: {out / 'detections.json'}")
     if failed:
-        progress.warn(f"{len(failed)} of {len(found.pictures)} pictures could not be read")
+        terminal.warn(f"{len(failed)} of {len(found.pictures)} pictures could not be read")
         raise typer.Exit(max(row["exit_code"] for row in failed))
 
 

@@ -59,17 +59,17 @@ def predict_masks(
         rows: gets the share of each class in each picture, for `--json`.
         failures: gets what went wrong.
     """
-    from singleshot.cli import progress
+    from singleshot.cli import terminal
     from singleshot.drawing import draw
     from singleshot.prediction import sinks
     from singleshot.prediction.frames import Unreadable
 
-    with progress.bar("pictures", total) as advance:
+    with terminal.bar("pictures", total) as advance:
         for done, frame in enumerate(frames, start=1):
             advance(done)
             if isinstance(frame, Unreadable):
                 failures.append(frame.error)
-                progress.warn(str(frame.error))
+                terminal.warn(str(frame.error))
                 rows.append({"file": frame.source, "error": str(frame.error)})
                 continue
             found = segmenter.predict(frame.image, probabilities="probability" in kinds)
@@ -80,7 +80,7 @@ def predict_masks(
                 for kind in kinds:
                     atomic.write_bytes(beside(copy, kind), encoded(found, kind))
             said = ", ".join(f"{name} {share:.0%}" for name, share in sorted(found.shares().items(), key=_less))
-            progress.out.print(f"{frame.source}: {said}", soft_wrap=True, markup=False)
+            terminal.show(f"{frame.source}: {said}")
 
 
 def beside(copy: Path, kind: str) -> Path:

@@ -39,7 +39,7 @@ def look(
         rows: gets a row for each picture as it is done, for `--json`.
         failures: gets what went wrong.
     """
-    from singleshot.cli import progress
+    from singleshot.cli import terminal
 
     def save(chunk: list[Seen | Unreadable]) -> list[Seen | Unreadable]:
         for seen in chunk:
@@ -50,11 +50,11 @@ def look(
     stages = [*work.stages(), Stage("save", save)] if copies else work.stages()
     # One at a time and one waiting: pictures may be large, and a person watches the lines come.
     pipeline = Pipeline(chunked(reading.frames(pictures), 1), stages, depth=1)
-    with progress.bar("pictures", len(pictures)) as advance:
+    with terminal.bar("pictures", len(pictures)) as advance:
         for done, seen in enumerate(streaming.run(pipeline), start=1):
             if isinstance(seen, Unreadable):
                 failures.append(seen.error)
-                progress.warn(str(seen.error))
+                terminal.warn(str(seen.error))
                 rows.append({"file": seen.source, "error": str(seen.error)})
             elif isinstance(seen.result, Detections):
                 found = seen.result
@@ -62,5 +62,5 @@ def look(
                 for file in files:
                     file.add(seen, found, (names or {}).get(Path(seen.frame.source), seen.frame.name))
                 said = ", ".join(f"{row['class']} {row['score']:.2f}" for row in found.as_json()) or "nothing"
-                progress.out.print(f"{seen.frame.source}: {said}", soft_wrap=True, markup=False)
+                terminal.show(f"{seen.frame.source}: {said}")
             advance(done)

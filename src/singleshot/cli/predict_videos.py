@@ -86,8 +86,8 @@ def watch(
         DataError: not one frame can be read. Later damage is no error but the answer's `fault`.
         ConfigError, CannotCreateError, NotPermittedError, StorageError: the copy cannot be written.
     """
-    from singleshot.cli import progress
-    from singleshot.cli.frames_bar import frames_bar
+    from singleshot.cli import terminal
+    from singleshot.cli.terminal import frames_bar
 
     cores = threads.cores()
     live = isinstance(source, int)
@@ -122,11 +122,11 @@ def watch(
             if copy is not None:
                 written = copy.close(whole=whole)
                 if written is not None and not whole:
-                    progress.warn(f"{written}: {copy.written} frames, not the whole video")
+                    terminal.warn(f"{written}: {copy.written} frames, not the whole video")
     watched.table = table(pipeline, done, time.process_time() - cpu, cores)
     watched.row |= {"seconds": round(pipeline.wall_s, 3), "frame_count": done}
     for note in [*(reader.notes if reader else ()), *(copy.notes if copy else ())]:
-        progress.warn(f"{watched.row['file']}: {note}")
+        terminal.warn(f"{watched.row['file']}: {note}")
     if watched.fault is not None:
         watched.row["error"] = str(watched.fault)
     return watched

@@ -1,4 +1,4 @@
-"""`singleshot serve`: a model behind an address, for programs and, with its page, for people."""
+"""`singleshot serve`: a model as an HTTP API and a web page."""
 
 from __future__ import annotations
 
@@ -12,29 +12,31 @@ from singleshot.errors import ConfigError
 
 
 def serve(
-    weights: Annotated[Path, typer.Argument(help="A weights file.")],
-    host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="0 takes a free one.", min=0, max=65535)] = 8000,
+    weights: Annotated[Path, typer.Argument(help="A weights file, a known name, or owner/name on the hub.")],
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port to listen on; 0 chooses a free one.", min=0, max=65535)] = 8000,
     token: Annotated[
         str | None,
-        typer.Option(help="What callers must show; needed beyond this machine.", envvar="SINGLESHOT_TOKEN"),
+        typer.Option(help="Token that clients must send; required beyond this machine.", envvar="SINGLESHOT_TOKEN"),
     ] = None,
-    allow_host: Annotated[list[str] | None, typer.Option(help="A name under which it may be called.")] = None,
-    batch_size: Annotated[
-        int, typer.Option(help="Most pictures that go through the network together.", min=1, max=4096)
-    ] = 8,
-    latency_ms: Annotated[float, typer.Option(help="How long a picture waits for others.", min=0, max=60_000)] = 10.0,
-    queue: Annotated[int, typer.Option(help="Pictures that may wait; more get 503.", min=1, max=1_000_000)] = 64,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="Additional host name that clients may use; repeatable.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Maximum images per batch.", min=1, max=4096)] = 8,
+    latency_ms: Annotated[
+        float, typer.Option(help="How long an image waits for others to form a batch.", min=0, max=60_000)
+    ] = 10.0,
+    queue: Annotated[int, typer.Option(help="Images that may wait; further ones get 503.", min=1, max=1_000_000)] = 64,
     max_body_mb: Annotated[float, typer.Option(help="Largest upload, in MiB.", min=0.01, max=4096)] = 20.0,
     max_megapixels: Annotated[
-        float, typer.Option(help="Largest picture, in millions of pixels.", min=0.01, max=10_000)
+        float, typer.Option(help="Largest image, in millions of pixels.", min=0.01, max=10_000)
     ] = 24.0,
 ) -> None:
-    """Serve a model: POST a picture to /v1/predict, or open the page in a browser.
+    """Serve a model: POST an image to /v1/predict, or open the page in a browser.
 
-    SIGTERM and Ctrl-C let what is under way be answered first.
+    After SIGTERM or Ctrl-C, requests in progress are answered before the server exits.
     """
-    from singleshot.cli import progress
+    from singleshot.cli import terminal
 
     try:
         import fastapi  # noqa: F401
@@ -59,19 +61,18 @@ def serve(
 
     def ready(address: str, facts: dict[str, Any]) -> None:
         kind = "segmenter" if facts["task"] == "segmentation" else "detector"
-        what = f"{facts['name']}, a {kind} of {len(facts['classes'])} classes, at {address} (Ctrl-C ends it)"
-        progress.out.print(what, soft_wrap=True, markup=False, highlight=False)
+        terminal.show(f"{facts['name']}, a {kind} with {len(facts['classes'])} classes, at {address} (Ctrl-C to stop)")
 
-    number = run(_found(weights), settings, ready)
+    number = run(_locate(weights), settings, ready)
     raise typer.Exit(128 + number)
 
 
-def _found(weights: Path) -> Path:
-    """The file that is meant. Looking names up takes torch, and so seconds; a file that is there needs none of it."""
+def _locate(weights: Path) -> Path:
+    """Return the weights file. Only names need `find_weights`, which imports torch and so takes seconds."""
     if weights.is_file() and os.access(weights, os.R_OK):
         return weights
-    from singleshot.cli import progress
+    from singleshot.cli import terminal
     from singleshot.prediction.locate import find_weights
 
-    with progress.transfer(f"fetching {weights}") as observer:
+    with terminal.download(f"fetching {weights}") as observer:
         return find_weights(weights, observer=observer)

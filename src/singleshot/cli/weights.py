@@ -1,4 +1,4 @@
-"""`singleshot weights`: bring other projects' weights in, look into a file, put one onto the hub."""
+"""`singleshot weights`: import published weights, inspect a weights file, push one to the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -9,82 +9,83 @@ from typing import Annotated, Any
 import typer
 
 from singleshot.errors import visible
-from singleshot.storage import atomic
 
 app = typer.Typer(
-    help="Import published weights, look into a weights file, push one to the Hugging Face hub.",
+    help="Import published weights, inspect a weights file, push one to the Hugging Face hub.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 
-IMPORT_HELP = """Make a weights file of published ones.
+IMPORT_HELP = """Convert published weights to a weights file.
 
-NAME is one of vgg16-imagenet, vgg16-features, vgg16-reducedfc, vgg16-hed (trunks to start from), ssd300-coco,
-lite320-coco, ssd300-voc, ssd300-voc-lufficc, ssd512-voc-lufficc (whole detectors)."""
+NAME is one of vgg16-imagenet, vgg16-features, vgg16-reducedfc, vgg16-hed (backbones to start from), ssd300-coco,
+lite320-coco, ssd300-voc, ssd300-voc-lufficc, ssd512-voc-lufficc (complete detectors)."""
 
 
 @app.command("import", help=IMPORT_HELP)
 def import_(
-    name: Annotated[str, typer.Argument(help="Which published weights; see above.")],
-    out: Annotated[Path, typer.Option(help="Where to write.")],
-    file: Annotated[Path | None, typer.Option("--from", help="The published file, if it is here already.")] = None,
+    name: Annotated[str, typer.Argument(help="The published weights; see above.")],
+    out: Annotated[Path, typer.Option(help="File to write.")],
+    file: Annotated[Path | None, typer.Option("--from", help="The published file, if already downloaded.")] = None,
     class_names: Annotated[
-        Path | None, typer.Option(help="Names for all classes of the file, one a line, without the background.")
+        Path | None,
+        typer.Option(help="A text file with the names of all classes, one per line, without the background."),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
 ) -> None:
-    """Make a weights file of published ones."""
-    from singleshot.cli import outputs, progress
+    """Convert published weights to a weights file."""
+    from singleshot.cli import outputs, terminal
     from singleshot.foreign.importing import import_weights, read_class_names
 
     outputs.check(out, inputs=[file, class_names], overwrite=overwrite)
     names = None if class_names is None else read_class_names(class_names)
-    with progress.transfer(f"fetching {name}") as observer:
+    with terminal.download(f"fetching {name}") as observer:
         imported = import_weights(name, out=out, file=file, class_names=names, observer=observer)
     for note in imported.notes:
-        progress.err.print(f"note: {note}", markup=False, soft_wrap=True)
-    progress.out.print(f"weights: {imported.path}", soft_wrap=True, markup=False)
+        terminal.note(f"note: {note}")
+    terminal.show(f"weights: {imported.path}")
 
 
 @app.command("info")
 def info(
     weights: Annotated[str, typer.Argument(help="A weights file, a known name, or owner/name on the hub.")],
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the facts to this file.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
 ) -> None:
-    """Show what a weights file is: network, classes, preprocessing, thresholds, where it comes from."""
-    from singleshot.cli import outputs, progress
+    """Show the contents of a weights file: network, classes, preprocessing, thresholds, provenance."""
+    from singleshot.cli import outputs, terminal
     from singleshot.prediction.locate import find_weights
 
     checked = {"json_file": json_file, "json_keys": ("file", "sha256", "kind"), "overwrite": overwrite}
     outputs.check(**checked, inputs=[weights])
-    with progress.transfer(f"fetching {weights}") as observer:
+    with terminal.download(f"fetching {weights}") as observer:
         path = find_weights(weights, observer=observer)
     outputs.check(**checked, inputs=[path])
     facts = facts_of(path)
     for name, value in facts.items():
         shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        progress.out.print(visible(f"{name + ':':18}{shown}"), soft_wrap=True, markup=False)
-    if json_file is not None:
-        atomic.write_text(json_file, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+        terminal.show(visible(f"{name + ':':18}{shown}"))
+    outputs.write_json(json_file, facts)
 
 
 @app.command("push")
 def push(
     weights: Annotated[Path, typer.Argument(help="A weights file.")],
-    repository: Annotated[str, typer.Argument(help="owner/name on the Hugging Face hub; made if it is not there.")],
+    repository: Annotated[
+        str, typer.Argument(help="owner/name on the Hugging Face hub; created if it does not exist.")
+    ],
     private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
 ) -> None:
-    """Put a weights file onto the hub, from where `singleshot.load("owner/name")` takes it."""
+    """Push a weights file to the hub, from which `singleshot.load("owner/name")` loads it."""
     from singleshot import hub
-    from singleshot.cli import progress
+    from singleshot.cli import terminal
 
     address = hub.push(weights, repository, private=private)
-    progress.out.print(f"pushed: {address}", soft_wrap=True, markup=False)
+    terminal.show(f"pushed: {address}")
 
 
 def facts_of(path: Path) -> dict[str, Any]:
-    """What `weights info` shows, in order; the file's own record flattened by one level."""
+    """Return what `weights info` shows, in order; the stored record is flattened by one level."""
     from singleshot import weights
     from singleshot.config import to_json_dict
 

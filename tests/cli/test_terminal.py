@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import pytest
+from rich.table import Table
 
-from singleshot.cli.progress import TrainingBar, bar, transfers, warn
+from singleshot.cli.terminal import TrainingBar, bar, downloads, frame_rate, frames_bar, show, warn
 
 
 def test_an_epoch_leaves_a_line_with_its_figures_and_no_bar_in_a_file(capfd: pytest.CaptureFixture[str]) -> None:
@@ -33,8 +34,32 @@ def test_a_bar_over_nothing_ends() -> None:
 
 
 def test_several_transfers_are_named_once_each(capfd: pytest.CaptureFixture[str]) -> None:
-    with transfers() as tell:
+    with downloads() as advance:
         for done in (1, 2, 3):
-            tell("a.tar", done, 3)
-            tell("unpacking [a.tar]", done, None)
+            advance("a.tar", done, 3)
+            advance("unpacking [a.tar]", done, None)
     assert capfd.readouterr().err.split("\n") == ["a.tar", "unpacking [a.tar]", ""]
+
+
+def test_d8_a_frame_count_from_a_header_is_an_estimate_and_may_be_exceeded() -> None:
+    assert frame_rate(50, 200, 1.0) == "50/~200  50 frames/s  0:03 left"
+    assert frame_rate(250, 200, 5.0) == "250  50 frames/s"
+
+
+def test_without_a_terminal_a_frames_bar_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    with frames_bar("a.mp4", None) as advance:
+        advance(1)
+    assert capsys.readouterr().err == ""
+
+
+def test_text_is_never_interpreted_as_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "[bold]a[/bold] :smile: {b} [/x]"
+    table = Table(title=name)
+    table.add_column(name)
+    table.add_row(name)
+    show(name)
+    show(table)
+    for context in (bar(name, 1), frames_bar(name, 1), downloads()):
+        with context:
+            pass
+    assert capsys.readouterr().out.count(name) >= 3
