@@ -191,5 +191,5 @@ def test_a_changed_job_a_missing_shard_and_missing_weights_are_named(tmp_path: P
     with pytest.raises(DataError, match="it was changed"):
         read_job(tmp_path / "out")
     file.write_text("{}")
-    with pytest.raises(DataError, match="not a job"):
+    with pytest.raises(DataError, match="changed or cut off"):
         read_job(tmp_path / "out")

@@ -41,8 +41,43 @@ def test_another_hash_another_programs_file_and_no_file_are_refused(tmp_path: Pa
     safetensors.torch.save_file(TENSORS, tmp_path / "w", metadata)
     with pytest.raises(DataError, match="SHA-256 mismatch"):
         sealed.read(tmp_path / "w")
-    safetensors.torch.save_file(TENSORS, tmp_path / "theirs")
-    with pytest.raises(DataError, match="not one of singleshot's"):
-        sealed.read(tmp_path / "theirs")
+    safetensors.torch.save_file(TENSORS, tmp_path / "other")
+    with pytest.raises(DataError, match="singleshot did not write"):
+        sealed.read(tmp_path / "other")
     with pytest.raises(InputMissingError):
         sealed.read(tmp_path / "none")
+
+
+@pytest.mark.parametrize("key", ["sha256", "sealed"])
+def test_sealed_json_is_read_back(key: str) -> None:
+    content = {"name": "Straße", "log": [{"loss": 0.1, "map": None}], "empty": {}}
+    assert sealed.unseal_json(sealed.seal_json(content, key).encode(), key) == content
+    assert sealed.unseal_json(sealed.seal_json({}, key).encode(), key) == {}
+
+
+def test_the_hash_of_json_is_over_its_compact_text() -> None:
+    digest = hashlib.sha256(b'{"a": 1}').hexdigest()
+    assert sealed.seal_json({"a": 1}) == f'{{\n "a": 1,\n "sha256": "{digest}"\n}}\n'
+
+
+def test_e2_every_changed_byte_is_noticed() -> None:
+    data = sealed.seal_json({"step": 3, "log": [1.5]}).encode()
+    for index in range(len(data)):
+        with pytest.raises(ValueError, match="damaged or cut off"):
+            sealed.unseal_json(data[:index] + bytes([data[index] ^ 1]) + data[index + 1 :])
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"3", b'{"a": 1}', b"[" * 100_000])
+def test_json_without_a_seal_is_refused(data: bytes) -> None:
+    with pytest.raises(ValueError, match="damaged or cut off"):
+        sealed.unseal_json(data)
+
+
+def test_content_that_changes_while_it_is_written_is_sealed_as_it_was_at_one_moment() -> None:
+    class Growing(dict[str, int]):
+        def items(self) -> object:  # pyright: ignore[reportIncompatibleMethodOverride]
+            self[f"row {len(self)}"] = 1
+            return super().items()
+
+    data = sealed.seal_json({"log": Growing({"row 0": 1})}).encode()
+    assert sealed.unseal_json(data) == {"log": {"row 0": 1, "row 1": 1}}

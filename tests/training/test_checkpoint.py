@@ -16,9 +16,9 @@ from torch import Tensor
 
 from singleshot.errors import ConfigError, DataError, NotPermittedError, SingleshotError, StorageError
 from singleshot.storage import atomic
+from singleshot.storage.sealed import seal_json
 from singleshot.training import checkpoint
 from singleshot.training.checkpoint import CheckpointConfig
-from singleshot.training.manifest import sealed
 
 
 def tensors(seed: int = 0) -> dict[str, Tensor]:
@@ -107,7 +107,7 @@ def test_e7_a_newer_schema_is_named(tmp_path: Path) -> None:
     content = json.loads((path / "manifest.json").read_text())
     del content["sha256"]
     content["schema"] = 9
-    (path / "manifest.json").write_text(sealed(content))
+    (path / "manifest.json").write_text(seal_json(content))
     with pytest.raises(DataError, match="written in schema 9; this version reads up to 1") as raised:
         checkpoint.read(path)
     assert raised.value.exit_code == 65

@@ -22,7 +22,15 @@ from typing import Any
 
 import torch
 
-from singleshot.errors import CannotCreateError, ConfigError, DataError, InputMissingError, StorageError, UsageError
+from singleshot.errors import (
+    CannotCreateError,
+    ConfigError,
+    DataError,
+    InputMissingError,
+    StorageError,
+    UsageError,
+    os_errors,
+)
 from singleshot.prediction.choosing import Choice, choice
 from singleshot.prediction.frames import Frame, Unreadable
 from singleshot.prediction.hand import TRIES, Hand
@@ -35,8 +43,10 @@ from singleshot.storage import atomic
 from singleshot.storage.download import Observer
 from singleshot.storage.files import opened
 from singleshot.storage.lock import locked_by
+from singleshot.storage.sealed import seal_json, unseal_json
 
 PER_SHARD = 64
+SEAL = "sealed"
 ELSEWHERE = "Choose another --out or pass --overwrite"
 
 
@@ -124,15 +134,15 @@ def read_job(folder: Path) -> Job:
     """The job of a folder. Raises DataError where its file was changed."""
     file = folder / "job.json"
     try:
-        fields = json.loads(file.read_text(encoding="utf-8"))
-        stated = fields.pop("sealed")
+        with os_errors(file, "read"):
+            fields = unseal_json(file.read_bytes(), SEAL)
+    except ValueError as error:
+        raise DataError("it was changed or cut off", remedy=ELSEWHERE, file=file) from error
+    try:
         classes = None if fields["classes"] is None else tuple(fields["classes"])
-        job = Job(**fields | {"classes": classes, "pictures": tuple(tuple(row) for row in fields["pictures"])})
-    except (ValueError, KeyError, TypeError) as error:
+        return Job(**fields | {"classes": classes, "pictures": tuple(tuple(row) for row in fields["pictures"])})
+    except (KeyError, TypeError) as error:
         raise DataError("not a job of this version", remedy=ELSEWHERE, file=file) from error
-    if stated != _seal(job):
-        raise DataError("it was changed", remedy=ELSEWHERE, file=file)
-    return job
 
 
 class Worker:
@@ -235,13 +245,11 @@ def _row(path: Path) -> tuple[str, str, int, int]:
 def _digest(weights: Path) -> str:
     """Of a file's bytes. Raises what `files.opened` raises, and StorageError where the disk fails."""
     try:
-        with opened(weights) as stream:
+        with os_errors(weights, "read"), opened(weights) as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except InputMissingError as error:
         remedy = "Check the path; all machines must see it"
         raise InputMissingError("no such weights", remedy=remedy, file=weights) from error
-    except OSError as error:
-        raise StorageError(f"cannot be read ({error.strerror})", file=weights) from error
 
 
 def _done(folder: Path, number: int) -> Path:
@@ -249,8 +257,4 @@ def _done(folder: Path, number: int) -> Path:
 
 
 def _text(job: Job) -> str:
-    return json.dumps({**asdict(job), "sealed": _seal(job)}, indent=1) + "\n"
-
-
-def _seal(job: Job) -> str:
-    return hashlib.sha256(json.dumps(asdict(job)).encode()).hexdigest()
+    return seal_json(asdict(job), SEAL)

@@ -29,8 +29,7 @@ from torch import Tensor
 
 from singleshot.config import Above, AtLeast, Config
 from singleshot.errors import DataError, NotPermittedError, SingleshotError, StorageError
-from singleshot.storage import atomic
-from singleshot.training.manifest import damaged, sealed, unsealed
+from singleshot.storage import atomic, sealed
 
 SCHEMA = 1
 TENSORS, MANIFEST = "state.safetensors", "manifest.json"
@@ -83,7 +82,7 @@ def write(root: Path, step: int, tensors: Mapping[str, Tensor], facts: Mapping[s
     """
     data = safetensors.torch.save(dict(tensors))
     files = {TENSORS: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}}
-    manifest = sealed({"schema": SCHEMA, "step": step, "facts": dict(facts), "files": files}).encode()
+    manifest = sealed.seal_json({"schema": SCHEMA, "step": step, "facts": dict(facts), "files": files}).encode()
     name = f"step-{step:09d}"
     temporary = root / f".{name}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
     try:
@@ -119,7 +118,7 @@ def read(path: Path) -> Checkpoint:
         DataError: something is missing, cut off, changed, or written by a newer version.
         StorageError, NotPermittedError: it cannot be read.
     """
-    manifest = unsealed(_bytes(path / MANIFEST), path / MANIFEST)
+    manifest = _manifest(path)
     if manifest["schema"] > SCHEMA:
         what = f"written in schema {manifest['schema']}; this version reads up to {SCHEMA}"
         raise DataError(what, kind="newer-checkpoint", remedy="Update singleshot", file=path / MANIFEST)
@@ -165,7 +164,7 @@ def newest_facts(root: Path) -> dict[str, Any] | None:
     """The facts of the newest checkpoint whose manifest can be read, its tensors unseen; None where there is none."""
     for _, path in reversed(_steps(root)):
         with contextlib.suppress(DataError, StorageError):
-            manifest = unsealed(_bytes(path / MANIFEST), path / MANIFEST)
+            manifest = _manifest(path)
             return manifest["facts"] if manifest["schema"] <= SCHEMA else None
     return None
 
@@ -259,6 +258,20 @@ def _write_synced(path: Path, data: bytes) -> None:
         while view:  # an unbuffered write may take less than it was given
             view = view[file.write(view) :]
         os.fsync(file.fileno())
+
+
+def damaged(message: str, path: Path) -> DataError:
+    """Return the error for a checkpoint's file that differs from what was written."""
+    remedy = "An older checkpoint may be whole: --resume"
+    return DataError(message, kind="damaged-checkpoint", remedy=remedy, file=path)
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    """The manifest of a checkpoint, checked by its own hash."""
+    try:
+        return sealed.unseal_json(_bytes(path / MANIFEST))
+    except ValueError as error:
+        raise damaged(str(error), path / MANIFEST) from error
 
 
 def _bytes(path: Path) -> bytes:
