@@ -22,7 +22,7 @@ from benchmarks import photos
 from benchmarks.peers import Peer, peer_argument
 from benchmarks.timing import Seconds, interleaved, machine, one_thread, ratio, table
 from singleshot.data.augment.augment import CAFFE, Augmentation
-from singleshot.data.load.loader import DetectionLoader
+from singleshot.data.load.loader import Loader, LoaderOptions, TrainDetection
 from singleshot.preprocess import Preprocess, normalise
 from singleshot.structures import Dataset
 
@@ -38,9 +38,8 @@ def ours(
     dataset: Dataset, augmentation: Augmentation, *, fast: bool = True, floats: bool = False
 ) -> Callable[[], None]:
     """A call that makes all batches of one more epoch."""
-    loader = DetectionLoader(
-        dataset, size_hw=(300, 300), augmentation=augmentation, batch_size=32, seed=0, fast_decode=fast
-    )
+    options = LoaderOptions(32, shuffle=True, fast_decode=fast)
+    loader = Loader(dataset, TrainDetection(Preprocess(), augmentation), options)
     epochs = count()
 
     def epoch() -> None:

@@ -21,8 +21,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.timing import interleaved, machine, one_thread, ratio, table
-from singleshot.data.augment.augment import Augmentation, Plan, apply_to_image, draw_plan
-from singleshot.data.augment.augment_masks import apply_to_mask
+from singleshot.data.augment.augment import Augmentation, Plan, apply_to_image, apply_to_mask, draw_plan
 from singleshot.data.augment.sampling import WHOLE, CropSampler
 from singleshot.data.load.order import rng_for
 from singleshot.data.masks import files as mask_files

@@ -21,8 +21,7 @@ import psutil
 
 from benchmarks.timing import machine
 from singleshot.data.load.order import epoch_order
-from singleshot.data.load.packing import PackedSamples, pack
-from singleshot.data.load.sample_table import SampleTable
+from singleshot.data.load.samples import PackedSamples, SampleTable, pack
 from singleshot.data.load.workers import Begin, Workers
 
 BATCH = 1000
@@ -63,7 +62,7 @@ class LookUp:
         seen = 0.0
         begin(int(task[0]))
         for index in task.tolist():
-            boxes_xyxy, class_ids = self.samples.annotation(index)
+            boxes_xyxy, class_ids = self.samples.boxes(index)
             seen += len(str(self.samples.path(index))) + float(boxes_xyxy.sum()) + int(class_ids.sum())
         return os.getpid(), seen, own_mib() if task[0] % 20 == 0 else 0.0
 

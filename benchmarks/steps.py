@@ -17,7 +17,7 @@ import torch
 
 from singleshot.classes import VOC
 from singleshot.recipes import ssd300_voc0712
-from singleshot.structures import Batch, Dataset, LabelMap, Sample
+from singleshot.structures import Batch, BoxTargets, Dataset, LabelMap, Sample
 from singleshot.training import starting
 from singleshot.training.detection import DetectionTask
 from singleshot.training.fabric import Precision, open_fabric
@@ -81,7 +81,7 @@ def step(chosen: Recipe, change: Callable[[Any], None] | None = None) -> Callabl
     return call
 
 
-def batch(count: int, size_hw: tuple[int, int], seed: int = 0) -> Batch:
+def batch(count: int, size_hw: tuple[int, int], seed: int = 0) -> Batch[BoxTargets]:
     """Random pictures with three boxes each, a fifth to a half of the side."""
     rng, (height, width) = np.random.default_rng(seed), size_hw
     sides = rng.uniform(0.2, 0.5, (count, BOXES, 2))
@@ -89,9 +89,11 @@ def batch(count: int, size_hw: tuple[int, int], seed: int = 0) -> Batch:
     boxes = np.concatenate([corners, corners + sides], axis=2) * (width, height, width, height)
     return Batch(
         images=torch.from_numpy(rng.integers(0, 256, (count, height, width, 3), dtype=np.uint8)),
-        boxes_xyxy=torch.from_numpy(boxes.astype(np.float32)),
-        class_ids=torch.from_numpy(rng.integers(0, len(VOC), (count, BOXES))),
+        targets=BoxTargets(
+            torch.from_numpy(boxes.astype(np.float32)), torch.from_numpy(rng.integers(0, len(VOC), (count, BOXES)))
+        ),
         image_ids=tuple(str(i) for i in range(count)),
         indices=torch.arange(count),
         sizes_hw=torch.tensor([size_hw] * count),
+        blank=torch.zeros(count, dtype=torch.bool),
     )

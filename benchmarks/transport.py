@@ -19,19 +19,18 @@ from pathlib import Path
 import torch
 
 from benchmarks.timing import interleaved, machine, ratio, table
-from singleshot.data.load.lending import Lender
-from singleshot.data.load.shared_memory import SHARED_MEMORY
+from singleshot.data.load.memory import SHARED_MEMORY, BlockPool
 from singleshot.data.load.workers import Begin, Workers
 
 BATCH, SIZE, BATCHES, WORKERS = 32, 300, 40, 2
 PICTURES = BATCH * BATCHES
-LENDER = Lender()
+POOL = BlockPool()
 LIMIT_MS, LIMIT_GROWTH_MB = 0.5, 32.0
 
 
 def bytes_batch(task: int, _begin: Begin) -> torch.Tensor:
-    """A batch as the loader makes it: lent memory of uint8."""
-    images = LENDER.lend((BATCH, SIZE, SIZE, 3))
+    """A batch as the loader makes it: reused memory of uint8."""
+    images = POOL.array((BATCH, SIZE, SIZE, 3))
     images[:, 0] = task % 256
     return torch.from_numpy(images)
 

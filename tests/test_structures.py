@@ -14,6 +14,7 @@ import torch
 from singleshot.errors import ConfigError, DataError
 from singleshot.structures import (
     Batch,
+    BoxTargets,
     Dataset,
     Detections,
     LabelMap,
@@ -72,15 +73,17 @@ def test_a_data_set_is_as_long_as_its_pictures():
 def test_a_batch_moves_pixels_boxes_and_classes_and_leaves_the_rest():
     batch = Batch(
         torch.zeros(2, 4, 4, 3, dtype=torch.uint8),
-        torch.zeros(2, 0, 4),
-        torch.zeros(2, 0, dtype=torch.int64),
+        BoxTargets(torch.zeros(2, 0, 4), torch.zeros(2, 0, dtype=torch.int64)),
         ("a", "b"),
         torch.tensor([5, 3]),
         torch.tensor([[4, 4], [8, 8]]),
+        torch.zeros(2, dtype=torch.bool),
     )
     moved = batch.to("meta")
     assert len(batch) == len(moved) == 2
-    assert {moved.images.device.type, moved.boxes_xyxy.device.type, moved.class_ids.device.type} == {"meta"}
+    assert {moved.images.device.type, moved.targets.boxes_xyxy.device.type, moved.targets.class_ids.device.type} == {
+        "meta"
+    }
     assert moved.indices.tolist() == [5, 3]
     assert batch.images.device.type == "cpu"
 

@@ -7,10 +7,11 @@ background class; the network's background never leaves `detection/`.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -141,64 +142,137 @@ class Dataset:
         return len(self.samples)
 
 
+@runtime_checkable
+class Targets(Protocol):
+    """What the images of a batch are trained or evaluated on: `BoxTargets`, a tensor of masks, or `FullSizeMasks`."""
+
+    def __getitem__(self, rows: Any, /) -> Any:
+        """The targets of some images, chosen by a slice or an index tensor."""
+        ...
+
+    def to(self, device: Any, /, *, non_blocking: bool = ...) -> Any:
+        """The same targets on a device."""
+        ...
+
+    def pin_memory(self) -> Any:
+        """The same targets in page-locked memory."""
+        ...
+
+
+TargetsT_co = TypeVar("TargetsT_co", bound=Targets, covariant=True)
+
+
 @dataclass(frozen=True)
-class Batch:
-    """Pictures and their boxes, ready for the device. Boxes are padded to the longest picture of the batch.
+class BoxTargets:
+    """The boxes of a batch, padded to the image with the most boxes.
+
+    Args:
+        boxes_xyxy: (B, N, 4) float32 pixels of the H×W images of the batch; padding rows are 0.
+        class_ids: (B, N) int64, 0-based; −1 marks a padding row. N may be 0.
+    """
+
+    boxes_xyxy: Float[torch.Tensor, "B N 4"]
+    class_ids: Int[torch.Tensor, "B N"]
+
+    def __getitem__(self, rows: Any, /) -> BoxTargets:
+        """The boxes of some images, chosen by a slice or an index tensor; the padding stays."""
+        return BoxTargets(self.boxes_xyxy[rows], self.class_ids[rows])
+
+    def to(self, device: torch.device | str, /, *, non_blocking: bool = False) -> BoxTargets:
+        """The same boxes on a device."""
+        boxes_xyxy = self.boxes_xyxy.to(device, non_blocking=non_blocking)
+        return BoxTargets(boxes_xyxy, self.class_ids.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> BoxTargets:
+        """The same boxes in page-locked memory."""
+        return BoxTargets(self.boxes_xyxy.pin_memory(), self.class_ids.pin_memory())
+
+
+@dataclass(frozen=True)
+class FullSizeMasks:
+    """The masks of a batch at the sizes of the image files, for evaluation. They stay on the host.
+
+    Args:
+        masks: (h, w) uint8 class ids for each image, `VOID` where a pixel belongs to none; None for an image without
+            a mask, or one that could not be read.
+    """
+
+    masks: tuple[UInt8[torch.Tensor, "_ _"] | None, ...]
+
+    def __getitem__(self, rows: Any, /) -> FullSizeMasks:
+        """The masks of some images, chosen by a slice or an index tensor."""
+        chosen = torch.arange(len(self.masks))[rows].tolist()
+        return FullSizeMasks(tuple(self.masks[row] for row in chosen))
+
+    def to(self, _device: torch.device | str, /, *, non_blocking: bool = False) -> FullSizeMasks:
+        """The same masks: metrics count pixels on the host."""
+        return self
+
+    def pin_memory(self) -> FullSizeMasks:
+        """The same masks."""
+        return self
+
+
+@dataclass(frozen=True)
+class Batch(Generic[TargetsT_co]):
+    """Images and their targets, ready for the device.
 
     Args:
         images: (B, H, W, 3) uint8 RGB at network size; made float on the device.
-        boxes_xyxy: (B, N, 4) float32 pixels of the H×W picture; rows past a picture's own are 0.
-        class_ids: (B, N) int64, 0-based; −1 marks a padding row. N may be 0.
-        image_ids: names of the pictures, for messages.
-        indices: (B,) their places in the data set.
-        sizes_hw: (B, 2) height and width of each picture's file, before it was brought to H×W; 0 for one that could
-            not be read, see `blank`.
+        targets: `BoxTargets`; in training of a segmenter a (B, H, W) uint8 tensor of class ids, `VOID` where a pixel
+            belongs to none; in its evaluation `FullSizeMasks`.
+        image_ids: names of the images, for messages.
+        indices: (B,) positions in the data set.
+        sizes_hw: (B, 2) height and width of each image file, before it was resized to H×W; 0 for one that could not
+            be read.
+        blank: (B,) bool, on the host: the images from which nothing can be learned, because the file could not be
+            read (pixels are grey then) or because the mask is void all over.
     """
 
     images: UInt8[torch.Tensor, "B H W 3"]
-    boxes_xyxy: Float[torch.Tensor, "B N 4"]
-    class_ids: Int[torch.Tensor, "B N"]
+    targets: TargetsT_co
     image_ids: tuple[str, ...]
     indices: Int[torch.Tensor, " B"]
     sizes_hw: Int[torch.Tensor, "B 2"]
+    blank: Bool[torch.Tensor, " B"]
 
     def __len__(self) -> int:
         return len(self.image_ids)
 
-    @property
-    def blank(self) -> Bool[torch.Tensor, " B"]:
-        """(B,) on the host: True where the file could not be read, and the pixels are a filling without boxes."""
-        return (self.sizes_hw == 0).any(dim=1)
+    def __getitem__(self, rows: slice) -> Batch[TargetsT_co]:
+        """Some images of the batch, as views."""
+        return Batch(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
-    def without_blanks(self) -> Batch:
-        """The pictures that could be read; the batch itself where that is all of them."""
-        if not self.blank.any():
+    def split(self, count: int) -> list[Batch[TargetsT_co]]:
+        """The batch in at most `count` parts of nearly equal size, none of them empty; the batch itself for 1."""
+        if count == 1:
+            return [self]
+        count = min(count, len(self))
+        ends = [len(self) * part // count for part in range(count + 1)]
+        return [self[low:high] for low, high in itertools.pairwise(ends)]
+
+    def without_unreadable(self) -> Batch[TargetsT_co]:
+        """The images that could be read; the batch itself where that is all of them."""
+        unreadable = (self.sizes_hw == 0).any(dim=1)
+        if not unreadable.any():
             return self
-        kept = (~self.blank).nonzero()[:, 0]
-        names = tuple(self.image_ids[place] for place in kept.tolist())
-        pixels, labels = self.images[kept], (self.boxes_xyxy[kept], self.class_ids[kept])
-        return Batch(pixels, *labels, names, self.indices[kept], self.sizes_hw[kept])
+        rows = (~unreadable).nonzero()[:, 0]
+        names = tuple(self.image_ids[row] for row in rows.tolist())
+        return Batch(
+            self.images[rows], self.targets[rows], names, self.indices[rows], self.sizes_hw[rows], self.blank[rows]
+        )
 
-    def to(self, device: torch.device | str) -> Batch:
-        """The same batch with pixels, boxes and classes on a device; names, places and sizes stay.
+    def to(self, device: torch.device | str) -> Batch[TargetsT_co]:
+        """The same batch with images and targets on a device; the other fields stay on the host.
 
         Copies overlap with computation where the host memory is pinned.
         """
-        return replace(
-            self,
-            images=self.images.to(device, non_blocking=True),
-            boxes_xyxy=self.boxes_xyxy.to(device, non_blocking=True),
-            class_ids=self.class_ids.to(device, non_blocking=True),
-        )
+        images = self.images.to(device, non_blocking=True)
+        return replace(self, images=images, targets=self.targets.to(device, non_blocking=True))
 
-    def pin_memory(self) -> Batch:
+    def pin_memory(self) -> Batch[TargetsT_co]:
         """The same batch in page-locked memory; the loader calls this where there is a CUDA device."""
-        return replace(
-            self,
-            images=self.images.pin_memory(),
-            boxes_xyxy=self.boxes_xyxy.pin_memory(),
-            class_ids=self.class_ids.pin_memory(),
-        )
+        return replace(self, images=self.images.pin_memory(), targets=self.targets.pin_memory())
 
 
 @dataclass(frozen=True)

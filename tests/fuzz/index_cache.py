@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from singleshot.data import cache
-from singleshot.data.load.sample_table import SampleTable
+from singleshot.data.load.samples import SampleTable
 from singleshot.errors import Fault
 from singleshot.structures import Dataset, LabelMap, Sample
 from tests.fuzz.harness import Target, main

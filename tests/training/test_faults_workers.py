@@ -15,15 +15,14 @@ import numpy as np
 import pytest
 
 from singleshot.data import read
-from singleshot.data.augment.augment import NONE
-from singleshot.data.load.loader import DetectionLoader
-from singleshot.structures import Dataset
+from singleshot.data.load.loader import EvalDetection, Loader, LoaderOptions
+from singleshot.preprocess import Preprocess
+from singleshot.structures import BoxTargets, Dataset
 
 
-def loader(dataset: Dataset, workers: int, batch_size: int) -> DetectionLoader:
-    size_hw = (64, 64)
-    options = {"fill_rgb": (0, 0, 0), "augmentation": NONE, "seed": 0, "shuffle": False, "drop_last": False}
-    return DetectionLoader(dataset, size_hw=size_hw, batch_size=batch_size, workers=workers, **options)
+def loader(dataset: Dataset, workers: int, batch_size: int) -> Loader[BoxTargets]:
+    preprocess = Preprocess(size_hw=(64, 64), mean_rgb=(0.0, 0.0, 0.0), fit="letterbox")
+    return Loader(dataset, EvalDetection(preprocess), LoaderOptions(batch_size, workers=workers))
 
 
 @pytest.fixture

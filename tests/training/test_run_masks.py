@@ -15,7 +15,6 @@ import torch
 
 from singleshot import weights
 from singleshot.data.augment.augment import NONE
-from singleshot.data.load.mask_batch import MaskBatch
 from singleshot.data.masks import folders as mask_folders
 from singleshot.detection.ssd import SSD
 from singleshot.detection.ssd import config_for as detector_config
@@ -23,7 +22,7 @@ from singleshot.errors import ConfigError, DataError, FaultyDataError
 from singleshot.prediction.opening import load_segmenter
 from singleshot.segmentation.fcn import FCN, config_for
 from singleshot.segmentation.loss import PixelLossConfig
-from singleshot.structures import LabelMap
+from singleshot.structures import Batch, LabelMap
 from singleshot.training import starting_masks
 from singleshot.training.defaults import default_recipe
 from singleshot.training.recipe import Recipe, override
@@ -128,11 +127,12 @@ def test_class_weights_come_from_the_pixels_and_are_checked(halves: Any) -> None
 
 def test_b32_an_all_void_batch_gives_a_loss_of_zero(halves: Any) -> None:
     learner = task(halves)
-    batch = MaskBatch(
+    batch = Batch(
         torch.zeros(1, 48, 64, 3, dtype=torch.uint8),
         torch.full((1, 48, 64), 255, dtype=torch.uint8),
         ("a",),
         torch.tensor([0]),
+        torch.tensor([[48, 64]]),
         torch.tensor([True]),
     )
     (part,) = learner.losses(learner.network.eval(), batch).values()

@@ -10,10 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from singleshot.data.load.mask_batch import MaskBatch
 from singleshot.preprocess import Preprocess
 from singleshot.segmentation.loss import PixelLossConfig
-from singleshot.structures import VOID
+from singleshot.structures import VOID, Batch
 from singleshot.training.ranks import Ranks
 from singleshot.training.segmentation import SegmentationTask
 
@@ -37,13 +36,14 @@ def task(ranks: Ranks, class_weights: Tensor | None) -> SegmentationTask:
     return made
 
 
-def made_batch(masks: Tensor) -> MaskBatch:
+def made_batch(masks: Tensor) -> Batch[Tensor]:
     images = torch.randint(0, 255, (*masks.shape, 3), dtype=torch.uint8)
     names = tuple(f"{place}" for place in range(len(masks)))
-    return MaskBatch(images, masks, names, torch.arange(len(masks)), (masks == VOID).all(dim=2).all(dim=1))
+    blank, sizes_hw = (masks == VOID).all(dim=2).all(dim=1), torch.tensor([masks.shape[1:]] * len(masks))
+    return Batch(images, masks, names, torch.arange(len(masks)), sizes_hw, blank)
 
 
-def rows(batch: MaskBatch, start: int, stop: int) -> MaskBatch:
+def rows(batch: Batch[Tensor], start: int, stop: int) -> Batch[Tensor]:
     fields = {f.name: getattr(batch, f.name)[start:stop] for f in dataclasses.fields(batch)}
     return dataclasses.replace(batch, **fields)
 

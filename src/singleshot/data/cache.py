@@ -27,7 +27,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from singleshot.data.load.sample_table import SampleTable
+from singleshot.data.load.samples import SampleTable
 from singleshot.errors import ConfigError, Fault, SingleshotError
 from singleshot.storage import atomic
 from singleshot.storage.cache import cache_folder

@@ -95,18 +95,18 @@ def augmentation_tiles(
     tiles = []
     for row, (name, step) in enumerate(steps):
         for number in range(tries + 1):
-            new, new_xyxy, class_ids, _ = augment(
+            new = augment(
                 image,
                 sample.boxes_xyxy,
-                sample.class_ids,
                 augmentation=step if number else NONE,
                 size_hw=size_hw,
                 rng=np.random.default_rng((seed, row, number)),
                 fill_rgb=fill_rgb,
             )
             # Labels hide small objects, so only the first image of a row has them; colours identify the classes.
+            class_ids = sample.class_ids[new.rows]
             names = [dataset.label_map.names[class_id] if not number else "" for class_id in class_ids.tolist()]
-            drawn = _with_boxes(new, new_xyxy.astype(np.float64), names, class_ids)
+            drawn = _with_boxes(new.image_rgb, new.boxes_xyxy.astype(np.float64), names, class_ids)
             tiles.append(Tile(drawn, name if number else "as evaluated"))
     return tiles
 

@@ -17,7 +17,7 @@ from singleshot.data import cache as index_cache
 from singleshot.data import unions
 from singleshot.data.boxes import coco, coco_folder, voc, voc_folder, yolo, yolo_folder, yolo_yaml
 from singleshot.data.faults import LEFT_OUT_WARNINGS
-from singleshot.data.load.sample_table import SampleTable
+from singleshot.data.load.samples import SampleTable
 from singleshot.data.masks import cityscapes, kitti_road
 from singleshot.data.masks import folders as mask_folders
 from singleshot.errors import DataError, InputMissingError, NotPermittedError, UsageError

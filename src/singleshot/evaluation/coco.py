@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from singleshot.data.load.sample_table import areas_of
+from singleshot.data.load.samples import areas_of
 from singleshot.evaluation.report import Figures, as_text
 from singleshot.metrics.coco_ap import MAX_DETECTIONS, CocoFigures, CocoTruths, coco_ap
 from singleshot.metrics.voc_matching import FlatDetections, GroundTruths

@@ -6,21 +6,18 @@ another program's result files makes no difference, so their figures can be comp
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 import torch
 
-from singleshot.data.augment.augment import NONE
-from singleshot.data.load.loader import DetectionLoader
+from singleshot.data.load.loader import EvalDetection, Loader, LoaderOptions, Shard
 from singleshot.detection.raw import RawDetections
 from singleshot.errors import Fault
 from singleshot.prediction.exported import ExportedDetector
 from singleshot.prediction.predictor import Detector
-from singleshot.structures import Batch, Dataset, Detections
+from singleshot.structures import Batch, BoxTargets, Dataset, Detections
 
 EMPTY = RawDetections(torch.zeros(0, 0, 1), torch.zeros(0, 0, 4))
 
@@ -31,7 +28,7 @@ def detect(
     *,
     batch_size: int = 16,
     workers: int = 0,
-    on_batch: Callable[[Batch, RawDetections], None] | None = None,
+    on_batch: Callable[[Batch[BoxTargets], RawDetections], None] | None = None,
     on_bad: Literal["fail", "skip"] = "fail",
     on_skipped: Callable[[list[Fault]], None] | None = None,
     rank: int = 0,
@@ -64,45 +61,24 @@ def detect(
     ]
     if not found:
         return found
-    places = _share(len(dataset), batch_size, rank, world)
+    options = LoaderOptions(batch_size, workers=workers, on_bad=on_bad)
     mine: dict[int, Detections] = {}
-    with contextlib.ExitStack() as stack:
-        if places:
-            loader = stack.enter_context(
-                DetectionLoader(
-                    replace(dataset, samples=[dataset.samples[place] for place in places]),
-                    size_hw=detector.input_size_hw,
-                    fill_rgb=detector.network.config.preprocess.fill_rgb,
-                    augmentation=NONE,
-                    batch_size=batch_size,
-                    seed=0,
-                    workers=workers,
-                    shuffle=False,
-                    on_bad=on_bad,
-                )
-            )
-            for batch in map(Batch.without_blanks, loader.epoch(0)):
-                if not len(batch):
-                    continue
-                sizes_hw = [(int(height), int(width)) for height, width in batch.sizes_hw.tolist()]
-                if isinstance(detector, ExportedDetector):
-                    raw, results = EMPTY, detector.see(batch.images, sizes_hw)
-                else:
-                    raw = detector.raw(batch.images)
-                    results = detector.postprocess(raw, sizes_hw)
-                if on_batch is not None:
-                    on_batch(batch, raw)
-                for index, result in zip(batch.indices.tolist(), results, strict=True):
-                    mine[places[index]] = result
-            if loader.faults and on_skipped is not None:
-                on_skipped(loader.faults)
+    with Loader(dataset, EvalDetection(detector.network.config.preprocess), options, Shard(rank, world)) as loader:
+        for batch in map(Batch.without_unreadable, loader.epoch()):
+            if not len(batch):
+                continue
+            sizes_hw = [(int(height), int(width)) for height, width in batch.sizes_hw.tolist()]
+            if isinstance(detector, ExportedDetector):
+                raw, results = EMPTY, detector.see(batch.images, sizes_hw)
+            else:
+                raw = detector.raw(batch.images)
+                results = detector.postprocess(raw, sizes_hw)
+            if on_batch is not None:
+                on_batch(batch, raw)
+            mine |= dict(zip(batch.indices.tolist(), results, strict=True))
+        if loader.faults and on_skipped is not None:
+            on_skipped(loader.faults)
     for part in [mine] if gather is None else gather(mine):
         for place, result in part.items():
             found[place] = result
     return found
-
-
-def _share(count: int, batch_size: int, rank: int, world: int) -> list[int]:
-    """The places of one rank's batches; only the last batch of all may be smaller."""
-    batches = range(rank * batch_size, count, world * batch_size)
-    return [place for start in batches for place in range(start, min(start + batch_size, count))]

@@ -22,7 +22,7 @@ from singleshot.metrics.voc_ap import Metric
 from singleshot.prediction.opening import load_detector, load_segmenter
 from singleshot.prediction.predictor import Detector
 from singleshot.prediction.segmenter import Segmenter
-from singleshot.structures import Batch, Dataset, Detections
+from singleshot.structures import Batch, BoxTargets, Dataset, Detections
 
 
 @overload
@@ -131,7 +131,7 @@ def detect_readable(
     *,
     on_bad: OnBad,
     workers: int = 0,
-    on_batch: Callable[[Batch, RawDetections], None] | None = None,
+    on_batch: Callable[[Batch[BoxTargets], RawDetections], None] | None = None,
 ) -> tuple[list[Detections], Dataset, list[Fault]]:
     """What a detector sees in a split, and the split without the pictures that could not be read.
 

@@ -8,27 +8,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, UInt8
 from numpy import ndarray
 
-from singleshot.data.load.order import rank_batches
-from singleshot.data.load.packing import PackedSamples, pack
-from singleshot.data.load.shared_memory import check_shared_memory
-from singleshot.data.load.workers import Begin, Workers
-from singleshot.data.masks import files as mask_files
-from singleshot.errors import DataError, Fault, InputMissingError, SingleshotError, fault_of
-from singleshot.images import read_image
+from singleshot.data.load.loader import EvalSegmentation, Loader, LoaderOptions, Shard
+from singleshot.data.load.memory import check_shared_memory
+from singleshot.errors import Fault
 from singleshot.prediction.segmenter import Segmenter
-from singleshot.preprocess import Preprocess, to_input
+from singleshot.preprocess import Preprocess
 from singleshot.segmentation import postprocess
-from singleshot.structures import Dataset, MaskCode
+from singleshot.structures import Batch, Dataset, FullSizeMasks
 
-Places = Int[ndarray, " B"]
 BATCH_SIZE = 8
 PREFETCH = 2
 
@@ -93,94 +87,38 @@ def segment(
         DataError, InputMissingError: a pair cannot be read, and `on_bad` is "fail".
         ConfigError: too little shared memory for the workers.
     """
-    check_room(dataset, segmenter.network.config.preprocess, batch_size=batch_size, workers=workers)
-    read = _Read(pack(dataset.samples), _masks(dataset), dataset.mask_code, segmenter.network.config.preprocess)
-    work: Workers[Places, list[_Item]] = Workers(read, workers=workers, file_of=read.images.path, prefetch=PREFETCH)
-    batches = rank_batches(np.arange(len(dataset)), batch_size=batch_size)[rank::world]
-    try:
-        for items in work.run(batches):
-            good = []
-            for item in items:
-                if item.error is None:
-                    good.append(item)
-                elif on_bad == "fail" or not isinstance(item.error, DataError | InputMissingError):
-                    raise item.error
-                elif on_skipped is not None:
-                    on_skipped(fault_of(item.error, read.images.path(item.index)))
-            if good:
-                yield from _answers(segmenter, good, chances_of, on_batch)
-    finally:
-        work.close()
-
-
-@dataclass(frozen=True)
-class _Item:
-    """One pair as a worker read it, as tensors: those travel through shared memory."""
-
-    index: int
-    image: torch.Tensor
-    truth: torch.Tensor | None
-    size_hw: tuple[int, int]
-    error: SingleshotError | None = None
-
-
-@dataclass(frozen=True)
-class _Read:
-    """The work of a worker."""
-
-    images: PackedSamples
-    masks: PackedSamples | None
-    code: MaskCode | None
-    preprocess: Preprocess
-
-    def __call__(self, places: Places, begin: Begin) -> list[_Item]:
-        items = []
-        for index in places.tolist():
-            begin(index)
-            try:
-                items.append(self._item(index))
-            except SingleshotError as error:
-                items.append(_Item(index, torch.empty(0), None, (0, 0), error))
-        return items
-
-    def _item(self, index: int) -> _Item:
-        image = read_image(self.images.path(index))
-        size_hw = (image.shape[0], image.shape[1])
-        truth = None
-        if self.masks is not None and self.code is not None:
-            path = self.masks.path(index)
-            mask = mask_files.read(path, self.code)
-            if mask.shape != size_hw:
-                what = f"the mask is {mask.shape[1]}×{mask.shape[0]}, its picture {size_hw[1]}×{size_hw[0]}"
-                raise DataError(what, kind="other-size-mask", remedy="Draw it at the picture's size", file=path)
-            truth = torch.from_numpy(mask)
-        return _Item(index, torch.from_numpy(to_input(image, self.preprocess)), truth, size_hw)
-
-
-def _masks(dataset: Dataset) -> PackedSamples | None:
-    if dataset.mask_code is None or not all(sample.mask_path is not None for sample in dataset.samples):
-        return None
-    return pack([replace(sample, image_path=sample.mask_path) for sample in dataset.samples])
+    options = LoaderOptions(batch_size, workers=workers, on_bad=on_bad)
+    prepare = EvalSegmentation(segmenter.network.config.preprocess)
+    if not len(dataset):
+        return
+    with Loader(dataset, prepare, options, Shard(rank, world)) as loader:
+        for batch in map(Batch.without_unreadable, loader.epoch()):
+            if len(batch):
+                yield from _answers(segmenter, batch, chances_of, on_batch)
+        if on_skipped is not None:
+            for fault in loader.faults:
+                on_skipped(fault)
 
 
 def _answers(
     segmenter: Segmenter,
-    items: list[_Item],
+    batch: Batch[FullSizeMasks],
     chances_of: int | None,
     on_batch: Callable[[SegmentedBatch], None] | None,
 ) -> Iterator[Seen]:
-    logits = segmenter.raw(torch.stack([item.image for item in items]))
-    truths = tuple(None if item.truth is None else item.truth.numpy() for item in items)
+    logits = segmenter.raw(batch.images)
+    truths = tuple(None if mask is None else mask.numpy() for mask in batch.targets.masks)
     if on_batch is not None:
         on_batch(SegmentedBatch(logits, truths))
-    sizes_hw = [item.size_hw for item in items]
+    sizes_hw = [(int(height), int(width)) for height, width in batch.sizes_hw.tolist()]
     maps = segmenter.class_maps(logits, sizes_hw)
-    for item, truth, scores, class_ids in zip(items, truths, logits, maps, strict=True):
+    rows = zip(batch.indices.tolist(), sizes_hw, truths, logits, maps, strict=True)
+    for index, size_hw, truth, scores, class_ids in rows:
         chances = None
         if chances_of is not None:
-            seen = postprocess.without_margin(scores, item.size_hw, segmenter.network.config.preprocess)
-            chances = postprocess.probabilities(seen, item.size_hw)[chances_of].cpu().numpy()
-        yield Seen(item.index, class_ids, truth, chances)
+            seen = postprocess.without_margin(scores, size_hw, segmenter.network.config.preprocess)
+            chances = postprocess.probabilities(seen, size_hw)[chances_of].cpu().numpy()
+        yield Seen(index, class_ids, truth, chances)
 
 
 def check_room(dataset: Dataset, preprocess: Preprocess, *, batch_size: int = BATCH_SIZE, workers: int) -> None:

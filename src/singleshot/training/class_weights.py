@@ -5,32 +5,27 @@ For the latter every mask of the split is read once before the first step, by th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from singleshot.data.load.mask_loader import MaskPairs
-from singleshot.data.load.workers import Begin, Workers
-from singleshot.data.masks import files as mask_files
-from singleshot.errors import ConfigError, DataError, InputMissingError
+from singleshot.data.faults import OnBad
+from singleshot.data.load.loader import CountPixels, Loader, LoaderOptions
+from singleshot.errors import ConfigError, DataError
 from singleshot.segmentation.loss import log_weights
 from singleshot.structures import Dataset
 from singleshot.training.ranks import Ranks
 from singleshot.training.recipe import Recipe
 
-TOGETHER = 16
+BATCH_SIZE = 16
 """Masks that a worker counts at a time."""
 FEW = 256
 """So many are read faster than processes start."""
 
 
 def class_weights(
-    recipe: Recipe, train: Dataset, *, workers: int = 0, on_bad: Literal["fail", "skip"] = "fail", ranks: Ranks
+    recipe: Recipe, train: Dataset, *, workers: int = 0, on_bad: OnBad = "fail", ranks: Ranks
 ) -> Float[Tensor, " C"] | None:
     """The weights that the recipe asks for, by class id; None for equal ones.
 
@@ -56,41 +51,11 @@ def class_weights(
     return torch.tensor(wanted)
 
 
-def class_pixels(train: Dataset, workers: int, on_bad: Literal["fail", "skip"]) -> Int[ndarray, " C"]:
-    """The pixels of each class in all masks of a split. Raises what `class_weights` says of masks."""
-    pairs = MaskPairs.of(train)
-    total = np.zeros(len(train.label_map), dtype=np.int64)
-    count = _Count(pairs, len(total), on_bad)
-    work = Workers(count, workers=workers if len(train) > FEW else 0, file_of=pairs.masks.path)
-    places = np.arange(len(train))
-    try:
-        for counts in work.run([places[start : start + TOGETHER] for start in places[::TOGETHER].tolist()]):
-            if isinstance(counts, DataError | InputMissingError):
-                raise counts
-            total += counts.numpy()
-    finally:
-        work.close()
+def class_pixels(train: Dataset, workers: int, on_bad: OnBad) -> Int[ndarray, " C"]:
+    """Counts the pixels of each class in all masks of a split. Raises what `class_weights` says of masks."""
+    options = LoaderOptions(BATCH_SIZE, on_bad=on_bad, workers=workers if len(train) > FEW else 0)
+    with Loader(train, CountPixels(len(train.label_map)), options) as loader:
+        total = sum((batch.targets.sum(dim=0) for batch in loader.epoch()), torch.zeros(len(train.label_map)).long())
     if not total.any():
         raise DataError("no mask has a class", kind="void-mask", remedy="Draw masks", file=train.root)
-    return total
-
-
-@dataclass(frozen=True)
-class _Count:
-    """The work of a worker: pixels by class in some masks, or why one of them could not be read."""
-
-    pairs: MaskPairs
-    classes: int
-    on_bad: Literal["fail", "skip"]
-
-    def __call__(self, places: Int[ndarray, " B"], begin: Begin) -> Tensor | DataError | InputMissingError:
-        total = np.zeros(self.classes, dtype=np.int64)
-        for place in places.tolist():
-            begin(place)
-            try:
-                mask = mask_files.read(self.pairs.masks.path(place), self.pairs.code)
-                total += mask_files.pixels_per_class(mask, self.classes)
-            except (DataError, InputMissingError) as error:
-                if self.on_bad == "fail":
-                    return error
-        return torch.from_numpy(total)
+    return total.numpy()

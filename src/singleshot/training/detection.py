@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from singleshot import weights
 from singleshot.backbones.synced_batch_norm import synced
-from singleshot.data.load.loader import DetectionLoader
+from singleshot.data.load.loader import Loader, LoaderOptions, Shard, TrainDetection
 from singleshot.detection.loss import count_matches, multibox_loss
 from singleshot.detection.raw import RawDetections
 from singleshot.detection.ssd import SSD
@@ -27,7 +27,7 @@ from singleshot.evaluation.detect import detect
 from singleshot.evaluation.judge import judge
 from singleshot.prediction.predictor import Detector
 from singleshot.preprocess import boxes_to_fractions, normalise
-from singleshot.structures import Batch, Dataset, evenly_spaced
+from singleshot.structures import Batch, BoxTargets, Dataset, evenly_spaced
 from singleshot.training.ranks import Ranks, in_turn, per_rank
 from singleshot.training.recipe import Recipe
 from singleshot.training.task import Validation
@@ -66,22 +66,19 @@ class DetectionTask:
         if world > 1:
             synced(self.network)
         batch_size = per_rank(min(self.recipe.batch_size, len(self.train)), world)
-        self.loader = DetectionLoader(
-            self.train,
-            size_hw=self.network.config.input_size_hw,
-            fill_rgb=self.network.config.preprocess.fill_rgb,
-            augmentation=self.recipe.augmentation,
-            batch_size=batch_size,
+        options = LoaderOptions(
+            batch_size,
             seed=self.recipe.seed,
+            shuffle=True,
             workers=self.workers,
             drop_last=self.recipe.drop_last or world > 1,  # ranks with a batch less would leave the others waiting
-            rank=self.ranks.rank,
-            world=world,
             pin_memory=torch.cuda.is_available(),
             on_bad=self.on_bad,
             fast_decode=self.recipe.fast_decode,
             cache_bytes=self.cache_bytes,
         )
+        prepare = TrainDetection(self.network.config.preprocess, self.recipe.augmentation)
+        self.loader = Loader(self.train, prepare, options, Shard(self.ranks.rank, world))
         self.steps_per_epoch = len(self.loader)
         self._unread: list[Fault] = []
         self.judged = [("val", self.val)] if self.val is not None else []
@@ -100,15 +97,15 @@ class DetectionTask:
         """Pictures that could not be read, of training and of validation."""
         return [*self.loader.faults, *self._unread]
 
-    def batches(self, epoch: int, start: int = 0) -> Iterable[Batch]:
+    def batches(self, epoch: int, start: int = 0) -> Iterable[Batch[BoxTargets]]:
         """The augmented training batches of an epoch, from the `start`-th on."""
         return self.loader.epoch(epoch, start)
 
-    def whole(self, batch: Batch) -> Tensor:
+    def whole(self, batch: Batch[BoxTargets]) -> Tensor:
         """What a batch's losses are divided by, for its parts: matches and images over all ranks."""
         return self.ranks.sum(count_matches(self._matched(batch)[1]))
 
-    def losses(self, module: nn.Module, batch: Batch, whole: Tensor | None = None) -> dict[str, Tensor]:
+    def losses(self, module: nn.Module, batch: Batch[BoxTargets], whole: Tensor | None = None) -> dict[str, Tensor]:
         """Class and box loss of a batch on the device, or what it adds to those of the whole that it is a part of."""
         raw: RawDetections = module(normalise(batch.images, self.network.config.preprocess))
         if whole is None and self.ranks.world > 1:
@@ -116,20 +113,20 @@ class DetectionTask:
         return self._loss(raw, batch, whole, self.ranks.world)
 
     def _loss(
-        self, raw: RawDetections, batch: Batch, totals: Tensor | None = None, world: int = 1
+        self, raw: RawDetections, batch: Batch[BoxTargets], totals: Tensor | None = None, world: int = 1
     ) -> dict[str, Tensor]:
         anchors, config = self.network.anchors_cxcywh, self.recipe.loss
         truths, assignments = self._matched(batch)
         blank = batch.blank.to(anchors.device) if batch.blank.any() else None  # asked on the host: no wait for a device
         return multibox_loss(
-            raw, anchors, truths, batch.class_ids, assignments, config, blank=blank, totals=totals, world=world
+            raw, anchors, truths, batch.targets.class_ids, assignments, config, blank=blank, totals=totals, world=world
         )
 
-    def _matched(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _matched(self, batch: Batch[BoxTargets]) -> tuple[Tensor, Tensor]:
         """The boxes as fractions of the input, and which anchors learn them."""
-        truths = boxes_to_fractions(batch.boxes_xyxy, self.network.config.input_size_hw)
+        truths = boxes_to_fractions(batch.targets.boxes_xyxy, self.network.config.input_size_hw)
         matcher = self.recipe.loss.matcher(self.network.anchors_cxcywh)
-        return truths, matcher.match_batch(truths, batch.class_ids >= 0)
+        return truths, matcher.match_batch(truths, batch.targets.class_ids >= 0)
 
     def validate(self, network: SSD) -> Validation:
         """mAP, AP per class and both losses of the validation split, and the same of the training subset.
@@ -143,7 +140,7 @@ class DetectionTask:
         for name, dataset in self.judged:
             mine: list[BatchLosses] = []
 
-            def keep_losses(batch: Batch, raw: RawDetections, mine: list[BatchLosses] = mine) -> None:
+            def keep_losses(batch: Batch[BoxTargets], raw: RawDetections, mine: list[BatchLosses] = mine) -> None:
                 parts = self._loss(raw, batch.to(network.anchors_cxcywh.device))
                 mine.append((float(parts["class"]), float(parts["box"]), len(batch)))
                 ranks.pulse()

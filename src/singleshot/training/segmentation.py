@@ -19,9 +19,8 @@ from torch import Tensor, nn
 
 from singleshot import weights
 from singleshot.backbones.synced_batch_norm import synced
-from singleshot.data.augment.augment_masks import pad_mask, resize_mask
-from singleshot.data.load.mask_batch import MaskBatch
-from singleshot.data.load.mask_loader import MaskLoader
+from singleshot.data.augment.augment import pad_mask, resize_mask
+from singleshot.data.load.loader import Loader, LoaderOptions, Shard, TrainSegmentation
 from singleshot.errors import Fault
 from singleshot.evaluation.judge_masks import counted, judge_of
 from singleshot.evaluation.maxf import MaxfReport
@@ -31,7 +30,7 @@ from singleshot.prediction.segmenter import Segmenter
 from singleshot.preprocess import inner_size_hw, normalise
 from singleshot.segmentation.fcn import FCN
 from singleshot.segmentation.loss import pixel_loss, pixel_weight
-from singleshot.structures import Dataset, evenly_spaced
+from singleshot.structures import Batch, Dataset, evenly_spaced
 from singleshot.training.class_weights import class_weights
 from singleshot.training.ranks import Ranks, per_rank
 from singleshot.training.recipe import Recipe
@@ -75,21 +74,19 @@ class SegmentationTask:
         world = self.ranks.world
         if world > 1:
             synced(self.network)
-        self.loader = MaskLoader(
-            self.train,
-            preprocess=self.network.config.preprocess,
-            augmentation=self.recipe.augmentation,
-            batch_size=per_rank(min(self.recipe.batch_size, len(self.train)), world),
+        options = LoaderOptions(
+            per_rank(min(self.recipe.batch_size, len(self.train)), world),
             seed=self.recipe.seed,
+            shuffle=True,
             workers=self.workers,
             drop_last=self.recipe.drop_last or world > 1,  # ranks with a batch less would leave the others waiting
-            rank=self.ranks.rank,
-            world=world,
             pin_memory=torch.cuda.is_available(),
             on_bad=self.on_bad,
             fast_decode=self.recipe.fast_decode,
             cache_bytes=self.cache_bytes,
         )
+        prepare = TrainSegmentation(self.network.config.preprocess, self.recipe.augmentation)
+        self.loader = Loader(self.train, prepare, options, Shard(self.ranks.rank, world))
         self.steps_per_epoch = len(self.loader)
         self.judged = [("val", self.val)] if self.val is not None else []
         places = evenly_spaced(len(self.train), self.recipe.train_subset)
@@ -114,26 +111,26 @@ class SegmentationTask:
         """Pairs that could not be read, of training and of validation, and masks that are void all over."""
         return [*self.loader.faults, *self._unread]
 
-    def batches(self, epoch: int, start: int = 0) -> Iterable[MaskBatch]:
+    def batches(self, epoch: int, start: int = 0) -> Iterable[Batch[Tensor]]:
         """The augmented training batches of an epoch, from the `start`-th on."""
         return self.loader.epoch(epoch, start)
 
-    def whole(self, batch: MaskBatch) -> Tensor:
+    def whole(self, batch: Batch[Tensor]) -> Tensor:
         """() what a batch's cross-entropy is divided by, as a mean over the ranks."""
-        return self.ranks.mean(self._weight(batch.masks))
+        return self.ranks.mean(self._weight(batch.targets))
 
-    def losses(self, module: nn.Module, batch: MaskBatch, whole: Tensor | None = None) -> dict[str, Tensor]:
+    def losses(self, module: nn.Module, batch: Batch[Tensor], whole: Tensor | None = None) -> dict[str, Tensor]:
         """Cross-entropy of a batch on the device, and soft IoU if the recipe wants it.
 
         With `whole`, what the batch adds to the cross-entropy of the whole that it is a part of. The mean over the
         ranks is that of all their pixels; soft IoU, which is no mean over pixels, stays each rank's own.
         """
         logits = module(normalise(batch.images, self.network.config.preprocess))
-        losses = self._loss(logits, batch.masks)
+        losses = self._loss(logits, batch.targets)
         if whole is None and self.ranks.world == 1:
             return losses
         total = self.whole(batch) if whole is None else whole
-        share = self._weight(batch.masks) / total.clamp(min=torch.finfo(torch.float32).tiny)
+        share = self._weight(batch.targets) / total.clamp(min=torch.finfo(torch.float32).tiny)
         return losses | {"pixel": losses["pixel"] * share}
 
     def _weight(self, masks: Tensor) -> Tensor:

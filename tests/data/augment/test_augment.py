@@ -18,11 +18,11 @@ from singleshot.data.augment.augment import (
     draw_plan,
 )
 from singleshot.data.augment.photometric import Distortion
+from singleshot.data.load.loader import Annotation, TrainDetection
 from singleshot.errors import ConfigError
 from singleshot.preprocess import Preprocess, boxes_to_input, to_input
 
 NOTHING = np.empty((0, 4))
-NO_IDS = np.empty(0, dtype=np.int64)
 SIZE_HW = (300, 300)
 STILL = Plan(Distortion(), (0, 0, 4, 2), False, False, 0, "nearest")
 
@@ -62,10 +62,9 @@ def test_the_box_still_frames_its_object(interpolation: str, size_hw: tuple[int,
     odds = replace(IN_BLACK, interpolations=(interpolation,), flip_probability=0.3, turn_probability=0.3)
     kept = 0
     for seed in range(60):
-        new, boxes_xyxy, _, rows = augment(
+        new, boxes_xyxy, rows, _ = augment(
             image,
             np.array([box], dtype=float),
-            np.array([0]),
             augmentation=odds,
             size_hw=size_hw,
             rng=np.random.default_rng(seed),
@@ -163,14 +162,13 @@ def test_boxes_end_at_the_picture_or_not_as_asked() -> None:
             augment(
                 picture(),
                 boxes_xyxy,
-                np.array([2]),
                 augmentation=odds,
                 size_hw=SIZE_HW,
                 rng=np.random.default_rng(seed),
             )
             for odds in (CAFFE, replace(CAFFE, clip_boxes=False))
         ]
-        (_, clipped, _, rows), (_, free, _, same_rows) = results
+        (_, clipped, rows, _), (_, free, same_rows, _) = results
         assert rows.tolist() == same_rows.tolist()
         assert ((clipped >= 0) & (clipped <= 300)).all()
         np.testing.assert_array_equal(np.clip(free, 0, 300), clipped)
@@ -180,11 +178,11 @@ def test_boxes_end_at_the_picture_or_not_as_asked() -> None:
 
 def test_pictures_without_boxes_are_augmented_too() -> None:
     for seed in range(40):
-        image, boxes_xyxy, class_ids, rows = augment(
-            picture(), NOTHING, NO_IDS, augmentation=CAFFE, size_hw=SIZE_HW, rng=np.random.default_rng(seed)
+        image, boxes_xyxy, rows, _ = augment(
+            picture(), NOTHING, augmentation=CAFFE, size_hw=SIZE_HW, rng=np.random.default_rng(seed)
         )
         assert image.shape == (300, 300, 3)
-        assert (boxes_xyxy.shape, class_ids.shape, rows.shape) == ((0, 4), (0,), (0,))
+        assert (boxes_xyxy.shape, rows.shape) == ((0, 4), (0,))
         assert boxes_xyxy.dtype == np.float32
 
 
@@ -193,9 +191,11 @@ def test_class_ids_follow_their_boxes() -> None:
     class_ids = np.array([7, 8, 9])
     lost = 0
     for seed in range(40):
-        _, new, ids, rows = augment(
-            picture(), boxes_xyxy, class_ids, augmentation=CAFFE, size_hw=SIZE_HW, rng=np.random.default_rng(seed)
-        )
+        rng = np.random.default_rng(seed)
+        annotation = Annotation(boxes_xyxy, class_ids, None, None)
+        new, ids = TrainDetection(Preprocess(size_hw=SIZE_HW), CAFFE)(picture(), annotation, rng).target
+        rng = np.random.default_rng(seed)
+        rows = augment(picture(), boxes_xyxy, augmentation=CAFFE, size_hw=SIZE_HW, rng=rng).rows
         np.testing.assert_array_equal(ids, class_ids[rows])
         assert len(new) == len(ids)
         lost += len(ids) < 3
@@ -204,9 +204,7 @@ def test_class_ids_follow_their_boxes() -> None:
 
 def test_the_same_random_numbers_give_the_same_picture_and_others_another() -> None:
     def once(seed: int) -> np.ndarray:
-        return augment(
-            picture(), NOTHING, NO_IDS, augmentation=CAFFE, size_hw=SIZE_HW, rng=np.random.default_rng(seed)
-        )[0]
+        return augment(picture(), NOTHING, augmentation=CAFFE, size_hw=SIZE_HW, rng=np.random.default_rng(seed))[0]
 
     np.testing.assert_array_equal(once(1), once(1))
     assert (once(1) != once(2)).any()
@@ -215,16 +213,14 @@ def test_the_same_random_numbers_give_the_same_picture_and_others_another() -> N
 def test_none_only_resizes_linearly() -> None:
     image = picture()
     boxes_xyxy = np.array([[8.0, 6.0, 40.0, 60.0]])
-    new, new_xyxy, _, _ = augment(
-        image, boxes_xyxy, np.array([0]), augmentation=NONE, size_hw=(30, 160), rng=np.random.default_rng(0)
-    )
+    new, new_xyxy, _, _ = augment(image, boxes_xyxy, augmentation=NONE, size_hw=(30, 160), rng=np.random.default_rng(0))
     np.testing.assert_array_equal(new, cv2.resize(image, (160, 30), interpolation=cv2.INTER_LINEAR))
     assert new_xyxy.tolist() == [[16.0, 3.0, 80.0, 30.0]]
 
 
 def test_the_result_is_never_a_view_of_the_picture() -> None:
     image = picture()
-    new, *_ = augment(image, NOTHING, NO_IDS, augmentation=NONE, size_hw=(60, 80), rng=np.random.default_rng(0))
+    new, *_ = augment(image, NOTHING, augmentation=NONE, size_hw=(60, 80), rng=np.random.default_rng(0))
     np.testing.assert_array_equal(new, image)
     assert not np.shares_memory(new, image)
 
@@ -260,9 +256,8 @@ def test_a_letterboxed_box_still_frames_its_object_and_the_margin_is_filled(size
     shapes = set()
     for seed in range(40):
         rng = np.random.default_rng(seed)
-        ids = np.zeros(1, np.int64)
         options = {"augmentation": always, "size_hw": size_hw, "rng": rng, "fill_rgb": (1, 2, 3)}
-        new, new_xyxy, _, _ = augment(image, np.array([box], float), ids, **options)
+        new, new_xyxy, _, _ = augment(image, np.array([box], float), **options)
         assert new.shape == (*size_hw, 3)
         filled = (new == (1, 2, 3)).all(axis=2)
         shapes.add((int((~filled.all(axis=1)).sum()), int((~filled.all(axis=0)).sum())))
@@ -278,6 +273,6 @@ def test_a_letterbox_without_augmentation_is_what_a_trained_network_is_shown() -
         image, box = picture(size_hw=size_hw), np.array([[3.0, 4.0, 30.0, 20.0]])
         rng = np.random.default_rng(0)
         options = {"augmentation": NONE, "size_hw": how.size_hw, "rng": rng, "fill_rgb": how.fill_rgb}
-        new, new_xyxy, _, _ = augment(image, box, np.zeros(1, np.int64), **options)
+        new, new_xyxy, _, _ = augment(image, box, **options)
         np.testing.assert_array_equal(new, to_input(image, how))
         np.testing.assert_allclose(new_xyxy, boxes_to_input(box, size_hw, how), atol=1e-4)

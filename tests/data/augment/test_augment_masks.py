@@ -5,8 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from singleshot.data.augment.augment import CAFFE, NONE, Augmentation
-from singleshot.data.augment.augment_masks import augment_pair, pad_mask, resize_mask
+from singleshot.data.augment.augment import CAFFE, NONE, Augmentation, augment, pad_mask, resize_mask
 from singleshot.data.augment.sampling import CropSampler
 from singleshot.structures import VOID
 
@@ -36,7 +35,7 @@ def pair() -> tuple[np.ndarray, np.ndarray]:
 def test_picture_and_mask_are_moved_alike_pixel_by_pixel(seed: int) -> None:
     image, mask = pair()
     rng = np.random.default_rng(seed)
-    new_image, new_mask = augment_pair(image, mask, augmentation=GEOMETRY, size_hw=(40, 56), rng=rng)
+    new_image, _, _, new_mask = augment(image, mask=mask, augmentation=GEOMETRY, size_hw=(40, 56), rng=rng)
     assert new_image.shape == (40, 56, 3) and new_mask.shape == (40, 56)
     expected = np.zeros((256, 3), np.uint8)
     expected[:4] = COLOURS  # void: the colour around an expanded picture
@@ -47,28 +46,28 @@ def test_no_class_appears_that_was_not_there() -> None:
     image, mask = pair()
     mask = np.where(mask > 1, 9, 3).astype(np.uint8)
     for seed in range(20):
-        _, new = augment_pair(image, mask, augmentation=CAFFE, size_hw=(33, 47), rng=np.random.default_rng(seed))
+        *_, new = augment(image, mask=mask, augmentation=CAFFE, size_hw=(33, 47), rng=np.random.default_rng(seed))
         assert set(np.unique(new).tolist()) <= {3, 9, VOID}
 
 
 def test_it_depends_on_the_address_alone() -> None:
     image, mask = pair()
     first, second = (
-        augment_pair(image, mask, augmentation=CAFFE, size_hw=(32, 32), rng=np.random.default_rng(5)) for _ in range(2)
+        augment(image, mask=mask, augmentation=CAFFE, size_hw=(32, 32), rng=np.random.default_rng(5)) for _ in range(2)
     )
     assert all((one == other).all() for one, other in zip(first, second, strict=True))
 
 
 def test_none_only_resizes() -> None:
     image, mask = pair()
-    same = augment_pair(image, mask, augmentation=NONE, size_hw=mask.shape, rng=np.random.default_rng(0))
-    assert (same[0] == image).all() and (same[1] == mask).all()
+    same = augment(image, mask=mask, augmentation=NONE, size_hw=mask.shape, rng=np.random.default_rng(0))
+    assert (same[0] == image).all() and (same.mask == mask).all()
 
 
 def test_a_letterboxed_pair_has_a_void_margin_where_its_colour_is() -> None:
     image, mask = pair()  # 45×91
-    new_image, new_mask = augment_pair(
-        image, mask, augmentation=NONE, size_hw=(90, 91), rng=np.random.default_rng(0), fill_rgb=(1, 2, 3)
+    new_image, _, _, new_mask = augment(
+        image, mask=mask, augmentation=NONE, size_hw=(90, 91), rng=np.random.default_rng(0), fill_rgb=(1, 2, 3)
     )
     assert (new_mask[45:] == VOID).all() and (new_mask[:45] == mask).all()
     assert (new_image[45:] == (1, 2, 3)).all() and (new_image[:45] == image).all()
@@ -78,7 +77,7 @@ def test_a_window_beside_the_picture_is_void() -> None:
     image, mask = pair()
     far = replace(GEOMETRY, expand_probability=1.0, max_expand=4.0, samplers=(CropSampler(scale=(0.1, 0.1)),))
     found = [
-        augment_pair(image, mask, augmentation=far, size_hw=(8, 8), rng=np.random.default_rng(seed))[1]
+        augment(image, mask=mask, augmentation=far, size_hw=(8, 8), rng=np.random.default_rng(seed)).mask
         for seed in range(60)
     ]
     assert any((mask == VOID).all() for mask in found)

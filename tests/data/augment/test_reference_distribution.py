@@ -116,7 +116,7 @@ def theirs() -> list[tuple[np.ndarray, np.ndarray]]:
 def ours() -> list[tuple[np.ndarray, np.ndarray]]:
     def once(seed: int) -> tuple[np.ndarray, np.ndarray]:
         options = {"augmentation": CAFFE, "size_hw": (50, 50), "rng": np.random.default_rng((2, seed))}
-        return augment(picture(), BOXES, np.arange(2), **options)[:2]
+        return augment(picture(), BOXES, **options)[:2]
 
     return [once(seed) for seed in range(DRAWS)]
 

@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from singleshot.data.augment.augment import NONE
 from singleshot.data.boxes import voc
 from singleshot.data.check import audit, leaks
-from singleshot.data.load.loader import DetectionLoader
+from singleshot.data.load.loader import EvalDetection, Loader, LoaderOptions
 from singleshot.data.masks import folders as mask_folders
 from singleshot.errors import DataError, Fault, InputMissingError, NotPermittedError, visible
 from singleshot.images import read_image
+from singleshot.preprocess import Preprocess
 
 
 def test_a_clean_folder_has_no_faults_and_its_counts(folder) -> None:
@@ -188,7 +188,7 @@ def test_a11_a_pipe_in_place_of_a_file_does_not_hang(folder) -> None:
 
 def test_a12_a_picture_that_changes_while_we_train_is_named(folder) -> None:
     dataset = voc.read(folder.root, "train")
-    with DetectionLoader(dataset, size_hw=(32, 32), augmentation=NONE, batch_size=2, seed=0) as loader:
+    with Loader(dataset, EvalDetection(Preprocess(size_hw=(32, 32))), LoaderOptions(2)) as loader:
         assert len(list(loader.epoch(0))) == 1
         folder.picture("a.jpg", folder.encoded(size_hw=(30, 60)))
         with pytest.raises(DataError, match=r"a\.jpg: 60×30 pixels, but it is annotated as 60×40") as caught:
@@ -215,9 +215,9 @@ def test_a19_a_picture_without_mask_and_a_mask_without_picture_are_listed(tmp_pa
 def test_a20_one_picture_makes_a_batch(folder) -> None:
     folder.split("train", ["a"])
     dataset = voc.read(folder.root, "train")
-    with DetectionLoader(dataset, size_hw=(32, 32), augmentation=NONE, batch_size=8, seed=0) as loader:
+    with Loader(dataset, EvalDetection(Preprocess(size_hw=(32, 32))), LoaderOptions(8)) as loader:
         (batch,) = loader.epoch(0)
-    assert batch.image_ids == ("a",) and np.allclose(batch.boxes_xyxy[0, 0], (0, 0, 32, 32))
+    assert batch.image_ids == ("a",) and np.allclose(batch.targets.boxes_xyxy[0, 0], (0, 0, 32, 32))
 
 
 def test_the_folder_is_left_as_it_was(folder) -> None:

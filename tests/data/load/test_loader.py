@@ -6,17 +6,19 @@ import pickle
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import torch
 
-from singleshot.data.augment.augment import CAFFE, NONE
-from singleshot.data.load.loader import DetectionLoader
+from singleshot.data.augment.augment import CAFFE, NONE, Augmentation
+from singleshot.data.load.loader import Loader, LoaderOptions, Shard, TrainDetection
 from singleshot.errors import ConfigError, DataError, InputMissingError, StoppedError
 from singleshot.images import read_image
-from singleshot.structures import Batch, Dataset, LabelMap, Sample
+from singleshot.preprocess import Preprocess
+from singleshot.structures import Batch, BoxTargets, Dataset, LabelMap, Sample
 
 SIZE_HW = (48, 64)
 
@@ -56,17 +58,18 @@ def cut(drawn: Dataset, tmp_path: Path) -> Dataset:
     return with_picture(drawn, 4, path)
 
 
-def loader(dataset: Dataset, **options: object) -> DetectionLoader:
-    return DetectionLoader(
-        dataset, **({"size_hw": SIZE_HW, "augmentation": CAFFE, "batch_size": 4, "seed": 1} | options)
-    )
+def loader(
+    dataset: Dataset, *, augmentation: Augmentation = CAFFE, rank: int = 0, world: int = 1, **changes: Any
+) -> Loader[BoxTargets]:
+    options = LoaderOptions(**({"batch_size": 4, "seed": 1, "shuffle": True} | changes))
+    return Loader(dataset, TrainDetection(Preprocess(SIZE_HW), augmentation), options, Shard(rank, world))
 
 
-def same(first: list[Batch], second: list[Batch]) -> bool:
+def same(first: list[Batch[BoxTargets]], second: list[Batch[BoxTargets]]) -> bool:
     return len(first) == len(second) and all(
         torch.equal(one.images, other.images)
-        and torch.equal(one.boxes_xyxy, other.boxes_xyxy)
-        and torch.equal(one.class_ids, other.class_ids)
+        and torch.equal(one.targets.boxes_xyxy, other.targets.boxes_xyxy)
+        and torch.equal(one.targets.class_ids, other.targets.class_ids)
         and torch.equal(one.indices, other.indices)
         and one.image_ids == other.image_ids
         for one, other in zip(first, second, strict=True)
@@ -90,11 +93,11 @@ def test_a_batch_is_padded_and_names_its_pictures(drawn: Dataset) -> None:
     assert first.images.dtype == torch.uint8
     assert first.image_ids == ("picture-0", "picture-1", "picture-2", "picture-3")
     assert first.indices.tolist() == [0, 1, 2, 3]
-    assert first.class_ids.tolist() == [[-1, -1], [0, -1], [0, 1], [-1, -1]]
-    assert first.boxes_xyxy[0].tolist() == [[0.0] * 4] * 2
+    assert first.targets.class_ids.tolist() == [[-1, -1], [0, -1], [0, 1], [-1, -1]]
+    assert first.targets.boxes_xyxy[0].tolist() == [[0.0] * 4] * 2
     # Picture 1 is 67 × 97, the input 48 × 64.
     expected = torch.tensor([5 * 64 / 97, 5 * 48 / 67, 40 * 64 / 97, 50 * 48 / 67])
-    torch.testing.assert_close(first.boxes_xyxy[1, 0], expected)
+    torch.testing.assert_close(first.targets.boxes_xyxy[1, 0], expected)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -111,8 +114,8 @@ def test_a_batch_that_is_kept_is_never_overwritten(drawn: Dataset, workers: int)
 def test_a_batch_without_any_box_has_no_box_rows(drawn: Dataset) -> None:
     background = Dataset(drawn.root, "drawn", "train", drawn.label_map, [drawn.samples[0], drawn.samples[3]])
     (batch,) = loader(background).epoch(0)
-    assert batch.boxes_xyxy.shape == (2, 0, 4)
-    assert batch.class_ids.shape == (2, 0)
+    assert batch.targets.boxes_xyxy.shape == (2, 0, 4)
+    assert batch.targets.class_ids.shape == (2, 0)
 
 
 def test_an_epoch_goes_on_from_its_middle(drawn: Dataset) -> None:
@@ -138,7 +141,7 @@ def test_ranks_split_a_step_between_them(drawn: Dataset) -> None:
 def test_difficult_boxes_are_trained_on_unless_refused(drawn: Dataset) -> None:
     def classes(**options: object) -> set[int]:
         batches = loader(drawn, augmentation=NONE, **options).epoch(0)
-        return {class_id for batch in batches for class_id in batch.class_ids.flatten().tolist()} - {-1}
+        return {class_id for batch in batches for class_id in batch.targets.class_ids.flatten().tolist()} - {-1}
 
     assert classes() == {0, 1}
     assert classes(keep_difficult=False) == {0}
@@ -164,8 +167,8 @@ def test_a_bad_picture_comes_blank_in_a_full_batch_and_is_listed_once(cut: Datas
             (blank,) = (batch for batch in batches if batch.blank.any())
             (row,) = blank.blank.nonzero()[:, 0].tolist()
             assert blank.indices[row] == 4 and blank.image_ids[row] == "picture-4"
-            assert blank.images[row].unique().tolist() == [127] and (blank.class_ids[row] == -1).all()
-            assert blank.without_blanks().indices.tolist() == [n for n in blank.indices.tolist() if n != 4]
+            assert blank.images[row].unique().tolist() == [127] and (blank.targets.class_ids[row] == -1).all()
+            assert blank.without_unreadable().indices.tolist() == [n for n in blank.indices.tolist() if n != 4]
         assert [(fault.file, fault.kind) for fault in some.faults] == [(cut.samples[4].image_path, "truncated-picture")]
 
 
@@ -174,7 +177,7 @@ def test_a_batch_of_bad_pictures_only_keeps_its_place(cut: Dataset) -> None:
     batches = list(some.epoch(0))
     assert [batch.image_ids[0] for batch in batches] == [f"picture-{n}" for n in range(9)]
     assert [bool(batch.blank[0]) for batch in batches] == [n == 4 for n in range(9)]
-    assert len(batches[4].without_blanks()) == 0 and batches[4].boxes_xyxy.shape == (1, 0, 4)
+    assert len(batches[4].without_unreadable()) == 0 and batches[4].targets.boxes_xyxy.shape == (1, 0, 4)
 
 
 def test_a_missing_picture_is_a_missing_input_or_a_listed_fault(drawn: Dataset, tmp_path: Path) -> None:
@@ -182,7 +185,7 @@ def test_a_missing_picture_is_a_missing_input_or_a_listed_fault(drawn: Dataset, 
     with pytest.raises(InputMissingError, match=r"nowhere\.jpg"):
         list(loader(missing).epoch(0))
     some = loader(missing, on_bad="skip")
-    assert sum(len(batch.without_blanks()) for batch in some.epoch(0)) == 8
+    assert sum(len(batch.without_unreadable()) for batch in some.epoch(0)) == 8
     assert [fault.file.name for fault in some.faults] == ["nowhere.jpg"]
 
 
@@ -249,5 +252,5 @@ def test_impossible_settings_are_refused(drawn: Dataset, bad: dict[str, object],
 
 
 def test_a_data_set_without_pictures_is_refused(drawn: Dataset) -> None:
-    with pytest.raises(ConfigError, match="0 pictures of train"):
+    with pytest.raises(ConfigError, match="0 images of train"):
         loader(Dataset(drawn.root, "drawn", "train", drawn.label_map, []))

@@ -10,7 +10,7 @@ import torch
 
 from singleshot.data.augment.augment import NONE, Augmentation
 from singleshot.data.augment.sampling import WHOLE
-from singleshot.data.load.mask_loader import MaskLoader
+from singleshot.data.load.loader import Loader, LoaderOptions, Shard, TrainSegmentation
 from singleshot.data.masks import folders as mask_folders
 from singleshot.errors import ConfigError, DataError
 from singleshot.preprocess import Preprocess
@@ -20,21 +20,24 @@ MILD = Augmentation(expand_probability=0.5, max_expand=1.5, samplers=(WHOLE,))
 INPUT = Preprocess(size_hw=(24, 32))
 
 
-def loader(halves: Any, **options: Any) -> MaskLoader:
-    wanted = {"preprocess": INPUT, "augmentation": MILD, "batch_size": 2, "seed": 3} | options
-    return MaskLoader(mask_folders.read(halves.root, "train"), **wanted)
+def loader(
+    halves: Any, *, augmentation: Augmentation = MILD, rank: int = 0, batch_size: int = 2, **changes: Any
+) -> Loader[torch.Tensor]:
+    options = LoaderOptions(batch_size, **({"seed": 3, "shuffle": True} | changes))
+    dataset = mask_folders.read(halves.root, "train")
+    return Loader(dataset, TrainSegmentation(INPUT, augmentation), options, Shard(rank))
 
 
 def test_batches_have_pictures_and_masks_of_the_networks_size(halves: Any) -> None:
     with loader(halves, augmentation=NONE, shuffle=False) as batches:
         first, second = list(batches.epoch(0))
     assert first.images.shape == (2, 24, 32, 3) and first.images.dtype == torch.uint8
-    assert first.masks.shape == (2, 24, 32) and first.image_ids == ("00", "01") and len(second) == 2
-    assert set(first.masks.unique().tolist()) == {0, 1, VOID}
+    assert first.targets.shape == (2, 24, 32) and first.image_ids == ("00", "01") and len(second) == 2
+    assert set(first.targets.unique().tolist()) == {0, 1, VOID}
     bright = first.images.float().mean(dim=-1) > 100
-    inside = first.masks[:, 2:] != VOID
-    assert ((first.masks[:, 2:] == 1) == bright[:, 2:])[inside].float().mean() > 0.95
-    assert first.to("cpu").masks.equal(first.masks)
+    inside = first.targets[:, 2:] != VOID
+    assert ((first.targets[:, 2:] == 1) == bright[:, 2:])[inside].float().mean() > 0.95
+    assert first.to("cpu").targets.equal(first.targets)
 
 
 def test_a_batch_is_the_same_for_any_number_of_workers_and_from_the_middle(halves: Any) -> None:
@@ -43,8 +46,8 @@ def test_a_batch_is_the_same_for_any_number_of_workers_and_from_the_middle(halve
         again = list(helped.epoch(4))
         late = list(alone.epoch(4, start=1))
     for one, other in zip(mine, theirs, strict=True):
-        assert one.images.equal(other.images) and one.masks.equal(other.masks) and one.image_ids == other.image_ids
-    assert again[1].masks.equal(mine[1].masks)  # out of the cache
+        assert one.images.equal(other.images) and one.targets.equal(other.targets) and one.image_ids == other.image_ids
+    assert again[1].targets.equal(mine[1].targets)  # out of the cache
     assert len(late) == 1 and late[0].images.equal(mine[1].images)
 
 
@@ -58,7 +61,7 @@ def test_b31_an_unknown_value_ends_the_epoch_or_is_left_out_and_named(halves: An
         first, second = list(lenient.epoch(0))
         list(lenient.epoch(1))
         assert first.blank.tolist() == [False, True] and second.blank.tolist() == [False, False]
-        assert (first.masks[1] == VOID).all() and first.image_ids == ("00", "01")
+        assert (first.targets[1] == VOID).all() and first.image_ids == ("00", "01")
         assert [fault.file for fault in lenient.faults] == [bad]
 
 
@@ -84,7 +87,7 @@ def test_pictures_without_masks_and_bad_numbers_are_refused(halves: Any) -> None
     split = mask_folders.read(halves.root, "train")
     bare = replace(split, samples=[replace(sample, mask_path=None) for sample in split.samples])
     with pytest.raises(ConfigError, match="no masks"):
-        MaskLoader(bare, preprocess=INPUT, augmentation=MILD, batch_size=2, seed=0)
+        Loader(bare, TrainSegmentation(INPUT, MILD), LoaderOptions(2))
     for wrong in ({"batch_size": 0}, {"seed": -1}, {"rank": 1}, {"batch_size": 5, "drop_last": True}):
         with pytest.raises(ConfigError):
             loader(halves, **wrong)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from singleshot.data.load.shared_memory import SHARED_MEMORY
+from singleshot.data.load.memory import SHARED_MEMORY
 from singleshot.data.load.workers import Begin, Workers
 from singleshot.errors import ConfigError, StoppedError
 
@@ -185,7 +185,7 @@ ABANDONED = """
 import multiprocessing, os, sys, time
 from pathlib import Path
 import torch
-from singleshot.data.load.shared_memory import SHARED_MEMORY
+from singleshot.data.load.memory import SHARED_MEMORY
 from singleshot.data.load.workers import Workers
 
 def work(task, begin):

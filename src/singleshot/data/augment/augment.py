@@ -16,8 +16,9 @@ pixel.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import get_args
+from typing import NamedTuple, get_args
 
+import cv2
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 from numpy import ndarray
@@ -28,6 +29,9 @@ from singleshot.data.augment.resample import Interpolation, resample
 from singleshot.data.augment.sampling import Window, WindowOptions, draw_window
 from singleshot.errors import ConfigError
 from singleshot.preprocess import inner_size_hw, pad
+from singleshot.structures import VOID
+
+NO_BOXES = np.zeros((0, 4))
 
 
 @dataclass(frozen=True)
@@ -111,40 +115,53 @@ class Plan:
         return bottom - top, right - left
 
 
+class Augmented(NamedTuple):
+    """A new training image and its annotation.
+
+    Args:
+        image_rgb: (h, w, 3) uint8.
+        boxes_xyxy: (M, 4) float32 pixels of the new image, in the order in which they were given.
+        rows: (M,) their rows in the boxes that were given.
+        mask: (h, w) uint8; None where none was given.
+    """
+
+    image_rgb: UInt8[ndarray, "h w 3"]
+    boxes_xyxy: Float[ndarray, "M 4"]
+    rows: Int[ndarray, " M"]
+    mask: UInt8[ndarray, "h w"] | None
+
+
 def augment(
     image_rgb: UInt8[ndarray, "H W 3"],
-    boxes_xyxy: Float[ndarray, "N 4"],
-    class_ids: Int[ndarray, " N"],
+    boxes_xyxy: Float[ndarray, "N 4"] = NO_BOXES,
+    mask: UInt8[ndarray, "H W"] | None = None,
     *,
     augmentation: Augmentation,
     size_hw: tuple[int, int],
     rng: np.random.Generator,
     fill_rgb: tuple[int, int, int] | None = None,
-) -> tuple[UInt8[ndarray, "h w 3"], Float[ndarray, "M 4"], Int[ndarray, " M"], Int[ndarray, " M"]]:
-    """A picture of `size_hw` made from this one, and the boxes whose centres are still in it.
+) -> Augmented:
+    """Makes an image of `size_hw` from this one, with the boxes whose centres are still in it, and its mask.
 
     Args:
-        image_rgb: the picture, at least one pixel large.
-        boxes_xyxy: pixels of the picture, continuous. N may be 0.
-        class_ids: one for each box.
-        augmentation: by what odds; `NONE` only resizes.
-        size_hw: of the new picture, as the network takes it.
+        image_rgb: the image, at least one pixel large.
+        boxes_xyxy: pixels of the image, continuous. N may be 0; samplers that ask for an overlap with a box never
+            succeed then.
+        mask: class ids and `VOID`.
+        augmentation: the probabilities; `NONE` only resizes.
+        size_hw: of the new image, as the network takes it.
         rng: the source of all randomness; the result is a function of it and the other arguments.
-        fill_rgb: None stretches what is seen to the size. A colour keeps its proportions, as `preprocess` letterboxes,
-            and fills the margin.
+        fill_rgb: None stretches the window to the size. A colour keeps its proportions, as `preprocess` letterboxes,
+            and fills the margin; a mask is void there.
 
-    Returns:
-        The new picture; float32 boxes in its pixels, M ≤ N; their class ids; and their rows in `boxes_xyxy`.
-        Boxes keep their order. M is 0 where no centre is left in the crop.
+    M is 0 where no box's centre is left in the crop.
     """
-    picture_hw = (image_rgb.shape[0], image_rgb.shape[1])
-    plan = draw_plan(rng, picture_hw, boxes_xyxy, augmentation)
+    plan = draw_plan(rng, (image_rgb.shape[0], image_rgb.shape[1]), boxes_xyxy, augmentation)
     inner_hw = size_hw if fill_rgb is None else inner_size_hw(_turned(plan.window_hw, plan), size_hw, "letterbox")
     image = apply_to_image(image_rgb, plan, inner_hw, augmentation.mean_rgb)
-    new_xyxy, kept = apply_to_boxes(boxes_xyxy, plan, inner_hw, clip=augmentation.clip_boxes)
-    if fill_rgb is not None:
-        image = pad(image, size_hw, fill_rgb)
-    return image, new_xyxy, class_ids[kept], kept
+    new_xyxy, rows = apply_to_boxes(boxes_xyxy, plan, inner_hw, clip=augmentation.clip_boxes)
+    new_mask = None if mask is None else pad_mask(apply_to_mask(mask, plan, inner_hw), size_hw)
+    return Augmented(image if fill_rgb is None else pad(image, size_hw, fill_rgb), new_xyxy, rows, new_mask)
 
 
 def draw_plan(
@@ -219,6 +236,38 @@ def apply_to_boxes(
     # A sliver in float64 may have no area in float32, and a box without area has no logarithm to train on.
     real = (new_xyxy[:, 2:] > new_xyxy[:, :2]).all(axis=1)
     return new_xyxy[real], kept[real]
+
+
+def apply_to_mask(mask: UInt8[ndarray, "H W"], plan: Plan, size_hw: tuple[int, int]) -> UInt8[ndarray, "h w"]:
+    """The planned mask at `size_hw`, contiguous. Each pixel takes the source pixel under its centre."""
+    height, width = mask.shape
+    left, top, right, bottom = plan.window
+    seen = mask[max(top, 0) : max(min(bottom, height), 0), max(left, 0) : max(min(right, width), 0)]
+    if not seen.size:
+        return np.full(size_hw, VOID, dtype=np.uint8)
+    borders = (max(-top, 0), max(bottom - height, 0), max(-left, 0), max(right - width, 0))
+    if any(borders):
+        seen = np.asarray(cv2.copyMakeBorder(seen, *borders, borderType=cv2.BORDER_CONSTANT, value=(VOID,)))
+    turned_hw = (size_hw[1], size_hw[0]) if plan.quarter_turns % 2 else size_hw
+    new = resize_mask(seen, turned_hw)[:: -1 if plan.flip else 1, :: -1 if plan.mirror else 1]
+    return np.ascontiguousarray(np.rot90(new, plan.quarter_turns))
+
+
+def resize_mask(mask: UInt8[ndarray, "H W"], size_hw: tuple[int, int]) -> UInt8[ndarray, "h w"]:
+    """The mask at another size by nearest neighbour, so that no class appears that was not there."""
+    if mask.shape == tuple(size_hw):
+        return mask
+    resized = cv2.resize(mask, (size_hw[1], size_hw[0]), interpolation=cv2.INTER_NEAREST_EXACT)
+    return np.asarray(resized, dtype=np.uint8)
+
+
+def pad_mask(mask: UInt8[ndarray, "h w"], size_hw: tuple[int, int]) -> UInt8[ndarray, "H W"]:
+    """The mask at the upper left of one of `size_hw`, the rest void; itself if it fills it."""
+    if mask.shape == tuple(size_hw):
+        return mask
+    padded = np.full(size_hw, VOID, dtype=np.uint8)
+    padded[: mask.shape[0], : mask.shape[1]] = mask
+    return padded
 
 
 def _turned(size_hw: tuple[int, int], plan: Plan) -> tuple[int, int]:

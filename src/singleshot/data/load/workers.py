@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.utils import data as torch_data
 
 from singleshot.child_process import end_with_parent, leave_signals_to_parent
-from singleshot.data.load.shared_memory import sweep
+from singleshot.data.load.memory import remove_leftovers
 from singleshot.errors import ConfigError, SingleshotError, StoppedError
 
 Task = TypeVar("Task")
@@ -116,7 +116,7 @@ class Workers(Generic[Task, Result]):
             if process.is_alive():
                 process.kill()  # a stopped process (SIGSTOP) does not hear anything less
             process.join(POLL_S)  # not for ever: one that waits for a dead disk cannot even be killed
-        sweep(process.pid for process in self._processes if not process.is_alive())
+        remove_leftovers(process.pid for process in self._processes if not process.is_alive())
         self._processes = []
 
     def _in_this_process(self, tasks: Sequence[Task]) -> Generator[Result, None, None]:
@@ -259,7 +259,7 @@ _DEATHS = {
 
 def _prepare(_worker_id: int) -> None:
     leave_signals_to_parent()  # it may want to finish its step, for which it needs this worker
-    end_with_parent(lambda: sweep([os.getpid()]))  # DataLoader watches the forkserver instead
+    end_with_parent(lambda: remove_leftovers([os.getpid()]))  # DataLoader watches the forkserver instead
     os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a worker that touched the GPU would take 500 MB of it
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import os
+import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from singleshot.data.load.sample_table import SampleTable, image_ids
+from singleshot.data.load.samples import SampleTable, image_ids, pack
 from singleshot.structures import Sample
 
 
@@ -75,3 +76,36 @@ def test_no_samples_make_an_empty_table() -> None:
 
 def test_ids_are_the_same_from_records_and_from_a_table() -> None:
     assert image_ids(SampleTable.from_samples(SAMPLES)) == image_ids(SAMPLES)
+
+
+def counted(name: str, count: int) -> Sample:
+    boxes_xyxy = np.arange(count * 4, dtype=float).reshape(count, 4)
+    return Sample(name, Path(f"images/{name}"), None, boxes_xyxy, np.arange(count), np.arange(count) % 2 == 1)
+
+
+def test_packing_keeps_each_image_with_its_own_boxes() -> None:
+    samples = [counted("a.jpg", 2), counted("größe 猫.png", 0), counted("c.jpg", 3)]
+    packed = pickle.loads(pickle.dumps(pack(samples)))
+    assert len(packed) == 3
+    for index, expected in enumerate(samples):
+        assert packed.path(index) == expected.image_path
+        boxes_xyxy, class_ids = packed.boxes(index)
+        np.testing.assert_array_equal(boxes_xyxy, expected.boxes_xyxy)
+        np.testing.assert_array_equal(class_ids, expected.class_ids)
+
+
+def test_packing_keeps_difficult_boxes_or_not_as_asked() -> None:
+    boxes_xyxy, class_ids = pack([counted("a.jpg", 3)], keep_difficult=False).boxes(0)
+    assert class_ids.tolist() == [0, 2]
+    assert boxes_xyxy[1].tolist() == [8.0, 9.0, 10.0, 11.0]
+
+
+def test_a_packed_file_name_need_not_be_text() -> None:
+    name = os.fsdecode(b"caf\xe9.jpg")
+    assert pack([counted(name, 0)]).path(0) == Path("images") / name
+
+
+def test_no_samples_pack_to_empty_arrays() -> None:
+    packed = pack([])
+    assert len(packed) == 0
+    assert packed.boxes_xyxy.shape == (0, 4)
