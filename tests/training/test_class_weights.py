@@ -36,7 +36,7 @@ def test_pixels_are_counted_over_the_split_and_void_is_not(halves: Any) -> None:
 
 def test_workers_count_the_same(halves: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "FEW", 0)
-    monkeypatch.setattr(module, "TOGETHER", 1)
+    monkeypatch.setattr(module, "BATCH_SIZE", 1)
     assert class_pixels(mask_folders.read(halves.root, "train"), 1, "fail").tolist() == by_hand(halves, [0, 1, 2, 3])
 
 
