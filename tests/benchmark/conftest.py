@@ -12,12 +12,12 @@ NAMES = ("car", "person", "bottle")
 
 @pytest.fixture
 def tiny() -> Workload:
-    return Workload("tiny", "lite320-fine", (64, 96), 2, 40, 6, (96, 128), "jpg", NAMES, 6)
+    return Workload("tiny", "lite320-fine", (64, 96), 2, 40, 6, (96, 128), "jpg", NAMES)
 
 
 @pytest.fixture
 def tiny_pixels() -> Workload:
-    return Workload("pixels", "fcn8s-fine", (64, 96), 2, 12, 4, (96, 128), "png", ("background", "road"), 6)
+    return Workload("pixels", "fcn8s-fine", (64, 96), 2, 12, 4, (96, 128), "png", ("background", "road"))
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ def small(tmp_path: Path) -> Path:
 def test_each_precision_and_batch_has_percentiles_a_rate_and_a_share_of_the_peak(
     small: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("singleshot.benchmark.latency.SIDES", {"cpu": 128, "cuda": 128})
+    monkeypatch.setattr("singleshot.benchmark.latency.MATRIX_SIDES", {"cpu": 128, "cuda": 128})
     found = list(rows(str(small), batch_sizes=[1, 2], seconds=0.0, device="cpu"))
     assert [(row.backend, row.batch_size) for row in found] == [
         ("torch cpu fp32", 1),
@@ -42,7 +42,7 @@ def test_each_precision_and_batch_has_percentiles_a_rate_and_a_share_of_the_peak
 
 
 def test_an_export_that_does_not_open_is_a_row_with_its_reason(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("singleshot.benchmark.latency.SIDES", {"cpu": 64, "cuda": 64})
+    monkeypatch.setattr("singleshot.benchmark.latency.MATRIX_SIDES", {"cpu": 64, "cuda": 64})
     small.with_suffix(".onnx").write_bytes(b"no model")
     *_, first, second = rows(str(small), batch_sizes=[1], seconds=0.0, device="cpu")
     # Each runtime that reads such files has its row.
@@ -54,7 +54,7 @@ def test_an_export_alone_is_measured_and_its_arithmetic_is_not_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A whole detector gives no raw answer, so its operations are not to be had."""
-    monkeypatch.setattr("singleshot.benchmark.latency.SIDES", {"cpu": 64, "cuda": 64})
+    monkeypatch.setattr("singleshot.benchmark.latency.MATRIX_SIDES", {"cpu": 64, "cuda": 64})
     config = config_for("lite320-fine", ("car",), (64, 96))
 
     class Backend:

@@ -2,15 +2,17 @@ from __future__ import annotations
 
 import itertools
 import math
+import queue
+import threading
 import time
 from collections.abc import Iterator
 
 import pytest
 
-from singleshot.benchmark.measure import Stream, Window, measure, noise, timed
+from singleshot.benchmark.measure import Rates, Stream, Window, measure, noise, timed, verdict
 
 
-def test_a_step_that_does_not_fit_the_time_is_finished_and_counted() -> None:
+def test_a_step_longer_than_the_window_is_finished_and_counted() -> None:
     seen = timed(itertools.repeat([1, 2, 3]), lambda _batch: time.sleep(0.05), seconds=0.0)
     assert (seen.steps, seen.images) == (1, 3) and seen.seconds >= 0.05
     assert seen.noise is None
@@ -35,7 +37,7 @@ def epochs(length: int, load_s: float = 0.0) -> tuple[list[tuple[int, int]], Str
     return loaded, batches
 
 
-def test_warm_up_goes_along_the_stream_and_what_was_read_ahead_meanwhile_is_thrown_away() -> None:
+def test_batches_read_ahead_during_the_warm_up_are_discarded() -> None:
     loaded, batches = epochs(100)
     seen: list[tuple[int, int]] = []
     rates = measure(batches, seen.append, seconds=0.0, warm_up=3, ahead=2, epoch_steps=100)
@@ -53,7 +55,7 @@ def test_every_step_of_a_window_waits_for_a_batch_of_its_own() -> None:
     assert rates.together.steps == 1 and rates.together.waiting_share == pytest.approx(0.5, abs=0.2)
 
 
-def test_a_whole_epoch_begins_in_the_window_and_the_loader_has_more_than_one() -> None:
+def test_a_whole_epoch_starts_in_the_window_and_the_loader_gets_more() -> None:
     loaded, batches = epochs(3, load_s=0.002)
     stepped: list[tuple[int, int]] = []
 
@@ -69,12 +71,12 @@ def test_a_whole_epoch_begins_in_the_window_and_the_loader_has_more_than_one() -
     assert rates.loader.steps >= 4 and rates.loader.images_per_second > 0 and len(loaded) >= 1 + 3 + 4 + 4
 
 
-def test_nothing_to_measure_with_is_an_error() -> None:
+def test_no_batch_is_an_error() -> None:
     with pytest.raises(ValueError, match="no batch"):
         measure(lambda _count: iter([]), lambda _b: None, seconds=1.0, warm_up=1, ahead=0, epoch_steps=0)
 
 
-def test_rates_of_a_window_by_hand_and_of_an_empty_one() -> None:
+def test_rates_of_a_window_by_hand_and_of_an_empty_one_are_right() -> None:
     seen = Window(images=30, steps=3, seconds=6.0, waiting_s=1.5, noise=None)
     assert seen.images_per_second == 5.0 and seen.waiting_share == 0.25
     empty = timed(iter([]), lambda _batch: None, seconds=1.0)
@@ -82,8 +84,69 @@ def test_rates_of_a_window_by_hand_and_of_an_empty_one() -> None:
     assert Window(0, 0, 0.0, 0.0, None).images_per_second == 0.0
 
 
-def test_noise_falls_with_the_number_of_steps() -> None:
+def test_noise_falls_with_the_square_root_of_the_number_of_steps() -> None:
     one, more = noise([1.0, 1.2, 0.8] * 2), noise([1.0, 1.2, 0.8] * 50)
     assert one is not None and more is not None and more < one / 4
     # By hand: standard deviation 0.2 of three, 1.96 · 0.2 / √3
     assert noise([1.0, 1.2, 0.8]) == pytest.approx(0.2263, abs=1e-4)
+
+
+FAST_S, SLOW_S, SLOW_START_S = 0.001, 0.02, 0.4
+AHEAD = 6
+
+
+def rates(loader_s: float, network_s: float, ahead: int) -> Rates:
+    """Measured with a loader and a network that do nothing but take their time, the network's first step much more.
+
+    With `ahead` above 0 a thread reads on while the network learns, until so many batches are ready.
+    """
+
+    def in_turn() -> Iterator[list[int]]:
+        while True:
+            time.sleep(loader_s)
+            yield [0] * 8
+
+    def read_ahead() -> Iterator[list[int]]:
+        ready: queue.Queue[list[int]] = queue.Queue(ahead)
+
+        def read() -> None:
+            for batch in in_turn():
+                ready.put(batch)
+
+        threading.Thread(target=read, daemon=True).start()
+        while True:
+            yield ready.get()
+
+    steps: list[int] = []
+
+    def step(batch: list[int]) -> None:
+        time.sleep(network_s if steps else SLOW_START_S)
+        steps.append(len(batch))
+
+    def batches(_count: int | None) -> Iterator[list[int]]:
+        return read_ahead() if ahead else in_turn()
+
+    return measure(batches, step, seconds=0.2, warm_up=1, ahead=ahead, epoch_steps=1000)
+
+
+@pytest.mark.parametrize("ahead", [0, AHEAD])
+def test_a_slow_loader_is_the_limit_and_the_network_waits(ahead: int) -> None:
+    found = rates(SLOW_S, FAST_S, ahead)
+    assert found.verdict == "loader-bound"
+    assert found.together.waiting_share > 0.7
+    # What was ready when the window began would make it twice as fast as the loader.
+    assert found.together.images_per_second < 1.3 * 8 / SLOW_S
+
+
+@pytest.mark.parametrize("ahead", [0, AHEAD])
+def test_a_slow_network_is_the_limit_and_hardly_waits(ahead: int) -> None:
+    found = rates(FAST_S, SLOW_S, ahead)
+    assert found.verdict == "network-bound"
+    assert found.together.waiting_share < 0.2
+
+
+def test_two_that_take_turns_differ_from_a_loader_with_capacity() -> None:
+    # Serial and equally fast: half of the time is waiting. Serial and four times as fast: a fifth.
+    assert verdict(0.5, 100.0, 100.0) == "loader-bound"
+    assert verdict(0.2, 400.0, 100.0) == "balanced"
+    assert verdict(0.0, 100.0, 100.0) == "balanced"

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from singleshot.benchmark import results
-from singleshot.benchmark.results import Report
+from singleshot.benchmark.results import Report, Result, compare, other_machine
 from singleshot.errors import DataError, InputMissingError
 
 PROMISED = {
@@ -28,7 +29,7 @@ PROMISED = {
 }
 
 
-def test_the_file_has_every_figure_that_is_promised_and_comes_back(mine: Report, tmp_path: Path) -> None:
+def test_the_file_has_every_promised_figure_and_is_read_back(mine: Report, tmp_path: Path) -> None:
     results.write(mine, tmp_path / "mine.json")
     tree = json.loads((tmp_path / "mine.json").read_text())
     assert set(tree) == {"machine", "workloads"}
@@ -36,7 +37,7 @@ def test_the_file_has_every_figure_that_is_promised_and_comes_back(mine: Report,
     assert results.read(tmp_path / "mine.json") == mine
 
 
-def test_a_file_with_the_promised_figures_alone_is_read(mine: Report, tmp_path: Path) -> None:
+def test_a_file_with_only_the_promised_figures_is_read(mine: Report, tmp_path: Path) -> None:
     tree = json.loads(mine.to_json())
     tree["workloads"] = {
         name: {key: value for key, value in row.items() if key in PROMISED} for name, row in tree["workloads"].items()
@@ -60,7 +61,7 @@ def test_a_file_with_the_promised_figures_alone_is_read(mine: Report, tmp_path: 
         '"peak_memory_bytes": -5',
     ],
 )
-def test_figures_that_no_measurement_gives_are_refused_by_name(tmp_path: Path, figure: str) -> None:
+def test_figures_that_cannot_be_measured_are_refused_by_name(tmp_path: Path, figure: str) -> None:
     file = tmp_path / "a.json"
     row = '{"batch_size": 8, "loader": "serial", ' + figure + "}"
     file.write_text('{"machine": {}, "workloads": {"kitti": ' + row + "}}")
@@ -69,17 +70,46 @@ def test_figures_that_no_measurement_gives_are_refused_by_name(tmp_path: Path, f
 
 
 @pytest.mark.parametrize("fact", ["gpu", "cpu", "precision", "data_disk"])
-def test_a_fact_that_is_no_text_is_refused_by_name(tmp_path: Path, fact: str) -> None:
+def test_a_fact_that_is_not_text_is_refused_by_name(tmp_path: Path, fact: str) -> None:
     (tmp_path / "a.json").write_text(json.dumps({"machine": {fact: 1}, "workloads": {}}))
     with pytest.raises(DataError, match=rf"machine\.{fact} is 1 and not text"):
         results.read(tmp_path / "a.json")
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"machine": {}}', '{"machine": {}, "workloads": {"a": 3}}'])
-def test_another_file_is_refused_by_name(tmp_path: Path, text: str) -> None:
+def test_another_file_is_refused_with_its_path(tmp_path: Path, text: str) -> None:
     file = tmp_path / "a.json"
     file.write_text(text)
     with pytest.raises(DataError, match="json"):
         results.read(file)
     with pytest.raises(InputMissingError):
         results.read(tmp_path / "absent.json")
+
+
+def against(mine: Report, **changes: object) -> Report:
+    return Report(mine.machine, {"vgg300": replace(mine.workloads["vgg300"], **changes)})  # pyright: ignore
+
+
+@pytest.mark.parametrize(
+    ("rate", "noise", "larger"),
+    [(5.1, 0.0, False), (5.2, 0.0, True), (5.2, 0.1, False), (4.0, 0.1, True), (5.4, None, False), (6.0, None, True)],
+)
+def test_a_difference_must_exceed_both_intervals_and_three_percent(
+    mine: Report, rate: float, noise: float | None, larger: bool
+) -> None:
+    (found,) = compare(mine, against(mine, images_per_second=rate, noise=noise))
+    assert found.ratio == pytest.approx(rate / 5.0) and found.larger_than_noise is larger
+
+
+def test_the_noise_of_two_adds_in_quadrature(mine: Report) -> None:
+    (found,) = compare(against(mine, noise=0.03), against(mine, noise=0.04))
+    assert found.noise == pytest.approx(0.05)
+
+
+def test_failures_and_differing_conditions_are_reported(mine: Report) -> None:
+    (found,) = compare(mine, Report({}, {"vgg512": Result(8, "serial", images_per_second=1.0)}))
+    assert str(found) == "vgg512: failed in one of the two" and not found.larger_than_noise
+    (found,) = compare(mine, against(mine, precision="fp32"))
+    assert str(found).endswith("conditions that differ: precision")
+    assert other_machine(mine, Report({**mine.machine, "cores": 4})) == ["cores: 2 → 4"]
+    assert compare(mine, Report({})) == []

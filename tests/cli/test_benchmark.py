@@ -1,15 +1,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from singleshot.benchmark import running
-from singleshot.benchmark.child import Job
+from singleshot.benchmark import run as running
 from singleshot.benchmark.latency import Row
 from singleshot.benchmark.results import Report, Result
+from singleshot.benchmark.run import Job
 from singleshot.cli.main import run
 
 
@@ -32,14 +32,13 @@ def measured(done: Result, monkeypatch: pytest.MonkeyPatch) -> list[Job]:
     """Runs of the verb measure nothing; each workload but vgg512 works."""
     asked: list[Job] = []
 
-    def measure(jobs: list[Job], *, on_result: Callable[[str, Report], None], **_more: object) -> Report:
+    def measure(jobs: list[Job]) -> Iterator[tuple[str, Report]]:
         asked.extend(jobs)
         failed = Result(8, "parallel", error="out of memory")
         found: dict[str, Result] = {}
         for name in (job.workload.name for job in jobs):
             found[name] = failed if name == "vgg512" else done
-            on_result(name, Report({"cpu": "EPYC", "cores": 2}, dict(found)))
-        return Report({"cpu": "EPYC", "cores": 2}, found)
+            yield name, Report({"cpu": "EPYC", "cores": 2}, dict(found))
 
     monkeypatch.setattr(running, "run", measure)
     return asked
@@ -64,8 +63,8 @@ def test_all_four_are_run_and_a_failed_one_ends_with_65_after_the_rest(
 
 
 def test_whoever_ends_it_keeps_what_is_measured(done: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(_jobs: list[Job], *, on_result: Callable[[str, Report], None], **_more: object) -> Report:
-        on_result("vgg300", Report({"cpu": "EPYC"}, {"vgg300": done}))
+    def interrupted(_jobs: list[Job]) -> Iterator[tuple[str, Report]]:
+        yield "vgg300", Report({"cpu": "EPYC"}, {"vgg300": done})
         raise KeyboardInterrupt
 
     monkeypatch.setattr(running, "run", interrupted)

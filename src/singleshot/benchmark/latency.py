@@ -1,49 +1,51 @@
-"""How long an answer takes: percentiles, rate and memory of every way to run a model here, by batch size.
+"""The latency of predictions: percentiles, rate and memory of every backend that runs a model here, by batch size.
 
-What is timed is `model.predict`, from pictures in memory to results: resizing and non-maximum suppression are part of
-the wait. Beside it stands the share of the machine's peak that the network's arithmetic reaches in that time, with
-the peak measured here by a matrix product in the same precision and not taken from a data sheet.
+`model.predict` is timed, from images in memory to results: resizing and non-maximum suppression are included. Each row
+also gives the share of the machine's peak that the network's arithmetic reaches in that time, where the peak is
+measured by a matrix product in the same precision and not taken from a data sheet.
 """
 
 from __future__ import annotations
 
 import gc
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 
-from singleshot.benchmark.processes import PROC
+from singleshot.benchmark.machine import peak_bytes, reset_peak
+from singleshot.data.sample_scenes import sample_scenes
 from singleshot.errors import SingleshotError
 from singleshot.prediction.exported import ExportedDetector, ExportedSegmenter
 from singleshot.prediction.locate import find_weights
 from singleshot.prediction.opening import RUNS, load
-from singleshot.streets.scene import scene
 
-SIDES = {"cpu": 2048, "cuda": 8192}
+MATRIX_SIDES = {"cpu": 2048, "cuda": 8192}
 """Of the square matrices whose product gives the peak."""
 EXPORTS = tuple(RUNS)
-FEWEST = 5
+MIN_CALLS = 5
+IMAGE_HW = (375, 500)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One way at one batch size.
+    """One backend at one batch size.
 
     Args:
-        backend: what computes, in which precision, on which device.
-        batch_size: pictures in a call.
+        backend: its name, with precision and device.
+        batch_size: images in a call.
         median_s, p90_s, p99_s: of a call.
         images_per_second: by the median.
-        memory_bytes: the most that was held: of the CUDA device, or of the process; None where it cannot be known.
+        memory_bytes: the peak of the CUDA device, or of the process; None where it cannot be measured.
         peak_share: of the measured peak, 0…1 and, where torch multiplies matrices badly, more; None where the
             arithmetic of the model cannot be counted.
-        error: why there are no figures.
+        error: the reason of a failure.
     """
 
     backend: str
@@ -58,7 +60,9 @@ class Row:
 
 
 @dataclass(frozen=True)
-class _Way:
+class _Variant:
+    """A way to run the model."""
+
     name: str
     device: str
     dtype: torch.dtype
@@ -66,40 +70,40 @@ class _Way:
 
 
 def rows(weights: str, *, batch_sizes: Sequence[int], seconds: float, device: str = "auto") -> Iterator[Row]:
-    """Measure; each row as soon as it is known.
+    """Yields each row as soon as it is measured.
 
     Args:
         weights: as `singleshot.load` takes it. Exports of the same name beside it are measured too.
-        batch_sizes: pictures in a call.
-        seconds: for each row, after a first call that does not count; at least five calls are timed.
-        device: `cpu`, `cuda`, or `auto` for all there are.
+        batch_sizes: images in a call.
+        seconds: for each row, after a first call that is not timed; at least five calls are.
+        device: `cpu`, `cuda`, or `auto` for all that exist.
 
     Raises:
         InputMissingError, DataError: the weights cannot be read.
     """
     path = find_weights(weights)
     work: float | None = None
-    for way in _ways(path, device):
+    for variant in _variants(path, device):
         try:
-            model = way.open()
+            model = variant.open()
         except (SingleshotError, ImportError) as error:
-            yield Row(way.name, 0, error=str(error))
+            yield Row(variant.name, 0, error=str(error))
             continue
         work = work or operations(model)
-        peak = peak_rate(way.device, way.dtype) if work is not None else None
+        peak = peak_rate(variant.device, variant.dtype) if work is not None else None
         for batch_size in batch_sizes:
             try:
-                yield _row(way, model, batch_size, seconds, work, peak)
+                yield _row(variant, model, batch_size, seconds, work, peak)
             except (RuntimeError, MemoryError) as error:  # torch's OutOfMemoryError is a RuntimeError
-                yield Row(way.name, batch_size, error=" ".join(str(error).split())[:160])
+                yield Row(variant.name, batch_size, error=" ".join(str(error).split())[:160])
         del model
         gc.collect()
 
 
 def operations(model: Any) -> float | None:
-    """Floating-point operations of the network for one picture, two for a multiplication with its addition.
+    """Returns the floating-point operations of the network for one image, two for a multiplication with its addition.
 
-    None for an export, whose arithmetic torch does not see.
+    None for an export, whose arithmetic torch cannot count.
     """
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -113,8 +117,8 @@ def operations(model: Any) -> float | None:
 
 
 def peak_rate(device: str, dtype: torch.dtype, side: int | None = None) -> float:
-    """Operations a second of the product of two square matrices: the best of five, after one that does not count."""
-    side = side or SIDES[device]
+    """Returns the operations a second of the product of two square matrices: the best of five, after one untimed."""
+    side = side or MATRIX_SIDES[device]
     one = torch.randn((side, side), device=device).to(dtype)
     best = float("inf")
     for turn in range(6):
@@ -128,7 +132,7 @@ def peak_rate(device: str, dtype: torch.dtype, side: int | None = None) -> float
 
 
 def table(found: Sequence[Row]) -> str:
-    """The rows as text."""
+    """Returns the rows as a table of text."""
     head = ["backend", "batch", "median ms", "p90 ms", "p99 ms", "images/s", "memory MB", "of peak"]
     lines = [head]
     for row in found:
@@ -139,64 +143,48 @@ def table(found: Sequence[Row]) -> str:
         memory = "–" if row.memory_bytes is None else f"{row.memory_bytes / 1e6:.0f}"
         share = "–" if row.peak_share is None else f"{100 * row.peak_share:.0f} %"
         lines.append([row.backend, str(row.batch_size), *times, f"{row.images_per_second or 0:.1f}", memory, share])
-    widths = [max(len(line[place]) for line in lines if len(line) == len(head)) for place in range(len(head))]
+    widths = [max(len(line[column]) for line in lines if len(line) == len(head)) for column in range(len(head))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=False)).rstrip() for line in lines
     )
 
 
-def _row(way: _Way, model: Any, batch_size: int, seconds: float, work: float | None, peak: float | None) -> Row:
-    pictures = [scene(0, "test", index, size_hw=(375, 500)).image for index in range(min(batch_size, 8))]
-    batch = [pictures[index % len(pictures)] for index in range(batch_size)]
-    _forget_peak(way.device)
+def _row(variant: _Variant, model: Any, batch_size: int, seconds: float, work: float | None, peak: float | None) -> Row:
+    images = [np.asarray(cv2.resize(scene.image, IMAGE_HW[::-1]), np.uint8) for scene in sample_scenes()]
+    batch = [images[index % len(images)] for index in range(batch_size)]
+    on_cuda = variant.device == "cuda"
+    torch.cuda.reset_peak_memory_stats() if on_cuda else reset_peak()
     model.predict(batch, batch_size=batch_size)
     times: list[float] = []
-    begun = time.perf_counter()
-    while len(times) < FEWEST or time.perf_counter() - begun < seconds:
+    started = time.perf_counter()
+    while len(times) < MIN_CALLS or time.perf_counter() - started < seconds:
         start = time.perf_counter()
         model.predict(batch, batch_size=batch_size)  # its results are on the host: it has waited for the device
         times.append(time.perf_counter() - start)
     median, p90, p99 = np.percentile(times, [50, 90, 99]).tolist()
+    memory = torch.cuda.max_memory_allocated() if on_cuda else peak_bytes([os.getpid()]) or None
     share = None if work is None or peak is None else work * batch_size / median / peak
-    return Row(way.name, batch_size, median, p90, p99, batch_size / median, _peak(way.device), share)
+    return Row(variant.name, batch_size, median, p90, p99, batch_size / median, memory, share)
 
 
-def _ways(path: Path, device: str) -> Iterator[_Way]:
-    """Torch in both precisions on each device, and the exports beside the weights by everything that runs them."""
+def _variants(path: Path, device: str) -> Iterator[_Variant]:
+    """Yields torch in both precisions on each device, and the exports beside the weights in every backend for them."""
     devices = [each for each in ("cpu", "cuda") if device in (each, "auto")]
     devices = [each for each in devices if each == "cpu" or torch.cuda.is_available()]
     if path.suffix not in EXPORTS:
         for where in devices:
             for name, dtype, bf16 in (("fp32", torch.float32, False), ("bf16", torch.bfloat16, True)):
-                yield _Way(f"torch {where} {name}", where, dtype, _opening(path, where, bf16))
+                yield _Variant(f"torch {where} {name}", where, dtype, _opening(path, where, bf16))
     for export in [path] if path.suffix in EXPORTS else [path.with_suffix(suffix) for suffix in EXPORTS]:
         if not export.is_file():
             continue
         for backend in RUNS[export.suffix]:
             # ONNX Runtime and OpenVINO run on the CPU here.
             for where in devices if backend == "pt2" else ["cpu"]:
-                yield _Way(
+                yield _Variant(
                     f"{backend} {where} {export.name}", where, torch.float32, _opening(export, where, False, backend)
                 )
 
 
 def _opening(path: Path, device: str, bf16: bool, backend: str | None = None) -> Callable[[], Any]:
     return lambda: load(path, device=device, bf16=bf16, backend=backend)
-
-
-def _forget_peak(device: str) -> None:
-    if device == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-    else:
-        with suppress(OSError):
-            (PROC / "self" / "clear_refs").write_text("5", encoding="utf-8")  # Linux begins the peak anew
-
-
-def _peak(device: str) -> int | None:
-    if device == "cuda":
-        return torch.cuda.max_memory_allocated()
-    try:
-        lines = (PROC / "self" / "status").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), None)

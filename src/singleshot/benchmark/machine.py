@@ -1,14 +1,18 @@
-"""What ran: the facts about a machine without which its figures say nothing.
+"""The machine: the facts without which its figures mean nothing, and what this process and its workers have used.
 
-Each is asked of the system itself and is None where the system does not say. No name of the host or its user is kept:
-people publish these files.
+Each fact comes from the system itself and is None where the system does not report it. The names of the host and its
+user are not stored: people publish these files. Processor time and memory come from Linux's `/proc`; elsewhere running
+workers cannot be measured, and the result is None rather than a part.
 """
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import platform
 import shutil
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +22,17 @@ from singleshot import __version__
 from singleshot.prediction.backends.host import memory_bytes, processor
 from singleshot.prediction.backends.threads import cores
 
-MOUNTS = Path("/proc/self/mountinfo")
+PROC = Path("/proc")
+MOUNTS = PROC / "self" / "mountinfo"
 
 
 def facts(*, device: str, precision: str, data: Path) -> dict[str, Any]:
-    """The machine as JSON holds it.
+    """Returns the machine as a JSON object.
 
     Args:
-        device: `cpu` or `cuda`, as it was resolved.
-        precision: as it was resolved.
-        data: a folder on the disk that the pictures are read from.
+        device: `cpu` or `cuda`, as resolved.
+        precision: as resolved.
+        data: a folder on the disk that the images are read from.
     """
     on_cuda = device == "cuda"
     return {
@@ -50,29 +55,76 @@ def facts(*, device: str, precision: str, data: Path) -> dict[str, Any]:
 
 
 def driver() -> str | None:
-    """The version of the graphics driver, as `nvidia-smi` says it."""
+    """Returns the version of the graphics driver from `nvidia-smi`."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return None
     query = [program, "--query-gpu=driver_version", "--format=csv,noheader"]
     try:
-        said = subprocess.run(query, capture_output=True, text=True, timeout=20, check=False)
+        answer = subprocess.run(query, capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return next(iter(said.stdout.split()), None) if said.returncode == 0 else None
+    return next(iter(answer.stdout.split()), None) if answer.returncode == 0 else None
 
 
 def disk(folder: Path, mounts: Path = MOUNTS) -> str | None:
-    """File system and device under a folder, such as `ext4 on /dev/sda1`; `tmpfs on …` is a RAM disk."""
+    """Returns file system and device of a folder, such as `ext4 on /dev/sda1`; `tmpfs on …` is a RAM disk."""
     if not mounts.is_file():
         return None
-    place = folder.resolve()
+    resolved = folder.resolve()
     best: tuple[int, str] | None = None
     for line in mounts.read_text(encoding="utf-8", errors="replace").splitlines():
         # 36 35 98:0 / /mount/point rw,noatime shared:1 - ext4 /dev/sda1 rw
         left, _, right = line.partition(" - ")
         point, kind, source = Path(left.split()[4].replace("\\040", " ")), *right.split()[:2]
         length = len(point.parts)
-        if place.is_relative_to(point) and (best is None or length >= best[0]):
+        if resolved.is_relative_to(point) and (best is None or length >= best[0]):
             best = (length, f"{kind} on {source}")
     return None if best is None else best[1]
+
+
+def family() -> list[int]:
+    """Returns the process ids of this process and its workers."""
+    return [os.getpid(), *(child.pid for child in multiprocessing.active_children() if child.pid is not None)]
+
+
+def cpu_seconds() -> float | None:
+    """Returns the processor time of the family so far, in all threads, user and system together."""
+    if not PROC.is_dir():
+        return None
+    ticks = 0
+    for pid in family():
+        with suppress(OSError):  # it has just ended
+            # The name, in brackets, may contain spaces; fields 14 and 15 are counted after it.
+            text = (PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
+            fields = text.rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def peak_bytes(pids: list[int] | None = None) -> int | None:
+    """Returns the sum of the peak memory of each of these processes; shared memory counts for each.
+
+    Args:
+        pids: None for the family.
+    """
+    if not PROC.is_dir():
+        return None
+    total = 0
+    for pid in family() if pids is None else pids:
+        with suppress(OSError):
+            lines = (PROC / str(pid) / "status").read_text(encoding="utf-8", errors="replace").splitlines()
+            total += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+    return total
+
+
+def reset_peak() -> None:
+    """Starts the measurement of this process's peak memory anew, where the system is Linux."""
+    with suppress(OSError):
+        (PROC / "self" / "clear_refs").write_text("5", encoding="utf-8")
+
+
+def end_first_when_memory_is_out() -> None:
+    """Asks the system to end this process first where memory runs out, and not its parent, which reports it."""
+    with suppress(OSError):
+        (PROC / "self" / "oom_score_adj").write_text("1000", encoding="utf-8")

@@ -1,27 +1,32 @@
-"""The file of a benchmark: a machine, and a result for each workload, measured or failed.
+"""The file of a benchmark: a machine, and a result for each workload, measured or failed; and two files compared.
 
     {"machine": {…}, "workloads": {"vgg300": {"images_per_second": 5.1, "epoch_seconds": 5300.0, …, "error": null}}}
 
-A workload that failed has its reason in `error` and null in what could not be measured. `training_seconds`, `noise`
-and `notes` stand beside the figures that every file has.
+A workload that failed has its reason in `error` and null for each figure that could not be measured. Files of older
+versions may lack `training_seconds`, `noise` and `notes`.
+
+Each rate has been measured with an interval of its own (`measure.noise`). Two rates differ where the logarithm of
+their ratio is larger than both intervals together; below 3 % nothing is called a difference, because a machine is not
+the same twice: heat, other processes, the placement of its memory.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from singleshot.benchmark.verdict import Verdict
+from singleshot.benchmark.measure import Verdict
 from singleshot.config import from_json_dict
 from singleshot.errors import ConfigError, DataError, InputMissingError
 from singleshot.storage import atomic
 
 Loader = Literal["serial", "parallel"]
 TEXTS = ("gpu", "cpu", "precision", "data_disk")
-"""Facts about a machine that reports put into a line."""
+"""Facts about a machine that reports print on a line."""
 POSITIVE = (
     "images_per_second",
     "epoch_seconds",
@@ -31,12 +36,17 @@ POSITIVE = (
 )
 NOT_NEGATIVE = ("waiting_share", "cpu_utilisation", "peak_memory_bytes", "noise", "steps", "measured_seconds")
 SMALLEST, LARGEST = 1e-9, 1e15
-"""No rate, no time and no memory comes near them; what is beyond comes from no measurement."""
+"""No rate, time or memory comes near them; a figure beyond was not measured."""
+MIN_NOISE = 0.03
+UNKNOWN_NOISE = 0.1
+"""Of a rate from fewer than three steps, which have no measurable spread."""
+CONDITIONS = ("device", "cpu", "cores", "gpu", "driver", "torch", "threads", "precision", "data_disk", "system")
+_REMEDY = "Make it by: singleshot benchmark run --json"
 
 
 @dataclass(frozen=True)
 class Result:
-    """One workload.
+    """The result of one workload.
 
     Args:
         images_per_second: of training, loading included.
@@ -44,19 +54,19 @@ class Result:
         training_seconds: of the epoch without the validation pass.
         loader_images_per_second: of the loader alone.
         network_images_per_second: of the network alone.
-        verdict: what limits, see `verdict`.
-        waiting_share: share of the time in which the network waited for pictures, 0…1.
+        verdict: which side is the limit, see `measure.verdict`.
+        waiting_share: share of the time in which the network waited for images, 0…1.
         cpu_utilisation: share of all cores' time that was used, 0…1.
         peak_memory_bytes: of the CUDA device; on a CPU of the process and its workers.
-        batch_size: pictures a step.
+        batch_size: images a step.
         precision: of the arithmetic.
-        steps: measured.
-        measured_seconds: of the window that they fill.
-        data: what was read.
-        loader: how it was read.
+        steps: the number measured.
+        measured_seconds: their duration.
+        data: a description of the images.
+        loader: `serial` in the main thread, `parallel` in workers.
         noise: of the step times, see `measure.noise`.
-        notes: what a reader must know.
-        error: why it failed; None where it did not.
+        notes: remarks for the reader.
+        error: the reason of a failure; None for a success.
     """
 
     batch_size: int
@@ -81,13 +91,13 @@ class Result:
 
 @dataclass(frozen=True)
 class Report:
-    """What a benchmark's file holds."""
+    """The content of a benchmark's file."""
 
     machine: Mapping[str, Any]
     workloads: Mapping[str, Result] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        """The file's text."""
+        """Returns the text of the file."""
         tree = {
             "machine": dict(self.machine),
             "workloads": {name: asdict(each) for name, each in self.workloads.items()},
@@ -96,33 +106,31 @@ class Report:
 
 
 def write(report: Report, path: Path) -> None:
-    """Write the file. Raises what `atomic.write` raises."""
+    """Writes the file. Raises as `atomic.write`."""
     atomic.write_text(path, report.to_json())
 
 
 def read(path: Path) -> Report:
-    """The inverse of `write`; what stands beside the figures may be missing.
+    """Reads what `write` writes; fields that have a default may be missing.
 
     Raises:
-        InputMissingError: there is no such file.
-        DataError: it is not a benchmark's.
+        InputMissingError: the file does not exist.
+        DataError: it is not the file of a benchmark.
     """
     try:
         tree = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise InputMissingError(
-            "no such file", remedy="Make it by: singleshot benchmark run --json", file=path
-        ) from error
+        raise InputMissingError("no such file", remedy=_REMEDY, file=path) from error
     except (OSError, ValueError, RecursionError) as error:
-        raise DataError("not JSON", remedy="Make it by: singleshot benchmark run --json", file=path) from error
+        raise DataError("not JSON", remedy=_REMEDY, file=path) from error
     rows = tree.get("workloads") if isinstance(tree, dict) else None
     if not isinstance(rows, dict) or not isinstance(tree.get("machine"), dict):
-        what = "no result of a benchmark: it needs machine and workloads"
-        raise DataError(what, remedy="Make it by: singleshot benchmark run --json", file=path)
+        message = "not the result of a benchmark: it needs machine and workloads"
+        raise DataError(message, remedy=_REMEDY, file=path)
     for fact in TEXTS:
         if not isinstance(tree["machine"].get(fact, ""), str | None):
-            what = f"machine.{fact} is {tree['machine'][fact]!r:.40} and not text"
-            raise DataError(what, remedy="Make it by: singleshot benchmark run --json", file=path)
+            message = f"machine.{fact} is {tree['machine'][fact]!r:.40} and not text"
+            raise DataError(message, remedy=_REMEDY, file=path)
     defaults = {f.name: f.default for f in fields(Result) if f.name not in ("batch_size", "loader")}
     try:
         results = {
@@ -132,14 +140,68 @@ def read(path: Path) -> Report:
         for name, result in results.items():
             _check(result, f"workloads.{name}")
     except (ConfigError, TypeError, AttributeError) as error:
-        what = error.message if isinstance(error, ConfigError) else "a workload is no table of figures"
-        raise DataError(what, remedy="Make it by: singleshot benchmark run --json", file=path) from error
+        message = error.message if isinstance(error, ConfigError) else "a workload is not an object of figures"
+        raise DataError(message, remedy=_REMEDY, file=path) from error
     return Report(tree["machine"], results)
 
 
 def _check(result: Result, where: str) -> None:
-    """Raises ConfigError for a figure that no measurement gives: NaN, infinity, below 0, or a rate or time of 0."""
+    """Raises ConfigError for a figure that cannot be measured: NaN, infinity, below 0, or a rate or time of 0."""
     for name in (*POSITIVE, *NOT_NEGATIVE):
         value = getattr(result, name)
         if value is not None and not (SMALLEST if name in POSITIVE else 0) <= value <= LARGEST:
             raise ConfigError(f"{where}.{name} is {value!r:.40}")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One workload in two benchmarks.
+
+    Args:
+        name: of the workload.
+        ratio: the second's images per second over the first's; None where one of them failed.
+        noise: the ratio may differ from 1 by this share without meaning anything.
+        other_conditions: the conditions that differ: batch, precision, loader, data.
+    """
+
+    name: str
+    ratio: float | None
+    noise: float
+    other_conditions: tuple[str, ...] = ()
+
+    @property
+    def larger_than_noise(self) -> bool:
+        """Whether the two differ by more than the noise."""
+        return self.ratio is not None and abs(math.log(self.ratio)) > math.log1p(self.noise)
+
+    def __str__(self) -> str:
+        if self.ratio is None:
+            return f"{self.name}: failed in one of the two"
+        change = f"{100 * (self.ratio - 1):+.1f} %"
+        conclusion = "a difference" if self.larger_than_noise else "no difference"
+        line = f"{self.name}: {change} images/s, {conclusion} (noise ±{100 * self.noise:.1f} %)"
+        return f"{line}; conditions that differ: {', '.join(self.other_conditions)}" if self.other_conditions else line
+
+
+def compare(first: Report, second: Report) -> list[Difference]:
+    """Compares the workloads that both have, in the first's order; empty where they have none in common."""
+    found = []
+    for name in (name for name in first.workloads if name in second.workloads):
+        one, two = first.workloads[name], second.workloads[name]
+        if not one.images_per_second or not two.images_per_second:
+            found.append(Difference(name, None, 0.0))
+            continue
+        spreads = [UNKNOWN_NOISE if each.noise is None else each.noise for each in (one, two)]
+        ratio, noise = two.images_per_second / one.images_per_second, max(MIN_NOISE, math.hypot(*spreads))
+        facts = ("batch_size", "precision", "loader", "data")
+        found.append(Difference(name, ratio, noise, tuple(f for f in facts if getattr(one, f) != getattr(two, f))))
+    return found
+
+
+def other_machine(first: Report, second: Report) -> list[str]:
+    """Returns the facts in which the two machines differ, as lines."""
+    return [
+        f"{fact}: {first.machine.get(fact)} → {second.machine.get(fact)}"
+        for fact in CONDITIONS
+        if first.machine.get(fact) != second.machine.get(fact)
+    ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
@@ -40,8 +39,8 @@ def run(
     """Measure one training epoch of each workload: speed, time, memory, and whether loader or network is limiting."""
     import torch
 
-    from singleshot.benchmark import report, results, running
-    from singleshot.benchmark.child import Job
+    from singleshot.benchmark import report, results
+    from singleshot.benchmark import run as running
     from singleshot.benchmark.workloads import WORKLOADS
     from singleshot.cli import outputs, terminal
     from singleshot.training.fabric import resolve_precision
@@ -55,20 +54,16 @@ def run(
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("torch finds no CUDA device", remedy="Leave --device out")
     resolve_precision(precision, device)
-    folder = None if data is None else str(data)
-    jobs = [Job(WORKLOADS[name], device, precision, loader, None if full else seconds, folder) for name in names]
+    folder, window = None if data is None else str(data), None if full else seconds
+    jobs = [running.Job(WORKLOADS[name], device, precision, loader, window, folder) for name in names]
+    found = results.Report({})
     with terminal.bar("measuring", len(jobs)) as advance:
-        done: list[str] = []
-
-        def tell(name: str, so_far: results.Report) -> None:
-            done.append(name)
+        for done, (name, found) in enumerate(running.run(jobs), start=1):
             if json_file is not None:  # after each workload, so that an interrupted run keeps its results
-                results.write(so_far, json_file)
-            advance(len(done))
-            for line in lines_of(name, so_far.workloads[name]):
+                results.write(found, json_file)
+            advance(done)
+            for line in lines_of(name, found.workloads[name]):
                 terminal.note(line)
-
-        found = running.run(jobs, on_result=tell, on_drawing=_announce_drawing())
     terminal.show(report.table([report.column("this", found)], "this"))
     if json_file is not None:
         terminal.note(f"next: singleshot benchmark report {json_file}")
@@ -87,13 +82,12 @@ def show(
 ) -> None:
     """Print the table and chart of the 2017 post, with its three machines beside yours."""
     from singleshot.benchmark import report, results
-    from singleshot.benchmark.posts_2017 import MACHINES
     from singleshot.cli import outputs, terminal
 
     if plot is not None and plot.suffix.lower() != ".png":
         raise UsageError(f"{plot.name} is not a .png", remedy="Name a .png", file=plot)
     outputs.check(plot, inputs=files or [], overwrite=overwrite)
-    columns = [*MACHINES, *(report.column(file.stem, results.read(file)) for file in files or [])]
+    columns = [*report.MACHINES_2017, *(report.column(file.stem, results.read(file)) for file in files or [])]
     terminal.show(report.table(columns, baseline))
     terminal.show(f"\n{report.chart(columns, baseline)}")
     if plot is not None:
@@ -107,14 +101,13 @@ def compare(
     second: Annotated[Path, typer.Argument(help="Another such file.")],
 ) -> None:
     """List the differences between two benchmarks that are larger than the noise."""
-    from singleshot.benchmark import compare as comparing
     from singleshot.benchmark import results
     from singleshot.cli import terminal
 
     one, two = results.read(first), results.read(second)
-    for line in comparing.other_machine(one, two):
+    for line in results.other_machine(one, two):
         terminal.show(visible(f"different machines: {line}"))
-    differences = comparing.compare(one, two)
+    differences = results.compare(one, two)
     for difference in differences:
         terminal.show(visible(str(difference)))
     if not differences:
@@ -192,17 +185,3 @@ def lines_of(name: str, result: object) -> list[str]:
     memory = [] if result.peak_memory_bytes is None else [f"peak memory {result.peak_memory_bytes / 1e9:.2f} GB"]
     used = [] if result.cpu_utilisation is None else [f"{100 * result.cpu_utilisation:.0f} % of the cores"]
     return [figures, epoch, f"  {', '.join([*memory, *used, result.data or ''])}", *(f"  {n}" for n in result.notes)]
-
-
-def _announce_drawing() -> Callable[[str, int, int], None]:
-    """Make a progress callback that prints one line per generated set of images."""
-    from singleshot.cli import terminal
-
-    announced: set[int] = set()
-
-    def announce(_name: str, _done: int, total: int) -> None:
-        if total not in announced:
-            announced.add(total)
-            terminal.note(f"drawing {total} images, once")
-
-    return announce

@@ -18,6 +18,7 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from singleshot import weights
+from singleshot.data.sample_scenes import sample_scenes
 from singleshot.errors import CannotCreateError, DataError, InputMissingError, NotPermittedError, UsageError
 from singleshot.exporting import calibration, parity
 from singleshot.exporting.building import SUFFIXES, Format, build, check_choice
@@ -32,11 +33,8 @@ from singleshot.prediction.predictor import Detector
 from singleshot.prediction.segmenter import Segmenter
 from singleshot.storage import atomic
 from singleshot.storage.download import Observer
-from singleshot.streets.scene import scene
 from singleshot.structures import evenly_spaced
 
-DRAWN_SIZES_HW = ((300, 400), (240, 427), (480, 360), (360, 640))
-"""Sizes of the streets that are drawn for the proof where no pictures are given."""
 MOST_COMPARED = 100
 
 
@@ -80,8 +78,8 @@ def export(
         out: where to; None for a name beside the weights, or in the working folder for fetched ones (`target_of`).
         calibration_data: for int8: a folder of pictures, or better a data set, of what the model will be shown.
         check: compare it with the model, and keep nothing that is out of bounds (`parity.BOUNDS`).
-        check_pictures: a folder of pictures to compare on; None for those of the calibration, or drawn streets. Where
-            next to nothing is detected in them, a file with a lower threshold is compared in this one's place.
+        check_pictures: a folder of pictures to compare on; None for those of the calibration, or the sample scenes.
+            Where next to nothing is detected in them, a file with a lower threshold is compared in this one's place.
         overwrite: replace a file that is there.
         observer: is told how a download goes on.
 
@@ -190,7 +188,7 @@ def _model(path: Path) -> tuple[Detector | Segmenter, str]:
 
 
 def _images(folder: str | Path | None, measured: Calibration | None) -> Sequence[UInt8[ndarray, "_ _ 3"]]:
-    """The pictures of the proof: those named, some of the calibration's, or streets that are drawn for it."""
+    """The pictures of the proof: those named, some of the calibration's, or the sample scenes."""
     if folder is not None:
         root = Path(folder)
         files = (
@@ -201,7 +199,7 @@ def _images(folder: str | Path | None, measured: Calibration | None) -> Sequence
         return [read_image(files[place]) for place in evenly_spaced(len(files), MOST_COMPARED)]
     if measured is not None:
         return [read_image(measured.files[place]) for place in evenly_spaced(len(measured.files), 16)]
-    return [scene(0, "test", place, size_hw=size_hw).image for place, size_hw in enumerate(DRAWN_SIZES_HW)]
+    return [scene.image for scene in sample_scenes()]
 
 
 def _folder_beside(target: Path) -> tempfile.TemporaryDirectory[str]:
