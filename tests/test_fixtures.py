@@ -17,7 +17,7 @@ from singleshot.training.optimizer import OptimizerConfig, build
 from singleshot.training.recipe import Recipe
 from singleshot.training.run import train
 from singleshot.training.state import restore
-from singleshot.weights import TrunkFile
+from singleshot.weights import BackboneFile
 from tests.fixtures.make_v1 import small_network
 from tests.training.conftest import draw_squares
 
@@ -27,7 +27,7 @@ V1 = FOLDER / "v1"
 
 def test_e6_a_weights_file_of_the_first_schema_is_read() -> None:
     file = weights.read(V1 / "trunk.safetensors")
-    assert isinstance(file, TrunkFile) and file.config.trunk == "vgg16"
+    assert isinstance(file, BackboneFile) and file.config.trunk == "vgg16"
     assert file.provenance == {"source": "made by hand", "version": "0.1.0"}
     assert torch.equal(file.tensors["trunk.vgg.conv1_1.bias"], torch.arange(64) / 8)
 

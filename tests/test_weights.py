@@ -231,9 +231,7 @@ def test_e8_a_tensor_that_is_not_finite_is_named(network: SSD, tmp_path: Path, v
     tensors = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     name = next(name for name in tensors if name.startswith("box_heads"))
     tensors[name].view(-1)[-1] = value
-    assert f"{name} holds values that are not finite" in str(
-        refusal(write(tmp_path / "w", tensors, record_of(network)))
-    )
+    assert f"{name} has values that are not finite" in str(refusal(write(tmp_path / "w", tensors, record_of(network))))
 
 
 def test_a_record_that_is_no_object_or_lacks_its_parts_is_refused(network: SSD, tmp_path: Path):
@@ -323,15 +321,15 @@ def test_what_was_loaded_stays_when_its_file_is_cut_short(good: Path, copy: Path
 def trunk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tensors = {"trunk.vgg.conv1_1.weight": torch.ones(64, 3, 3, 3), "trunk.vgg.conv1_1.bias": torch.zeros(64)}
     path = tmp_path_factory.mktemp("trunk") / "t.safetensors"
-    weights.save_trunk(
-        path, weights.TrunkConfig("vgg16", Preprocess(channel_order="bgr")), tensors, {"made_by": "test"}
+    weights.save_backbone(
+        path, weights.BackboneConfig("vgg16", Preprocess(channel_order="bgr")), tensors, {"made_by": "test"}
     )
     return path
 
 
 def test_a_trunk_is_read_with_what_it_has_and_is_no_detector(trunk: Path):
     file = weights.read(trunk)
-    assert isinstance(file, weights.TrunkFile) and file.config.preprocess.channel_order == "bgr"
+    assert isinstance(file, weights.BackboneFile) and file.config.preprocess.channel_order == "bgr"
     assert torch.equal(file.tensors["trunk.vgg.conv1_1.weight"], torch.ones(64, 3, 3, 3))
     assert refusal(trunk).kind == "trunk-weights"
 
@@ -341,7 +339,7 @@ def test_e2_e5_e8_a_trunk_is_checked_as_a_detector_is(trunk: Path, tmp_path: Pat
     data[-1] ^= 1
     (tmp_path / "flipped").write_bytes(data)
     assert refusal(tmp_path / "flipped").kind == "damaged-weights"
-    config = to_json_dict(weights.TrunkConfig("vgg16", Preprocess()))
+    config = to_json_dict(weights.BackboneConfig("vgg16", Preprocess()))
     for tensors in ({"trunk.vgg.conv1_1.weight": torch.zeros(3)}, {"other": torch.zeros(3)}, {},
                     {"trunk.vgg.conv1_1.bias": torch.full((64,), math.nan)}):  # fmt: skip
         record = {"schema": 1, "task": "trunk", "config": config, "provenance": {}}

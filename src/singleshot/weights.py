@@ -1,8 +1,8 @@
-"""One safe file that is a whole detector: tensors, the config that builds the network, class names, provenance.
+"""One safe file with a whole model: tensors, the config that builds the network, class names, provenance.
 
-The file is a sealed one (`sealed`), so nothing in it can run and a flipped bit is found before it is used. Its record
-is JSON, read strictly, and the network is built from it without memory before the tensors are seen to fit. A file may
-also hold a segmenter, or a trunk alone, trained on something else, for others to start from.
+The file is sealed (`storage.sealed`): nothing in it can run, and a flipped bit is found before it is used. Its record
+is JSON and is read strictly. The network is built from it without memory, and gets some when the tensors fit. A file
+has a detector, a segmenter, or a backbone alone that training can start from.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from singleshot.storage import sealed
 
 SCHEMA = 1
 MOST_BOXES, MOST_DETECTIONS, LONGEST_SIDE = 5_000_000, 1_000_000, 16_384
-"""A config beyond these is no detector's: building it would take all memory before anything else could be checked."""
+"""Limits of a config: a network beyond them would take all memory before anything else could be checked."""
 
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """What a weights file holds besides its tensors.
+    """A detector's weights file.
 
     Args:
         network: the network with its weights, in evaluation mode.
-        provenance: where the weights come from: command, data, date, versions, score. Free text and numbers.
+        provenance: the origin of the weights: command, data, date, versions, score. Free text and numbers.
         sha256: the hash of tensors and record, as hexadecimal digits.
     """
 
@@ -45,12 +45,12 @@ class WeightsFile:
 
 
 @dataclass(frozen=True)
-class TrunkConfig:
-    """What is known of a trunk by itself.
+class BackboneConfig:
+    """The config of a backbone without a detector. Its field names are stored, and stay.
 
     Args:
-        trunk: which one.
-        preprocess: how it was shown its pictures: channel order, mean and deviation hold for detectors that start
+        trunk: the name of the backbone.
+        preprocess: the preprocessing of its training: channel order, mean and deviation apply to detectors that start
             from it; the size does not.
     """
 
@@ -59,17 +59,17 @@ class TrunkConfig:
 
 
 @dataclass(frozen=True)
-class TrunkFile:
-    """A trunk to start from.
+class BackboneFile:
+    """A backbone to start from.
 
     Args:
-        config: which trunk, and its preprocessing.
+        config: its name and its preprocessing.
         tensors: by their names in `SSD`; layers may be missing (fc6 and fc7 of a network that never had them).
         provenance: as in `WeightsFile`.
         sha256: as in `WeightsFile`.
     """
 
-    config: TrunkConfig
+    config: BackboneConfig
     tensors: dict[str, Tensor]
     provenance: dict[str, Any] = field(default_factory=dict)
     sha256: str = ""
@@ -77,7 +77,7 @@ class TrunkFile:
 
 @dataclass(frozen=True)
 class SegmenterFile:
-    """What a segmenter's weights file holds; the fields are those of `WeightsFile`."""
+    """A segmenter's weights file; see `WeightsFile`."""
 
     network: FCN
     provenance: dict[str, Any] = field(default_factory=dict)
@@ -85,13 +85,13 @@ class SegmenterFile:
 
 
 def save(path: Path, network: SSD | FCN, provenance: dict[str, Any]) -> str:
-    """Write `network` to `path`, replacing what is there only once all is on the disk. Returns the SHA-256."""
+    """Write `network` to `path` atomically. Returns the SHA-256."""
     task = "segmentation" if isinstance(network, FCN) else "detection"
     return _save(path, task, network.config, network.state_dict(), provenance)
 
 
-def save_trunk(path: Path, config: TrunkConfig, tensors: dict[str, Tensor], provenance: dict[str, Any]) -> str:
-    """The same for a trunk; see `TrunkFile`."""
+def save_backbone(path: Path, config: BackboneConfig, tensors: dict[str, Tensor], provenance: dict[str, Any]) -> str:
+    """Write a backbone to `path` atomically; see `BackboneFile`. Returns the SHA-256."""
     return _save(path, "trunk", config, tensors, provenance)
 
 
@@ -100,13 +100,14 @@ def load(path: Path) -> WeightsFile:
 
     Raises:
         InputMissingError: there is no such file.
-        DataError: the file is damaged, not of ours, a pickle, a trunk alone, or its tensors do not fit its config.
-        NotPermittedError: the file may not be read.
+        DataError: the file is damaged, not written by singleshot, a pickle, a backbone or segmenter, or its tensors do
+            not fit its config.
+        NotPermittedError: no permission to read the file.
     """
     file = read(path)
-    if isinstance(file, TrunkFile):
+    if isinstance(file, BackboneFile):
         raise DataError(
-            f"a {file.config.trunk} trunk and no detector",
+            f"a {file.config.trunk} backbone, not a detector",
             kind="trunk-weights",
             remedy="Train one from it: singleshot train --weights",
             file=path,
@@ -114,23 +115,23 @@ def load(path: Path) -> WeightsFile:
     return file
 
 
-def read(path: Path) -> WeightsFile | TrunkFile:
-    """Like `load`, for a detector or a trunk, whichever it is. A segmenter is refused."""
+def read(path: Path) -> WeightsFile | BackboneFile:
+    """Read a detector or a backbone, like `load`. A segmenter is refused."""
     file = read_any(path)
     if isinstance(file, SegmenterFile):
         raise DataError(
-            "a segmenter and no detector", kind="other-task", remedy="Name a detector or a trunk", file=path
+            "a segmenter, not a detector", kind="other-task", remedy="Name a detector or a backbone", file=path
         )
     return file
 
 
 def peek(path: Path) -> dict[str, Any]:
-    """A file's record, unchecked: `task`, `config`, `provenance`. Only for what a later `read` will check."""
+    """Return a file's record unchecked: `task`, `config`, `provenance`. For callers that `read` the file later."""
     return _record(sealed.peek(path), path)
 
 
-def read_any(path: Path) -> WeightsFile | TrunkFile | SegmenterFile:
-    """Like `load`, for whatever the file holds."""
+def read_any(path: Path) -> WeightsFile | BackboneFile | SegmenterFile:
+    """Read a detector, a segmenter or a backbone, like `load`."""
     tensors, record_text, stated = sealed.read(path)
     record = _record(record_text, path)
     provenance = record.get("provenance")
@@ -138,19 +139,19 @@ def read_any(path: Path) -> WeightsFile | TrunkFile | SegmenterFile:
         raise DataError("its record has no provenance", kind="bad-weights", file=path)
     try:
         if record.get("task") == "trunk":
-            config = from_json_dict(TrunkConfig, record.get("config"))
-            trunk = _trunk_state(config.trunk)
+            config = from_json_dict(BackboneConfig, record.get("config"))
+            backbone = _backbone_state(config.trunk)
             if not tensors:
-                raise DataError("it holds no tensors", kind="bad-weights", file=path)
-            _check({name: trunk[name] for name in trunk if name in tensors}, tensors, path)
-            return TrunkFile(config, {name: tensor.clone() for name, tensor in tensors.items()}, provenance, stated)
-        # Built without memory: none is taken before the file was seen to have what the config asks for.
+                raise DataError("it has no tensors", kind="bad-weights", file=path)
+            _check({name: backbone[name] for name in backbone if name in tensors}, tensors, path)
+            return BackboneFile(config, {name: tensor.clone() for name, tensor in tensors.items()}, provenance, stated)
+        # Built without memory, which is allocated when the tensors are known to fit.
         network = _segmenter(record) if record.get("task") == "segmentation" else _detector(record)
     except ConfigError as error:
         raise DataError(error.message, kind="bad-weights", remedy=error.remedy, file=path) from error
     wanted = network.state_dict()
     _check(wanted, tensors, path)
-    # Copies: what safetensors gives is the file itself in memory, which somebody may shorten.
+    # Copies: safetensors maps the file into memory, and another process may truncate it.
     own = {name: tensor.to(wanted[name].dtype, copy=True) for name, tensor in tensors.items()}
     network.load_state_dict(own, assign=True)
     if isinstance(network, FCN):
@@ -171,7 +172,7 @@ def _segmenter(record: dict[str, Any]) -> FCN:
 
 
 def config_of(data: Any) -> SSDConfig:
-    """A stored config as a record; fields that came after version 0.1 are what was then the only way.
+    """Read a stored config; fields that were added after version 0.1 default to what it did.
 
     Raises ConfigError on unknown, missing or mistyped fields.
     """
@@ -204,31 +205,31 @@ def _record(text: str, path: Path) -> dict[str, Any]:
 
 
 def refuse_absurd(config: SSDConfig | FCNConfig) -> None:
-    """Raise ConfigError for a config that no network has, before one is built from it."""
+    """Raise ConfigError for a config beyond the limits, before a network is built from it."""
     if isinstance(config, FCNConfig):
         if max(config.input_size_hw) > LONGEST_SIDE:
-            raise ConfigError(f"an input of {config.input_size_hw} is no segmenter's")
+            raise ConfigError(f"an input of {config.input_size_hw} is not a segmenter's")
         return
     sides = [*config.input_size_hw, *(side for row in config.anchors for side in row.size_hw)]
     boxes = sum(row.boxes for row in config.anchors)
     thresholds = config.postprocess
     counts = (thresholds.candidates_per_class, thresholds.max_detections)
     if not (min(sides) > 0 and max(sides) <= LONGEST_SIDE and 0 < boxes <= MOST_BOXES):
-        raise ConfigError(f"an input of {config.input_size_hw} with {boxes} default boxes is no detector's")
+        raise ConfigError(f"an input of {config.input_size_hw} with {boxes} anchors is not a detector's")
     if not (min(counts) >= 0 and max(counts) <= MOST_DETECTIONS):
-        raise ConfigError(f"{counts[0]} candidates and {counts[1]} detections are no detector's thresholds")
+        raise ConfigError(f"{counts[0]} candidates and {counts[1]} detections are not a detector's limits")
 
 
-def _trunk_state(trunk: Trunk) -> dict[str, Tensor]:
-    """Names and shapes of a trunk's tensors; those of VGG-16 alone, because other trunks come as whole detectors."""
+def _backbone_state(trunk: Trunk) -> dict[str, Tensor]:
+    """Names and shapes of a backbone's tensors; VGG-16's alone, because the others come as whole detectors."""
     if trunk != "vgg16":
-        raise ConfigError(f"a {trunk} trunk does not come by itself")
+        raise ConfigError(f"a {trunk} backbone is stored in whole detectors only")
     with torch.device("meta"):
         return {f"trunk.vgg.{name}": tensor for name, tensor in atrous_vgg16().state_dict().items()}
 
 
 def _check(wanted: dict[str, Tensor], tensors: dict[str, Tensor], path: Path) -> None:
-    """Raises DataError unless these tensors are the wanted ones, in name and shape, and finite."""
+    """Raise DataError unless these tensors have the wanted names and shapes, and are finite."""
     wrong = [f"{name} is missing" for name in wanted if name not in tensors]
     wrong += [f"{name} is unknown" for name in tensors if name not in wanted]
     wrong += [
@@ -236,7 +237,7 @@ def _check(wanted: dict[str, Tensor], tensors: dict[str, Tensor], path: Path) ->
         for name, tensor in wanted.items()
         if name in tensors and tensors[name].shape != tensor.shape
     ]
-    wrong += [f"{name} holds values that are not finite" for name, tensor in tensors.items() if not _finite(tensor)]
+    wrong += [f"{name} has values that are not finite" for name, tensor in tensors.items() if not _finite(tensor)]
     if wrong:
         more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
         raise DataError(f"tensors do not fit the network: {'; '.join(wrong[:5])}{more}", kind="bad-weights", file=path)

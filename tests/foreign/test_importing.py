@@ -14,7 +14,7 @@ from singleshot.foreign.sources import SOURCES, get
 from singleshot.prediction.opening import load
 from singleshot.prediction.predictor import Detector
 from singleshot.storage import download
-from singleshot.weights import TrunkFile
+from singleshot.weights import BackboneFile
 from tests.foreign.made_files import SSD_PYTORCH, port_state, torchvision_state, vgg_list
 
 LITE = "torchvision_ssdlite320_mobilenet_v3_large"
@@ -81,12 +81,12 @@ def test_a_trunk_brings_its_channel_order_mean_and_provenance(tmp_path: Path):
     file = saved(tmp_path / "vgg16_reducedfc.pth", vgg_list(""))
     imported = import_weights("vgg16-reducedfc", out=tmp_path / "t.safetensors", file=file)
     trunk = weights.read(imported.path)
-    assert isinstance(trunk, TrunkFile) and len(trunk.tensors) == 30
+    assert isinstance(trunk, BackboneFile) and len(trunk.tensors) == 30
     assert trunk.config.preprocess.mean_rgb == (123.0, 117.0, 104.0)
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     assert trunk.provenance["file_sha256"] == digest and "ImageNet" in trunk.provenance["training_data"]
     assert f"this file's SHA-256 is {digest}" in " ".join(imported.notes)
-    with pytest.raises(DataError, match="a vgg16 trunk and no detector"):
+    with pytest.raises(DataError, match="a vgg16 backbone, not a detector"):
         load(imported.path)
     with pytest.raises(UsageError, match="has no classes"):
         import_weights("vgg16-reducedfc", out=tmp_path / "x", file=file, class_names=["a"])

@@ -16,7 +16,7 @@ import safetensors.torch
 import torch
 
 from singleshot.errors import DataError, InputMissingError
-from singleshot.foreign.torch_file import read_tensors
+from singleshot.foreign.torch_file import read_tensors, renamed
 
 STATE = OrderedDict(a=torch.arange(12.0).reshape(3, 4), b=torch.tensor([1, 2]))
 
@@ -121,7 +121,7 @@ def test_e3_a_pickle_with_code_is_refused_and_nothing_of_it_is_run(tmp_path: Pat
 
 def test_e8_values_that_are_not_finite_are_named(tmp_path: Path):
     for value in (float("nan"), float("inf")):
-        assert "a holds values that are not finite" in refusal(
+        assert "a has values that are not finite" in refusal(
             saved(tmp_path / "w.pth", {"a": torch.tensor([1.0, value])})
         )
 
@@ -163,7 +163,7 @@ def test_e17_settings_of_a_training_program_are_refused_and_never_imported(tmp_p
     import argparse
 
     path = saved(tmp_path / "w.pth", {"state_dict": STATE, "args": argparse.Namespace(lr=0.1)})
-    assert "holds more than tensors" in refusal(path)
+    assert "has more than tensors" in refusal(path)
     path = saved(tmp_path / "x.pth", {"state_dict": STATE, "_instantiator": "os.system", "lr": 0.1})
     assert list(read_tensors(path)) == ["a", "b"]  # text is text
 
@@ -191,3 +191,42 @@ def test_a_sparse_tensor_is_refused(tmp_path: Path):
 def test_a_missing_file_is_66(tmp_path: Path):
     with pytest.raises(InputMissingError):
         read_tensors(tmp_path / "none.pth")
+
+
+FILE = Path("other.pth")
+
+
+def zeros(*names: str) -> dict[str, torch.Tensor]:
+    return {name: torch.zeros(2) for name in names}
+
+
+def test_the_longest_prefix_up_to_a_dot_counts():
+    prefixes = {"a": "x", "a.b": "y", "ab": "z"}
+    found = renamed(zeros("x.c", "y.c", "z.c"), prefixes, zeros("a.c", "a.b.c", "ab.c"), FILE)
+    assert list(found) == ["a.c", "a.b.c", "ab.c"]
+
+
+def test_a_prefix_of_nothing_gives_bare_names():
+    assert list(renamed(zeros("0.bias"), {"conv.1": "0"}, zeros("conv.1.bias"), FILE)) == ["conv.1.bias"]
+    assert renamed({}, {}, {}, FILE) == {}
+
+
+def test_e5_missing_and_unknown_tensors_are_named_by_the_files_names_five_of_them_then_counted():
+    wanted = zeros(*(f"conv.{place}" for place in range(7)))
+    with pytest.raises(DataError) as caught:
+        renamed(zeros("x.0", "surprise"), {"conv": "x"}, wanted, FILE)
+    text = str(caught.value)
+    assert text.startswith("other.pth: ") and caught.value.exit_code == 65
+    assert "x.1 is missing; x.2 is missing" in text and "and 2 more" in text
+
+
+def test_e4_another_shape_is_told_with_both():
+    with pytest.raises(DataError, match=r"x\.c is \(3,\) and not \(2,\)"):
+        renamed({"x.c": torch.zeros(3)}, {"a": "x"}, zeros("a.c"), FILE)
+
+
+def test_what_may_be_left_over_is_left_over():
+    tensors = zeros("x.c", "classifier.6.bias")
+    assert list(renamed(tensors, {"a": "x"}, zeros("a.c"), FILE, ignored=("classifier.",))) == ["a.c"]
+    with pytest.raises(DataError, match=r"classifier\.6\.bias is unknown"):
+        renamed(tensors, {"a": "x"}, zeros("a.c"), FILE)

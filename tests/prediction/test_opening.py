@@ -47,7 +47,7 @@ def test_a_loaded_segmenter_answers_bit_for_bit_as_the_saved_one(segmenter_file:
 def test_the_other_kind_is_refused_by_name(segmenter_file: Path, detector_file: Path) -> None:
     with pytest.raises(DataError, match="a detector and no segmenter"):
         load_segmenter(detector_file)
-    with pytest.raises(DataError, match="a segmenter and no detector"):
+    with pytest.raises(DataError, match="a segmenter, not a detector"):
         load_detector(segmenter_file)
 
 

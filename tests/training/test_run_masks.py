@@ -227,7 +227,7 @@ def test_the_thirteen_convolutions_of_a_vgg_trunk_file_fit_and_fc6_starts_new(ha
 
     trunk = {f"trunk.vgg.{name}": tensor for name, tensor in atrous_vgg16().state_dict().items() if "conv" in name}
     preprocess = Preprocess(mean_rgb=(104.0, 117.0, 123.0), channel_order="bgr")
-    weights.save_trunk(tmp_path / "t.safetensors", weights.TrunkConfig("vgg16", preprocess), trunk, {})
+    weights.save_backbone(tmp_path / "t.safetensors", weights.BackboneConfig("vgg16", preprocess), trunk, {})
     split = mask_folders.read(halves.root, "train")
     began = starting_masks.start(
         replace(tiny(weights=str(tmp_path / "t.safetensors"), freeze=2), model="fcn8s-2017"), split

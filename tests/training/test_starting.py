@@ -18,7 +18,7 @@ from singleshot.storage import sealed
 from singleshot.training.optimizer import OptimizerConfig, build
 from singleshot.training.recipe import Recipe
 from singleshot.training.starting import flavour_of, start
-from singleshot.weights import TrunkConfig
+from singleshot.weights import BackboneConfig
 
 SMALL = (96, 128)
 NAMES = ("car", "bus", "cat")
@@ -46,8 +46,8 @@ def trunk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(2)
     tensors = {f"trunk.vgg.{name}": tensor for name, tensor in atrous_vgg16().state_dict().items() if "fc" not in name}
     path = tmp_path_factory.mktemp("start") / "t.safetensors"
-    config = TrunkConfig("vgg16", Preprocess(mean_rgb=(3.0, 2.0, 1.0), channel_order="bgr"))
-    weights.save_trunk(path, config, tensors, {"training_data": "research only"})
+    config = BackboneConfig("vgg16", Preprocess(mean_rgb=(3.0, 2.0, 1.0), channel_order="bgr"))
+    weights.save_backbone(path, config, tensors, {"training_data": "research only"})
     return path
 
 

@@ -91,7 +91,7 @@ def facts_of(path: Path) -> dict[str, Any]:
 
     file = weights.read_any(path)
     facts: dict[str, Any] = {"file": str(path), "sha256": file.sha256}
-    if isinstance(file, weights.TrunkFile):
+    if isinstance(file, weights.BackboneFile):
         layers = sorted({name.rpartition(".")[0].removeprefix("trunk.") for name in file.tensors})
         facts |= {"kind": "trunk", "trunk": file.config.trunk, "layers": layers}
         facts |= {"parameters": sum(tensor.numel() for tensor in file.tensors.values())}

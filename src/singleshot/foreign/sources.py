@@ -1,7 +1,7 @@
-"""The published weights that `weights import` knows, one row each: where they are, what is in them, what to say of it.
+"""The published weights that `weights import` offers, one row each: address, format, training data, licence.
 
 Hashes are those that the publishers state; torchvision writes the first digits of the SHA-256 into its file names.
-Where a publisher states none, the file's own hash is stored with the import, so that two people can compare.
+Where a publisher states none, the file's own hash is stored with the import, so that users can compare.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from singleshot.errors import UsageError, nearest
 from singleshot.foreign.detectors import Format
 from singleshot.preprocess import Preprocess
 
-TrunkFormat = Literal["imagenet", "reduced", "hed"]
+BackboneFormat = Literal["imagenet", "reduced", "hed"]
 
 
 @dataclass(frozen=True)
@@ -24,19 +24,19 @@ class Source:
     Args:
         name: what users call it.
         title: what it is, in a line.
-        format: how its tensors are named; see `detectors` and `vgg_trunks`.
+        format: how its tensors are named; see `detectors` and `vgg_backbones`.
         url: the publisher's address; empty where it comes from PyPI.
         sha256: hexadecimal digits, all or the first ones; None where the publisher states none.
         training_data: what it was trained on, and what that means for users.
         licence: of code and file, as the publisher states it.
-        preprocess: of a trunk; a detector's comes with its format.
+        preprocess: of a backbone; a detector's comes with its format.
         class_names: of a detector, one a slot after the background, None for a slot that names no class.
         aliases: further names.
     """
 
     name: str
     title: str
-    format: Format | TrunkFormat
+    format: Format | BackboneFormat
     url: str
     sha256: str | None
     training_data: str
@@ -47,7 +47,7 @@ class Source:
 
     @property
     def file_name(self) -> str:
-        """What the file is called at its publisher's."""
+        """The publisher's name of the file."""
         return self.url.rpartition("/")[2]
 
 
@@ -166,12 +166,12 @@ SOURCES = (
 
 
 def find(name: str) -> Source | None:
-    """The row of that name or alias, or None."""
+    """Return the row of that name or alias, or None."""
     return next((row for row in SOURCES if name == row.name or name in row.aliases), None)
 
 
 def get(name: str) -> Source:
-    """The same. Raises UsageError, with the nearest name, where there is none."""
+    """Return the row of that name or alias. Raises UsageError, with the nearest name, where there is none."""
     row = find(name)
     if row is None:
         known = [row.name for row in SOURCES]

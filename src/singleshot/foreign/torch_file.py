@@ -1,14 +1,17 @@
-"""Tensors out of somebody else's PyTorch file: the one place where such a file is opened, and how nothing of it runs.
+"""Read the tensors of another project's PyTorch file without running anything in it, and give them our names.
 
 PyTorch's own format is a pickle, which can name any function to call. It is read with `weights_only=True`, which
-knows tensors and plain containers and refuses the rest, after the archive around it was found to be no larger inside
-than outside. Files of safetensors are read too, because hubs hand them out. What comes back is plain float32.
+accepts tensors and plain containers and refuses the rest, after a check that the archive does not grow when it is
+unpacked. Safetensors files are read too, because hubs distribute them. The result is plain float32.
+
+Networks of the same layers differ in the names of these. A format is therefore a table of prefixes; a tensor that is
+missing, left over or of another shape means another network, and is named by its name in the file.
 """
 
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,41 +20,39 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from singleshot.errors import DataError, InputMissingError, NotPermittedError
+from singleshot.errors import DataError, InputMissingError, os_errors
 
+SHOWN = 5
 WRAPPERS = ("model", "state_dict")
-"""Under these keys training programs put the weights, beside an optimizer's state and the like."""
+"""Keys under which training programs store the weights, beside an optimizer's state and the like."""
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Every tensor of a `.pth`, `.pt` or `.safetensors` file by its name, on the CPU.
+    """Return every tensor of a `.pth`, `.pt` or `.safetensors` file by its name, on the CPU.
 
-    Floating point numbers come back as float32, other numbers as they are. A leading `module.` (of a network that
-    was trained on several devices) is taken off.
+    Floating point numbers are converted to float32, other numbers stay. A leading `module.` (of a network that was
+    trained on several devices) is removed.
 
     Raises:
         InputMissingError: there is no such file.
-        NotPermittedError: it may not be read.
-        DataError: it is damaged, holds more than tensors, claims more numbers than it has, or some are not finite.
+        NotPermittedError: no permission to read it.
+        DataError: it is damaged, has more than tensors, claims more numbers than it has, or some are not finite.
     """
     if not path.is_file():
         raise InputMissingError("no such file", remedy="Check the path", file=path)
-    try:
-        with path.open("rb") as file:
-            start = file.read(9)
-    except PermissionError as error:
-        raise NotPermittedError("no permission to read", remedy="Change its permissions", file=path) from error
+    with os_errors(path, "read"), path.open("rb") as file:
+        start = file.read(9)
     content = safetensors_file(path) if start[8:] == b"{" else _torch_file(path, start)
     for wrapper in WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
     if not isinstance(content, Mapping) or not content:
-        raise _bad("it holds no table of tensors", path)
+        raise _bad("it has no table of tensors", path)
     return {str(name).removeprefix("module."): _plain(str(name), value, path) for name, value in content.items()}
 
 
 def safetensors_file(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file, without looking at its metadata. Raises DataError if it is damaged."""
+    """Return the tensors of a safetensors file and ignore its metadata. Raises DataError if it is damaged."""
     try:
         return safetensors.torch.load_file(path)
     except (safetensors.SafetensorError, OSError) as error:
@@ -69,7 +70,7 @@ def _torch_file(path: Path, start: bytes) -> Any:
         reason = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
         if "weights_only" in str(error) or "Unsupported" in str(error):
             raise DataError(
-                "it holds more than tensors, which could run code, and is refused",
+                "it has more than tensors, which could run code, and is refused",
                 kind="pickle",
                 remedy="Save the state dict alone in it",
                 file=path,
@@ -103,9 +104,62 @@ def _plain(name: str, value: Any, path: Path) -> Tensor:
     if not value.is_floating_point():
         return value.contiguous()
     if not value.isfinite().all():
-        raise _bad(f"{name} holds values that are not finite", path)
+        raise _bad(f"{name} has values that are not finite", path)
     return value.float().contiguous()
 
 
-def _bad(what: str, path: Path) -> DataError:
-    return DataError(what, kind="bad-weights", remedy="Get the file again from its publisher", file=path)
+def _bad(message: str, path: Path) -> DataError:
+    return DataError(message, kind="bad-weights", remedy="Get the file again from its publisher", file=path)
+
+
+def renamed(
+    tensors: Mapping[str, Tensor],
+    prefixes: Mapping[str, str],
+    wanted: Mapping[str, Tensor],
+    path: Path,
+    ignored: Sequence[str] = (),
+) -> dict[str, Tensor]:
+    """Return the tensors under our names, all wanted ones and no others.
+
+    Args:
+        tensors: by their names in the file.
+        prefixes: ours → the file's; the longest of ours that fits a name up to a dot counts.
+        wanted: a tensor of the right shape for each of our names (their values and devices do not matter).
+        path: the file, for the message.
+        ignored: prefixes of the file's names that may be left over.
+
+    Raises:
+        DataError: tensors are missing, unknown or of another shape; the first five are named, the rest counted.
+
+    >>> import torch
+    >>> one = torch.ones(1)
+    >>> renamed({"features.0.bias": one}, {"conv1_1": "features.0"}, {"conv1_1.bias": one}, Path("w.pth"))
+    {'conv1_1.bias': tensor([1.])}
+    """
+    names = {ours: _translated(ours, prefixes) for ours in wanted}
+    expected = set(names.values())
+    wrong = [f"{name} is missing" for name in names.values() if name not in tensors]
+    wrong += [f"{name} is unknown" for name in tensors if name not in expected and not name.startswith(tuple(ignored))]
+    wrong += [
+        f"{name} is {tuple(tensors[name].shape)} and not {tuple(wanted[ours].shape)}"
+        for ours, name in names.items()
+        if name in tensors and tensors[name].shape != wanted[ours].shape
+    ]
+    if wrong:
+        more = f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
+        raise DataError(
+            f"not the network that was expected: {'; '.join(wrong[:SHOWN])}{more}",
+            kind="bad-weights",
+            remedy="Check that NAME and file belong together",
+            file=path,
+        )
+    return {ours: tensors[name] for ours, name in names.items()}
+
+
+def _translated(name: str, prefixes: Mapping[str, str]) -> str:
+    parts = name.split(".")
+    for count in range(len(parts), 0, -1):
+        head = ".".join(parts[:count])
+        if head in prefixes:
+            return ".".join([part for part in (prefixes[head], *parts[count:]) if part])
+    return name

@@ -14,7 +14,7 @@ from singleshot.prediction.locate import find_weights
 from singleshot.prediction.predictor import Detector
 from singleshot.prediction.segmenter import Segmenter
 from singleshot.storage.download import Observer
-from singleshot.weights import SegmenterFile, TrunkFile
+from singleshot.weights import BackboneFile, SegmenterFile
 
 BackendName = Literal["torch", "pt2", "onnx", "openvino"]
 RUNS: dict[str, tuple[BackendName, ...]] = {".pt2": ("pt2",), ".onnx": ("onnx", "openvino"), ".xml": ("openvino",)}
@@ -73,7 +73,7 @@ def load_detector(path: str | Path, *, backend: str | None = None, trust: bool =
     model = load(path, backend=backend, trust=trust)
     if isinstance(model, Detector):
         return model
-    raise DataError("a segmenter and no detector", kind="other-task", remedy="Use --metric miou", file=path)
+    raise DataError("a segmenter, not a detector", kind="other-task", remedy="Use --metric miou", file=path)
 
 
 def load_segmenter(
@@ -109,8 +109,8 @@ def _backend(path: Path, wanted: str | None) -> BackendName:
 
 def _from_weights(path: Path, where: torch.device, bf16: bool) -> Detector | Segmenter:
     file = weights.read_any(path)
-    if isinstance(file, TrunkFile):
-        what = f"a {file.config.trunk} trunk and no detector or segmenter"
+    if isinstance(file, BackboneFile):
+        what = f"a {file.config.trunk} backbone, not a detector or segmenter"
         remedy = "Train one from it: singleshot train --weights"
         raise DataError(what, kind="trunk-weights", remedy=remedy, file=path)
     if isinstance(file, SegmenterFile):

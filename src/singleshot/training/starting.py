@@ -24,7 +24,7 @@ from singleshot.errors import ConfigError, DataError
 from singleshot.prediction.locate import find_weights
 from singleshot.training.optimizer import is_trunk
 from singleshot.training.recipe import Recipe
-from singleshot.weights import TrunkFile, WeightsFile
+from singleshot.weights import BackboneFile, WeightsFile
 
 DEFAULT_FLAVOUR = "vgg300"
 """Of a run that starts from a trunk and names no flavour."""
@@ -110,8 +110,8 @@ def flavour_of(path: Path) -> str:
     return flavour if flavour in FLAVOURS else DEFAULT_FLAVOUR
 
 
-def _from_file(file: WeightsFile | TrunkFile, recipe: Recipe, class_names: Sequence[str], path: Path) -> Start:
-    source = file.config if isinstance(file, TrunkFile) else file.network.config
+def _from_file(file: WeightsFile | BackboneFile, recipe: Recipe, class_names: Sequence[str], path: Path) -> Start:
+    source = file.config if isinstance(file, BackboneFile) else file.network.config
     config = config_for(recipe.model, class_names, recipe.input_size_hw, fit=recipe.fit, anchors=recipe.anchors)
     if config.trunk != source.trunk:
         raise ConfigError(
@@ -123,7 +123,7 @@ def _from_file(file: WeightsFile | TrunkFile, recipe: Recipe, class_names: Seque
         config.preprocess, mean_rgb=seen.mean_rgb, std_rgb=seen.std_rgb, channel_order=seen.channel_order
     )
     config = replace(config, norm=recipe.norm, preprocess=preprocess)
-    if isinstance(file, TrunkFile):
+    if isinstance(file, BackboneFile):
         network = SSD(config)
         _quieten(network, file.tensors)
         rows = _take_over(network, file.tensors, file.tensors)

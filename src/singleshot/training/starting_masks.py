@@ -23,7 +23,7 @@ from singleshot.segmentation.fcn import FCN, FCNConfig, config_for
 from singleshot.structures import Dataset
 from singleshot.training.optimizer import is_trunk
 from singleshot.training.recipe import Recipe
-from singleshot.weights import SegmenterFile, TrunkFile, WeightsFile
+from singleshot.weights import BackboneFile, SegmenterFile, WeightsFile
 
 # By name and not by width: a feature layer may be as wide as there are classes.
 _SCORES = re.compile(r"\.(score\w*|scores\.\d+)$")
@@ -69,8 +69,8 @@ def resumed(recipe: Recipe, config: Any, provenance: Mapping[str, Any] | None) -
     return began
 
 
-def _from_file(file: WeightsFile | TrunkFile | SegmenterFile, config: FCNConfig, path: Path) -> MaskStart:
-    source = file.config if isinstance(file, TrunkFile) else file.network.config
+def _from_file(file: WeightsFile | BackboneFile | SegmenterFile, config: FCNConfig, path: Path) -> MaskStart:
+    source = file.config if isinstance(file, BackboneFile) else file.network.config
     if source.trunk != config.trunk:
         what = f"{path} has a {source.trunk} trunk and {config.flavour} is made on {config.trunk}"
         raise ConfigError(what, remedy=f"Choose a model on {source.trunk} by --model")
@@ -79,7 +79,7 @@ def _from_file(file: WeightsFile | TrunkFile | SegmenterFile, config: FCNConfig,
         config.preprocess, mean_rgb=seen.mean_rgb, std_rgb=seen.std_rgb, channel_order=seen.channel_order
     )
     network = FCN(replace(config, preprocess=preprocess))
-    tensors = file.tensors if isinstance(file, TrunkFile) else file.network.state_dict()
+    tensors = file.tensors if isinstance(file, BackboneFile) else file.network.state_dict()
     # SSD's VGG lies one level deeper, beside its extra layers.
     theirs = {name.replace("trunk.vgg.", "trunk."): tensor for name, tensor in tensors.items()}
     if isinstance(file, SegmenterFile):

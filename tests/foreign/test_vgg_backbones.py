@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from singleshot.errors import DataError
-from singleshot.foreign.vgg_trunks import DENSE, LAYERS, PLACES, imagenet_trunk, reduced_trunk
+from singleshot.foreign.vgg_backbones import DENSE, INDICES, LAYERS, imagenet_backbone, reduced_backbone
 from tests.foreign.made_files import VGG_CHANNELS, vgg_list
 
 FILE = Path("vgg16.pth")
@@ -25,10 +25,10 @@ def dense(names: tuple[str, str], shapes: tuple[tuple[int, ...], tuple[int, ...]
 
 
 def test_every_convolution_finds_its_layer():
-    trunk = imagenet_trunk(features(), FILE)
-    assert len(trunk) == 26
-    for layer, place in zip(LAYERS, PLACES, strict=True):
-        assert (trunk[f"trunk.vgg.{layer}.bias"] == place).all()
+    backbone = imagenet_backbone(features(), FILE)
+    assert len(backbone) == 26
+    for layer, place in zip(LAYERS, INDICES, strict=True):
+        assert (backbone[f"trunk.vgg.{layer}.bias"] == place).all()
     assert (LAYERS[0], LAYERS[9], LAYERS[12]) == ("conv1_1", "conv4_3", "conv5_3")
 
 
@@ -37,13 +37,13 @@ def test_imagenets_classifier_is_thinned_by_the_law_of_every_fourth_output_and_e
     flat = names == DENSE[0]
     shapes = ((4096, 25088), (4096, 4096)) if flat else ((4096, 512, 7, 7), (4096, 4096, 1, 1))
     full = dense(names, shapes)
-    trunk = imagenet_trunk(features() | full | {"classifier.6.bias": torch.zeros(1000)}, FILE)
-    fc6, bias = trunk["trunk.vgg.fc6.weight"], trunk["trunk.vgg.fc6.bias"]
+    backbone = imagenet_backbone(features() | full | {"classifier.6.bias": torch.zeros(1000)}, FILE)
+    fc6, bias = backbone["trunk.vgg.fc6.weight"], backbone["trunk.vgg.fc6.bias"]
     kernel = full[f"{names[0]}.weight"].reshape(4096, 512, 7, 7)
     assert fc6.shape == (1024, 512, 3, 3) and torch.equal(fc6[5, 7, 1, 2], kernel[20, 7, 3, 6])
     fc7 = full[f"{names[1]}.weight"].reshape(4096, 4096)
-    assert torch.equal(trunk["trunk.vgg.fc7.weight"][3, 2], fc7[12, 8].reshape(1, 1))
-    assert torch.equal(trunk["trunk.vgg.fc7.bias"], full[f"{names[1]}.bias"][::4])
+    assert torch.equal(backbone["trunk.vgg.fc7.weight"][3, 2], fc7[12, 8].reshape(1, 1))
+    assert torch.equal(backbone["trunk.vgg.fc7.bias"], full[f"{names[1]}.bias"][::4])
     # At dilation 3 the thinned layer is the full one with its other taps set to 0; four of its outputs will do.
     sparse = torch.zeros(4, 512, 7, 7)
     sparse[:, :, ::3, ::3] = kernel[:16:4, :, ::3, ::3]
@@ -53,18 +53,18 @@ def test_imagenets_classifier_is_thinned_by_the_law_of_every_fourth_output_and_e
 
 
 def test_the_reduced_file_has_bare_numbers_and_both_thinned_layers():
-    trunk = reduced_trunk(vgg_list(""), FILE)
-    assert len(trunk) == 30
-    assert (trunk["trunk.vgg.conv4_3.bias"] == 21).all()
-    assert (trunk["trunk.vgg.fc6.bias"] == 31).all() and (trunk["trunk.vgg.fc7.bias"] == 33).all()
+    backbone = reduced_backbone(vgg_list(""), FILE)
+    assert len(backbone) == 30
+    assert (backbone["trunk.vgg.conv4_3.bias"] == 21).all()
+    assert (backbone["trunk.vgg.fc6.bias"] == 31).all() and (backbone["trunk.vgg.fc7.bias"] == 33).all()
 
 
 def test_e5_another_network_is_refused():
     with pytest.raises(DataError, match=r"features\.0\.weight is missing"):
-        imagenet_trunk(vgg_list(""), FILE)
+        imagenet_backbone(vgg_list(""), FILE)
     with pytest.raises(DataError, match=r"31\.weight is missing"):
-        reduced_trunk(vgg_list("", fc=False), FILE)
+        reduced_backbone(vgg_list("", fc=False), FILE)
     with pytest.raises(DataError, match=r"classifier\.0 is not VGG-16's fc6"):
-        imagenet_trunk(features() | {"classifier.0.weight": torch.zeros(10, 10)}, FILE)
+        imagenet_backbone(features() | {"classifier.0.weight": torch.zeros(10, 10)}, FILE)
     with pytest.raises(DataError, match=r"features\.0\.weight is missing"):
-        imagenet_trunk({}, FILE)
+        imagenet_backbone({}, FILE)
