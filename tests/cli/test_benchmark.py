@@ -44,7 +44,7 @@ def measured(done: Result, monkeypatch: pytest.MonkeyPatch) -> list[Job]:
     return asked
 
 
-def test_all_four_are_run_and_a_failed_one_ends_with_65_after_the_rest(
+def test_a_failed_workload_exits_with_65_after_the_others_have_run(
     measured: list[Job], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "mine.json"
@@ -62,7 +62,9 @@ def test_all_four_are_run_and_a_failed_one_ends_with_65_after_the_rest(
     assert "kitti: +0.0 % images/s, no difference" in capsys.readouterr().out
 
 
-def test_whoever_ends_it_keeps_what_is_measured(done: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_benchmark_keeps_its_results(
+    done: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupted(_jobs: list[Job]) -> Iterator[tuple[str, Report]]:
         yield "vgg300", Report({"cpu": "EPYC"}, {"vgg300": done})
         raise KeyboardInterrupt
@@ -81,7 +83,7 @@ def test_options_reach_the_workloads(measured: list[Job]) -> None:
     ]
 
 
-def test_wrong_calls_end_before_any_work(measured: list[Job], capsys: pytest.CaptureFixture[str]) -> None:
+def test_usage_errors_end_before_any_work(measured: list[Job], capsys: pytest.CaptureFixture[str]) -> None:
     assert code_of("run", "--workload", "vgg30") == 2
     assert "Did you mean vgg300?" in capsys.readouterr().err
     assert code_of("run", "--device", "tpu") == 2
@@ -97,7 +99,7 @@ def test_wrong_calls_end_before_any_work(measured: list[Job], capsys: pytest.Cap
 @pytest.mark.parametrize(
     ("asked", "there", "used"), [("auto", True, "cuda"), ("cpu", True, "cpu"), ("auto", False, "cpu")]
 )
-def test_the_facts_are_of_the_device_that_was_measured(
+def test_the_machine_facts_are_those_of_the_measured_device(
     asked: str, there: bool, used: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[str] = []

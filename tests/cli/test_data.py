@@ -31,13 +31,13 @@ def check(*arguments: str | Path) -> Result:
     return CliRunner().invoke(app, ["data", "check", "--workers", "0", *map(str, arguments)])
 
 
-def test_clean_data_ends_with_0_and_says_what_it_is(own: Path) -> None:
+def test_faultless_data_exits_with_0_and_a_summary(own: Path) -> None:
     result = check(own)
     assert result.exit_code == 0
     assert result.output.startswith("voc: 7 images, ")
 
 
-def test_a_fatal_fault_ends_with_65_and_is_shown_counted_and_written(own: Path, tmp_path: Path) -> None:
+def test_a_fatal_fault_exits_with_65_and_is_shown_counted_and_written(own: Path, tmp_path: Path) -> None:
     picture = min((own / "JPEGImages").iterdir())
     picture.write_bytes(picture.read_bytes()[:1000])
     file = tmp_path / "faults.json"
@@ -51,14 +51,14 @@ def test_a_fatal_fault_ends_with_65_and_is_shown_counted_and_written(own: Path, 
     assert (fault["file"], fault["line"], fault["kind"]) == (str(picture), None, "truncated-picture")
 
 
-def test_twenty_of_a_kind_are_shown_and_the_rest_counted() -> None:
+def test_check_shows_twenty_faults_of_a_kind_and_counts_the_rest() -> None:
     faults = tuple(Fault(Path("a.xml"), line, "clipped-box", "warning", "[red]thin[/red].") for line in range(25))
     shown = data.audit_lines(Audit("voc", 1, 25, ("cat",), faults))
     assert sum(line.startswith("  a.xml:") for line in shown) == 20
     assert "  … and 5 more: use --json FILE for all" in shown and shown[-1] == "clipped-box  warning      25"
 
 
-def test_nothing_is_written_into_the_data_nor_over_a_file(own: Path, tmp_path: Path) -> None:
+def test_check_writes_neither_into_the_data_nor_over_a_file(own: Path, tmp_path: Path) -> None:
     before = sorted(own.rglob("*"))
     result = check(own, "--json", own / "faults.json")
     assert isinstance(result.exception, CannotCreateError) and "never written to" in str(result.exception)
@@ -77,7 +77,7 @@ def test_options_reach_the_audit(own: Path) -> None:
     assert isinstance(check(own, "--classes", "zebra").exception, DataError)
 
 
-def test_stats_are_printed_written_and_streets(streets: Path, tmp_path: Path) -> None:
+def test_stats_are_printed_written_and_drawn(streets: Path, tmp_path: Path) -> None:
     result = run("data", "stats", streets, "--json", tmp_path / "s.json", "--plot", tmp_path / "s.png")
     assert result.exit_code == 0 and "traffic light" in " ".join(result.output.replace("│", " ").split())
     facts = json.loads((tmp_path / "s.json").read_text())
@@ -89,7 +89,7 @@ def test_stats_are_printed_written_and_streets(streets: Path, tmp_path: Path) ->
     assert run("data", "stats", streets, "--plot", tmp_path / "s.png", "--overwrite").exit_code == 0
 
 
-def test_a_sheet_is_streets_of_pictures_and_of_augmentations(streets: Path, tmp_path: Path) -> None:
+def test_show_draws_a_sheet_of_images_or_of_augmentations(streets: Path, tmp_path: Path) -> None:
     run("data", "show", streets, "--out", tmp_path / "a.png", "--count", "3", "--columns", "2")
     page = cv2.imread(str(tmp_path / "a.png"))
     assert page.shape[1] == 2 * 126 + 6
@@ -100,7 +100,7 @@ def test_a_sheet_is_streets_of_pictures_and_of_augmentations(streets: Path, tmp_
     assert result.exit_code == 0 and cv2.imread(str(tmp_path / "b.jpg")).shape[1] == 4 * 86 + 6
 
 
-def test_what_cannot_be_shown_is_said(streets: Path, tmp_path: Path) -> None:
+def test_show_explains_what_it_cannot_show(streets: Path, tmp_path: Path) -> None:
     out = ("--out", tmp_path / "a.png")
     with pytest.raises(UsageError, match="car, pedestrian, traffic light"):
         run("data", "show", streets, *out, "--class", "dog")
@@ -130,7 +130,7 @@ def test_what_cannot_be_shown_is_said(streets: Path, tmp_path: Path) -> None:
         ("check", ".", "--json", "faults.json"),
     ],
 )
-def test_no_verb_writes_into_the_data_folder(
+def test_no_data_command_writes_into_the_data_folder(
     words: tuple[str, ...], streets: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(streets)
@@ -151,7 +151,7 @@ def test_all_splits_are_converted_and_recognised_again(to: str, streets: Path, t
         run("data", "convert", streets, tmp_path / "out", "--to", to)
 
 
-def test_a_split_is_chosen_and_renamed(streets: Path, tmp_path: Path) -> None:
+def test_convert_selects_and_renames_splits(streets: Path, tmp_path: Path) -> None:
     run(
         "data",
         "convert",
@@ -171,7 +171,7 @@ def test_a_split_is_chosen_and_renamed(streets: Path, tmp_path: Path) -> None:
     assert run("data", "convert", tmp_path / "coco", tmp_path / "yolo", "--to", "yolo", *options).exit_code == 0
 
 
-def test_faulty_data_is_refused_or_left_out_aloud(shared: Path, tmp_path: Path) -> None:
+def test_faulty_data_is_refused_or_left_out_with_a_warning(shared: Path, tmp_path: Path) -> None:
     options = ("data", "convert", shared / "data/bccd", tmp_path / "out", "--to", "yolo", "--split", "val")
     with pytest.raises(FaultyDataError):
         run(*options)

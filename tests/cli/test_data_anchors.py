@@ -38,7 +38,7 @@ def fitted(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 QUICK = ("--steps", "2", "--batch-size", "2", "--workers", "0", "--precision", "fp32", "--set", "train_subset=0")
 
 
-def test_the_figures_the_plot_and_the_boxes_are_written(fitted: Path) -> None:
+def test_anchors_writes_json_plot_and_fitted_anchors(fitted: Path) -> None:
     facts = json.loads((fitted / "figures.json").read_text())
     assert (facts["model"], facts["input_size_hw"], facts["fit"]) == ("lite320-fine", [96, 128], "letterbox")
     assert facts["unreached_fitted"] < facts["unreached"]
@@ -47,7 +47,7 @@ def test_the_figures_the_plot_and_the_boxes_are_written(fitted: Path) -> None:
     assert cv2.imread(str(fitted / "a.png")) is not None
 
 
-def test_a_run_takes_the_boxes_and_its_weights_keep_them(drawn: Path, fitted: Path, tmp_path: Path) -> None:
+def test_a_run_uses_fitted_anchors_and_its_weights_store_them(drawn: Path, fitted: Path, tmp_path: Path) -> None:
     options = (
         "--model",
         "lite320-fine",
@@ -80,15 +80,13 @@ def test_a_run_takes_the_boxes_and_its_weights_keep_them(drawn: Path, fitted: Pa
         ("--model", "unknown"),
     ],
 )
-def test_boxes_for_another_model_input_or_fit_are_refused(drawn: Path, fitted: Path, tmp_path: Path, other) -> None:
+def test_anchors_for_another_model_input_or_fit_are_refused(drawn: Path, fitted: Path, tmp_path: Path, other) -> None:
     with pytest.raises(ConfigError, match="--model lite320-fine --input-size 96x128 --fit letterbox"):
         run("train", "--data", drawn, "--out", tmp_path / "run", "--anchors", fitted / "a.json", *other, *QUICK)
     assert not (tmp_path / "run").exists()
 
 
-def test_files_are_not_replaced_unasked_and_nothing_is_fitted_to_nothing(
-    drawn: Path, fitted: Path, tmp_path: Path
-) -> None:
+def test_anchors_replaces_no_files_and_refuses_data_without_objects(drawn: Path, fitted: Path, tmp_path: Path) -> None:
     for option in ("--out", "--plot", "--json"):
         with pytest.raises(CannotCreateError):
             run("data", "anchors", drawn, option, fitted / "a.json")

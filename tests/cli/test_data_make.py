@@ -14,7 +14,7 @@ def run(*arguments: str | Path) -> Result:
     return CliRunner().invoke(app, [str(each) for each in arguments], catch_exceptions=False)
 
 
-def test_streets_are_drawn_in_any_shape_with_boxes_and_masks(tmp_path: Path) -> None:
+def test_make_streets_draws_any_shape_with_boxes_and_masks(tmp_path: Path) -> None:
     out = tmp_path / "out"
     options = ("data", "make", "streets", "--out", out, "--count", "4", "--size", "75x248", "--workers", "1")
     result = run(*options)
@@ -27,7 +27,7 @@ def test_streets_are_drawn_in_any_shape_with_boxes_and_masks(tmp_path: Path) -> 
     assert run(*options, "--kind", "segmentation", "--overwrite").exit_code == 0
 
 
-def test_a_video_is_drawn_with_its_tracks(tmp_path: Path) -> None:
+def test_make_streets_draws_a_video_with_tracks(tmp_path: Path) -> None:
     out = tmp_path / "out"
     options = ("--kind", "video", "--frames", "3", "--size", "96x128", "--container", "png")
     result = run("data", "make", "streets", "--out", out, *options)
@@ -37,7 +37,7 @@ def test_a_video_is_drawn_with_its_tracks(tmp_path: Path) -> None:
         run("data", "make", "streets", "--out", tmp_path / "b", "--container", "png")
 
 
-def test_fetching_without_a_network_is_exit_code_69(tmp_path: Path, monkeypatch) -> None:
+def test_fetching_without_a_network_exits_with_69(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("singleshot.storage.download.time.sleep", lambda _: None)
     with pytest.raises(UnreachableError):
         run("data", "fetch", "voc12", "--out", tmp_path, "--mirror", "http://127.0.0.1:1")

@@ -18,14 +18,14 @@ def run(*arguments: str | Path) -> Result:
 
 
 @pytest.mark.parametrize("minutes", ["-1", "0", "nan"])
-def test_minutes_that_make_no_sense_are_refused_before_anything_is_drawn(tmp_path: Path, minutes: str) -> None:
+def test_the_demo_refuses_invalid_minutes_before_anything_is_drawn(tmp_path: Path, minutes: str) -> None:
     refused = run("--minutes", minutes, "--out", tmp_path / "d")
     assert refused.exit_code == 2 and "--minutes" in refused.output
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("names", [("report.txt",), ("curves.png", "notes"), ("data/mine.txt",)])
-def test_a_folder_of_the_users_is_refused_and_stays_as_it_is(tmp_path: Path, names: tuple[str, ...]) -> None:
+def test_the_demo_refuses_other_folders_and_leaves_them_unchanged(tmp_path: Path, names: tuple[str, ...]) -> None:
     for name in names:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("mine")
@@ -35,7 +35,7 @@ def test_a_folder_of_the_users_is_refused_and_stays_as_it_is(tmp_path: Path, nam
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted({name.partition("/")[0] for name in names})
 
 
-def test_a_report_beside_drawn_data_is_the_demos_only_with_its_summary(tmp_path: Path) -> None:
+def test_the_demo_recognises_its_report_only_by_the_summary(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / write.MANIFEST).write_text("{}")
     (tmp_path / "report.txt").write_text("mine")
@@ -43,7 +43,7 @@ def test_a_report_beside_drawn_data_is_the_demos_only_with_its_summary(tmp_path:
         run("--out", tmp_path)
 
 
-def test_a_file_is_no_place_for_a_demo(tmp_path: Path) -> None:
+def test_the_demo_refuses_a_file_as_its_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     for out in (tmp_path / "file", tmp_path / "file" / "deep"):
         with pytest.raises(CannotCreateError, match="file"):
@@ -51,7 +51,7 @@ def test_a_file_is_no_place_for_a_demo(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_evaluate_gives_the_very_figures_of_the_summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_evaluate_repeats_the_results_of_the_demo_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     few = ("--minutes", "0.1", "--train", "16", "--test", "8", "--no-masks")
     assert run(*few).exit_code == 0

@@ -13,7 +13,7 @@ from singleshot.cli import doctor
 from singleshot.cli.main import app
 
 
-def test_the_doctor_says_what_is_here_and_exits_with_0(tmp_path: Path) -> None:
+def test_doctor_lists_the_installation_and_exits_with_0(tmp_path: Path) -> None:
     for _ in range(2):
         result = CliRunner().invoke(app, ["doctor", "--json", str(tmp_path / "d.json")])
         assert result.exit_code == 0, result.exception
@@ -23,7 +23,7 @@ def test_the_doctor_says_what_is_here_and_exits_with_0(tmp_path: Path) -> None:
     assert set(doctor.JSON_KEYS) <= set(facts) and facts["verbs"]["serve"]["ready"] in (True, False)
 
 
-def test_what_a_verb_lacks_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_packages_of_a_command_are_named_with_their_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     real = doctor.version
     replaced = {"tensorboard": None, "fastapi": "0.1"}
     monkeypatch.setattr(doctor, "version", lambda name: replaced[name] if name in replaced else real(name))
@@ -34,7 +34,7 @@ def test_what_a_verb_lacks_is_named_with_its_extra(monkeypatch: pytest.MonkeyPat
     assert not serve["ready"] and "installed is 0.1" in serve["missing"][0]
 
 
-def test_a_verb_of_two_extras_names_both(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_with_two_extras_names_both(monkeypatch: pytest.MonkeyPatch) -> None:
     real = doctor.version
     monkeypatch.setattr(doctor, "version", lambda name: None if name in ("onnx", "scipy") else real(name))
     verbs = doctor.examine()["verbs"]
@@ -44,14 +44,14 @@ def test_a_verb_of_two_extras_names_both(monkeypatch: pytest.MonkeyPatch) -> Non
     assert not verbs["predict on video, --track"]["ready"], "tracks take scipy"
 
 
-def test_without_torch_the_doctor_says_so_and_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_works_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.setattr(doctor, "_folders", lambda: (_ for _ in ()).throw(ImportError()))
     result = CliRunner().invoke(app, ["doctor"], catch_exceptions=False)
     assert result.exit_code == 0 and "not installed" in result.output.partition("backends")[0].partition("devices")[2]
 
 
-def test_a_package_that_breaks_when_asked_does_not_end_the_doctor(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_survives_a_broken_package(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken() -> str:
         raise RuntimeError("no such\nlibrary")
 
@@ -64,23 +64,23 @@ def test_a_package_that_breaks_when_asked_does_not_end_the_doctor(monkeypatch: p
     assert backends["openvino"] == {"broken": "RuntimeError: no such library"} and backends["onnxruntime"] is None
 
 
-def test_a_file_of_the_users_is_not_replaced(tmp_path: Path) -> None:
+def test_doctor_does_not_replace_a_file_of_the_user(tmp_path: Path) -> None:
     (tmp_path / "mine.json").write_text("{}")
     assert CliRunner().invoke(app, ["doctor", "--json", str(tmp_path / "mine.json")]).exit_code
     assert (tmp_path / "mine.json").read_text() == "{}"
 
 
-def test_needs_are_those_of_the_package() -> None:
+def test_requirements_are_those_of_the_package() -> None:
     assert doctor.requirements(None)["torch"] == "2.11"
     assert "fastapi" not in doctor.requirements(None) and set(doctor.requirements("log")) == {"tensorboard"}
     assert doctor.requirements("no such extra") == {}
 
 
-def test_what_is_installed_here_is_new_enough() -> None:
+def test_the_installed_packages_are_new_enough() -> None:
     doctor.check_versions()
 
 
-def test_a_checkout_that_was_never_installed_is_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkout_that_was_never_installed_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown(_name: str) -> None:
         raise metadata.PackageNotFoundError
 
@@ -92,5 +92,5 @@ def test_a_checkout_that_was_never_installed_is_not_refused(monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("text", "numbers"), [("2.13.0+cpu", (2, 13, 0)), ("5.0.0.93", (5, 0, 0, 93)), ("2.12.0a0", (2, 12, 0)), ("x", ())]
 )
-def test_versions_are_compared_by_their_numbers(text: str, numbers: tuple[int, ...]) -> None:
+def test_versions_are_compared_by_their_leading_numbers(text: str, numbers: tuple[int, ...]) -> None:
     assert doctor.version_numbers(text) == numbers

@@ -38,7 +38,7 @@ def judge(folder: Path, *more: str | Path) -> Result:
     return run("--detections", folder / "found.json", "--data", folder / "truth.json", "--metric", "coco", *more)
 
 
-def test_cocos_own_example_is_judged_from_the_command_line(shared: Path, tmp_path: Path) -> None:
+def test_cocos_own_example_gives_the_expected_metrics(shared: Path, tmp_path: Path) -> None:
     data = shared / "data" / "eval_coco"
     found = data / "instances_val2014_fakebbox100_results.json"
     options = ("--metric", "coco", "--json", tmp_path / "out.json")
@@ -52,17 +52,17 @@ def test_cocos_own_example_is_judged_from_the_command_line(shared: Path, tmp_pat
     assert (figures["metric"], figures["images"], len(figures["ap"])) == ("coco", 100, 80)
 
 
-def test_results_are_judged_by_vocs_protocol_too(folder: Path, tmp_path: Path) -> None:
+def test_coco_results_can_be_evaluated_with_the_voc_metric(folder: Path, tmp_path: Path) -> None:
     judge(folder, "--metric", "voc12", "--json", tmp_path / "out.json")
     assert json.loads((tmp_path / "out.json").read_text())["map"] == 1.0
 
 
-def test_results_written_again_are_the_same(folder: Path, tmp_path: Path) -> None:
+def test_write_detections_reproduces_the_results(folder: Path, tmp_path: Path) -> None:
     assert judge(folder, "--write-detections", tmp_path / "again.json").exit_code == 0
     assert json.loads((tmp_path / "again.json").read_text()) == FOUND
 
 
-def test_g3_and_g5_unknown_ids_end_with_65_and_their_place(folder: Path) -> None:
+def test_g3_and_g5_unknown_ids_exit_with_65_and_their_path(folder: Path) -> None:
     for field in ("image_id", "category_id"):
         (folder / "found.json").write_text(json.dumps([FOUND[0], {**FOUND[0], field: 6}]))
         with pytest.raises(DataError, match=rf"found\.json: \[1\]\.{field} 6 is") as caught:
@@ -70,12 +70,12 @@ def test_g3_and_g5_unknown_ids_end_with_65_and_their_place(folder: Path) -> None
         assert caught.value.exit_code == 65
 
 
-def test_g9_detections_that_are_not_judged_are_told(folder: Path) -> None:
+def test_g9_ignored_detections_give_a_warning(folder: Path) -> None:
     (folder / "found.json").write_text(json.dumps(FOUND * 101))
     assert "1 of 101 detections were not judged" in " ".join(judge(folder).stderr.split())
 
 
-def test_a_layout_that_does_not_fit_or_exist_is_refused(folder: Path) -> None:
+def test_an_unsuitable_or_unknown_layout_is_refused(folder: Path) -> None:
     with pytest.raises(UsageError, match="no layout is called 'voc7'"):
         judge(folder, "--data-format", "voc7")
     with pytest.raises(InputMissingError):
@@ -104,9 +104,7 @@ def perfect(scenes: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def test_the_table_shows_the_figure_that_the_json_holds_however_low_scores_are(
-    perfect: Path, scenes: Path, tmp_path: Path
-) -> None:
+def test_table_and_json_agree_for_very_low_scores(perfect: Path, scenes: Path, tmp_path: Path) -> None:
     result = run("--detections", perfect, "--data", scenes, "--metric", "voc12", "--json", tmp_path / "o.json")
     assert json.loads((tmp_path / "o.json").read_text())["map"] == 1.0
     (mean,) = [line for line in result.stdout.splitlines() if "mean" in line]
@@ -115,7 +113,7 @@ def test_the_table_shows_the_figure_that_the_json_holds_however_low_scores_are(
 
 
 @pytest.mark.parametrize(("name", "start"), [("c.png", b"\x89PNG"), ("c.svg", b"<?xml"), ("c.pdf", b"%PDF")])
-def test_curves_are_drawn_in_the_format_of_their_suffix(
+def test_curves_are_drawn_in_the_format_of_the_suffix(
     perfect: Path, scenes: Path, tmp_path: Path, name: str, start: bytes
 ) -> None:
     result = run("--detections", perfect, "--data", scenes, "--curves", tmp_path / "new" / name)
@@ -141,7 +139,7 @@ def test_j5_no_input_is_overwritten_by_an_output(untrained: Path, scenes: Path, 
     assert untrained.read_bytes() == before and annotation.read_bytes().startswith(b"<annotation")
 
 
-def test_files_that_are_there_are_replaced_with_overwrite_alone_and_reports_of_its_own_always(
+def test_evaluate_replaces_files_only_with_overwrite_except_its_reports(
     untrained: Path, scenes: Path, tmp_path: Path
 ) -> None:
     call = (untrained, "--data", scenes)
@@ -161,7 +159,9 @@ def test_files_that_are_there_are_replaced_with_overwrite_alone_and_reports_of_i
     assert json.loads(mine.read_text())["images"] == 4
 
 
-def test_an_output_that_cannot_be_made_shows_before_the_work(untrained: Path, scenes: Path, tmp_path: Path) -> None:
+def test_an_output_that_cannot_be_created_is_refused_before_the_work(
+    untrained: Path, scenes: Path, tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("mine")
     call = (untrained, "--data", scenes)
     for option, name in (("--json", "a.json"), ("--curves", "a.png"), ("--write-detections", "dets")):
@@ -173,7 +173,7 @@ def test_an_output_that_cannot_be_made_shows_before_the_work(untrained: Path, sc
 
 
 @pytest.mark.parametrize("option", ["--json", "--curves", "--detections", None])
-def test_what_makes_no_sense_without_annotations_is_refused(
+def test_options_that_require_annotations_are_refused_without_them(
     untrained: Path, scenes: Path, perfect: Path, tmp_path: Path, option: str | None
 ) -> None:
     call = ("--data", scenes, "--not-annotated")
@@ -188,9 +188,7 @@ def test_what_makes_no_sense_without_annotations_is_refused(
     assert not (tmp_path / "new").exists()
 
 
-def test_a_picture_that_cannot_be_read_is_refused_or_left_out_counted_and_said(
-    untrained: Path, scenes: Path, tmp_path: Path
-) -> None:
+def test_an_unreadable_image_is_refused_or_left_out_and_counted(untrained: Path, scenes: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     shutil.copytree(scenes, data)
     picture = data / "JPEGImages" / "test_00001.jpg"

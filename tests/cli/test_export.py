@@ -15,7 +15,7 @@ def run(*arguments: str | Path) -> Result:
     return CliRunner().invoke(app, [str(each) for each in arguments], catch_exceptions=False)
 
 
-def test_contradictions_and_files_that_are_there_are_refused_first(tmp_path: Path):
+def test_contradictions_and_existing_files_are_refused_first(tmp_path: Path):
     weights = made.write_weights(tmp_path)
     with pytest.raises(UsageError, match="contradict"):
         run("export", weights, "--format", "onnx", "--int8", "--precision", "fp16")
@@ -27,7 +27,7 @@ def test_contradictions_and_files_that_are_there_are_refused_first(tmp_path: Pat
     assert (tmp_path / "d.onnx").read_bytes() == b"mine"
 
 
-def test_j5_json_never_takes_the_place_of_the_export(tmp_path: Path):
+def test_j5_json_never_replaces_the_export(tmp_path: Path):
     weights = made.write_weights(tmp_path)
     for file_format, out, json_file in (
         ("onnx", None, "d.onnx"),
@@ -41,14 +41,14 @@ def test_j5_json_never_takes_the_place_of_the_export(tmp_path: Path):
     assert [each.name for each in tmp_path.iterdir()] == ["d.safetensors"]
 
 
-def test_pictures_to_compare_on_and_no_comparison_contradict_each_other(tmp_path: Path):
+def test_check_pictures_and_no_check_contradict_each_other(tmp_path: Path):
     weights = made.write_weights(tmp_path)
     with pytest.raises(UsageError, match="--check-pictures and --no-check"):
         run("export", weights, "--format", "onnx", "--check-pictures", tmp_path, "--no-check")
 
 
 @pytest.mark.slow
-def test_export_shows_the_proof_and_the_sizes_and_other_verbs_take_the_file(tmp_path: Path, shared: Path):
+def test_export_prints_parity_and_sizes_and_other_commands_open_the_file(tmp_path: Path, shared: Path):
     weights, out = made.write_weights(tmp_path), tmp_path / "made.pt2"
     photos = shared / "data" / "photos"
     result = run(

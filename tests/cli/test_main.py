@@ -20,7 +20,7 @@ def singleshot(*arguments: str | Path, cwd: Path | None = None) -> subprocess.Co
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=120, check=False)
 
 
-def test_help_lists_the_verbs_and_imports_nothing_heavy() -> None:
+def test_help_lists_the_commands_and_imports_nothing_heavy() -> None:
     shown = singleshot("--help")
     assert shown.returncode == 0
     assert all(verb in shown.stdout for verb in ("demo", "train", "evaluate", "predict"))
@@ -31,7 +31,7 @@ def test_help_lists_the_verbs_and_imports_nothing_heavy() -> None:
     assert result.stdout.strip() == "[]"
 
 
-def test_importing_the_package_costs_no_torch() -> None:
+def test_importing_the_package_does_not_import_torch() -> None:
     started = time.monotonic()
     code = "import sys, singleshot; print('torch' in sys.modules, 'train' in dir(singleshot))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -60,7 +60,7 @@ def test_importing_the_package_costs_no_torch() -> None:
         (("demo", "--minutes", "0", "--out", "d"), 2, "'--minutes': Input should be greater than"),
     ],
 )
-def test_a_wrong_call_gets_one_line_a_remedy_and_its_exit_code(
+def test_a_wrong_command_line_gets_one_line_a_remedy_and_its_exit_code(
     arguments: tuple[str, ...], code: int, said: str, tmp_path: Path
 ) -> None:
     result = singleshot(*arguments, cwd=tmp_path)
@@ -72,12 +72,14 @@ def test_a_wrong_call_gets_one_line_a_remedy_and_its_exit_code(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_verb_at_all_shows_the_help() -> None:
+def test_a_group_without_a_command_shows_its_help() -> None:
     result = singleshot("data")
     assert result.returncode == 2 and result.stderr.startswith("Usage: singleshot data") and "check" in result.stderr
 
 
-def test_ctrl_c_is_one_line_and_130(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+def test_ctrl_c_prints_one_line_and_exits_with_130(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     def stopped() -> None:
         raise KeyboardInterrupt
 
@@ -94,7 +96,7 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     assert "Traceback" in result.stderr and "InputMissingError" in result.stderr
 
 
-def test_f30_a_reader_that_goes_away_is_no_fault() -> None:
+def test_f30_a_closed_pipe_is_not_an_error() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     command = [sys.executable, "-m", "singleshot", "train", "--help"]
@@ -103,7 +105,7 @@ def test_f30_a_reader_that_goes_away_is_no_fault() -> None:
     assert done.returncode == 0 and done.stderr == ""
 
 
-def test_a_program_started_as_a_module_says_a_command_that_can_be_typed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python_m_singleshot_names_a_command_that_can_be_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[list[str]] = []
     monkeypatch.setattr(main, "run", lambda: seen.append([*sys.argv]))
     monkeypatch.setattr(sys, "argv", ["/somewhere/singleshot/__main__.py", "doctor"])
@@ -111,7 +113,7 @@ def test_a_program_started_as_a_module_says_a_command_that_can_be_typed_again(mo
     assert seen == [["singleshot", "doctor"]]
 
 
-def test_versions_are_checked_wherever_debug_stands_and_never_for_help(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_versions_are_checked_regardless_of_debug_and_never_for_help(monkeypatch: pytest.MonkeyPatch) -> None:
     checked: list[bool] = []
     monkeypatch.setattr(main.doctor, "check_versions", lambda: checked.append(True))
     for arguments in (["--debug", "data"], ["data", "--debug"], ["--help"], ["--debug", "doctor", "--help"]):

@@ -24,11 +24,11 @@ def write(path: Path, text: str = "mine") -> Path:
     return path
 
 
-def test_nothing_asked_for_is_nothing_refused() -> None:
+def test_no_outputs_are_accepted() -> None:
     outputs.check(None, json_file=None, inputs=[None])
 
 
-def test_a_new_name_in_a_folder_that_is_still_to_be_made_is_fine(tmp_path: Path) -> None:
+def test_a_new_file_in_a_new_folder_is_accepted(tmp_path: Path) -> None:
     outputs.check(tmp_path / "new" / "deep" / "a.png", json_file=tmp_path / "a.json", inputs=[tmp_path])
     assert list(tmp_path.iterdir()) == []
 
@@ -50,7 +50,7 @@ def test_j5_a_file_of_an_input_folder_is_never_replaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["mine", "{", '{"images": [], "annotations": []}', "[1]", '{"metric": 1', ""])
-def test_a_file_that_is_there_is_replaced_with_overwrite_alone(tmp_path: Path, text: str) -> None:
+def test_an_existing_file_is_replaced_only_with_overwrite(tmp_path: Path, text: str) -> None:
     there = write(tmp_path / "a.json", text)
     for asked in ({"json_file": there, "json_keys": KEYS}, {"json_file": there}):
         with pytest.raises(CannotCreateError, match="--overwrite") as raised:
@@ -59,7 +59,7 @@ def test_a_file_that_is_there_is_replaced_with_overwrite_alone(tmp_path: Path, t
         outputs.check(**asked, overwrite=True)
 
 
-def test_a_report_of_the_same_verb_may_be_written_again_as_json_and_as_nothing_else(tmp_path: Path) -> None:
+def test_only_a_json_report_of_the_same_command_may_be_replaced(tmp_path: Path) -> None:
     report = write(tmp_path / "a.json", REPORT)
     outputs.check(json_file=report, json_keys=KEYS, inputs=[tmp_path])
     with pytest.raises(CannotCreateError):
@@ -70,13 +70,13 @@ def test_a_report_of_the_same_verb_may_be_written_again_as_json_and_as_nothing_e
         outputs.check(json_file=report, json_keys=KEYS, inputs=[report])
 
 
-def test_a_link_that_leads_nowhere_is_there_too(tmp_path: Path) -> None:
+def test_a_dangling_link_counts_as_existing(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "gone")
     with pytest.raises(CannotCreateError, match="already exists"):
         outputs.check(tmp_path / "link")
 
 
-def test_a_folder_is_no_place_for_a_file_and_a_file_no_place_for_a_folder(tmp_path: Path) -> None:
+def test_a_folder_as_file_and_a_file_as_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CannotCreateError, match="is a folder"):
         outputs.check(tmp_path, overwrite=True)
     file = write(tmp_path / "file")
@@ -88,7 +88,7 @@ def test_a_folder_is_no_place_for_a_file_and_a_file_no_place_for_a_folder(tmp_pa
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions as POSIX has them")
-def test_a_folder_that_may_not_be_written_to_shows_before_the_work(
+def test_a_folder_without_write_permission_is_refused_before_the_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     closed = tmp_path / "closed"
@@ -99,14 +99,14 @@ def test_a_folder_that_may_not_be_written_to_shows_before_the_work(
         outputs.check(closed / "new" / "a.json")
 
 
-def test_two_outputs_share_no_name(tmp_path: Path) -> None:
+def test_two_outputs_with_one_name_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="twice"):
         outputs.check(tmp_path / "a", json_file=tmp_path / "a")
     with pytest.raises(UsageError, match="twice"):
         outputs.check(json_file=tmp_path / "best.safetensors", reserved=[tmp_path / "best.safetensors"])
 
 
-def test_two_names_of_one_place_are_one_place(tmp_path: Path) -> None:
+def test_two_paths_of_one_file_are_one_output(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "folder")
     with pytest.raises(UsageError, match="twice"):
@@ -117,9 +117,7 @@ def test_two_names_of_one_place_are_one_place(tmp_path: Path) -> None:
         outputs.check(tmp_path / "b", reserved=[tmp_path / "link" / "a"], overwrite=True)
 
 
-def test_thousands_of_outputs_ask_the_file_system_a_few_times_each(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_thousands_of_outputs_need_few_system_calls_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     count, asked = 5000, 0
 
     def counted(ask: Any) -> Any:
@@ -142,7 +140,7 @@ VERBS = [("data", "stats"), ("data", "anchors", "--input-size", "64x96"), ("data
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb[1])
-def test_j5_verbs_of_data_replace_neither_data_nor_a_file_of_the_users(
+def test_j5_data_commands_replace_neither_data_nor_files_of_the_user(
     verb: tuple[str, ...], scenes: Path, tmp_path: Path
 ) -> None:
     def run(*more: str | Path) -> Result:
@@ -159,7 +157,7 @@ def test_j5_verbs_of_data_replace_neither_data_nor_a_file_of_the_users(
     assert run("--json", mine).exit_code == 0, "its own report is written again"
 
 
-def test_j5_weights_info_leaves_the_weights_alone(untrained: Path, tmp_path: Path) -> None:
+def test_j5_weights_info_does_not_change_the_weights(untrained: Path, tmp_path: Path) -> None:
     before = untrained.read_bytes()
     for call in (("--json", untrained), ("--json", untrained, "--overwrite")):
         result = CliRunner().invoke(app, ["weights", "info", str(untrained), *map(str, call)])

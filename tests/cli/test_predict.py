@@ -29,7 +29,7 @@ def folder(scenes: Path, tmp_path: Path) -> Path:
     return tmp_path / "in"
 
 
-def test_j5_json_never_replaces_the_weights_or_a_picture(untrained: Path, folder: Path) -> None:
+def test_j5_json_never_replaces_the_weights_or_an_image(untrained: Path, folder: Path) -> None:
     before = {path: path.read_bytes() for path in (untrained, *folder.iterdir())}
     for target in before:
         for more in ((), ("--overwrite",)):
@@ -38,9 +38,7 @@ def test_j5_json_never_replaces_the_weights_or_a_picture(untrained: Path, folder
     assert {path: path.read_bytes() for path in before} == before
 
 
-def test_json_is_written_again_over_its_own_report_and_over_nothing_else(
-    untrained: Path, folder: Path, tmp_path: Path
-) -> None:
+def test_predict_json_replaces_only_its_own_report(untrained: Path, folder: Path, tmp_path: Path) -> None:
     file = tmp_path / "p.json"
     assert run(untrained, folder, "--json", file).exit_code == 0
     assert run(untrained, folder, "--json", file, "--threshold", "0.25").exit_code == 0
@@ -52,7 +50,7 @@ def test_json_is_written_again_over_its_own_report_and_over_nothing_else(
     assert len(json.loads(file.read_text())["pictures"]) == 3
 
 
-def test_bad_places_show_before_a_picture_is_read(untrained: Path, folder: Path, tmp_path: Path) -> None:
+def test_bad_outputs_are_refused_before_an_image_is_read(untrained: Path, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("singleshot.images.read_image", None)
@@ -67,7 +65,7 @@ def test_bad_places_show_before_a_picture_is_read(untrained: Path, folder: Path,
     ("error", "code"),
     [(NotPermittedError("no permission to read"), 77), (StorageError("reading failed (Input/output error)"), 74)],
 )
-def test_the_batch_goes_on_past_a_picture_that_the_file_system_refuses(
+def test_predict_continues_after_a_file_system_error(
     untrained: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: SingleshotError, code: int
 ) -> None:
     (folder / "bad.jpg").write_bytes(b"<html>")  # 65, which is not the worst
@@ -99,7 +97,7 @@ def test_the_batch_goes_on_past_a_picture_that_the_file_system_refuses(
         (("in-a.jpg.png", "a.jpg", "a.png"), "yolo", "the name of those of"),
     ],
 )
-def test_two_things_of_one_name_never_share_an_annotation(
+def test_two_sources_never_share_an_annotation_file(
     untrained: Path, folder: Path, tmp_path: Path, names: tuple[str, ...], kind: str, said: str
 ) -> None:
     for old in list(folder.iterdir())[1:]:

@@ -12,7 +12,7 @@ from tests.prediction.bulk_data import detector_file, draw_pictures
 
 
 @pytest.mark.slow
-def test_i11_a_list_of_pictures_gives_what_predict_json_gives_and_a_second_start_is_refused(
+def test_i11_an_engine_gives_the_json_of_predict_and_refuses_a_finished_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from singleshot.cli import predict_bulk as verb
@@ -50,7 +50,7 @@ def test_an_engine_needs_a_known_name_and_a_folder(tmp_path: Path) -> None:
         )
 
 
-def test_a_list_is_read_line_by_line_and_what_is_missing_is_named_with_its_line(tmp_path: Path) -> None:
+def test_a_list_of_images_names_missing_files_with_their_line(tmp_path: Path) -> None:
     picture = tmp_path / "a b.jpg"
     picture.touch()
     listing = tmp_path / "list.txt"
@@ -66,11 +66,11 @@ def test_a_list_is_read_line_by_line_and_what_is_missing_is_named_with_its_line(
         predict_bulk.listed(tmp_path / "absent.txt")
 
 
-def test_shards_are_small_enough_that_a_kill_costs_little() -> None:
+def test_shards_are_small_enough_to_lose_little_in_a_crash() -> None:
     assert bulk.PER_SHARD <= 100
 
 
-def test_a_list_that_is_no_text_or_no_file_is_named(tmp_path: Path) -> None:
+def test_a_list_of_images_that_is_not_a_text_file_is_refused(tmp_path: Path) -> None:
     listing = tmp_path / "list.txt"
     listing.write_text("a.jpg\n", encoding="utf-16")
     with pytest.raises(DataError, match=r"list\.txt: not UTF-8 text\. Save the list as UTF-8"):

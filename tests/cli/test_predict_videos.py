@@ -30,7 +30,7 @@ def run(*arguments: str | Path) -> Result:
     return CliRunner().invoke(app, ["predict", *map(str, arguments)], catch_exceptions=False)
 
 
-def test_a_video_keeps_its_frames_times_and_sound_and_says_where_the_time_went(untrained: Path, tmp_path: Path) -> None:
+def test_a_video_keeps_frames_times_and_sound_and_reports_stage_times(untrained: Path, tmp_path: Path) -> None:
     film = make(tmp_path / "film.mkv", 12, sound=True)
     out = tmp_path / "out"
     options = ("--out", out, "--json", tmp_path / "p.json", "--threshold", "0", "--save", "json,csv,yolo", "--track")
@@ -51,9 +51,7 @@ def test_a_video_keeps_its_frames_times_and_sound_and_says_where_the_time_went(u
         run(untrained, film, "--out", out)
 
 
-def test_d2_of_a_truncated_video_every_readable_frame_is_used_and_the_output_says_that_it_is_a_part(
-    untrained: Path, tmp_path: Path
-) -> None:
+def test_d2_every_readable_frame_of_a_truncated_video_is_used(untrained: Path, tmp_path: Path) -> None:
     film = make(tmp_path / "film.mp4", 20, options={"movflags": "faststart"})
     film.write_bytes(film.read_bytes()[: int(film.stat().st_size * 0.6)])
     result = run(untrained, film, "--out", tmp_path / "out", "--json", tmp_path / "p.json")
@@ -66,7 +64,7 @@ def test_d2_of_a_truncated_video_every_readable_frame_is_used_and_the_output_say
     assert "truncated" in json.loads((tmp_path / "p.json").read_text())["videos"][0]["error"]
 
 
-def test_d2_files_about_a_damaged_video_say_that_they_are_a_part(untrained: Path, tmp_path: Path) -> None:
+def test_d2_saved_files_of_a_damaged_video_are_named_partial(untrained: Path, tmp_path: Path) -> None:
     film = make(tmp_path / "film.mp4", 20, options={"movflags": "faststart"})
     film.write_bytes(film.read_bytes()[: int(film.stat().st_size * 0.6)])
     assert run(untrained, film, "--out", tmp_path / "out", "--save", "json,coco").exit_code == 65
@@ -74,13 +72,13 @@ def test_d2_files_about_a_damaged_video_say_that_they_are_a_part(untrained: Path
     assert names == {"film.partial.mp4", "detections.partial.jsonl", "coco.partial.json"}
 
 
-def test_d11_a_pipe_that_nobody_writes_to_is_refused_at_once(untrained: Path, tmp_path: Path) -> None:
+def test_d11_a_pipe_is_refused_at_once(untrained: Path, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "live.mp4")
     result = run(untrained, tmp_path / "live.mp4")
     assert result.exit_code == 65 and "not a plain file" in " ".join(result.stderr.split())
 
 
-def test_pixels_that_are_not_square_stay_so(untrained: Path, tmp_path: Path) -> None:
+def test_a_pixel_aspect_ratio_is_kept(untrained: Path, tmp_path: Path) -> None:
     film = make(tmp_path / "film.mp4", 3, pixel_aspect=Fraction(64, 45))
     assert run(untrained, film, "--out", tmp_path / "out").exit_code == 0
     with av.open(str(tmp_path / "out" / "film.mp4")) as container:
@@ -94,7 +92,7 @@ def stopped_camera(index: int) -> Iterator[Frame]:
     raise KeyboardInterrupt
 
 
-def test_d11_ctrl_c_ends_a_camera_and_all_its_files_are_whole(
+def test_d11_ctrl_c_ends_a_camera_with_complete_files(
     untrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(camera, "frames", stopped_camera)
@@ -109,7 +107,7 @@ def test_d11_ctrl_c_ends_a_camera_and_all_its_files_are_whole(
     assert row["stopped"] is True and row["frame_count"] == 5 and len(row["frames"]) == 5
 
 
-def test_d11_ctrl_c_in_a_video_loses_no_row_of_what_was_seen_before(
+def test_d11_ctrl_c_in_a_video_loses_no_earlier_row(
     untrained: Path, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second, last = (make(tmp_path / f"{name}.mp4", 6) for name in "abc")
@@ -133,7 +131,7 @@ def test_d11_ctrl_c_in_a_video_loses_no_row_of_what_was_seen_before(
     assert names == {picture.name, "a.mp4", "b.partial.mp4", "detections.partial.jsonl"}
 
 
-def test_d1_d4_videos_without_a_frame_are_named_and_the_rest_go_on(untrained: Path, tmp_path: Path) -> None:
+def test_d1_d4_unreadable_videos_are_named_and_the_rest_processed(untrained: Path, tmp_path: Path) -> None:
     make(tmp_path / "in" / "good.mp4", 5)
     cut = make(tmp_path / "in" / "cut.mp4", 5)
     cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
@@ -147,7 +145,7 @@ def test_d1_d4_videos_without_a_frame_are_named_and_the_rest_go_on(untrained: Pa
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["good.mp4"]
 
 
-def test_d14_an_address_is_a_wrong_call(untrained: Path) -> None:
+def test_d14_a_url_is_a_usage_error(untrained: Path) -> None:
     with pytest.raises(UsageError, match="no local file"):
         run(untrained, "https://example.org/a.mp4")
     with pytest.raises(InputMissingError):
@@ -155,7 +153,7 @@ def test_d14_an_address_is_a_wrong_call(untrained: Path) -> None:
 
 
 @pytest.mark.slow
-def test_d11_ctrl_c_leaves_a_video_that_plays_and_exits_with_130(untrained: Path, tmp_path: Path) -> None:
+def test_d11_ctrl_c_leaves_a_playable_video_and_exits_with_130(untrained: Path, tmp_path: Path) -> None:
     film = make(tmp_path / "film.mp4", 3000)
     command = [sys.executable, "-m", "singleshot", "predict", str(untrained), str(film), "--out", str(tmp_path / "out")]
     child = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)

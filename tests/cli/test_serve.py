@@ -17,7 +17,7 @@ def exit_code(*arguments: str) -> int:
     return caught.value.code
 
 
-def test_h22_a_model_that_is_missing_is_said_before_anything_is_bound(
+def test_h22_a_missing_model_is_reported_before_the_port_is_bound(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:  # an address that would be refused too, if it came to that
@@ -26,12 +26,12 @@ def test_h22_a_model_that_is_missing_is_said_before_anything_is_bound(
     assert code == 66 and "none.safetensors" in said and said.count("\n") == 1
 
 
-def test_h22_a_port_in_use_ends_with_73(untrained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_h22_a_port_in_use_exits_with_73(untrained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         code = exit_code(str(untrained), "--port", str(taken.getsockname()[1]))
     assert code == 73 and "in use. Choose another --port." in capsys.readouterr().err
 
 
-def test_beyond_this_machine_a_token_is_asked_for(untrained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_serving_beyond_loopback_requires_a_token(untrained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code(str(untrained), "--host", "0.0.0.0") == 2
     assert "SINGLESHOT_TOKEN" in capsys.readouterr().err

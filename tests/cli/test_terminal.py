@@ -6,7 +6,7 @@ from rich.table import Table
 from singleshot.cli.terminal import TrainingBar, bar, downloads, frame_rate, frames_bar, show, warn
 
 
-def test_an_epoch_leaves_a_line_with_its_figures_and_no_bar_in_a_file(capfd: pytest.CaptureFixture[str]) -> None:
+def test_without_a_terminal_an_epoch_prints_one_line_and_no_bar(capfd: pytest.CaptureFixture[str]) -> None:
     with TrainingBar() as watching:
         watching.step(epoch=0, step=1, done=0.5, parts={"class": 1.25}, rate=0.01, images=8)
         watching.epoch({"epoch": 1, "train_class": 1.25, "val_map": None, "images_per_second": 9.0, "seconds": 3.0})
@@ -23,17 +23,17 @@ def test_an_epoch_is_one_line_in_a_log_however_long(capfd: pytest.CaptureFixture
     assert shown.count("\n") == 1 and len(shown) > 100
 
 
-def test_a_warning_is_one_line_whatever_brackets_it_holds(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_warning_with_brackets_is_one_unchanged_line(capfd: pytest.CaptureFixture[str]) -> None:
     warn("[red]" + "x" * 300)
     assert capfd.readouterr().err == f"singleshot: warning: [red]{'x' * 300}\n"
 
 
-def test_a_bar_over_nothing_ends() -> None:
+def test_a_bar_over_nothing_works() -> None:
     with bar("pictures", 0) as advance:
         advance(0)
 
 
-def test_several_transfers_are_named_once_each(capfd: pytest.CaptureFixture[str]) -> None:
+def test_each_of_several_downloads_is_named_once(capfd: pytest.CaptureFixture[str]) -> None:
     with downloads() as advance:
         for done in (1, 2, 3):
             advance("a.tar", done, 3)

@@ -33,9 +33,7 @@ def test_j5_json_never_replaces_what_training_reads(untrained: Path, scenes: Pat
     assert untrained.read_bytes() == before and not (tmp_path / "run").exists()
 
 
-def test_json_is_refused_where_a_file_of_the_users_or_of_the_run_itself_would_be_lost(
-    scenes: Path, tmp_path: Path
-) -> None:
+def test_json_never_replaces_a_file_of_the_user_or_of_the_run(scenes: Path, tmp_path: Path) -> None:
     (tmp_path / "notes.json").write_text('{"metric": "voc07", "images": 1}')
     with pytest.raises(CannotCreateError, match="already exists"):
         run("--data", scenes, "--out", tmp_path / "run", "--json", tmp_path / "notes.json")
@@ -43,14 +41,14 @@ def test_json_is_refused_where_a_file_of_the_users_or_of_the_run_itself_would_be
         run("--data", scenes, "--out", tmp_path / "run", "--json", tmp_path / "run" / "best.safetensors")
 
 
-def test_a_file_as_out_is_refused_without_the_advice_to_overwrite_it(scenes: Path, tmp_path: Path) -> None:
+def test_a_file_as_out_is_refused_without_suggesting_overwrite(scenes: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(CannotCreateError, match="is a file") as raised:
         run("--data", scenes, "--out", tmp_path / "file")
     assert "--overwrite" not in str(raised.value)
 
 
-def test_the_same_command_with_resume_starts_the_same_run(
+def test_the_same_command_with_resume_starts_a_new_run(
     scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Recipe] = []

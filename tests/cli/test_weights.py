@@ -48,7 +48,7 @@ def test_info_shows_network_classes_sizes_provenance_and_hash(ours: Path, tmp_pa
     assert facts["default boxes"] == 8732 and facts["mean rgb"] == [123.0, 117.0, 104.0]
 
 
-def test_an_output_that_is_there_is_kept(theirs: Path, ours: Path):
+def test_an_existing_output_is_kept(theirs: Path, ours: Path):
     before = ours.read_bytes()
     with pytest.raises(CannotCreateError):
         run("weights", "import", "ssd300-voc", "--from", theirs, "--out", ours)
@@ -64,7 +64,7 @@ def test_class_names_come_from_a_file(theirs: Path, tmp_path: Path):
     assert weights.load(out).network.config.class_names[19] == "thing 19"
 
 
-def test_predict_with_a_known_name_and_no_network_is_one_line_and_69(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_predict_with_a_published_name_and_no_network_exits_with_69(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     import cv2
     import numpy as np
 
@@ -81,12 +81,12 @@ def test_predict_with_a_known_name_and_no_network_is_one_line_and_69(tmp_path: P
     assert "\n" not in str(caught.value)
 
 
-def test_push_says_where_it_went(ours: Path, monkeypatch: pytest.MonkeyPatch):
+def test_push_prints_the_address(ours: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(hub, "push", lambda path, name, *, private: f"https://hub/{name}?{path.name}&{private}")
     assert "pushed: https://hub/me/cells?w.safetensors&False" in run("weights", "push", ours, "me/cells").stdout
 
 
-def test_training_starts_from_weights_and_shows_the_table(ours: Path, tmp_path: Path):
+def test_training_from_weights_prints_the_load_table(ours: Path, tmp_path: Path):
     from singleshot.streets import write
 
     data = write.make(tmp_path / "data", train=2, val=1, test=1, workers=1)
@@ -99,7 +99,7 @@ def test_training_starts_from_weights_and_shows_the_table(ours: Path, tmp_path: 
     assert file.network.config.flavour == "vgg300" and file.network.config.clip_anchors == "all"
 
 
-def test_info_says_what_the_file_is_and_not_what_its_maker_wrote(tmp_path: Path):
+def test_info_shows_facts_of_the_file_even_if_its_metadata_claim_others(tmp_path: Path):
     path = tmp_path / "s.safetensors"
     forged = {"sha256": "FORGED", "kind": "detector", "file": "other", "note": "a\x1b[2Jb\nsha256: FORGED"}
     weights.save(path, FCN(config_for("fcn8s-lite", ("road", "sk\x1b[31my"), (64, 96))), forged)
@@ -119,7 +119,7 @@ def test_info_says_what_the_file_is_and_not_what_its_maker_wrote(tmp_path: Path)
         (("serve", "me/cells"), "locate"),
     ],
 )
-def test_every_verb_that_may_download_weights_shows_it(
+def test_every_command_that_downloads_weights_shows_progress(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: tuple[str, ...], asked: str
 ):
     def fetch(_name: Path | str, *, observer: download.Observer | None = None) -> Path:

@@ -46,9 +46,7 @@ def trained(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out / "best.safetensors"
 
 
-def test_evaluate_writes_the_promised_json_and_files_that_give_the_same_figures(
-    drawn: Path, trained: Path, tmp_path: Path
-) -> None:
+def test_evaluate_writes_json_and_result_files_with_equal_results(drawn: Path, trained: Path, tmp_path: Path) -> None:
     options = ("--data", drawn, "--metric", "voc12")
     result = run("evaluate", trained, *options, "--json", tmp_path / "a.json", "--write-detections", tmp_path / "dets")
     assert result.exit_code == 0 and "mean" in result.output
@@ -60,20 +58,18 @@ def test_evaluate_writes_the_promised_json_and_files_that_give_the_same_figures(
     assert json.loads((tmp_path / "b.json").read_text())["ap"] == first["ap"]
 
 
-def test_a_split_without_annotations_gives_result_files_for_a_server(
-    drawn: Path, trained: Path, tmp_path: Path
-) -> None:
+def test_a_split_without_annotations_gives_result_files(drawn: Path, trained: Path, tmp_path: Path) -> None:
     result = run("evaluate", trained, "--data", drawn, "--not-annotated", "--write-detections", tmp_path / "dets")
     assert result.exit_code == 0 and len(list((tmp_path / "dets").iterdir())) == 3
 
 
-def test_a_high_threshold_is_warned_about(drawn: Path, trained: Path) -> None:
+def test_a_high_threshold_gives_a_warning(drawn: Path, trained: Path) -> None:
     result = run("evaluate", trained, "--data", drawn, "--threshold", "0.5")
     assert "not comparable" in " ".join(result.stderr.split())
     assert "not comparable" not in run("evaluate", trained, "--data", drawn, "--threshold", "0.05").stderr
 
 
-def test_predict_draws_copies_writes_json_and_goes_on_past_a_bad_picture(
+def test_predict_draws_copies_writes_json_and_continues_after_a_bad_image(
     drawn: Path, trained: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "in"
@@ -102,7 +98,7 @@ def test_bccds_zero_size_boxes_are_refused_with_file_and_line(shared: Path, tmp_
 
 
 @pytest.mark.slow
-def test_bccd_trains_without_its_faulty_boxes_when_asked(shared: Path, tmp_path: Path) -> None:
+def test_bccd_trains_without_its_faulty_boxes_with_on_bad_skip(shared: Path, tmp_path: Path) -> None:
     data = ("--data", shared / "data/bccd", "--on-bad", "skip")
     result = run(
         "train", "bccd", *data, "--train-split", "trainval", "--val-split", "none", "--out", tmp_path / "run", *QUICK
@@ -116,7 +112,7 @@ def test_bccd_trains_without_its_faulty_boxes_when_asked(shared: Path, tmp_path:
 
 
 @pytest.mark.slow
-def test_the_demo_ends_with_a_summary_that_evaluate_repeats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_demo_writes_a_summary_that_evaluate_repeats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     result = run("demo", "--minutes", "0.05", "--train", "16", "--test", "8")
     assert result.exit_code == 0, result.output

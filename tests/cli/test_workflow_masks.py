@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 from singleshot.cli.main import app
 from singleshot.errors import CannotCreateError, DataError, UsageError
 from singleshot.prediction.picture_process import PictureProcess
+from tests.conftest import MaskFolder
 from tests.prediction import dangerous
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*tensor cores.*", "ignore::FutureWarning")
@@ -25,16 +26,18 @@ def run(*arguments: str | Path) -> Result:
     return CliRunner().invoke(app, [str(each) for each in arguments], catch_exceptions=False)
 
 
-@pytest.fixture
-def trained(halves: Any, tmp_path: Path) -> Path:
-    out = tmp_path / "run"
-    result = run("train", "--model", "fcn8s-fine", "--data", halves.root, "--out", out, *QUICK)
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of a segmenter of the classes of `halves`. Tests leave them as they are."""
+    folder = tmp_path_factory.mktemp("segmenter")
+    data, out = MaskFolder(folder / "halves", {"train": 4, "val": 2}), folder / "run"
+    result = run("train", "--model", "fcn8s-fine", "--data", data.root, "--out", out, *QUICK)
     assert result.exit_code == 0, result.output
     assert "best miou" in result.output and "mAP" not in result.output
     return out / "best.safetensors"
 
 
-def test_train_evaluate_write_and_judge_the_written_masks(halves: Any, trained: Path, tmp_path: Path) -> None:
+def test_written_masks_give_the_results_of_the_segmenter(halves: Any, trained: Path, tmp_path: Path) -> None:
     options = ("--data", halves.root, "--split", "val", "--metric", "miou")
     masks = tmp_path / "masks"
     result = run("evaluate", trained, *options, "--json", tmp_path / "a.json", "--write-detections", masks)
@@ -49,7 +52,7 @@ def test_train_evaluate_write_and_judge_the_written_masks(halves: Any, trained: 
         run("evaluate", trained, *options, "--write-detections", masks)
 
 
-def test_maxf_of_two_classes(halves: Any, trained: Path, tmp_path: Path) -> None:
+def test_evaluate_computes_maxf_of_two_classes(halves: Any, trained: Path, tmp_path: Path) -> None:
     options = ("--data", halves.root, "--split", "val", "--metric", "maxf")
     result = run("evaluate", trained, *options, "--json", tmp_path / "a.json")
     assert result.exit_code == 0 and "MaxF" in result.output and "picture plane" in " ".join(result.stderr.split())
@@ -57,7 +60,7 @@ def test_maxf_of_two_classes(halves: Any, trained: Path, tmp_path: Path) -> None
     assert {"metric", "maxf", "ap", "pre", "rec", "fpr", "fnr", "threshold", "categories"} <= set(found)
 
 
-def test_g11_g13_other_programs_masks(halves: Any, tmp_path: Path) -> None:
+def test_g11_g13_masks_of_other_programs_are_evaluated_or_refused(halves: Any, tmp_path: Path) -> None:
     options = ("--data", halves.root, "--split", "val", "--metric", "miou")
     theirs = tmp_path / "theirs"
     theirs.mkdir()
@@ -99,7 +102,7 @@ def test_predict_draws_overlays_and_writes_masks(halves: Any, trained: Path, tmp
         run("predict", trained, source, "--out", out, "--save", "boxes", "--overwrite")
 
 
-def test_c19_a_picture_that_crashes_its_decoder_ends_a_segmenters_run_no_more_than_a_detectors(
+def test_c19_a_segmenter_survives_an_image_that_crashes_the_decoder(
     halves: Any, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(PictureProcess, "__init__", partialmethod(PictureProcess.__init__, dangerous.dangerous))
@@ -143,7 +146,7 @@ def test_camvid_trains_from_its_recipe(shared: Path, tmp_path: Path) -> None:
     assert found["images"] == 59 and len(found["iou"]) == 11
 
 
-def test_a_split_without_masks_gives_no_figures_and_says_so_first(halves: Any, trained: Path, tmp_path: Path) -> None:
+def test_a_split_without_masks_is_refused_before_the_work(halves: Any, trained: Path, tmp_path: Path) -> None:
     root = tmp_path / "data_road"
     for name in ("training/image_2", "training/gt_image_2", "testing/image_2"):
         (root / name).mkdir(parents=True)
@@ -155,7 +158,7 @@ def test_a_split_without_masks_gives_no_figures_and_says_so_first(halves: Any, t
         assert raised.value.exit_code == 65 and not (tmp_path / "a.json").exists()
 
 
-def test_on_bad_skip_judges_the_rest_of_another_programs_masks(halves: Any, tmp_path: Path) -> None:
+def test_on_bad_skip_evaluates_the_readable_masks(halves: Any, tmp_path: Path) -> None:
     theirs = tmp_path / "theirs"
     theirs.mkdir()
     for place in range(2):

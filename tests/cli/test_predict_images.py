@@ -39,7 +39,7 @@ def bomb(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(9))) + chunk(b"IEND", b"")
 
 
-def test_c2_to_c13_bad_pictures_are_named_and_the_good_ones_read_in_one_run(untrained: Path, tmp_path: Path) -> None:
+def test_c2_to_c13_bad_images_are_named_and_good_ones_processed(untrained: Path, tmp_path: Path) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
     image = scene()
@@ -80,9 +80,7 @@ def test_c2_to_c13_bad_pictures_are_named_and_the_good_ones_read_in_one_run(untr
     assert len(np.unique(read_image(folder / "c08.png"))) > 200
 
 
-def test_c10_boxes_and_drawing_agree_with_what_a_person_sees_in_all_eight_rotations(
-    untrained: Path, tmp_path: Path
-) -> None:
+def test_c10_boxes_and_drawings_are_upright_for_all_eight_exif_rotations(untrained: Path, tmp_path: Path) -> None:
     upright = Image.fromarray(scene())
     # What a camera stores so that, turned as its tag says, the picture is upright: the inverse of each rotation.
     inverse = {
@@ -117,7 +115,7 @@ def test_c10_boxes_and_drawing_agree_with_what_a_person_sees_in_all_eight_rotati
     assert len(rows) == 8 and isinstance(found, Detections) and len(found) > 0
 
 
-def test_per_class_thresholds_and_classes_choose_and_files_are_saved(untrained: Path, tmp_path: Path) -> None:
+def test_thresholds_and_classes_select_and_save_writes_files(untrained: Path, tmp_path: Path) -> None:
     Image.fromarray(scene()).save(tmp_path / "a.png")
     out = tmp_path / "out"
     chosen = ("--threshold", "0,car=1", "--classes", "car,pedestrian")

@@ -46,7 +46,7 @@ each_verb = pytest.mark.parametrize("verb", VERBS, ids=" ".join)
 
 
 @each_verb
-def test_j1_a_misspelt_option_gets_the_nearest_one(verb: tuple[str, ...], capfd: pytest.CaptureFixture[str]) -> None:
+def test_j1_a_misspelt_option_suggests_the_nearest(verb: tuple[str, ...], capfd: pytest.CaptureFixture[str]) -> None:
     options = [option for each in VERBS[verb].params for option in each.opts if option.startswith("--")]
     longest = max((option for option in options if option != "--help"), key=len, default="--help")
     wrong = longest[:4] + longest[5:] + "e"
@@ -54,15 +54,13 @@ def test_j1_a_misspelt_option_gets_the_nearest_one(verb: tuple[str, ...], capfd:
     assert code == 2 and f"Did you mean {longest}?" in said and said.count("\n") == 1
 
 
-def test_j1_a_misspelt_choice_gets_the_nearest_one(capfd: pytest.CaptureFixture[str]) -> None:
+def test_j1_a_misspelt_choice_suggests_the_nearest(capfd: pytest.CaptureFixture[str]) -> None:
     code, said = run(capfd, "evaluate", "w", "--data", ".", "--metric", "voc7")
     assert code == 2 and "'voc7' is not one of" in said and said.endswith("Did you mean voc07?\n")
 
 
 @each_verb
-def test_j2_a_number_that_is_none_or_out_of_its_range_names_option_and_range(
-    verb: tuple[str, ...], capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_j2_an_invalid_number_names_option_and_range(verb: tuple[str, ...], capfd: pytest.CaptureFixture[str]) -> None:
     for each in VERBS[verb].params:
         kind = each.type_descriptor.annotation
         if not each.opts[-1].startswith("--") or kind not in (int, float):
@@ -79,24 +77,24 @@ def test_j2_a_number_that_is_none_or_out_of_its_range_names_option_and_range(
             assert code == 2 and f"'{each.opts[-1]}'" in said and said.count("\n") == 1, (value, said)
 
 
-def test_j2_an_option_without_its_value_is_named(capfd: pytest.CaptureFixture[str]) -> None:
+def test_j2_an_option_without_a_value_is_named(capfd: pytest.CaptureFixture[str]) -> None:
     code, said = run(capfd, "train", "--data")
     assert code == 2 and "'--data' requires an argument" in said
 
 
-def test_j3_a_recipe_field_is_named_with_the_nearest_one(capfd: pytest.CaptureFixture[str], scenes: Path) -> None:
+def test_j3_an_unknown_recipe_field_suggests_the_nearest(capfd: pytest.CaptureFixture[str], scenes: Path) -> None:
     code, said = run(capfd, "train", "--data", scenes, "--set", "optimizer.lrr=1")
     assert code == 78 and "optimizer.lr" in said
 
 
-def test_j3_a_data_yaml_that_would_make_an_object_makes_none(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_j3_a_data_yaml_cannot_create_objects(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "data.yaml").write_text("names: !!python/object/apply:os.system ['touch made']\n")
     code, said = run(capfd, "data", "check", tmp_path)
     assert code == 78 and "data.yaml:1" in said and not (tmp_path / "made").exists()
 
 
 @pytest.mark.parametrize("source", ["-", "empty", "*.jpg", "gone.jpg"])
-def test_j4_a_source_that_is_no_picture_is_66(
+def test_j4_a_source_without_images_exits_with_66(
     source: str, untrained: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "empty").mkdir()
@@ -106,19 +104,19 @@ def test_j4_a_source_that_is_no_picture_is_66(
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]
 
 
-def test_j4_weights_that_are_a_folder_are_66(capfd: pytest.CaptureFixture[str], scenes: Path) -> None:
+def test_j4_a_folder_as_weights_is_refused(capfd: pytest.CaptureFixture[str], scenes: Path) -> None:
     code, said = run(capfd, "evaluate", scenes, "--data", scenes)
     assert code in (65, 66) and str(scenes) in said
 
 
-def test_j5_a_report_never_covers_up_an_input(capfd: pytest.CaptureFixture[str], untrained: Path, scenes: Path) -> None:
+def test_j5_a_report_never_replaces_an_input(capfd: pytest.CaptureFixture[str], untrained: Path, scenes: Path) -> None:
     before = untrained.read_bytes()
     code, said = run(capfd, "evaluate", untrained, "--data", scenes, "--report", untrained, "--overwrite")
     assert code == 2 and "is itself an input" in said and untrained.read_bytes() == before
 
 
 @pytest.mark.slow
-def test_j6_an_empty_environment_is_enough(untrained: Path, scenes: Path, tmp_path: Path) -> None:
+def test_j6_commands_work_in_an_empty_environment(untrained: Path, scenes: Path, tmp_path: Path) -> None:
     bare = {"TMPDIR": str(tmp_path / "gone"), "LC_ALL": "C", "TZ": "Nowhere/None", "PYTHONCOERCECLOCALE": "0"}
     out = tmp_path / "größe"
     call = ["evaluate", untrained, "--data", scenes, "--metric", "voc12", "--json", out / "f.json"]
@@ -129,7 +127,7 @@ def test_j6_an_empty_environment_is_enough(untrained: Path, scenes: Path, tmp_pa
 
 
 @pytest.mark.slow
-def test_j7_j8_no_call_home_and_the_same_figures_under_o_and_with_warnings_as_errors(
+def test_j7_j8_no_network_access_and_equal_results_with_o_and_strict_warnings(
     untrained: Path, scenes: Path, tmp_path: Path
 ) -> None:
     lonely = (
@@ -147,7 +145,7 @@ def test_j7_j8_no_call_home_and_the_same_figures_under_o_and_with_warnings_as_er
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="needs root, to become somebody else")
-def test_j9_another_user_and_a_package_that_cannot_be_written_to(scenes: Path, tmp_path: Path) -> None:
+def test_j9_commands_work_with_a_read_only_package_and_another_home(scenes: Path, tmp_path: Path) -> None:
     code = (
         "import os, sys, ctypes\n"
         # All rights of the superuser are dropped but his name: what he may not write to, he now may not write to.
@@ -168,7 +166,7 @@ def test_j9_another_user_and_a_package_that_cannot_be_written_to(scenes: Path, t
 
 
 @pytest.mark.parametrize(("name", "here"), [("torch", "2.4.0"), ("opencv-python-headless", "3.4.18"), ("torch", None)])
-def test_j10_an_old_or_missing_package_is_78_with_its_version(
+def test_j10_an_old_or_missing_package_exits_with_78_and_its_version(
     name: str, here: str | None, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     real = doctor.version
@@ -190,6 +188,6 @@ def test_help_takes_less_than_a_third_of_a_second() -> None:
     assert min(times) < 0.3, times
 
 
-def test_completion_knows_the_verbs() -> None:
+def test_completion_lists_the_commands() -> None:
     asked = {"_SINGLESHOT_COMPLETE": "complete_bash", "COMP_WORDS": "singleshot ev", "COMP_CWORD": "1"}
     assert process("-m", "singleshot", env=os.environ | asked).stdout.split() == ["evaluate"]
