@@ -24,7 +24,7 @@ def _group() -> None:
 def run(
     workload: Annotated[list[str] | None, typer.Option(help="vgg300, vgg512, kitti, cityscapes or all.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    data: Annotated[Path | None, typer.Option(help="Read these images instead of generated ones.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Read these images instead of the sample images.")] = None,
     loader: Annotated[
         Literal["serial", "parallel"],
         typer.Option(help="Load images in the main thread, as in 2017, or in worker processes."),
@@ -57,13 +57,11 @@ def run(
     folder, window = None if data is None else str(data), None if full else seconds
     jobs = [running.Job(WORKLOADS[name], device, precision, loader, window, folder) for name in names]
     found = results.Report({})
-    with terminal.bar("measuring", len(jobs)) as advance:
-        for done, (name, found) in enumerate(running.run(jobs), start=1):
-            if json_file is not None:  # after each workload, so that an interrupted run keeps its results
-                results.write(found, json_file)
-            advance(done)
-            for line in lines_of(name, found.workloads[name]):
-                terminal.note(line)
+    for name, found in terminal.track(running.run(jobs), "measuring", len(jobs)):
+        if json_file is not None:  # after each workload, so that an interrupted run keeps its results
+            results.write(found, json_file)
+        for line in result_lines(name, found.workloads[name]):
+            terminal.note(line)
     terminal.show(report.table([report.column("this", found)], "this"))
     if json_file is not None:
         terminal.note(f"next: singleshot benchmark report {json_file}")
@@ -163,7 +161,7 @@ def selected(names: list[str], known: list[str]) -> list[str]:
     return [name for name in known if name in names or "all" in names]
 
 
-def lines_of(name: str, result: object) -> list[str]:
+def result_lines(name: str, result: object) -> list[str]:
     """Format the results of one workload, or the reason why it failed, and its notes."""
     from singleshot.benchmark.report import duration
     from singleshot.benchmark.results import Result
