@@ -19,7 +19,7 @@ import torch
 from benchmarks.timing import Seconds, interleaved, machine, table
 from singleshot.detection.ssd import SSD, config_for
 from singleshot.training.checkpoint import CheckpointConfig
-from singleshot.training.ema import RunningMean
+from singleshot.training.ema import EMA
 from singleshot.training.optimizer import OptimizerConfig, build
 from singleshot.training.saver import Saver
 from singleshot.training.state import Progress, facts_of, tensors_of
@@ -35,7 +35,7 @@ def main() -> None:
     torch.manual_seed(0)
     network = SSD(config_for(given.model, ("thing",))).train()
     optimizer = build(network, OptimizerConfig(kind="adamw"))
-    mean, progress = RunningMean(network, 0.999), Progress()
+    mean, progress = EMA(network, 0.999), Progress()
     height, width = network.config.input_size_hw
     images = torch.randn(given.batch_size, 3, height, width)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,10 +16,10 @@ import torch
 
 from singleshot.classes import VOC
 from singleshot.recipes import ssd300_voc0712
-from singleshot.structures import Batch, BoxTargets, Dataset, LabelMap, Sample
-from singleshot.training import starting
-from singleshot.training.detection import DetectionTask
+from singleshot.structures import Batch, BoxTargets
+from singleshot.training.criterion import DetectionCriterion
 from singleshot.training.fabric import Precision, open_fabric
+from singleshot.training.load_pretrained import new_network
 from singleshot.training.ranks import Ranks
 from singleshot.training.recipe import Recipe
 from singleshot.training.step import TrainingStep
@@ -61,21 +60,17 @@ def step(chosen: Recipe, change: Callable[[Any], None] | None = None) -> Callabl
         change: is given the network before anything is built on it.
     """
     torch.manual_seed(0)
-    network = starting.start(chosen, VOC).network
+    network = new_network(chosen, VOC).network
     if change is not None:
         change(network)
-    blank = Sample(
-        "0", Path("none.jpg"), None, np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, dtype=bool)
-    )
-    data = Dataset(Path(), "none", "train", LabelMap(tuple(VOC)), [blank] * chosen.batch_size)
     fabric = open_fabric(precision=chosen.precision, device="cpu")
-    task = DetectionTask(network, chosen, data, None, 0)
-    training: TrainingStep[Any] = TrainingStep(task, chosen, fabric, Ranks(fabric), print)
+    criterion = DetectionCriterion(network, chosen.loss)
+    training = TrainingStep(network, criterion, chosen, fabric, Ranks(fabric), print)
     training.network.train()
     given = batch(chosen.batch_size, network.config.input_size_hw)
 
     def call() -> None:
-        if not training.take(given).finite:
+        if not training(given).finite:
             raise RuntimeError("the step was not taken")
 
     return call

@@ -21,7 +21,7 @@ from singleshot.data import read
 from singleshot.data.augment.augment import NONE
 from singleshot.errors import StoppedError, StorageError
 from singleshot.structures import LabelMap
-from singleshot.training.detection import DetectionTask
+from singleshot.training.criterion import DetectionCriterion
 from singleshot.training.recipe import Recipe
 from singleshot.training.run import NoObserver, Run, train
 from tests.chaos.runs import bits, newest, tiny
@@ -77,15 +77,15 @@ def test_f10_a_killed_data_worker_ends_with_75_and_the_resumed_run_is_the_whole_
 def test_f15_out_of_memory_ends_with_75_and_the_resumed_run_is_the_whole_one(
     standing_squares: Path, undisturbed: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest, calls = DetectionTask.losses, []
+    honest, calls = DetectionCriterion.__call__, []
 
-    def losses(self: DetectionTask, *arguments: Any, **options: Any) -> Any:
+    def losses(self: DetectionCriterion, *arguments: Any) -> Any:
         calls.append(1)
         if len(calls) == 4:
             raise MemoryError
-        return honest(self, *arguments, **options)
+        return honest(self, *arguments)
 
-    monkeypatch.setattr(DetectionTask, "losses", losses)
+    monkeypatch.setattr(DetectionCriterion, "__call__", losses)
     with pytest.raises(StoppedError, match="accumulate=2"):
         train(standing_squares, recipe(), out=tmp_path / "run")
     run = train(standing_squares, recipe(), out=tmp_path / "run", resume=True)
@@ -132,10 +132,10 @@ def test_f26_a_clock_that_jumps_changes_nothing(
 KILLED_WHILE_JUDGING = """
 import os, signal, sys
 from pathlib import Path
-from singleshot.training.detection import DetectionTask
+from singleshot.training import setup
 from singleshot.training.run import NoObserver, train
 from tests.chaos.runs import tiny
-DetectionTask.validate = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+setup.validate_detector = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
 train(Path(sys.argv[1]), tiny(save_every=1, epochs=2), out=Path(sys.argv[2]), observer=NoObserver())
 """
 

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from singleshot.training.observers import NoObserver, SilentObserver
-from singleshot.training.task import Observer
+from singleshot.training.observers import NoObserver, Observer, SilentObserver
 
 
 def test_warnings_reach_the_user_and_nothing_else_does(capsys: pytest.CaptureFixture[str]) -> None:

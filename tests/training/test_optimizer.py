@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from singleshot.training.optimizer import OptimizerConfig, TensorFlowAdam, build, parameter_groups, set_rate
+from singleshot.training.optimizer import OptimizerConfig, TensorFlowAdam, build, parameter_groups, set_learning_rate
 
 
 def test_tensorflows_adam_by_hand_for_two_steps() -> None:
@@ -57,7 +57,7 @@ def test_frozen_parameters_are_left_out() -> None:
 
 def test_a_new_rate_keeps_the_groups_shares() -> None:
     optimizer = build(network(), OptimizerConfig(kind="sgd", lr=0.1))
-    set_rate(optimizer, 0.01)
+    set_learning_rate(optimizer, 0.01)
     assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.01, 0.01, 0.02])
 
 

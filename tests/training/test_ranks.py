@@ -18,9 +18,9 @@ from singleshot import weights
 from singleshot.data.boxes import voc
 from singleshot.detection.ssd import SSD, config_for
 from singleshot.errors import ConfigError, DataError
-from singleshot.training.detection import DetectionTask
 from singleshot.training.ranks import Ranks, in_turn, per_rank
 from singleshot.training.recipe import Recipe
+from singleshot.training.setup import SetupOptions, set_up
 from tests.training.conftest import draw_squares
 
 BASE = ["--batch-size", "4", "--input-size", "64x96", "--workers", "1", "--precision", "fp32"]
@@ -131,8 +131,8 @@ def judged(squares: Path, ranks: Ranks) -> dict[str, float | None]:
     torch.manual_seed(3)
     network = SSD(config_for("lite320-fine", ("square",), (64, 96)))
     train, val = (voc.read(squares, split) for split in ("train", "val"))
-    task = DetectionTask(network, Recipe(train_subset=0), train, val, workers=0, ranks=ranks)
-    return dict(task.validate(network).columns)
+    setup = set_up(network, Recipe(train_subset=0), train, val, SetupOptions(ranks=ranks))
+    return dict(setup.validate(network).columns)
 
 
 @pytest.mark.slow
@@ -221,19 +221,19 @@ def test_i5_a_signal_to_one_rank_stops_all_after_one_step_and_the_resumption_equ
 STUCK = """
 import os, sys, time, torch
 from pathlib import Path
-from singleshot.training.detection import DetectionTask
+from singleshot.data.load.loader import Loader
 from singleshot.training.run import NoObserver, train
 from tests.training.test_faults_ranks import shared
 from dataclasses import replace
 
 torch.set_num_threads(1)
-honest = DetectionTask.batches
-def batches(self, epoch, start=0):
+honest = Loader.epoch
+def batches(self, epoch=0, start=0):
     for place, batch in enumerate(honest(self, epoch, start)):
         if epoch == 3 and os.environ["RANK"] == "1":
             time.sleep(600)
         yield batch
-DetectionTask.batches = batches
+Loader.epoch = batches
 recipe = replace(shared(), epochs=50, rank_timeout_s=5.0, validate_every=1000)
 train(Path(sys.argv[1]), recipe, out=Path(sys.argv[2]), observer=NoObserver())
 """

@@ -19,9 +19,8 @@ from singleshot import weights
 from singleshot.data.boxes import voc
 from singleshot.errors import ConfigError, DataError, SignalledError, StorageError
 from singleshot.storage.sealed import seal_json, unseal_json
-from singleshot.training import checkpoint
+from singleshot.training import checkpoint, setup
 from singleshot.training.checkpoint import CheckpointConfig
-from singleshot.training.detection import DetectionTask
 from singleshot.training.optimizer import OptimizerConfig
 from singleshot.training.recipe import Recipe, override
 from singleshot.training.resume import files_fingerprint
@@ -105,13 +104,13 @@ def test_f4_f5_f6_each_signal_has_its_exit_code(standing_squares: Path, tmp_path
 def test_a_signal_during_validation_breaks_in_and_the_epoch_is_judged_after_the_resumption(
     standing_squares: Path, undisturbed: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest = DetectionTask.validate
+    honest = setup.validate_detector
 
-    def stopped(self: DetectionTask, network: Any) -> Any:
+    def stopped(*given: Any, **options: Any) -> Any:
         os.kill(os.getpid(), signal.SIGTERM)
-        return honest(self, network)
+        return honest(*given, **options)
 
-    monkeypatch.setattr(DetectionTask, "validate", stopped)
+    monkeypatch.setattr(setup, "validate_detector", stopped)
     with pytest.raises(SignalledError, match="after step 4"):
         train(standing_squares, tiny(), out=tmp_path / "run")
     assert not (tmp_path / "run/log.csv").exists()

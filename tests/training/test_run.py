@@ -19,7 +19,7 @@ from singleshot.errors import CannotCreateError, ConfigError, DataError, FaultyD
 from singleshot.evaluation.evaluate import evaluate
 from singleshot.structures import LabelMap
 from singleshot.training import run
-from singleshot.training.detection import DetectionTask
+from singleshot.training.criterion import DetectionCriterion
 from singleshot.training.ranks import Ranks
 from singleshot.training.recipe import Recipe, override
 from singleshot.training.run import train
@@ -144,15 +144,15 @@ def test_b18_a20_one_picture_and_fewer_pictures_than_a_batch_train(squares: Path
 def test_f17_a_loss_that_is_not_finite_takes_no_step_names_the_pictures_and_gives_up(
     squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest = DetectionTask.losses
+    honest = DetectionCriterion.__call__
     calls = {"n": 0}
 
-    def poisoned(self: DetectionTask, module: Any, batch: Any, whole: Any = None) -> dict[str, torch.Tensor]:
+    def poisoned(self: DetectionCriterion, *given: Any) -> dict[str, torch.Tensor]:
         calls["n"] += 1
-        parts = honest(self, module, batch, whole)
+        parts = honest(self, *given)
         return {name: part * float("nan") for name, part in parts.items()} if calls["n"] > 2 else parts
 
-    monkeypatch.setattr(DetectionTask, "losses", poisoned)
+    monkeypatch.setattr(DetectionCriterion, "__call__", poisoned)
     watcher = Watcher()
     with pytest.raises(DataError, match="not finite 10 steps in a row"):
         train(squares, tiny(epochs=50, validate_every=99), out=tmp_path / "run", observer=watcher)

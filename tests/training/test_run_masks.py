@@ -13,22 +13,18 @@ import numpy as np
 import pytest
 import torch
 
-from singleshot import weights
 from singleshot.data.augment.augment import NONE
 from singleshot.data.masks import folders as mask_folders
-from singleshot.detection.ssd import SSD
-from singleshot.detection.ssd import config_for as detector_config
 from singleshot.errors import ConfigError, DataError, FaultyDataError
 from singleshot.prediction.opening import load_segmenter
+from singleshot.preprocess import normalise
 from singleshot.segmentation.fcn import FCN, config_for
 from singleshot.segmentation.loss import PixelLossConfig
-from singleshot.structures import Batch, LabelMap
-from singleshot.training import starting_masks
+from singleshot.structures import Batch
 from singleshot.training.defaults import default_recipe
 from singleshot.training.recipe import Recipe, override
 from singleshot.training.run import train
-from singleshot.training.segmentation import SegmentationTask
-from singleshot.weights import SegmenterFile
+from singleshot.training.setup import Setup, SetupOptions, set_up
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*tensor cores.*", "ignore::FutureWarning")
 
@@ -99,7 +95,8 @@ def test_f14_too_little_shared_memory_for_judging_is_found_before_the_first_step
     monkeypatch.setattr("singleshot.evaluation.segment.check_shared_memory", asked.append)
     split = mask_folders.read(halves.root, "train")
     network = FCN(config_for("fcn8s-fine", split.label_map.names, (48, 64)))
-    SegmentationTask(network, tiny(train_subset=2), split, mask_folders.read(halves.root, "val"), workers=2).close()
+    val = mask_folders.read(halves.root, "val")
+    set_up(network, tiny(train_subset=2), split, val, SetupOptions(workers=2)).loader.close()
     # Two workers with two batches of eight ready and one in hand: inputs and truths, both of 48×64.
     assert asked == [2 * 3 * 8 * (48 * 64 * 3 + 48 * 64)] * 2
 
@@ -111,22 +108,22 @@ def test_b31_an_unknown_value_stops_the_run_with_its_file(halves: Any, tmp_path:
     assert raised.value.file == halves.mask("train", 2)
 
 
-def task(halves: Any, **changes: Any) -> SegmentationTask:
+def setup_of(halves: Any, **changes: Any) -> Setup:
     split = mask_folders.read(halves.root, "train")
     network = FCN(config_for("fcn8s-fine", split.label_map.names, (48, 64)))
-    return SegmentationTask(network, tiny(**changes), split, None, workers=0)
+    return set_up(network, tiny(**changes), split, None)
 
 
 def test_class_weights_come_from_the_pixels_and_are_checked(halves: Any) -> None:
-    learnt = task(halves, pixel_loss=PixelLossConfig("log")).weights
+    learnt = setup_of(halves, pixel_loss=PixelLossConfig("log")).criterion.class_weights
     assert learnt is not None and learnt.shape == (2,) and 1.42 < float(learnt.min()) < float(learnt.max())
-    assert task(halves).weights is None
+    assert setup_of(halves).criterion.class_weights is None
     with pytest.raises(ConfigError, match="3 class weights for 2 classes"):
-        task(halves, pixel_loss=PixelLossConfig((1.0, 2.0, 3.0)))
+        setup_of(halves, pixel_loss=PixelLossConfig((1.0, 2.0, 3.0)))
 
 
 def test_b32_an_all_void_batch_gives_a_loss_of_zero(halves: Any) -> None:
-    learner = task(halves)
+    setup = setup_of(halves)
     batch = Batch(
         torch.zeros(1, 48, 64, 3, dtype=torch.uint8),
         torch.full((1, 48, 64), 255, dtype=torch.uint8),
@@ -135,7 +132,9 @@ def test_b32_an_all_void_batch_gives_a_loss_of_zero(halves: Any) -> None:
         torch.tensor([[48, 64]]),
         torch.tensor([True]),
     )
-    (part,) = learner.losses(learner.network.eval(), batch).values()
+    targets, criterion = setup.criterion.targets(batch), setup.criterion
+    logits = setup.network.eval()(normalise(batch.images, setup.network.config.preprocess))
+    (part,) = criterion(logits, targets, criterion.totals(targets)).values()
     assert float(part.detach()) == 0.0
 
 
@@ -153,90 +152,6 @@ def test_b32_void_masks_are_counted_in_the_epochs_row_and_nothing_else_ends_the_
         blot(place)
     with pytest.raises(DataError, match="none has anything to learn"):
         train(halves.root, tiny(epochs=3), out=tmp_path / "void", val_split=None)
-
-
-def test_a_segmenter_starts_from_another_one_by_class_name(halves: Any, tmp_path: Path) -> None:
-    torch.manual_seed(1)
-    source = FCN(config_for("fcn8s-fine", ["bright", "sky", "dark"], (64, 64)))
-    weights.save(tmp_path / "s.safetensors", source, {"data": "other"})
-    split = mask_folders.read(halves.root, "train")
-    began = starting_masks.start(tiny(weights=str(tmp_path / "s.safetensors"), freeze=1), split)
-    theirs, ours = source.state_dict(), began.network.state_dict()
-    assert torch.equal(ours["trunk.stem.0.0.weight"], theirs["trunk.stem.0.0.weight"])
-    assert torch.equal(ours["head.score.weight"], theirs["head.score.weight"][[2, 0]])
-    assert began.provenance is not None and began.provenance["data"] == "other"
-    rows = {line.split()[0]: line.split()[1:] for line in began.table.splitlines()[1:]}
-    assert rows["trunk"][1] == "0" and rows["classes"] == ["2", "0", "known:", "dark,", "bright"]
-    assert not any(parameter.requires_grad for parameter in began.network.trunk.stem.parameters())
-    with pytest.raises(ConfigError, match="blocks are to be frozen"):
-        starting_masks.start(tiny(weights=str(tmp_path / "s.safetensors"), freeze=99), split)
-
-
-def test_scores_of_classes_that_the_source_does_not_know_start_new_and_the_table_says_so(
-    halves: Any, tmp_path: Path
-) -> None:
-    torch.manual_seed(1)
-    source = FCN(config_for("fcn8s-fine", ["sky", "sea"], (64, 64)))  # as many classes as ours, none of them ours
-    weights.save(tmp_path / "s.safetensors", source, {})
-    began = starting_masks.start(tiny(weights=str(tmp_path / "s.safetensors")), mask_folders.read(halves.root, "train"))
-    assert not torch.equal(began.network.state_dict()["head.score.weight"], source.state_dict()["head.score.weight"])
-    rows = {line.split()[0]: line.split()[1:3] for line in began.table.splitlines()[1:]}
-    assert rows["classes"] == ["0", "2"] and int(rows["scores"][1]) == 2  # its weight and its bias
-
-
-@pytest.mark.parametrize(("flavour", "width"), [("fcn8s-fine", 32), ("fcn8s-lite", 64)])
-def test_features_as_wide_as_there_are_classes_are_taken_over_as_they_are(
-    flavour: str, width: int, halves: Any, tmp_path: Path
-) -> None:
-    names = [f"class {place}" for place in range(width)]
-    source = FCN(config_for(flavour, names, (64, 64)))
-    weights.save(tmp_path / "s.safetensors", source, {})
-    split = replace(mask_folders.read(halves.root, "train"), label_map=LabelMap(tuple(reversed(names))), colours=())
-    began = starting_masks.start(replace(tiny(weights=str(tmp_path / "s.safetensors")), model=flavour), split)
-    theirs, ours = source.state_dict(), began.network.state_dict()
-    for name in ("head.lateral.0.0.weight", "head.mix.0.0.weight"):
-        assert torch.equal(ours[name], theirs[name]), name
-    assert torch.equal(ours["head.score.weight"], theirs["head.score.weight"].flip(0))
-
-
-def test_trained_upsampling_is_taken_over_for_the_same_classes_in_the_same_order_only(tmp_path: Path) -> None:
-    with torch.device("meta"):  # 134 million weights, of which the names alone count here
-        source = FCN(config_for("fcn8s-2017", ["dark", "bright"]))
-        file = SegmenterFile(source, {}, "0" * 64)
-        taken = [
-            starting_masks._from_file(file, config_for("fcn8s-2017", names), tmp_path).table.splitlines()[2].split()
-            for names in (["dark", "bright"], ["bright", "dark"])
-        ]
-    assert [row[:3] for row in taken] == [["scores", "9", "0"], ["scores", "6", "3"]]
-
-
-def test_a_segmenter_starts_from_a_detectors_trunk(halves: Any, tmp_path: Path) -> None:
-    source = SSD(detector_config("lite320-fine", ["car"], (96, 96)))
-    weights.save(tmp_path / "d.safetensors", source, {})
-    split = mask_folders.read(halves.root, "train")
-    began = starting_masks.start(tiny(weights=str(tmp_path / "d.safetensors")), split)
-    for name in ("trunk.stem.0.0.weight", "trunk.stages.2.0.first.0.weight", "trunk.lateral.0.0.weight"):
-        assert torch.equal(began.network.state_dict()[name], source.state_dict()[name])
-    with pytest.raises(ConfigError, match="made on mobilenetv3-large"):
-        starting_masks.start(replace(tiny(weights=str(tmp_path / "d.safetensors")), model="fcn8s-lite"), split)
-
-
-def test_the_thirteen_convolutions_of_a_vgg_trunk_file_fit_and_fc6_starts_new(halves: Any, tmp_path: Path) -> None:
-    from singleshot.backbones.vgg import atrous_vgg16
-    from singleshot.preprocess import Preprocess
-
-    trunk = {f"trunk.vgg.{name}": tensor for name, tensor in atrous_vgg16().state_dict().items() if "conv" in name}
-    preprocess = Preprocess(mean_rgb=(104.0, 117.0, 123.0), channel_order="bgr")
-    weights.save_backbone(tmp_path / "t.safetensors", weights.BackboneConfig("vgg16", preprocess), trunk, {})
-    split = mask_folders.read(halves.root, "train")
-    began = starting_masks.start(
-        replace(tiny(weights=str(tmp_path / "t.safetensors"), freeze=2), model="fcn8s-2017"), split
-    )
-    assert torch.equal(began.network.state_dict()["trunk.conv5_3.weight"], trunk["trunk.vgg.conv5_3.weight"])
-    assert began.network.config.preprocess.channel_order == "bgr"
-    assert "new: fc6, fc7" in began.table
-    frozen = [name for name, parameter in began.network.named_parameters() if not parameter.requires_grad]
-    assert {name.split(".")[1] for name in frozen} == {"conv1_1", "conv1_2", "conv2_1", "conv2_2"}
 
 
 def test_the_defaults_of_a_segmenter_ask_for_no_boxes() -> None:

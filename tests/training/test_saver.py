@@ -46,9 +46,9 @@ def test_who_waits_for_the_disk_says_that_it_lives(tmp_path: Path, monkeypatch: 
     beats = threading.Semaphore(0)
     monkeypatch.setattr("singleshot.training.saver.PULSE_S", 0.01)
     monkeypatch.setattr(checkpoint, "write", lambda *_args: [beats.acquire(timeout=10) for _ in range(3)])
-    with Saver(tmp_path, EVERY_TEN, pulse=beats.release) as saver:
+    with Saver(tmp_path, EVERY_TEN, report_alive=beats.release) as saver:
         saver.save(10, {"a": torch.ones(1)}, {})
-        saver.wait()  # ends after three pulses
+        saver.wait()  # ends after three alive_reports
 
 
 def test_a_checkpoint_is_due_after_so_many_steps_counted_from_where_the_run_went_on(tmp_path: Path) -> None:

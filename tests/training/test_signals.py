@@ -45,10 +45,10 @@ def test_where_nothing_is_half_done_the_signal_breaks_in_at_once() -> None:
     with StopSignals() as signals:
         threading.Timer(0.1, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
         started = time.monotonic()
-        with pytest.raises(Interrupted), signals.breaking_in():
+        with pytest.raises(Interrupted), signals.interruptible():
             time.sleep(5)
         assert time.monotonic() - started < 3
-        with pytest.raises(Interrupted), signals.breaking_in():
+        with pytest.raises(Interrupted), signals.interruptible():
             pytest.fail("a signal that came before must be heard too")
 
 

@@ -11,7 +11,7 @@ from torch.amp.grad_scaler import GradScaler
 
 from singleshot.errors import DataError
 from singleshot.training import checkpoint
-from singleshot.training.ema import RunningMean
+from singleshot.training.ema import EMA
 from singleshot.training.optimizer import OptimizerConfig, build
 from singleshot.training.state import Progress, facts_of, restore, tensors_of
 
@@ -23,7 +23,7 @@ class Parts:
         torch.manual_seed(1)
         self.network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1))
         self.optimizer = build(self.network, OptimizerConfig(kind=kind))
-        self.mean = RunningMean(self.network, 0.9)
+        self.mean = EMA(self.network, 0.9)
         self.progress = Progress()
         for step in range(steps):
             self.step(step)
@@ -74,7 +74,7 @@ def test_another_network_is_refused_with_the_checkpoints_name(tmp_path: Path) ->
     other = nn.Sequential(nn.Conv2d(3, 5, 3))
     optimizer = build(other, OptimizerConfig())
     with pytest.raises(DataError, match="does not fit this run") as raised:
-        restore(saved, other, optimizer, RunningMean(other, 0.9))
+        restore(saved, other, optimizer, EMA(other, 0.9))
     assert raised.value.file == saved.path
 
 

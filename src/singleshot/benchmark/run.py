@@ -29,16 +29,14 @@ from singleshot.benchmark.workloads import Workload
 from singleshot.config import from_json_dict, to_json_dict
 from singleshot.data.augment.augment import NONE
 from singleshot.errors import ConfigError, SingleshotError
-from singleshot.segmentation.fcn import FCN
-from singleshot.segmentation.fcn import config_for as segmenter_config
+from singleshot.preprocess import normalise
 from singleshot.storage import atomic
 from singleshot.structures import Dataset
-from singleshot.training import starting
-from singleshot.training.detection import DetectionTask
 from singleshot.training.fabric import Precision, open_fabric, resolve_precision
+from singleshot.training.load_pretrained import new_network
 from singleshot.training.ranks import Ranks
 from singleshot.training.recipe import Recipe
-from singleshot.training.segmentation import SegmentationTask
+from singleshot.training.setup import SetupOptions, set_up
 from singleshot.training.step import TrainingStep
 
 KILLED = 9
@@ -148,25 +146,28 @@ def run_here(job: Job) -> tuple[dict[str, Any], Result]:
         raise ConfigError(message, remedy="Give --data more images: the batch is part of the workload")
     torch.manual_seed(0)
     notes: list[str] = []
-    task = _task(recipe, data.train, workers)
+    # As `training.run` makes it, without a cache of decoded images: an epoch decodes each once.
+    options = SetupOptions(workers, cache_bytes=0)
+    network = new_network(recipe, data.train.label_map.names, data.train.colours).network
+    setup = set_up(network, recipe, data.train, None, options)
     try:
-        step: TrainingStep[Any] = TrainingStep(task, recipe, fabric, Ranks(fabric), notes.append)
+        step = TrainingStep(network, setup.criterion, recipe, fabric, Ranks(fabric), notes.append)
         step.network.train()
         rates = measure(
-            Epochs(task.batches, task.steps_per_epoch),
-            step.take,
+            Epochs(setup.loader.epoch, len(setup.loader)),
+            step,
             seconds=job.seconds,
             warm_up=1 if device == "cpu" else WARM_UP,
             ahead=workers * PREFETCH,
-            epoch_steps=task.steps_per_epoch,
+            epoch_steps=len(setup.loader),
             device=device,
         )
         memory = torch.cuda.max_memory_allocated() if device == "cuda" else machine.peak_bytes()
     finally:
-        task.close()
+        setup.loader.close()
     validation_s = None
     if data.val is not None and len(data.val):
-        validation_s = _validation_seconds(job, recipe, data.val, workers, step, device)
+        validation_s = _validation_seconds(job, recipe, data.val, options, step, device)
     else:
         notes.append("no validation split: epoch_seconds is without a validation pass")
     longest_s = rates.together.seconds / rates.together.steps
@@ -199,15 +200,6 @@ def _with_rates(result: Result, rates: Rates, images: int, validation_s: float |
     )
 
 
-def _task(recipe: Recipe, train: Dataset, workers: int) -> DetectionTask | SegmentationTask:
-    """Returns the task as `training.run` makes it, without a cache of decoded images: an epoch decodes each once."""
-    names = train.label_map.names
-    if recipe.model.startswith("fcn"):
-        network = FCN(segmenter_config(recipe.model, names, recipe.input_size_hw, train.colours))
-        return SegmentationTask(network, recipe, train, None, workers, cache_bytes=0)
-    return DetectionTask(starting.start(recipe, names).network, recipe, train, None, workers, cache_bytes=0)
-
-
 class Epochs:
     """The batches of a task for `measure`: epoch after epoch; each call starts with a new one.
 
@@ -230,26 +222,28 @@ class Epochs:
 
 
 def _validation_seconds(
-    job: Job, recipe: Recipe, val: Dataset, workers: int, step: TrainingStep[Any], device: str
+    job: Job, recipe: Recipe, val: Dataset, options: SetupOptions, step: TrainingStep, device: str
 ) -> float:
     """Returns the time of the validation pass, forward and loss over every image; a part is extrapolated."""
     plain = replace(recipe, augmentation=NONE, fast_decode=False, drop_last=False)
-    kind = SegmentationTask if job.workload.is_segmentation else DetectionTask
-    task: Any = kind(step.network, plain, val, None, workers, cache_bytes=0)
+    loader = set_up(step.network, plain, val, None, options).loader
     step.network.eval()
 
     def forward(batch: Any) -> None:
+        batch = batch.to(step.fabric.device)
         with torch.no_grad():
-            task.losses(step.module, batch.to(step.fabric.device))
+            outputs = step.module(normalise(batch.images, step.network.config.preprocess))
+            targets = step.criterion.targets(batch)
+            step.criterion(outputs, targets, step.criterion.totals(targets))
 
     try:
-        batches = Epochs(task.batches, task.steps_per_epoch)
+        batches = Epochs(loader.epoch, len(loader))
         for batch in batches(1):  # the start of the workers belongs to no epoch
             forward(batch)
         seconds = math.inf if job.seconds is None else job.seconds / 4
-        window = timed(batches(task.steps_per_epoch), forward, seconds=seconds, device=device)
+        window = timed(batches(len(loader)), forward, seconds=seconds, device=device)
     finally:
-        task.close()
+        loader.close()
     return len(val) / window.images_per_second
 
 

@@ -65,7 +65,6 @@ def train(
     """Train a detector on images with boxes, or a segmenter (--model fcn8s-lite, …) on images with masks."""
     from singleshot.cli import outputs, report, terminal
     from singleshot.data import read
-    from singleshot.prediction.segmenter import Segmenter
     from singleshot.training import run
     from singleshot.training.defaults import default_recipe
     from singleshot.training.ranks import first_process
@@ -93,12 +92,12 @@ def train(
     changes = {name: value for name, value in options.items() if value is not None}
     if weights is not None and not begun:
         from singleshot.prediction.locate import find_weights
-        from singleshot.training.starting import flavour_of
+        from singleshot.training.load_pretrained import model_of
 
         with terminal.download(f"fetching {weights}") as observer:
             file = find_weights(weights, observer=observer)
         if model is None and recipe is None:
-            changes["model"] = flavour_of(file)
+            changes["model"] = model_of(file)
     changes |= limited(chosen, epochs=epochs, steps=steps, minutes=minutes)
     if input_size is not None:
         changes["input_size_hw"] = parse_size(input_size)
@@ -131,9 +130,9 @@ def train(
     if skipped.is_file():
         count = len(skipped.read_text(encoding="utf-8").splitlines())
         terminal.warn(f"{count} faults were left out; they are listed in {skipped}")
-    of_pixels = isinstance(result.model, Segmenter)
-    metric = chosen.pixel_metric if of_pixels else chosen.metric
-    score = "" if result.score is None else f", best {metric}{'' if of_pixels else ' mAP'} {result.score:.3f}"
+    metric = chosen.pixel_metric if chosen.is_segmentation else chosen.metric
+    label = metric if chosen.is_segmentation else f"{metric} mAP"
+    score = "" if result.score is None else f", best {label} {result.score:.3f}"
     terminal.show(f"{result.steps} steps in {result.seconds:.0f} s{score}")
     terminal.show(f"weights: {result.weights}")
     facts = {

@@ -56,10 +56,10 @@ class LossConfig(Config, name="loss"):
         return Matcher(anchors_cxcywh, self.matching, iou_threshold=self.iou_threshold, negative_iou=self.negative_iou)
 
 
-def count_matches(assignments: Int[Tensor, "B A"]) -> Float[Tensor, "2"]:
-    """Count the matches and the images of a batch; add these up over the parts of a step and over ranks."""
+def count_matches(assignments: Int[Tensor, "B A"]) -> Float[Tensor, "3"]:
+    """Count the matches and the images of a rank's batch, and the rank itself, to be added up over ranks."""
     matches = (assignments >= 0).sum().float()
-    return torch.stack([matches, torch.full_like(matches, len(assignments))])
+    return torch.stack([matches, torch.full_like(matches, len(assignments)), torch.ones_like(matches)])
 
 
 def multibox_loss(
@@ -71,8 +71,7 @@ def multibox_loss(
     config: LossConfig,
     *,
     blank: Bool[Tensor, " B"] | None = None,
-    totals: Float[Tensor, "2"] | None = None,
-    world: int = 1,
+    totals: Float[Tensor, "3"] | None = None,
 ) -> dict[str, Float[Tensor, ""]]:
     """Compute the loss of a batch, in float32 whatever the network's precision.
 
@@ -84,16 +83,15 @@ def multibox_loss(
         assignments: (B, A) the row of the box that each anchor learns, `BACKGROUND` or `IGNORED`; see `Matcher`.
         config: see `LossConfig`.
         blank: (B,) images without known content: they add no loss and no gradient. None for none.
-        totals: (2,) matches and images of the whole step (`count_matches`), over all its parts and ranks, if this
-            batch is one of several. None if it is all.
-        world: number of ranks that average their gradients; all have the same number of images.
+        totals: matches and images of the whole step, over all its parts and ranks, and the number of ranks
+            (`count_matches`), if this batch is one of several; ranks have equal numbers of images. None if it is all.
 
     Returns:
         The scalars `class` and `box`; their sum is minimised. Both are finite for finite outputs. Added up over the
         parts of a step and averaged over ranks, they are what one batch of all images gives. A batch without any box
         has a `box` of 0 and, unless `negatives_when_empty` is on, a `class` of 0.
     """
-    all_matches, all_images = count_matches(assignments) if totals is None else totals
+    all_matches, all_images, ranks = count_matches(assignments) if totals is None else totals
     losses = sparse_losses if raw.class_logits.device.type == "cpu" else dense_losses
     image_class, image_box = losses(
         raw, anchors_cxcywh, boxes_cxcywh, class_ids, assignments, config, mean_matches=all_matches / all_images
@@ -101,7 +99,7 @@ def multibox_loss(
     if blank is not None:
         image_class = image_class.masked_fill(blank, 0.0)  # negatives_when_empty; it has no box, so no box loss
     images = len(assignments)
-    share = images / (all_images / world)  # of this rank's images in the step
+    share = images * ranks / all_images  # of this rank's images in the step
     if config.normaliser == "image":
         divisor = (assignments >= 0).sum(dim=1).float().clamp(min=1.0) * images
         return {"class": (image_class / divisor).sum() * share, "box": (image_box / divisor).sum() * share}

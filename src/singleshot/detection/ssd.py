@@ -194,6 +194,17 @@ class SSD(Freezable):
         anchors = anchors_cxcywh(config.anchors, config.input_size_hw, config.clip_anchors)
         self.register_buffer("anchors_cxcywh", anchors, persistent=False)
 
+    @property
+    def class_layers(self) -> dict[str, int]:
+        """The layers that have a row for each class, by name, with the anchors a cell: each anchor has its own rows."""
+        last = ".1" if self.config.heads == "separable" else ""
+        return {f"class_heads.{index}{last}": row.boxes_per_cell for index, row in enumerate(self.config.anchors)}
+
+    @property
+    def class_rows(self) -> dict[str, int]:
+        """The row of each class within an anchor's rows, by class name; the background has the name ''."""
+        return {"": 0, **dict(zip(self.config.class_names, self.config.class_columns, strict=True))}
+
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> RawDetections:
         """Class logits and box offsets for every default box.
 

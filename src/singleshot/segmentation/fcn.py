@@ -14,6 +14,7 @@ Sources: shelhamer/fcn.berkeleyvision.org (`voc-fcn8s/net.py`), Long et al. 2015
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -148,6 +149,19 @@ class FCN(Freezable):
             self.head = ParallelHead(classes)
         else:
             self.head = LightHead(channels, classes)
+
+    @property
+    def class_layers(self) -> dict[str, int]:
+        """The layers that have a row for each class, by name, with 1 for each: rows are of no anchor."""
+        # By name and not by width: a feature layer may be as wide as there are classes.
+        pattern = re.compile(r"\.(score\w*|scores\.\d+)$")
+        layers = self.named_modules()
+        return {name: 1 for name, layer in layers if isinstance(layer, nn.Conv2d) and pattern.search(name)}
+
+    @property
+    def class_rows(self) -> dict[str, int]:
+        """The row of each class, by class name."""
+        return {name: row for row, name in enumerate(self.config.class_names)}
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C H W"]:
         """Class logits of every pixel, float32 whatever precision the network computes in.

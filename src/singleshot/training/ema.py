@@ -15,8 +15,8 @@ from torch import nn
 Network = TypeVar("Network", bound=nn.Module)
 
 
-class RunningMean(Generic[Network]):
-    """Keeps `mean`, a copy of the network whose weights follow.
+class EMA(Generic[Network]):
+    """Holds `network`, a copy whose weights follow.
 
     Args:
         network: the network in training.
@@ -24,7 +24,7 @@ class RunningMean(Generic[Network]):
     """
 
     def __init__(self, network: Network, decay: float) -> None:
-        self.mean = copy.deepcopy(network).eval().requires_grad_(False)
+        self.network = copy.deepcopy(network).eval().requires_grad_(False)
         self.decay = decay
         self.updates = 0
 
@@ -34,8 +34,8 @@ class RunningMean(Generic[Network]):
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
         present = network.state_dict()
-        for name, mean in self.mean.state_dict().items():
-            if mean.is_floating_point():
-                mean.lerp_(present[name].to(mean.dtype), 1.0 - decay)
+        for name, average in self.network.state_dict().items():
+            if average.is_floating_point():
+                average.lerp_(present[name].to(average.dtype), 1.0 - decay)
             else:
-                mean.copy_(present[name])
+                average.copy_(present[name])

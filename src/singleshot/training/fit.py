@@ -1,31 +1,37 @@
-"""The training loop, to be read from top to bottom. It knows steps, rates and time; what is learnt is the task's.
+"""The training loop, to be read from top to bottom; `step` says what happens between a batch and updated weights.
 
     while the run is not over:
-        an epoch:    for every batch:  forward → loss → backward → step → running mean → (checkpoint)
-        its end:     validate → keep the best weights → log
+        an epoch:    for every batch:  learning rate → step (forward, loss, backward, optimizer, EMA) → (checkpoint)
+        its end:     validate → save the best weights → log
 
-A step whose loss or gradient is not finite is not taken: its pictures are named, the weights stay what they were,
-and after several in a row the run ends with the last good weights on the disk. A signal ends the run after its step,
-saved; `checkpoint` and `state` say what is saved, and a resumed run goes on from there bit for bit.
+A step whose loss or gradient is not finite is not taken: its images are named, the weights stay unchanged, and after
+several in a row the run ends with the last good weights on disk. A signal ends the run after its step, saved;
+`checkpoint` and `state` say what is saved, and a resumed run continues from there bit for bit.
 """
 
 from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, Generic
+from typing import Any
 
 import numpy as np
 import torch
 
-from singleshot.errors import DataError, SignalledError
-from singleshot.training import optimizer as optimizers
+from singleshot import weights
+from singleshot.data.load.loader import Loader
+from singleshot.detection.ssd import SSD
+from singleshot.errors import DataError, Fault, SignalledError
+from singleshot.segmentation.fcn import FCN
 from singleshot.training.budget import Budget
 from singleshot.training.checkpoint import Checkpoint
+from singleshot.training.criterion import Criterion
 from singleshot.training.fabric import Fabric
+from singleshot.training.observers import Observer
+from singleshot.training.optimizer import set_learning_rate
 from singleshot.training.ranks import Ranks
 from singleshot.training.recipe import Recipe
 from singleshot.training.run_folder import RunFolder
@@ -33,248 +39,272 @@ from singleshot.training.saver import Saver
 from singleshot.training.schedule import factor
 from singleshot.training.signals import Interrupted, StopSignals
 from singleshot.training.state import Progress, facts_of, restore, tensors_of
-from singleshot.training.step import Taken, TrainingStep
-from singleshot.training.task import Network, Observer, Outcome, Task, TrainingBatch
+from singleshot.training.step import StepResult, TrainingStep
+from singleshot.training.validate import Validation
 
 BAD_STEPS_IN_A_ROW = 10
-LOOK_EVERY = 20
-"""Steps between two looks at a device that works ahead of us, see `step`. A CPU is looked at after each."""
-
-
-def fit(
-    task: Task[Network],
-    recipe: Recipe,
-    folder: RunFolder,
-    fabric: Fabric,
-    observer: Observer,
-    *,
-    ranks: Ranks | None = None,
-    start: Checkpoint | None = None,
-    facts: Mapping[str, Any] | None = None,
-) -> Outcome[Network]:
-    """Train `task.network` as the recipe says, and leave weights and checkpoints in the run's folder.
-
-    Args:
-        task: what is learnt.
-        recipe: how.
-        folder: where weights, log and checkpoints go.
-        fabric: device, precision and ranks.
-        observer: is told of steps, epochs and warnings.
-        ranks: the processes that share the work; None for this one alone.
-        start: the checkpoint to go on from; None begins anew.
-        facts: what else each checkpoint holds, see `resume`.
-
-    Raises:
-        DataError: too many steps in a row gave a loss that is not finite; the last good weights are saved.
-        SignalledError: a signal ended the run, which was saved.
-        StorageError: a checkpoint could not be written; the previous one is whole.
-    """
-    return _Loop(task, recipe, folder, fabric, observer, ranks or Ranks(), start, facts or {}).run()
+CHECK_EVERY = 20
+"""Steps between two checks for NaN on a device that works ahead of the host, see `step`. A CPU checks each step."""
 
 
 @dataclass(frozen=True)
-class _Unseen:
-    """A step that was not looked at yet: its number in the run, its pictures, and what it came to."""
+class Outcome:
+    """The result of a run.
+
+    Args:
+        network: the network that was validated and saved last.
+        best_score: of the best epoch; None without validation.
+        steps: steps of the whole run.
+        seconds: spent in the loop, validation included.
+        images_per_second: of training alone, waiting for data included.
+    """
+
+    network: SSD | FCN
+    best_score: float | None
+    steps: int
+    seconds: float
+    images_per_second: float
+
+
+def fit(
+    network: SSD | FCN,
+    criterion: Criterion,
+    loader: Loader[Any],
+    validate: Callable[[Any], Validation],
+    *,
+    recipe: Recipe,
+    folder: RunFolder,
+    fabric: Fabric,
+    ranks: Ranks,
+    observer: Observer,
+    start: Checkpoint | None = None,
+    facts: Mapping[str, Any] | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> Outcome:
+    """Train a network, and leave weights and checkpoints in the run's folder.
+
+    Args:
+        network: the network to train.
+        criterion: its loss.
+        loader: its training batches.
+        validate: evaluates the network, or its EMA, after an epoch.
+        recipe: every choice.
+        folder: where weights, log and checkpoints go.
+        fabric: device, precision and ranks.
+        ranks: the processes that share the work.
+        observer: is called with steps, epochs and warnings.
+        start: the checkpoint to continue from; None starts anew.
+        facts: what each checkpoint stores besides, see `state.find`.
+        provenance: what each weights file says about its origin.
+
+    Raises:
+        DataError: too many NaN steps in a row (the last good weights are saved), or an epoch without any label.
+        SignalledError: a signal ended the run, which was saved.
+        StorageError: a checkpoint could not be written; the previous one is whole.
+    """
+    step = TrainingStep(network, criterion, recipe, fabric, ranks, observer.warn)
+    network, optimizer, ema = step.network, step.optimizer, step.ema
+    progress = Progress() if start is None else restore(start, network, optimizer, ema, step.scaler)
+    budget = Budget(recipe, len(loader), progress.seconds)
+    run = _Run(step, progress, budget, folder, observer, dict(facts or {}), dict(provenance or {}))
+    signals = StopSignals(launched=ranks.world > 1)
+    # Several ranks stop after a step, all together; one that stopped alone would leave the others waiting.
+    interruptible = signals.interruptible if ranks.world == 1 else nullcontext
+
+    with run.saver, signals:
+        try:
+            # A position within an epoch means that its validation, at least, is still to come.
+            finished = not progress.position and run.share_done() >= 1.0
+            while not finished:
+                network.train()
+                batches = iter(loader.epoch(progress.epoch, progress.position))
+                while (done := run.share_done()) < 1.0:
+                    started = time.monotonic()
+                    with interruptible():
+                        batch = next(batches, None)
+                    if batch is None:
+                        break
+                    ranks.count_collective()
+                    lr = recipe.optimizer.lr * factor(
+                        recipe.schedule, step=progress.step, epoch=progress.epoch, progress=done
+                    )
+                    set_learning_rate(optimizer, lr)
+                    torch.manual_seed(_step_seed(recipe.seed, progress.step, ranks.rank))
+                    result = step(batch)
+                    losses = run.add_step(batch, result)
+                    ranks.report_alive()
+                    progress.count(loader.position, len(batch), int(batch.blank.sum()), time.monotonic() - started)
+                    observer.step(
+                        epoch=progress.epoch,
+                        step=progress.step,
+                        done=budget.done(progress.step),
+                        parts=losses,
+                        rate=lr,
+                        images=len(batch) * ranks.world,
+                    )
+                    if ranks.any(signals.received is not None):
+                        raise Interrupted
+                    if ranks.first and run.saver.due(progress.step):
+                        run.save_checkpoint()
+
+                finished = run.share_done() >= 1.0  # asked once: a clock may run out between two questions
+                row, faults = run.epoch_row(loader), loader.faults
+                if finished or (progress.epoch + 1) % recipe.validate_every == 0:
+                    if ranks.world > 1 and run.saver.idle:  # ranks finish it, and who sent a signal may not wait
+                        run.save_checkpoint()
+                    with interruptible():
+                        validation = validate(run.validated)
+                    row |= run.add_validation(validation)
+                    faults = [*faults, *validation.faults]
+                run.end_epoch(row, faults)
+            interrupted = False
+        except Interrupted:
+            interrupted = True
+        run.save_checkpoint()
+        run.saver.wait()
+        ranks.any(False)  # all ranks together: one that ended earlier would be missed, and end them all
+        if interrupted:
+            number = signals.received or signal.SIGTERM
+            message = f"stopped by {signal.Signals(number).name} after step {progress.step}, and saved"
+            raise SignalledError(message, number=number, remedy="Continue with --resume")
+    rate = progress.images * ranks.world / max(progress.training_seconds, 1e-9)
+    return Outcome(run.validated, progress.best_score, progress.step, budget.seconds, rate)
+
+
+@dataclass(frozen=True)
+class _Pending:
+    """A step whose loss was not checked yet: its number in the run, its images and its result."""
 
     step: int
     image_ids: tuple[str, ...]
-    taken: Taken
+    result: StepResult
 
 
-class _Loop(Generic[Network]):
+class _Run:
+    """What `fit` writes down about its steps and epochs: NaN steps, log, weights files and checkpoints."""
+
     def __init__(
         self,
-        task: Task[Network],
-        recipe: Recipe,
+        step: TrainingStep,
+        progress: Progress,
+        budget: Budget,
         folder: RunFolder,
-        fabric: Fabric,
         observer: Observer,
-        ranks: Ranks,
-        start: Checkpoint | None,
-        facts: Mapping[str, Any],
+        facts: dict[str, Any],
+        provenance: dict[str, Any],
     ) -> None:
-        self.task, self.recipe, self.folder, self.fabric, self.observer = task, recipe, folder, fabric, observer
-        self.ranks, self.facts = ranks, facts
-        self.step = TrainingStep(task, recipe, fabric, self.ranks, observer.warn)
-        self.network, self.optimizer, self.mean = self.step.network, self.step.optimizer, self.step.mean
-        self.judged = self.network if self.mean is None else self.mean.mean
-        self.progress = Progress()
-        if start is not None:
-            self.progress = restore(start, self.network, self.optimizer, self.mean, self.step.scaler)
-        self.unseen: list[_Unseen] = []
-        self.shown: dict[str, float] = {}
-        self.budget = Budget(recipe, task.steps_per_epoch, self.progress.seconds)
-        self.saver = Saver(folder.checkpoints, recipe.checkpoint, self.progress.step, ranks.pulse)
-        self.signals = StopSignals(launched=ranks.world > 1)
+        self.step, self.progress, self.budget, self.folder, self.observer = step, progress, budget, folder, observer
+        self.facts, self.provenance = facts, provenance
+        self.ranks, self.recipe = step.ranks, step.recipe
+        self.validated: Any = step.network if step.ema is None else step.ema.network
+        self.saver = Saver(folder.checkpoints, self.recipe.checkpoint, progress.step, self.ranks.report_alive)
+        self.pending: list[_Pending] = []
+        self.losses: dict[str, float] = {}
 
-    @property
-    def done(self) -> float:
-        """The share of the run that is done, by the first rank's clock."""
+    def share_done(self) -> float:
+        """Return the share of the run that is done, by the first rank's clock."""
         done = self.budget.done(self.progress.step)
         return done if self.budget.limit_s is None else self.ranks.from_first(done)
 
-    def run(self) -> Outcome[Network]:
-        with self.saver, self.signals:
-            try:
-                # A position within an epoch means that its validation, at least, is still to come.
-                finished = not self.progress.position and self.done >= 1.0
-                while not finished:
-                    self._train_epoch()
-                    finished = self.done >= 1.0  # asked once: a clock may run out between two questions
-                    self._judge_epoch(finished)
-                self._save()
-                self._all_saved()
-            except Interrupted:
-                self._save()
-                self._all_saved()
-                raise self._signalled() from None
-        progress = self.progress
-        rate = progress.images * self.ranks.world / max(progress.training_seconds, 1e-9)
-        return Outcome(self.judged, progress.best_score, progress.step, self.budget.seconds, rate)
+    def add_step(self, batch: Any, result: StepResult) -> dict[str, float]:
+        """Add a step, check it now or with later ones, and return the losses of the last one that was checked."""
+        self.pending.append(_Pending(self.progress.step, batch.image_ids, result))
+        if not self.step.deferred or len(self.pending) >= CHECK_EVERY:
+            self.check_pending()
+        return self.losses
 
-    def _train_epoch(self) -> None:
-        self.network.train()
-        batches = iter(self.task.batches(self.progress.epoch, self.progress.position))
-        while (done := self.done) < 1.0:
-            started = time.monotonic()
-            with self._breaking_in():
-                batch = next(batches, None)
-            if batch is None:
-                return
-            self.ranks.arrive()
-            shown, rate = self._train_batch(batch, done)
-            self.ranks.pulse()
-            blank = int(batch.blank.sum())
-            self.progress.count(self.task.position, len(batch), blank, time.monotonic() - started)
-            self.observer.step(
-                epoch=self.progress.epoch,
-                step=self.progress.step,
-                done=self.budget.done(self.progress.step),
-                parts=shown,
-                rate=rate,
-                images=len(batch) * self.ranks.world,
-            )
-            if self.ranks.any(self.signals.received is not None):
-                raise Interrupted
-            if self.ranks.first and self.saver.due(self.progress.step):
-                self._save()
-
-    def _breaking_in(self) -> AbstractContextManager[None]:
-        """Several ranks end after a step, all together; one that broke off alone would leave the others waiting."""
-        return self.signals.breaking_in() if self.ranks.world == 1 else nullcontext()
-
-    def _train_batch(self, batch: TrainingBatch, done: float) -> tuple[dict[str, float], float]:
-        """One step, and what to show: the parts of the loss, as far as they are known, and the learning rate."""
-        progress = self.progress
-        share = factor(self.recipe.schedule, step=progress.step, epoch=progress.epoch, progress=done)
-        rate = self.recipe.optimizer.lr * share
-        optimizers.set_rate(self.optimizer, rate)
-        torch.manual_seed(_address(self.recipe.seed, progress.step, self.ranks.rank))
-        self.unseen.append(_Unseen(progress.step, batch.image_ids, self.step.take(batch)))
-        if not self.step.deferred or len(self.unseen) >= LOOK_EVERY:
-            self._look()
-        return self.shown, rate
-
-    def _look(self) -> None:
-        """Count the steps that were not looked at yet: whether they were taken, and their losses."""
-        unseen, self.unseen = self.unseen, []
-        for one in unseen:
-            parts = one.taken.parts
-            if one.taken.finite:
+    def check_pending(self) -> None:
+        """Check pending steps for NaN, and add up the losses of the others."""
+        pending, self.pending = self.pending, []
+        for each in pending:
+            losses = each.result.losses
+            if each.result.finite:
                 self.progress.bad_in_a_row = 0
-                for name, part in parts.items():
-                    self.progress.sums[name] = self.progress.sums.get(name, part.new_zeros(())) + part
+                for name, loss in losses.items():
+                    self.progress.sums[name] = self.progress.sums.get(name, loss.new_zeros(())) + loss
                 self.progress.epoch_steps += 1
             else:
-                self._count_bad_step(one)
-            if one is unseen[-1]:
-                shown = self.ranks.mean(torch.stack(list(parts.values()))).tolist()
-                self.shown = dict(zip(parts, shown, strict=True))
+                self._count_bad_step(each)
+            if each is pending[-1]:
+                means = self.ranks.mean(torch.stack(list(losses.values()))).tolist()
+                self.losses = dict(zip(losses, means, strict=True))
 
-    def _count_bad_step(self, bad: _Unseen) -> None:
+    def _count_bad_step(self, bad: _Pending) -> None:
         progress = self.progress
         progress.bad_in_a_row += 1
-        pictures = ", ".join(bad.image_ids)
-        losses = {name: str(float(part)) for name, part in bad.taken.parts.items()}  # as text: JSON has no NaN
+        losses = {name: str(float(loss)) for name, loss in bad.result.losses.items()}  # as text: JSON has no NaN
         record = {"epoch": progress.epoch, "step": bad.step, "seed": self.recipe.seed}
-        mine = (list(bad.image_ids), losses)
-        for rank, (names, values) in enumerate(self.ranks.gather(mine)):
+        for rank, (names, values) in enumerate(self.ranks.gather((list(bad.image_ids), losses))):
             self.folder.log_bad_step(record | {"rank": rank, "pictures": names, "losses": values})
-        self.observer.warn(
-            f"step {bad.step} not taken: loss or gradient is not finite ({losses}); pictures: {pictures}"
-        )
+        images = ", ".join(bad.image_ids)
+        self.observer.warn(f"step {bad.step} not taken: loss or gradient is not finite ({losses}); images: {images}")
         if progress.bad_in_a_row >= BAD_STEPS_IN_A_ROW:
-            if self.ranks.first:
-                self.task.save(self.folder.last, self.judged, {"epoch": progress.epoch, "step": progress.step})
+            self._save_weights("last", {"epoch": progress.epoch, "step": progress.step})
             raise DataError(
                 f"the loss was not finite {progress.bad_in_a_row} steps in a row; the last good weights are in "
                 f"{self.folder.last}",
                 kind="loss-not-finite",
-                remedy="Lower --set optimizer.lr, and see bad_steps.jsonl for the pictures",
+                remedy="Lower --set optimizer.lr, and see bad_steps.jsonl for the images",
             )
 
-    def _judge_epoch(self, finished: bool) -> None:
-        self._look()
-        progress = self.progress
+    def epoch_row(self, loader: Loader[Any]) -> dict[str, Any]:
+        """Return the row of `log.csv` for an epoch's training. Raises DataError for an epoch without any label."""
+        self.check_pending()
+        progress, ranks = self.progress, self.ranks
         row: dict[str, Any] = {"epoch": progress.epoch + 1, "step": progress.step}
-        sums = {name: float(self.ranks.mean(total)) for name, total in progress.sums.items()}
+        sums = {name: float(ranks.mean(total)) for name, total in progress.sums.items()}
         row |= {f"train_{name}": total / max(progress.epoch_steps, 1) for name, total in sums.items()}
-        row |= {"lr": self.optimizer.param_groups[0]["lr"]}
-        images = progress.epoch_images * self.ranks.world
+        row |= {"lr": self.step.optimizer.param_groups[0]["lr"]}
+        images = progress.epoch_images * ranks.world
         row |= {"images_per_second": images / max(progress.epoch_seconds, 1e-9)}
-        blank = sum(self.ranks.gather(progress.epoch_blank))
+        blank = sum(ranks.gather(progress.epoch_blank))
         if blank:
             row |= {"blank": blank}
-            self._refuse_blank_epoch(blank == images)
-        if finished or (progress.epoch + 1) % self.recipe.validate_every == 0:
-            if self.ranks.world > 1 and self.saver.idle:  # no signal breaks in, and who sends it may not wait so long
-                self._save()
-            with self._breaking_in():
-                validation = self.task.validate(self.judged)
-            row |= validation.columns
-            facts = {"epoch": progress.epoch + 1, "step": progress.step, "score": validation.score}
-            best = progress.best_score
-            better = validation.score is None or best is None or validation.score > best
-            if better:
-                progress.best_score = validation.score
-            for file in ([self.folder.best] if better else []) + [self.folder.last]:
-                if self.ranks.first:
-                    self.task.save(file, self.judged, facts)
-        for faults in self.ranks.gather(list(self.task.faults)):
-            self.folder.add_faults(faults)
+            self._add_faults(loader.faults)
+            if blank == images and progress.position >= len(loader):  # the next epochs would teach nothing either
+                message = (
+                    "no image of the split could be read, or none has a label: nothing was learned in a whole epoch"
+                )
+                raise DataError(message, kind="nothing-learned", remedy="See bad.jsonl", file=self.folder.root)
+        return row
+
+    def add_validation(self, validation: Validation) -> Mapping[str, float | None]:
+        """Save the weights that were validated, as the best ones too where they are, and return the columns."""
+        progress, score = self.progress, validation.score
+        facts = {"epoch": progress.epoch + 1, "step": progress.step, "score": score}
+        if score is None or progress.best_score is None or score > progress.best_score:
+            progress.best_score = score
+            self._save_weights("best", facts)
+        self._save_weights("last", facts)
+        return validation.columns
+
+    def end_epoch(self, row: dict[str, Any], faults: Sequence[Fault]) -> None:
+        """Log an epoch, and the files that could not be read in it."""
+        self._add_faults(faults)
         row["seconds"] = self.budget.seconds
         self.folder.log(row)
         self.observer.epoch(row)
-        progress.end_epoch()
+        self.progress.end_epoch()
 
-    def _refuse_blank_epoch(self, all_blank: bool) -> None:
-        """An epoch that taught nothing is the last: the next ones would not either."""
-        for faults in self.ranks.gather(list(self.task.faults)):
-            self.folder.add_faults(faults)
-        if all_blank and self.progress.position >= self.task.steps_per_epoch:
-            what = "no picture of the split could be read, or none has anything to learn: a whole epoch taught nothing"
-            raise DataError(what, kind="nothing-learned", remedy="See bad.jsonl", file=self.folder.root)
+    def save_checkpoint(self) -> None:
+        """Start to write a checkpoint. All ranks call it, for the check of pending steps, and the first one writes."""
+        self.check_pending()
+        step, progress = self.step, self.progress
+        if self.ranks.first:
+            progress.seconds = self.budget.seconds
+            facts = facts_of(progress, step.optimizer, step.ema, step.scaler)
+            facts |= {**self.facts, "log": list(self.folder.rows)}
+            self.saver.save(progress.step, tensors_of(progress, step.network, step.optimizer, step.ema), facts)
 
-    def _all_saved(self) -> None:
-        """Wait for the disk, all ranks together: one that ended before would be missed, and end them all."""
-        self.saver.wait()
-        self.ranks.any(False)
+    def _save_weights(self, name: str, facts: Mapping[str, Any]) -> None:
+        if self.ranks.first:
+            weights.save(self.folder.root / f"{name}.safetensors", self.validated, {**self.provenance, **facts})
 
-    def _save(self) -> None:
-        self._look()
-        if not self.ranks.first:
-            return
-        self.progress.seconds = self.budget.seconds
-        facts = facts_of(self.progress, self.optimizer, self.mean, self.step.scaler)
-        facts |= {**self.facts, "log": list(self.folder.rows)}
-        self.saver.save(self.progress.step, tensors_of(self.progress, self.network, self.optimizer, self.mean), facts)
-
-    def _signalled(self) -> SignalledError:
-        number = self.signals.received or signal.SIGTERM
-        what = f"stopped by {signal.Signals(number).name} after step {self.progress.step}, and saved"
-        return SignalledError(what, number=number, remedy="Go on with --resume")
+    def _add_faults(self, faults: Sequence[Fault]) -> None:
+        for each in self.ranks.gather(list(faults)):
+            self.folder.add_faults(each)
 
 
-def _address(seed: int, step: int, rank: int) -> int:
-    """The seed of what the network itself draws in a step, so that a resumed run draws what the whole one would."""
+def _step_seed(seed: int, step: int, rank: int) -> int:
+    """Return the seed of what the network itself draws in a step (dropout), so that a resumed run draws the same."""
     return int(np.random.SeedSequence(seed, spawn_key=(step, rank)).generate_state(1, np.uint64)[0] >> 1)

@@ -34,11 +34,11 @@ LOST_AFTER_S = 4.0
 
 @dataclass(frozen=True)
 class Sign:
-    """What a rank says of itself: beats of its watching thread, places and pulses of its main one (see `Ranks`)."""
+    """What a rank says of itself: beats of its watching thread, and the two counts of `Ranks` of its main one."""
 
     beat: int = 0
-    places: int = 0
-    pulses: int = 0
+    collectives: int = 0
+    alive_reports: int = 0
 
 
 class Heard:
@@ -62,11 +62,11 @@ class Heard:
         before, self._signs[rank] = self._signs[rank], sign
         if sign.beat != before.beat:
             self._heard[rank] = now
-        if (sign.places, sign.pulses) != (before.places, before.pulses):
+        if (sign.collectives, sign.alive_reports) != (before.collectives, before.alive_reports):
             self._passed[rank] = None
-        furthest = max(each.places for each in self._signs)
+        furthest = max(each.collectives for each in self._signs)
         for place, each in enumerate(self._signs):
-            if each.places < furthest and self._passed[place] is None:
+            if each.collectives < furthest and self._passed[place] is None:
                 self._passed[place] = now
 
     def only_first_may_be_gone(self, now: float) -> None:
@@ -84,7 +84,7 @@ class Heard:
 
         One that has not pulsed yet is in its first step, which may compile for minutes: it only has to beat.
         """
-        passed = {rank: self._passed[rank] for rank in self._others if self._signs[rank].pulses}
+        passed = {rank: self._passed[rank] for rank in self._others if self._signs[rank].alive_reports}
         since = {rank: at for rank, at in passed.items() if at is not None and now - at >= seconds}
         return min(since, key=since.__getitem__, default=None)
 
@@ -163,7 +163,7 @@ class Heartbeat:
 
     def _exchange(self, beat: int) -> None:
         ranks = self._ranks
-        self._store.set(f"beat/{ranks.rank}", f"{beat} {ranks.places} {ranks.pulses}")
+        self._store.set(f"beat/{ranks.rank}", f"{beat} {ranks.collectives} {ranks.alive_reports}")
         for rank in range(ranks.world):
             if self._store.check([f"beat/{rank}"]):
                 said = self._store.get(f"beat/{rank}").split()

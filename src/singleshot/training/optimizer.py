@@ -112,7 +112,7 @@ def parameter_groups(network: nn.Module, config: OptimizerConfig) -> list[dict[s
     for name, parameter in network.named_parameters():
         if not parameter.requires_grad:
             continue
-        slow = config.trunk_lr != 1.0 and is_trunk(name)
+        slow = config.trunk_lr != 1.0 and is_backbone(name)
         kind = weights if parameter.ndim > 1 else biases if name.endswith("bias") else scales
         kind[slow].append(parameter)
     rows = [
@@ -131,16 +131,16 @@ def parameter_groups(network: nn.Module, config: OptimizerConfig) -> list[dict[s
     ]
 
 
-def is_trunk(name: str) -> bool:
+def is_backbone(name: str) -> bool:
     """Whether a parameter of a detector belongs to its trunk, and not to extra layers, their scale, or heads.
 
-    >>> [is_trunk(name) for name in ("trunk.vgg.conv1_1.bias", "trunk.extras.0.widen.bias", "box_heads.0.bias")]
+    >>> [is_backbone(name) for name in ("trunk.vgg.conv1_1.bias", "trunk.extras.0.widen.bias", "box_heads.0.bias")]
     [True, False, False]
     """
     return name.startswith("trunk.") and not name.startswith(("trunk.extras.", "trunk.conv4_3_norm."))
 
 
-def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
     """Set the weights' learning rate; each group follows by its own share."""
     for group in optimizer.param_groups:
-        group["lr"] = rate * group["lr_scale"]
+        group["lr"] = lr * group["lr_scale"]

@@ -31,16 +31,16 @@ class Ranks:
     def __init__(self, fabric: Fabric | None = None) -> None:
         self.rank, self.world = (0, 1) if fabric is None else (fabric.global_rank, fabric.world_size)
         self._device = torch.device("cpu") if fabric is None else fabric.device
-        self.places = self.pulses = 0
-        """How often `arrive` and `pulse` were called, for `heartbeat`."""
+        self.collectives = self.alive_reports = 0
+        """How often `count_collective` and `report_alive` were called, for `heartbeat`."""
 
-    def arrive(self) -> None:
-        """Count one of the places that all ranks come by, in the same order: who has counted fewer is behind."""
-        self.places += 1
+    def count_collective(self) -> None:
+        """Count one of the collectives that all ranks come by, in the same order: who has counted fewer is behind."""
+        self.collectives += 1
 
-    def pulse(self) -> None:
+    def report_alive(self) -> None:
         """Count that work goes on where ranks need not be level: between two pictures of a validation, say."""
-        self.pulses += 1
+        self.alive_reports += 1
 
     @property
     def first(self) -> bool:
@@ -55,7 +55,7 @@ class Ranks:
         """The sum of a tensor over the ranks."""
         if self.world == 1:
             return tensor
-        self.arrive()
+        self.count_collective()
         total = tensor.detach().clone()
         dist.all_reduce(total)
         return total
@@ -64,7 +64,7 @@ class Ranks:
         """Whether it holds on any rank."""
         if self.world == 1:
             return flag
-        self.arrive()
+        self.count_collective()
         held = torch.tensor([float(flag)], device=self._device)
         dist.all_reduce(held)
         return bool(held.item())
@@ -73,7 +73,7 @@ class Ranks:
         """The first rank's value."""
         if self.world == 1:
             return value
-        self.arrive()
+        self.count_collective()
         carried = [value if self.first else None]
         dist.broadcast_object_list(carried, src=0)
         return carried[0]  # pyright: ignore[reportReturnType]
@@ -82,7 +82,7 @@ class Ranks:
         """Every rank's value, in the order of ranks."""
         if self.world == 1:
             return [value]
-        self.arrive()
+        self.count_collective()
         every: list[Any] = [None] * self.world
         dist.all_gather_object(every, value)
         return every

@@ -111,9 +111,14 @@ class Recipe(Config):
             message = f"accumulate is {self.accumulate}, and soft IoU cannot be added up from parts of a batch"
             raise ConfigError(message, remedy="Set accumulate or pixel_loss.soft_iou, not both")
         known = FLAVOURS.get(self.model)
-        if self.norm == "batch" and (self.model in SEGMENTERS or (known is not None and known.trunk != "vgg16")):
+        if self.norm == "batch" and (self.is_segmentation or (known is not None and known.trunk != "vgg16")):
             message = f"norm is batch, which {self.model} has no choice of"
             raise ConfigError(message, remedy="Leave norm out: it is for models with a VGG backbone")
+
+    @property
+    def is_segmentation(self) -> bool:
+        """Whether the model is a segmenter and not a detector."""
+        return self.model in SEGMENTERS
 
     def to_json(self) -> str:
         """The recipe as `recipe.json` holds it."""

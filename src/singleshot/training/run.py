@@ -5,39 +5,35 @@ Read the data and refuse what is faulty, build the network, open the device, run
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 
-from singleshot.data import anchor_fit, read
+from singleshot.data import read
 from singleshot.data.check.leaks import without_leaks
 from singleshot.data.faults import OnBad, refuse_or_list
-from singleshot.detection.ssd import SSD
 from singleshot.errors import DataError, UsageError
 from singleshot.prediction.backends.threads import cores
 from singleshot.prediction.predictor import Detector
 from singleshot.prediction.segmenter import Segmenter
-from singleshot.segmentation.fcn import FCN
-from singleshot.segmentation.presets import FLAVOURS as SEGMENTERS
 from singleshot.structures import Dataset
-from singleshot.training import children, starting, starting_masks, tensorboard
-from singleshot.training.detection import DetectionTask
+from singleshot.training import children, tensorboard
 from singleshot.training.fabric import children_of, open_fabric, resolve_precision
 from singleshot.training.fit import fit
 from singleshot.training.heartbeat import Heartbeat
+from singleshot.training.load_pretrained import new_network, resumed_network
 from singleshot.training.memory import shortage_named
-from singleshot.training.observers import NoObserver, SilentObserver
+from singleshot.training.observers import NoObserver, Observer, SilentObserver
 from singleshot.training.provenance import provenance_of
 from singleshot.training.ranks import Ranks, batch_for
 from singleshot.training.recipe import Recipe
 from singleshot.training.resume import begun, find, identity
 from singleshot.training.run_folder import RunFolder
-from singleshot.training.segmentation import SegmentationTask
-from singleshot.training.task import Observer, Task
+from singleshot.training.setup import SetupOptions, set_up
 from singleshot.training.tensorboard import Log, logged
 
 
@@ -147,7 +143,7 @@ def train(
         if not isinstance(data, Dataset):
             root = Path(data)
             options: dict[str, Any] = {
-                "with_masks": recipe.model in SEGMENTERS,
+                "with_masks": recipe.is_segmentation,
                 "layout": data_format,
                 "allow_unlabelled": allow_unlabelled,
                 "fix_boxes": fix_boxes,
@@ -179,14 +175,25 @@ def train(
         # Machines may have unlike numbers of cores, and then differ in the last bits alone.
         agreed = {key: value for key, value in wanted.items() if key != "threads"}
         ranks.must_agree({**agreed, "version": version("singleshot")})
-        goes_on = ranks.first_does(lambda: begun(Path(out) / "checkpoints", wanted) if resume else None)
-
-        task = _task(recipe, data, val, goes_on, on_bad, on_start or _ignore, ranks)
+        resumed = ranks.first_does(lambda: begun(Path(out) / "checkpoints", wanted) if resume else None)
+        torch.manual_seed(recipe.seed)
+        if resumed is not None:
+            initial = resumed_network(recipe, resumed["network"], resumed["started_from"])
+        else:
+            initial = new_network(recipe, data.label_map.names, data.colours)
+        if initial.report is not None and on_start is not None and ranks.first:
+            on_start(str(initial.report))
+        provenance = provenance_of(data)
+        provenance["metric"] = recipe.pixel_metric if recipe.is_segmentation else recipe.metric
+        started_from = None if initial.provenance is None else dict(initial.provenance)
+        if started_from is not None:
+            provenance["started_from"] = started_from
+        bf16 = resolve_precision(recipe.precision) == "bf16"
+        choices = SetupOptions(_workers(recipe, ranks), bf16, on_bad, ranks)
+        setup = set_up(initial.network, recipe, data, val, choices)
         try:
-            if isinstance(task, DetectionTask):
-                unreached = anchor_fit.coverage_warning(data.samples, task.network.config)
-                if unreached is not None:
-                    watcher.warn(unreached)
+            if setup.warning is not None:
+                watcher.warn(setup.warning)
             folder = _open_folder(ranks, Path(out), overwrite, resume)  # last, when nothing more can be refused
             try:
                 start = ranks.first_does(
@@ -195,23 +202,34 @@ def train(
                 folder.write_recipe(recipe.to_json())
                 folder.add_faults(faults)
                 kind = log if ranks.first else None
-                facts = {
-                    "identity": wanted,
-                    "network": task.network.config.to_json_dict(),
-                    "started_from": task.provenance.get("started_from"),
-                }
-                with logged(watcher, kind, folder.root, data, val, anew=start is None) as seen, shortage_named():
+                with logged(watcher, kind, folder.root, data, val, anew=start is None) as told, shortage_named():
                     outcome = fit(
-                        cast(Task[Any], task), recipe, folder, fabric, seen, ranks=ranks, start=start, facts=facts
+                        setup.network,
+                        setup.criterion,
+                        setup.loader,
+                        setup.validate,
+                        recipe=recipe,
+                        folder=folder,
+                        fabric=fabric,
+                        ranks=ranks,
+                        observer=told,
+                        start=start,
+                        facts={
+                            "identity": wanted,
+                            "network": setup.network.config.to_json_dict(),
+                            "started_from": started_from,
+                        },
+                        provenance=provenance,
                     )
             finally:
                 folder.close()
         finally:
-            task.close()
+            setup.loader.close()
+    network: Any = outcome.network.eval()
     return Run(
         folder.root,
         folder.best,
-        _model(outcome.network.eval(), dict(task.provenance), task.bf16),
+        setup.predictor(network, provenance, next(network.parameters()).device, bf16),
         outcome.best_score,
         outcome.steps,
         outcome.seconds,
@@ -221,51 +239,11 @@ def train(
     )
 
 
-def _model(network: SSD | FCN, provenance: dict[str, Any], bf16: bool) -> Detector | Segmenter:
-    device = next(network.parameters()).device
-    if isinstance(network, FCN):
-        return Segmenter(network, provenance, device, bf16)
-    return Detector(network, provenance, device, bf16)
-
-
-def _task(
-    recipe: Recipe,
-    data: Dataset,
-    val: Dataset | None,
-    goes_on: Mapping[str, Any] | None,
-    on_bad: OnBad,
-    on_start: Callable[[str], None],
-    ranks: Ranks,
-) -> DetectionTask | SegmentationTask:
-    bf16 = resolve_precision(recipe.precision) == "bf16"
-    torch.manual_seed(recipe.seed)
-    of_pixels = recipe.model in SEGMENTERS
-    if goes_on is not None:
-        resumed = starting_masks.resumed if of_pixels else starting.resumed
-        began = resumed(recipe, goes_on["network"], goes_on["started_from"])
-    else:
-        began = starting_masks.start(recipe, data) if of_pixels else starting.start(recipe, data.label_map.names)
-    if began.table and ranks.first:
-        on_start(began.table)
-    provenance = provenance_of(data) | {"metric": recipe.pixel_metric if of_pixels else recipe.metric}
-    if began.provenance is not None:
-        provenance["started_from"] = dict(began.provenance)
-    workers = _workers(recipe, ranks)
-    choices = {"workers": workers, "bf16": bf16, "provenance": provenance, "on_bad": on_bad, "ranks": ranks}
-    if isinstance(began, starting_masks.MaskStart):
-        return SegmentationTask(began.network, recipe, data, val, **choices)
-    return DetectionTask(began.network, recipe, data, val, **choices)
-
-
 def _open_folder(ranks: Ranks, out: Path, overwrite: bool, resume: bool) -> RunFolder:
     """The run's folder, which the first rank opens; where it may not, no rank goes on."""
     opened: list[RunFolder] = []
     ranks.first_does(lambda: opened.append(RunFolder(out, overwrite=overwrite, resume=resume)))
     return opened[0] if opened else RunFolder(out, writes=False)
-
-
-def _ignore(_text: str) -> None:
-    """Nothing."""
 
 
 def _workers(recipe: Recipe, ranks: Ranks) -> int:

@@ -29,13 +29,13 @@ class Saver:
         root: the folder of all checkpoints; it exists.
         config: how often, and what is kept.
         step: the step at which the run begins or goes on.
-        pulse: is called now and then while the loop waits for the disk.
+        report_alive: is called now and then while the loop waits for the disk.
     """
 
     def __init__(
-        self, root: Path, config: CheckpointConfig, step: int = 0, pulse: Callable[[], None] = lambda: None
+        self, root: Path, config: CheckpointConfig, step: int = 0, report_alive: Callable[[], None] = lambda: None
     ) -> None:
-        self._root, self._config, self._pulse = root, config, pulse
+        self._root, self._config, self._report_alive = root, config, report_alive
         self._saved_step, self._saved_at = step, time.monotonic()
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
@@ -70,7 +70,7 @@ class Saver:
         if self._thread is not None:
             while self._thread.is_alive():
                 self._thread.join(PULSE_S)
-                self._pulse()
+                self._report_alive()
             self._thread = None
         error, self._error = self._error, None
         if error is not None:

@@ -34,7 +34,7 @@ class StopSignals:
     def __init__(self, *, launched: bool = False) -> None:
         self.received: int | None = None
         self._launched = launched
-        self._may_break_in = False
+        self._interruptible = False
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> StopSignals:
@@ -60,16 +60,16 @@ class StopSignals:
         self.received = number
         for each in self._before:  # who asks twice does not want to wait
             signal.signal(each, signal.SIG_DFL)
-        if self._may_break_in:
+        if self._interruptible:
             raise Interrupted
 
     @contextmanager
-    def breaking_in(self) -> Iterator[None]:
+    def interruptible(self) -> Iterator[None]:
         """While inside, a signal raises `Interrupted` at once; so does one that came before."""
-        self._may_break_in = True  # first, so that no signal falls between the question and the wait
+        self._interruptible = True  # first, so that no signal falls between the question and the wait
         try:
             if self.received is not None:
                 raise Interrupted
             yield
         finally:
-            self._may_break_in = False
+            self._interruptible = False

@@ -17,7 +17,7 @@ from torch.amp.grad_scaler import GradScaler as Scaler
 
 from singleshot.errors import DataError
 from singleshot.training.checkpoint import Checkpoint
-from singleshot.training.ema import RunningMean
+from singleshot.training.ema import EMA
 
 
 @dataclass
@@ -67,12 +67,12 @@ class Progress:
 
 
 def tensors_of(
-    progress: Progress, network: nn.Module, optimizer: torch.optim.Optimizer, mean: RunningMean[Any] | None
+    progress: Progress, network: nn.Module, optimizer: torch.optim.Optimizer, ema: EMA[Any] | None
 ) -> dict[str, Tensor]:
     """All tensors of a run by name. They are not copied."""
     tensors = {f"network/{name}": tensor for name, tensor in network.state_dict().items()}
-    if mean is not None:
-        tensors |= {f"mean/{name}": tensor for name, tensor in mean.mean.state_dict().items()}
+    if ema is not None:
+        tensors |= {f"mean/{name}": tensor for name, tensor in ema.network.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{index}/{key}": value for key, value in state.items() if isinstance(value, Tensor)}
     tensors |= {f"sums/{name}": total for name, total in progress.sums.items()}
@@ -80,7 +80,7 @@ def tensors_of(
 
 
 def facts_of(
-    progress: Progress, optimizer: torch.optim.Optimizer, mean: RunningMean[Any] | None, scaler: Scaler | None = None
+    progress: Progress, optimizer: torch.optim.Optimizer, ema: EMA[Any] | None, scaler: Scaler | None = None
 ) -> dict[str, Any]:
     """What of a run is not a tensor, as JSON holds it; `scaler` is fp16's, see `TrainingStep`."""
     saved = optimizer.state_dict()
@@ -92,7 +92,7 @@ def facts_of(
     return {
         "progress": counters,
         "optimizer": {"state": plain, "param_groups": saved["param_groups"]},
-        "mean_updates": None if mean is None else mean.updates,
+        "mean_updates": None if ema is None else ema.updates,
         "scaler": None if scaler is None else scaler.state_dict(),
     }
 
@@ -101,7 +101,7 @@ def restore(
     start: Checkpoint,
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
-    mean: RunningMean[Any] | None,
+    ema: EMA[Any] | None,
     scaler: Scaler | None = None,
 ) -> Progress:
     """Put a run back to where a checkpoint found it.
@@ -112,9 +112,9 @@ def restore(
     try:
         device = next(network.parameters()).device
         network.load_state_dict(_under("network/", start.tensors))
-        if mean is not None:
-            mean.mean.load_state_dict(_under("mean/", start.tensors))
-            mean.updates = start.facts["mean_updates"]
+        if ema is not None:
+            ema.network.load_state_dict(_under("mean/", start.tensors))
+            ema.updates = start.facts["mean_updates"]
         state = {int(index): dict(plain) for index, plain in start.facts["optimizer"]["state"].items()}
         for name, tensor in _under("optimizer/", start.tensors).items():
             index, key = name.split("/", 1)

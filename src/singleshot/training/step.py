@@ -1,159 +1,173 @@
-"""One step of training: forward, loss, backward, and the weights move, or stay where loss or gradient is not finite.
+"""One training step, from a batch to updated weights: forward, loss, backward, optimizer.
 
-The loop in `fit` counts and saves, the benchmark measures, and both take this step. It changes nothing on a step that
-is not finite: not the weights, not the optimizer's state, not the statistics of norm layers. A CPU looks at once. On
-a CUDA device that would stop the host until the device has caught up, in every step, so there the device itself
-leaves the weights alone (`found_inf` of torch's fused optimizers) and the host asks later.
+The loop in `fit` takes it, and so does the benchmark. A step whose loss or gradient is not finite (a NaN step) changes
+nothing: not the weights, not the optimizer's state, not the statistics of batch normalisation. On a CPU that is
+checked at once. On a CUDA device the check would stop the host until the device has caught up, in every step, so there
+the device itself leaves the weights unchanged (`found_inf` of torch's fused optimizers), and the host asks later.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from collections.abc import Callable, Mapping
-from typing import Any, Generic
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from singleshot.training import optimizer as optimizers
-from singleshot.training.ema import RunningMean
+from singleshot.detection.ssd import SSD
+from singleshot.preprocess import normalise
+from singleshot.segmentation.fcn import FCN
+from singleshot.training.criterion import Criterion
+from singleshot.training.ema import EMA
 from singleshot.training.fabric import Fabric
+from singleshot.training.optimizer import build, can_skip
 from singleshot.training.ranks import Ranks
 from singleshot.training.recipe import Recipe
-from singleshot.training.task import Network, Task, TrainingBatch
 
 
-@dataclasses.dataclass(frozen=True)
-class Taken:
-    """What a step came to. On a CUDA device both may still be on their way: asking for a number waits for it.
+@dataclass(frozen=True)
+class StepResult:
+    """The outcome of a step. On a CUDA device both may still be in computation: reading a number waits for it.
 
     Args:
-        parts: the parts of the loss, detached.
-        finite: whether the step was taken; a tensor where the device alone knows so far.
+        losses: by name, detached.
+        finite: False for a NaN step, which changed nothing; a tensor where only the device has the answer so far.
     """
 
-    parts: Mapping[str, Tensor]
+    losses: Mapping[str, Tensor]
     finite: bool | Tensor
 
 
-class TrainingStep(Generic[Network]):
-    """A task's network with its optimizer and running mean, on its device and ready to learn from batches.
+class TrainingStep:
+    """A network with its criterion, optimizer and EMA on their device; calling it trains on a batch.
 
     Args:
-        task: what is learnt.
-        recipe: how.
+        network: the network to train.
+        criterion: its loss.
+        recipe: optimizer, EMA, parts of a batch and compilation.
         fabric: device, precision and ranks.
         ranks: the processes that share the work.
-        warn: is told once if `recipe.compile` does not work here.
+        warn: is called with one line if `recipe.compile` does not work here.
     """
 
     def __init__(
-        self, task: Task[Network], recipe: Recipe, fabric: Fabric, ranks: Ranks, warn: Callable[[str], None]
+        self,
+        network: SSD | FCN,
+        criterion: Criterion,
+        recipe: Recipe,
+        fabric: Fabric,
+        ranks: Ranks,
+        warn: Callable[[str], None],
     ) -> None:
-        self.task, self.recipe, self.fabric, self.ranks, self.warn = task, recipe, fabric, ranks, warn
-        self.network = task.network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        decay = recipe.ema_decay
-        self.mean = None if decay is None else RunningMean(self.network.to(fabric.device), decay)
+        self.criterion, self.recipe, self.fabric, self.ranks, self.warn = criterion, recipe, fabric, ranks, warn
+        self.network = network.to(fabric.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        self.ema = None if recipe.ema_decay is None else EMA(self.network, recipe.ema_decay)
         self.scaler = getattr(fabric.strategy.precision, "scaler", None)  # of fp16; no other precision has one
-        self.optimizer = optimizers.build(self.network, recipe.optimizer, fused=self.scaler is None)
+        self.optimizer = build(self.network, recipe.optimizer, fused=self.scaler is None)
         self.module, self.stepper = fabric.setup(self.network, self.optimizer)
-        self._unproven = recipe.compile
-        if recipe.compile:
-            try:
-                self.network.compile()
-            except Exception as error:
-                self._uncompile(error)
-        # The other ranks must hear of a bad loss before they wait in backward, so several ranks do not put it off.
-        can_skip = self.scaler is None and optimizers.can_skip(self.optimizer)
-        self.deferred = fabric.device.type == "cuda" and ranks.world == 1 and can_skip
+        self._to_compile = recipe.compile
+        # The other ranks must hear of a bad loss before they wait in backward, so several ranks check at once.
+        skips = self.scaler is None and can_skip(self.optimizer)
+        self.deferred = fabric.device.type == "cuda" and ranks.world == 1 and skips
 
-    def take(self, batch: TrainingBatch) -> Taken:
-        """Learn from a batch, which may be on the host.
+    def __call__(self, batch: Any) -> StepResult:
+        """Train on a batch, which may be on the host.
 
-        With `recipe.accumulate` it goes through the network in that many parts; loss and gradient are those of the
-        whole, statistics of norm layers those of the parts.
+        With `recipe.accumulate` it goes through the network in that many parts: loss and gradient are those of the
+        whole batch, the statistics of batch normalisation those of the parts.
         """
-        statistics = _statistics(self.network)
-        try:
-            taken = self._try(batch.to(self.fabric.device))
-        except Exception as error:
-            if not self._unproven:
-                raise
-            self._uncompile(error)
-            _restore(self.network, statistics, False)
-            taken = self._try(batch.to(self.fabric.device))
-        self._unproven = False
-        if taken.finite is not True:
-            _restore(self.network, statistics, taken.finite)
-        if self.mean is not None and taken.finite is not False:
-            self.mean.update(self.network)  # after a step that the device left out, towards weights that stayed
-        return taken
+        batch = batch.to(self.fabric.device)
+        preprocess = self.network.config.preprocess
+        if self._to_compile:
+            self._to_compile = False
+            self._compile(normalise(batch.images, preprocess))
+        statistics = _running_statistics(self.network)
+        # The first step makes the optimizer's state, so it is checked before it is taken.
+        deferred = self.deferred and bool(self.optimizer.state)
 
-    def _try(self, batch: TrainingBatch) -> Taken:
         self.optimizer.zero_grad(set_to_none=True)
-        sums: dict[str, Tensor] = {}
-        shares = _shares(batch, self.recipe.accumulate)
-        wait = self.deferred and bool(self.optimizer.state)  # the first step makes the momentum: it must be a good one
-        whole = None if len(shares) == 1 else self.task.whole(batch)
-        for part in shares:
-            losses = self.task.losses(self.module, part, whole)
-            total = torch.stack(list(losses.values())).sum()
-            sums = {name: loss.detach() + sums[name] if sums else loss.detach() for name, loss in losses.items()}
-            if not wait and self.ranks.any(not total.isfinite()):
-                return Taken(sums, False)
-            with self.fabric.no_backward_sync(self.module, enabled=part is not shares[-1]):
-                self.fabric.backward(total)
-        limit = self.recipe.optimizer.clip_norm or float("inf")
+        targets = self.criterion.targets(batch)
+        totals = self.ranks.sum(self.criterion.totals(targets))
+        losses: dict[str, Tensor] = {}
+        parts = _parts(len(batch), self.recipe.accumulate)
+        for rows in parts:
+            outputs = self.module(normalise(batch.images[rows], preprocess))
+            part = self.criterion(outputs, targets[rows], totals)
+            loss = torch.stack(list(part.values())).sum()
+            losses = {name: value.detach() + losses[name] if losses else value.detach() for name, value in part.items()}
+            if not deferred and self.ranks.any(not loss.isfinite()):
+                _restore(self.network, statistics, False)
+                return StepResult(losses, False)
+            with self.fabric.no_backward_sync(self.module, enabled=rows is not parts[-1]):
+                self.fabric.backward(loss)
+
+        finite = self._update(losses, deferred)
+        if finite is not True:
+            _restore(self.network, statistics, finite)
+        if self.ema is not None and finite is not False:
+            self.ema.update(self.network)  # of a step that the device left out: towards unchanged weights
+        return StepResult(losses, finite)
+
+    def _update(self, losses: Mapping[str, Tensor], deferred: bool) -> bool | Tensor:
+        """Clip the gradient and step the optimizer where all is finite; return whether it is."""
         if self.scaler is not None:
             self.scaler.unscale_(self.optimizer)
+        limit = self.recipe.optimizer.clip_norm or float("inf")
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), limit)
-        if wait:
-            finite = torch.stack([norm, *sums.values()]).isfinite().all()
+        if deferred:
+            finite = torch.stack([norm, *losses.values()]).isfinite().all()
             self.optimizer.found_inf = (~finite).float()  # pyright: ignore[reportAttributeAccessIssue]
             self.stepper.step()
-            return Taken(sums, finite)
+            return finite
         if self.scaler is not None:
-            # A gradient that overflows is the scaler's to answer, with a smaller scale; only below 1 is it ours.
+            # A gradient that overflows makes the scaler lower its scale; only below 1 is it a NaN step.
             self.stepper.step()
-            return Taken(sums, bool(norm.isfinite()) or self.scaler.get_scale() >= 1.0)
+            return bool(norm.isfinite()) or self.scaler.get_scale() >= 1.0
         if not norm.isfinite():
-            return Taken(sums, False)
+            return False
         if self.deferred:
             self.optimizer.found_inf = None  # pyright: ignore[reportAttributeAccessIssue]
         self.stepper.step()
-        return Taken(sums, True)
+        return True
 
-    def _uncompile(self, error: Exception) -> None:
-        self._unproven = False
-        self.network._compiled_call_impl = None  # pyright: ignore[reportAttributeAccessIssue]
-        reason = " ".join(str(error).split())[:160]
-        self.warn(f"torch.compile does not work here ({type(error).__name__}: {reason}); going on without it")
-
-
-def _shares(batch: TrainingBatch, count: int) -> list[Any]:
-    """A batch in at most `count` parts of nearly equal size, none of them empty; the batch itself for 1."""
-    if count == 1:
-        return [batch]
-    length = len(batch)
-    count = min(count, length)
-    ends = [length * place // count for place in range(count + 1)]
-    return [_rows(batch, slice(low, high)) for low, high in itertools.pairwise(ends)]
-
-
-def _rows(batch: Any, rows: slice) -> Any:
-    """Some pictures of a batch: each of its fields has one row a picture."""
-    return dataclasses.replace(batch, **{f.name: getattr(batch, f.name)[rows] for f in dataclasses.fields(batch)})
+    def _compile(self, images: Tensor) -> None:
+        """Compile the network and try it forward and backward; where that fails, warn and train without."""
+        statistics = _running_statistics(self.network)
+        devices = [self.fabric.device] if self.fabric.device.type == "cuda" else []
+        try:
+            self.network.compile()
+            with torch.random.fork_rng(devices), self.fabric.autocast():
+                outputs = self.network(images[: _parts(len(images), self.recipe.accumulate)[0].stop])
+            torch.stack([output.float().mean() for output in outputs]).sum().backward()
+        except Exception as error:
+            self.network._compiled_call_impl = None  # pyright: ignore[reportAttributeAccessIssue]
+            reason = " ".join(str(error).split())[:160]
+            self.warn(f"torch.compile does not work here ({type(error).__name__}: {reason}); going on without it")
+        _restore(self.network, statistics, False)
 
 
-def _statistics(network: nn.Module) -> dict[str, Tensor]:
-    """A copy of what a forward pass alone changes: running statistics, which one bad batch would spoil for good."""
-    return {name: buffer.clone() for name, buffer in network.named_buffers() if "running_" in name}
+def _parts(length: int, count: int) -> list[slice]:
+    """Cut `length` rows into at most `count` slices of nearly equal size, none of them empty.
+
+    >>> _parts(8, 3), _parts(2, 3)
+    ([slice(0, 2, None), slice(2, 5, None), slice(5, 8, None)], [slice(0, 1, None), slice(1, 2, None)])
+    """
+    count = max(1, min(count, length))
+    ends = [length * index // count for index in range(count + 1)]
+    return [slice(low, high) for low, high in itertools.pairwise(ends)]
+
+
+def _running_statistics(network: nn.Module) -> dict[str, Tensor]:
+    """Copy what a forward pass alone changes: statistics of batch normalisation, which a bad batch would spoil."""
+    kinds = ("running_mean", "running_var", "num_batches_tracked")
+    return {name: buffer.clone() for name, buffer in network.named_buffers() if name.endswith(kinds)}
 
 
 def _restore(network: nn.Module, statistics: dict[str, Tensor], finite: bool | Tensor) -> None:
-    """Put statistics back where the step was not finite."""
+    """Put running statistics back, unless the step was finite."""
     for name, buffer in network.named_buffers():
         if name in statistics:
-            good = isinstance(finite, Tensor)
-            buffer.copy_(torch.where(finite, buffer, statistics[name]) if good else statistics[name])
+            before = statistics[name]
+            buffer.copy_(torch.where(finite, buffer, before) if isinstance(finite, Tensor) else before)

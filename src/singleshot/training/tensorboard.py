@@ -26,7 +26,7 @@ from singleshot.prediction.opening import load
 from singleshot.prediction.predictor import Detector
 from singleshot.prediction.segmenter import Segmenter
 from singleshot.structures import Dataset, evenly_spaced
-from singleshot.training.task import Observer
+from singleshot.training.observers import Observer
 
 Log = Literal["tensorboard"]
 EVERY_STEPS = 20

@@ -1,0 +1,145 @@
+"""The loss of a step, for detectors and segmenters: what a batch teaches, what its loss is divided by, and the losses.
+
+    targets = criterion.targets(batch)                      which object each anchor learns; or the masks
+    totals = ranks.sum(criterion.totals(targets))           what the loss of the whole step is divided by
+    losses = criterion(outputs, targets[rows], totals)      {"class": …, "box": …} or {"pixel": …, "soft_iou": …}
+
+A batch may go through the network in parts, and several ranks may share a step. The losses of a part are its share of
+the rank's loss: summed over the parts, and averaged over the ranks, they are the loss of one process that has the
+whole batch. One part on one rank is no special case: its share is 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+
+from singleshot.detection.loss import LossConfig, count_matches, multibox_loss
+from singleshot.detection.raw import RawDetections
+from singleshot.detection.ssd import SSD
+from singleshot.preprocess import boxes_to_fractions
+from singleshot.segmentation.loss import PixelLossConfig, pixel_loss, pixel_weight
+from singleshot.structures import Batch, BoxTargets
+
+BatchTotals: TypeAlias = Float[Tensor, " 3"]
+"""What the loss of a step is divided by: matched anchors (or the weight of the labelled pixels), images, ranks.
+
+`Criterion.totals` counts those of one rank, 1 being its number of ranks; their sum over the ranks is what
+`Criterion.__call__` takes.
+"""
+
+
+@runtime_checkable
+class Criterion(Protocol):
+    """The loss of a kind of model: `DetectionCriterion` or `SegmentationCriterion`."""
+
+    def targets(self, batch: Any) -> Any:
+        """Return what the images of a batch teach, on the batch's device. A slice of it are the images' rows."""
+        ...
+
+    def totals(self, targets: Any) -> BatchTotals:
+        """Count what the loss of these images is divided by, see `BatchTotals`."""
+        ...
+
+    def __call__(self, outputs: Any, targets: Any, totals: BatchTotals) -> dict[str, Tensor]:
+        """Return the losses of images by name, each () float32 and its share of the step; their sum is minimised."""
+        ...
+
+
+@dataclass(frozen=True)
+class DetectionTargets:
+    """What anchors learn from a batch.
+
+    Args:
+        boxes_cxcywh: (B, N, 4) objects as fractions of the network input, padded.
+        class_ids: (B, N) 0-based, −1 in padding rows.
+        assignments: (B, A) the row of the box that each anchor learns, `BACKGROUND` or `IGNORED`; see `Matcher`.
+        unread: (B,) images that could not be read and add no loss; None for none.
+    """
+
+    boxes_cxcywh: Float[Tensor, "B N 4"]
+    class_ids: Int[Tensor, "B N"]
+    assignments: Int[Tensor, "B A"]
+    unread: Bool[Tensor, " B"] | None
+
+    def __len__(self) -> int:
+        return len(self.boxes_cxcywh)
+
+    def __getitem__(self, rows: slice) -> DetectionTargets:
+        unread = None if self.unread is None else self.unread[rows]
+        return DetectionTargets(self.boxes_cxcywh[rows], self.class_ids[rows], self.assignments[rows], unread)
+
+
+class DetectionCriterion:
+    """The multibox loss of a detector.
+
+    Args:
+        network: its anchors and its input size count, wherever it is moved to.
+        config: the choices of the loss and of matching.
+    """
+
+    def __init__(self, network: SSD, config: LossConfig) -> None:
+        self.network, self.config = network, config
+
+    def targets(self, batch: Batch[BoxTargets]) -> DetectionTargets:
+        """Match the anchors with the boxes of a batch."""
+        boxes = boxes_to_fractions(batch.targets.boxes_xyxy, self.network.config.input_size_hw)
+        assignments = self.config.matcher(self.network.anchors_cxcywh).match_batch(boxes, batch.targets.class_ids >= 0)
+        # `blank` is asked on the host, so that nothing waits for a device.
+        unread = batch.blank.to(boxes.device) if batch.blank.any() else None
+        return DetectionTargets(boxes, batch.targets.class_ids, assignments, unread)
+
+    def totals(self, targets: DetectionTargets) -> BatchTotals:
+        """Count matched anchors and images."""
+        return count_matches(targets.assignments)
+
+    def __call__(self, outputs: RawDetections, targets: DetectionTargets, totals: BatchTotals) -> dict[str, Tensor]:
+        """Return `class` and `box`, see `multibox_loss`."""
+        return multibox_loss(
+            outputs,
+            self.network.anchors_cxcywh,
+            targets.boxes_cxcywh,
+            targets.class_ids,
+            targets.assignments,
+            self.config,
+            blank=targets.unread,
+            totals=totals,
+        )
+
+
+class SegmentationCriterion:
+    """The cross-entropy of a segmenter, with soft IoU beside it where the config wants it.
+
+    Soft IoU is no mean over pixels: each part and each rank has its own, and a recipe may not add it up from parts.
+
+    Args:
+        config: how the loss is made up.
+        class_weights: of the classes, or None for equal ones.
+    """
+
+    def __init__(self, config: PixelLossConfig, class_weights: Float[Tensor, " C"] | None = None) -> None:
+        self.config, self.class_weights = config, class_weights
+
+    def targets(self, batch: Batch[Tensor]) -> UInt8[Tensor, "B H W"]:
+        """Return the masks of a batch."""
+        if self.class_weights is not None and self.class_weights.device != batch.targets.device:
+            self.class_weights = self.class_weights.to(batch.targets.device)  # once: each copy waits for the device
+        return batch.targets
+
+    def totals(self, targets: UInt8[Tensor, "B H W"]) -> BatchTotals:
+        """Add up the weights of the labelled pixels, and count images."""
+        weight = pixel_weight(targets, self.class_weights)
+        return torch.stack([weight, torch.full_like(weight, len(targets)), torch.ones_like(weight)])
+
+    def __call__(
+        self, outputs: Float[Tensor, "B C H W"], targets: UInt8[Tensor, "B H W"], totals: BatchTotals
+    ) -> dict[str, Tensor]:
+        """Return `pixel`, and `soft_iou` where the config wants it, see `pixel_loss`."""
+        weight, _, ranks = totals
+        losses = pixel_loss(outputs, targets, self.config, self.class_weights).parts()
+        of_rank = (weight / ranks).clamp(min=torch.finfo(torch.float32).tiny)
+        return losses | {"pixel": losses["pixel"] * (pixel_weight(targets, self.class_weights) / of_rank)}

@@ -1,0 +1,126 @@
+"""What a run trains and with what: network, criterion, loader and validation. Only here the kind of model decides.
+
+Everything else in training (`fit`, optimizer, checkpoints, ranks) serves detectors and segmenters alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+
+from singleshot.backbones.synced_batch_norm import synced
+from singleshot.data import anchor_fit
+from singleshot.data.faults import OnBad
+from singleshot.data.load.loader import Loader, LoaderOptions, Prepare, Shard, TrainDetection, TrainSegmentation
+from singleshot.detection.ssd import SSD
+from singleshot.evaluation.judge_masks import judge_of
+from singleshot.evaluation.segment import check_room
+from singleshot.prediction.predictor import Detector
+from singleshot.prediction.segmenter import Segmenter
+from singleshot.segmentation.fcn import FCN
+from singleshot.structures import Dataset
+from singleshot.training.class_weights import class_weights
+from singleshot.training.criterion import Criterion, DetectionCriterion, SegmentationCriterion
+from singleshot.training.ranks import Ranks, per_rank
+from singleshot.training.recipe import Recipe
+from singleshot.training.validate import Validation, ValidationOptions, validate_detector, validate_segmenter
+
+
+@dataclass(frozen=True)
+class Setup:
+    """The parts of a training that depend on the kind of model.
+
+    Args:
+        network: the network to train.
+        criterion: its loss.
+        loader: its training batches.
+        validate: evaluates a network like it.
+        predictor: the class that predicts with such a network.
+        warning: what the user should know about the data before training starts, if anything.
+    """
+
+    network: SSD | FCN
+    criterion: Criterion
+    loader: Loader[Any]
+    validate: Callable[[Any], Validation]
+    predictor: type[Detector] | type[Segmenter]
+    warning: str | None = None
+
+
+@dataclass(frozen=True)
+class SetupOptions:
+    """What is not in the recipe.
+
+    Args:
+        workers: processes that load images.
+        bf16: validate in bfloat16, as the run trains.
+        on_bad: end at a file that cannot be read, or leave it out and list it.
+        ranks: the processes that share the work.
+        cache_bytes: memory for decoded images: a small data set is decoded once, a large one is not held.
+    """
+
+    workers: int = 0
+    bf16: bool = False
+    on_bad: OnBad = "fail"
+    ranks: Ranks = field(default_factory=Ranks)
+    cache_bytes: int = 1 << 30
+
+
+def set_up(
+    network: SSD | FCN, recipe: Recipe, train: Dataset, val: Dataset | None, options: SetupOptions | None = None
+) -> Setup:
+    """Make criterion, loader and validation for a network.
+
+    Args:
+        network: is changed in place: with several ranks its batch normalisation is that of all of them.
+        recipe: every choice.
+        train: the images to learn from, with masks for a segmenter.
+        val: the validation split, or None.
+        options: see there.
+
+    Raises:
+        ConfigError: class weights for another number of classes, or a batch that ranks cannot share.
+        DataError: no mask of the split has a class, validation images have no mask, or MaxF is asked of more than
+            two classes.
+    """
+    options = options or SetupOptions()
+    if options.ranks.world > 1:
+        synced(network)
+    validation = ValidationOptions(
+        recipe, train, val, options.workers, options.bf16, on_bad=options.on_bad, ranks=options.ranks
+    )
+    preprocess = network.config.preprocess
+    if isinstance(network, SSD):
+        loader = _loader(TrainDetection(preprocess, recipe.augmentation), recipe, train, options)
+        criterion = DetectionCriterion(network, recipe.loss)
+        validate = partial(validate_detector, criterion=criterion, options=validation)
+        warning = anchor_fit.coverage_warning(train.samples, network.config)
+        return Setup(network, criterion, loader, validate, Detector, warning)
+    for dataset in validation.splits.values():  # what would end the run after its first epoch ends it now
+        judge_of(recipe.pixel_metric, dataset)
+        check_room(dataset, preprocess, workers=options.workers)
+    loader = _loader(TrainSegmentation(preprocess, recipe.augmentation), recipe, train, options)
+    weights = class_weights(recipe, train, workers=options.workers, on_bad=options.on_bad, ranks=options.ranks)
+    criterion = SegmentationCriterion(recipe.pixel_loss, weights)
+    validate = partial(validate_segmenter, criterion=criterion, options=validation)
+    return Setup(network, criterion, loader, validate, Segmenter)
+
+
+def _loader(prepare: Prepare[Any, Any], recipe: Recipe, train: Dataset, options: SetupOptions) -> Loader[Any]:
+    world = options.ranks.world
+    how = LoaderOptions(
+        per_rank(min(recipe.batch_size, len(train)), world),
+        seed=recipe.seed,
+        shuffle=True,
+        drop_last=recipe.drop_last or world > 1,  # ranks with a batch less would leave the others waiting
+        on_bad=options.on_bad,
+        fast_decode=recipe.fast_decode,
+        cache_bytes=options.cache_bytes,
+        workers=options.workers,
+        pin_memory=torch.cuda.is_available(),
+    )
+    return Loader(train, prepare, how, Shard(options.ranks.rank, world))

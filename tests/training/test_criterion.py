@@ -1,0 +1,63 @@
+"""The loss of a batch that parts and ranks share: their sum, or mean, is the loss of the whole batch."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from singleshot.preprocess import Preprocess, normalise
+from singleshot.segmentation.loss import PixelLossConfig, pixel_loss
+from singleshot.structures import VOID, Batch
+from singleshot.training.criterion import SegmentationCriterion
+
+PREPROCESS = Preprocess(size_hw=(4, 4))
+
+
+def made_batch(masks: Tensor) -> Batch[Tensor]:
+    images = torch.randint(0, 255, (*masks.shape, 3), dtype=torch.uint8)
+    names = tuple(f"{index}" for index in range(len(masks)))
+    blank, sizes_hw = (masks == VOID).all(dim=2).all(dim=1), torch.tensor([masks.shape[1:]] * len(masks))
+    return Batch(images, masks, names, torch.arange(len(masks)), sizes_hw, blank)
+
+
+@pytest.mark.parametrize("class_weights", [None, torch.tensor([1.0, 7.0])])
+@pytest.mark.parametrize("parts", [1, 2])
+def test_the_mean_over_ranks_is_the_loss_of_the_whole_batch(class_weights: Tensor | None, parts: int) -> None:
+    torch.manual_seed(0)
+    module = nn.Conv2d(3, 2, 1)
+    masks = torch.randint(0, 2, (4, 4, 4), dtype=torch.uint8)
+    masks[0] = VOID  # the first rank has fewer pixels that count
+    masks[1, 1:] = VOID
+    batch = made_batch(masks)
+    criterion = SegmentationCriterion(PixelLossConfig(), class_weights)
+
+    def loss(batch: Batch[Tensor], totals: Tensor | None = None) -> Tensor:
+        logits, targets = module(normalise(batch.images, PREPROCESS)), criterion.targets(batch)
+        return criterion(logits, targets, criterion.totals(targets) if totals is None else totals)["pixel"]
+
+    wanted = loss(batch)
+    by_rank = [batch[start : start + 2] for start in (0, 2)]
+    totals = torch.stack([criterion.totals(criterion.targets(each)) for each in by_rank]).sum(dim=0)
+    size = 2 // parts
+    of_ranks = [sum(loss(each[at : at + size], totals) for at in range(0, 2, size)) for each in by_rank]
+    torch.testing.assert_close(torch.stack(of_ranks).mean(), wanted)
+    uneven = torch.stack([loss(each) for each in by_rank]).mean()
+    assert not torch.isclose(uneven, wanted, rtol=1e-4)  # what a plain mean over ranks would be
+
+
+def test_one_part_on_one_rank_is_the_plain_loss_bit_for_bit() -> None:
+    torch.manual_seed(0)
+    masks = torch.randint(0, 2, (3, 4, 4), dtype=torch.uint8)
+    logits = torch.randn(3, 2, 4, 4)
+    weights = torch.tensor([1.0, 7.0])
+    criterion = SegmentationCriterion(PixelLossConfig(soft_iou=0.5), weights)
+    losses = criterion(logits, masks, criterion.totals(masks))
+    plain = pixel_loss(logits, masks, PixelLossConfig(soft_iou=0.5), weights).parts()
+    assert all(torch.equal(losses[name], plain[name]) for name in ("pixel", "soft_iou"))
+
+
+def test_a_batch_that_is_void_everywhere_teaches_nothing_and_is_no_nan() -> None:
+    masks = torch.full((1, 4, 4), VOID, dtype=torch.uint8)
+    criterion = SegmentationCriterion(PixelLossConfig())
+    assert criterion(torch.randn(1, 2, 4, 4), masks, criterion.totals(masks))["pixel"].item() == 0.0
