@@ -180,7 +180,7 @@ def test_a_whole_epoch_in_which_nothing_can_be_read_ends_the_run(squares: Path, 
     for name in ("000", "001", "002", "003"):  # the training split
         picture = squares / f"JPEGImages/{name}.jpg"
         picture.write_bytes(picture.read_bytes()[:-200])
-    with pytest.raises(DataError, match="no picture of the split could be read") as raised:
+    with pytest.raises(DataError, match="no image of the split could be read") as raised:
         train(squares, tiny(epochs=3), out=tmp_path / "run", on_bad="skip")
     assert raised.value.exit_code == 65
     assert len((tmp_path / "run/bad.jsonl").read_text().splitlines()) == 4
