@@ -1,68 +1,61 @@
 from __future__ import annotations
 
-from email.message import Message
-
 import pytest
 
-from tools.licences import Verdict, judge, licence_of
-
-
-def fields(**values: str | list[str]) -> Message:
-    message = Message()
-    for name, value in values.items():
-        for each in [value] if isinstance(value, str) else value:
-            message[name.replace("_", "-")] = each
-    return message
+from tools import licences
+from tools.closure import closure
 
 
 @pytest.mark.parametrize(
-    ("expression", "verdict"),
+    "licence",
     [
-        ("MIT", Verdict.PERMISSIVE),
-        ("BSD-3-Clause AND 0BSD AND MIT AND Zlib AND CC0-1.0", Verdict.PERMISSIVE),
-        ("Apache-2.0 WITH LLVM-exception", Verdict.PERMISSIVE),
-        ("MPL-2.0 AND MIT", Verdict.LISTED),
-        ("LGPL-2.1-or-later", Verdict.LISTED),
-        ("GNU Lesser General Public License v3 (LGPLv3)", Verdict.LISTED),
-        ("GNU General Public License v2 (GPLv2)", Verdict.REFUSED),
-        ("GPL-3.0-only", Verdict.REFUSED),
-        ("AGPL-3.0-or-later", Verdict.REFUSED),
-        ("GNU Affero General Public License v3", Verdict.REFUSED),
-        ("MIT AND (BSD-3-Clause OR GPL-2.0-only)", Verdict.PERMISSIVE),
-        ("(MIT OR Apache-2.0) AND GPL-2.0-only", Verdict.REFUSED),
-        ("ISC License (ISCL)", Verdict.PERMISSIVE),
-        ("LicenseRef-Something", Verdict.UNKNOWN),
-        ("MIT AND", Verdict.UNKNOWN),
-        ("(MIT", Verdict.UNKNOWN),
-        ("", Verdict.UNKNOWN),
+        "MIT",
+        "BSD-3-Clause AND 0BSD AND MIT AND Zlib AND CC0-1.0",
+        "BSD-2-Clause AND Apache-2.0 WITH LLVM-exception",
+        "ISC License (ISCL)",
+        "MPL-2.0 AND MIT",
+        "LGPL-2.1-or-later",
     ],
 )
-def test_and_takes_the_worst_and_or_the_best(expression: str, verdict: Verdict) -> None:
-    assert judge(expression) is verdict
+def test_a_permissive_licence_and_a_listed_one_are_accepted(licence: str) -> None:
+    assert licences.unaccepted({"a": licence}) == []
 
 
-def test_only_gccs_runtime_exception_makes_the_gpl_harmless() -> None:
-    assert judge("BSD-3-Clause AND GPL-3.0-or-later WITH GCC-exception-3.1") is Verdict.PERMISSIVE
-    assert judge("GPL-3.0-or-later WITH Classpath-exception-2.0") is Verdict.REFUSED
+@pytest.mark.parametrize(
+    "licence",
+    [
+        "GNU General Public License v2 (GPLv2)",
+        "GPL-3.0-only",
+        "AGPL-3.0-or-later",
+        "GNU Affero General Public License v3",
+        "(MIT OR Apache-2.0) AND GPL-2.0-only",
+        "BSD-3-Clause AND GPL-3.0-only",
+        "GPL-3.0-or-later WITH Classpath-exception-2.0",
+        "MIT License; GNU General Public License v3 (GPLv3)",
+        "LicenseRef-Something",
+        "MIT AND",
+        "UNKNOWN",
+        "",
+    ],
+)
+def test_a_licence_that_nobody_has_accepted_as_written_is_refused(licence: str) -> None:
+    assert licences.unaccepted({"a": licence, "b": "MIT"}) == ["a"]
 
 
-def test_an_expression_outweighs_what_else_is_said() -> None:
-    said = fields(
-        License_Expression="MIT", Classifier=["License :: OSI Approved :: GNU General Public License v3 (GPLv3)"]
-    )
-    assert licence_of(said) == ("MIT", Verdict.PERMISSIVE)
+def test_only_weaker_copyleft_is_listed() -> None:
+    assert all(licence.startswith(("MPL", "Mozilla", "LGPL")) for licence in licences.LISTED)
+    assert not any("GPL" in licence or "Mozilla" in licence or "MPL" in licence for licence in licences.PERMISSIVE)
 
 
-def test_the_worst_of_several_classifiers_counts() -> None:
-    names = ["MIT License", "GNU General Public License v3 (GPLv3)"]
-    said = fields(Classifier=[f"License :: OSI Approved :: {name}" for name in names])
-    assert licence_of(said)[1] is Verdict.REFUSED
+def test_every_distribution_of_the_core_is_asked_and_accepted(capsys: pytest.CaptureFixture[str]) -> None:
+    assert set(licences.read_licences()) == set(closure())
+    assert licences.main() == 0 and "no GPL" in capsys.readouterr().out
 
 
-def test_of_a_whole_licence_text_the_first_line_is_shown() -> None:
-    said = fields(License="BSD 3-Clause License\n\nRedistribution with or without the GPL …")
-    assert licence_of(said) == ("BSD 3-Clause License", Verdict.PERMISSIVE)
-
-
-def test_one_that_says_nothing_is_not_let_through() -> None:
-    assert licence_of(fields(Name="mystery")) == ("", Verdict.UNKNOWN)
+def test_a_distribution_that_is_not_accepted_fails_the_check(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(licences, "read_licences", lambda: dict.fromkeys(closure(), "MIT") | {"numpy": "GPL-3.0-only"})
+    assert licences.main() == 1 and "not accepted: numpy" in capsys.readouterr().out
+    monkeypatch.setattr(licences, "read_licences", lambda: {})
+    assert licences.main() == 1
