@@ -109,8 +109,8 @@ def test_a16_without_any_folder_to_write_to_kernels_work_and_one_line_says_so(ke
     done = run_python(code, kernel, NUMBA_CACHE_DIR=unwritable, XDG_CACHE_HOME=unwritable)
     assert done.stdout == "3\n"
     assert done.stderr.splitlines() == [
-        "no folder for compiled code can be written, so every process compiles anew, which takes a while. "
-        "Set NUMBA_CACHE_DIR to a folder that can be written."
+        "no folder for compiled code is writable, so every process compiles again, which takes a while. "
+        "Set NUMBA_CACHE_DIR to a writable folder."
     ]
 
 
@@ -118,7 +118,7 @@ def test_a16_a_chosen_folder_that_cannot_be_written_is_named_and_the_next_one_ta
     unwritable = str(kernel / "file" / "cache")
     done = run_python(USE, kernel, NUMBA_CACHE_DIR=unwritable)
     assert done.stdout == "3\n"
-    assert len(done.stderr.splitlines()) == 1 and done.stderr.startswith(f"{unwritable} cannot be written, so compiled")
+    assert len(done.stderr.splitlines()) == 1 and done.stderr.startswith(f"{unwritable} is not writable, so compiled")
 
 
 def test_machine_code_is_kept_where_the_user_says_or_beside_the_source_or_in_the_users_cache(tmp_path, monkeypatch):

@@ -225,7 +225,7 @@ def test_stray_bytes_before_the_end_mark_are_forgiven_and_logged(caplog: pytest.
 def test_without_simplejpeg_opencv_decodes_alike_and_says_so_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    images._say_fallback.cache_clear()
+    images._warn_fallback.cache_clear()
     turned = _encoded(_pixels(), "JPEG", exif=_exif(6))
     grey = _encoded(Image.fromarray(_pixels()).convert("L"), "JPEG")
     expected = [_decoded(turned), _decoded(grey)]

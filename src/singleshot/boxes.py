@@ -1,8 +1,8 @@
 """Geometry of boxes: convert, area, overlap, clip, scale. The same functions serve NumPy arrays and torch tensors.
 
-`xyxy` are two corners, `cxcywh` a centre and a size; both in whatever unit the caller uses, continuous, so that a
-width is x2 − x1 and never has 1 added. Every function returns a new array and takes any number of leading axes;
-no boxes in give no boxes out.
+`xyxy` are two corners, `cxcywh` a centre and a size; both in the unit of the caller, continuous, so that a width is
+x2 − x1 without a 1 added. Every function returns a new array and accepts any number of leading axes; no boxes in give
+no boxes out.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Array = TypeVar("Array", np.ndarray, torch.Tensor)
 
 
 def xyxy_to_cxcywh(boxes_xyxy: Array) -> Array:
-    """Corners (…, 4) to centre and size (…, 4).
+    """Convert corners (…, 4) to centre and size (…, 4).
 
     >>> xyxy_to_cxcywh(np.array([[10.0, 20.0, 30.0, 60.0]]))
     array([[20., 40., 20., 40.]])
@@ -27,7 +27,7 @@ def xyxy_to_cxcywh(boxes_xyxy: Array) -> Array:
 
 
 def cxcywh_to_xyxy(boxes_cxcywh: Array) -> Array:
-    """Centre and size (…, 4) to corners (…, 4); the inverse of `xyxy_to_cxcywh`.
+    """Convert centre and size (…, 4) to corners (…, 4); the inverse of `xyxy_to_cxcywh`.
 
     >>> cxcywh_to_xyxy(np.array([[20.0, 40.0, 20.0, 40.0]]))
     array([[10., 20., 30., 60.]])
@@ -37,7 +37,7 @@ def cxcywh_to_xyxy(boxes_cxcywh: Array) -> Array:
 
 
 def area(boxes_xyxy: Array) -> Array:
-    """Areas (…) of boxes (…, 4), in the square of their unit. An inverted box has a wrong area, not 0.
+    """Return the areas (…) of boxes (…, 4), in the square of their unit. An inverted box gets a wrong area, not 0.
 
     >>> area(np.array([[10.0, 20.0, 30.0, 60.0]]))
     array([800.])
@@ -46,7 +46,7 @@ def area(boxes_xyxy: Array) -> Array:
 
 
 def pairwise_intersection(first_xyxy: Array, second_xyxy: Array) -> Array:
-    """Common area of every box of (…, N, 4) with every box of (…, M, 4), as (…, N, M); 0 where they do not meet."""
+    """Return the common area of each box of (…, N, 4) with each of (…, M, 4), as (…, N, M); 0 where they are apart."""
     xp = _namespace(first_xyxy)
     low = xp.maximum(first_xyxy[..., :, None, :2], second_xyxy[..., None, :, :2])
     high = xp.minimum(first_xyxy[..., :, None, 2:], second_xyxy[..., None, :, 2:])
@@ -55,7 +55,7 @@ def pairwise_intersection(first_xyxy: Array, second_xyxy: Array) -> Array:
 
 
 def pairwise_iou(first_xyxy: Array, second_xyxy: Array) -> Array:
-    """Intersection over union of (…, N, 4) with (…, M, 4), as (…, N, M) in 0…1; 0 for two boxes without area.
+    """Return the IoU of each box of (…, N, 4) with each of (…, M, 4), as (…, N, M) in 0…1; 0 for two without area.
 
     >>> pairwise_iou(np.array([[0.0, 0.0, 2.0, 2.0]]), np.array([[1.0, 0.0, 3.0, 2.0], [5.0, 5.0, 6.0, 6.0]]))
     array([[0.33333333, 0.        ]])
@@ -66,7 +66,7 @@ def pairwise_iou(first_xyxy: Array, second_xyxy: Array) -> Array:
 
 
 def clip(boxes_xyxy: Array, size_hw: tuple[float | int, float | int]) -> Array:
-    """Boxes (…, 4) cut off at the edges of a picture of that height and width; one outside becomes empty.
+    """Clip boxes (…, 4) to an image of that height and width; a box outside becomes empty.
 
     >>> clip(np.array([[-5.0, 2.0, 20.0, 8.0]]), (10, 16))
     array([[ 0.,  2., 16.,  8.]])
@@ -77,7 +77,7 @@ def clip(boxes_xyxy: Array, size_hw: tuple[float | int, float | int]) -> Array:
 
 
 def scale(boxes_xyxy: Array, factor_hw: tuple[float | int, float | int]) -> Array:
-    """Boxes (…, 4) of a picture whose height and width were multiplied by `factor_hw`.
+    """Scale boxes (…, 4) with an image whose height and width are multiplied by `factor_hw`.
 
     >>> scale(np.array([[1.0, 2.0, 3.0, 4.0]]), (10.0, 0.5))
     array([[ 0.5, 20. ,  1.5, 40. ]])

@@ -1,4 +1,4 @@
-"""What a process owes the one that started it: to leave signals to it, and to end when it is gone."""
+"""Rules of a child process: leave signals to the parent, and end when the parent has ended."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from collections.abc import Callable
 
 
 def leave_signals_to_parent() -> None:
-    """Ignore what ends programs: Ctrl-C and launchers signal a whole group, and the parent may want to finish first."""
+    """Ignore SIGINT, SIGTERM and SIGHUP: Ctrl-C and launchers signal a whole group, and the parent decides."""
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 def end_with_parent(last: Callable[[], None] = lambda: None) -> None:
-    """From now on, end this process at once when its parent is gone, whatever killed that.
+    """From now on, end this process at once when its parent ends, for whatever reason.
 
     Args:
-        last: is called before the end, in a thread that is not the main one.
+        last: called before the end, in a thread that is not the main one.
 
-    A process that nobody started by `multiprocessing` has no such parent, and lives on.
+    A process that was not started by `multiprocessing` has no such parent and is not ended.
     """
 
     def watch() -> None:

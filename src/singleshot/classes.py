@@ -1,7 +1,7 @@
 """Class names of the public data sets, in the order of their ids, and a colour for every id.
 
-Names are spelled as the data sets' own files spell them, because a reader looks them up by that text. Background is
-no class here: it never leaves the networks.
+Names are spelled as in the files of the data sets, because readers look them up by that text. Background is not a
+class here: it exists inside the networks only.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ CITYSCAPES = [
     "bicycle",
 ]
 
-# The hue jumps by the golden ratio, so that neighbours in id are far apart however many classes there are.
+# The hue advances by the golden ratio, so that ids next to each other are far apart for any number of classes.
 _GOLDEN = (5**0.5 - 1) / 2
 _FIRST_HUE = 0.02
 _TONES = ((0.85, 1.0), (0.5, 1.0), (0.95, 0.7), (0.45, 0.8), (0.25, 1.0))
@@ -154,7 +154,7 @@ _LEAST_LUMA = 95
 
 
 def colours(count: int) -> UInt8[ndarray, "N 3"]:
-    """RGB colours for class ids 0 … count − 1: bright, distinct and always the same. None for a count of 0.
+    """Return RGB colours for class ids 0 … count − 1: bright, distinct and always the same. No rows for a count of 0.
 
     >>> colours(2).tolist()
     [[255, 64, 38], [51, 86, 255]]
@@ -164,6 +164,6 @@ def colours(count: int) -> UInt8[ndarray, "N 3"]:
         saturation, value = _TONES[index // 9 % len(_TONES)]
         hue = (_FIRST_HUE + index * _GOLDEN) % 1
         rgb = np.multiply(colorsys.hsv_to_rgb(hue, saturation, value), 255)
-        luma = rgb @ (0.299, 0.587, 0.114)  # ITU-R BT.601; pure blue and violet would drown in dark pictures
+        luma = rgb @ (0.299, 0.587, 0.114)  # ITU-R BT.601; pure blue and violet are hard to see in dark images
         rows[index] = np.rint(rgb + (255 - rgb) * max(0, _LEAST_LUMA - luma) / (255 - luma))
     return rows

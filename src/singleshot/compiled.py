@@ -1,11 +1,10 @@
 """Compiled loops: numba for the few places where NumPy would need a Python loop over boxes.
 
-`@compiled` is `numba.njit` with its machine code kept on disk, so that only the first process on a machine pays for
-compilation. Kernels take and return plain arrays, carry no annotations of shapes (their callers do) and never see
-an object.
+`@compiled` is `numba.njit` with its machine code cached on disk, so that only the first process on a machine compiles.
+Kernels take and return plain arrays, have no shape annotations (their callers do) and handle no objects.
 
-numba compiles anew when a kernel's own file changes, but not when another file does whose kernels or constants went
-into it. The folder of a kernel's machine code is therefore named after what it is made of.
+numba compiles again when a kernel's own file changes, but not when another file changes whose kernels or constants it
+uses. The folder of a kernel's machine code is therefore named by a hash of everything that goes into it.
 """
 
 from __future__ import annotations
@@ -31,21 +30,21 @@ Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
 
 def compiled(function: Kernel) -> Kernel:
-    """The function as machine code, compiled at its first call. Raises what numba raises on code it cannot type.
+    """Compile a function to machine code at its first call. Raises what numba raises on code it cannot type.
 
-    The machine code is kept in NUMBA_CACHE_DIR, or else beside the source, or else in the user's cache folder. Where
-    none of them can be written, every process compiles for itself, and one warning says so.
+    The machine code is cached in NUMBA_CACHE_DIR, else beside the source, else in the user's cache folder. Where none
+    of them is writable, every process compiles for itself, and one warning says so.
 
-    A checker of annotations may have wrapped the function on import (our tests do that); numba cannot compile the
-    wrapper, so it is taken off first.
+    A checker of annotations may have wrapped the function on import, as our tests do; numba cannot compile the
+    wrapper, so it is removed first.
     """
     plain = inspect.unwrap(function)
     folder = cache_folder(Path(plain.__code__.co_filename).parent)
     if folder is None:
         return numba.njit(nogil=True)(plain)  # pyright: ignore[reportReturnType]
-    # numba looks at this setting while it decorates, and only then; other people's kernels keep their folder.
+    # numba reads this setting only while it decorates; kernels of other packages keep their folder.
     before = config.CACHE_DIR  # pyright: ignore[reportAttributeAccessIssue]
-    config.CACHE_DIR = str(folder / f"kernels-{_made_of(plain)[:16]}")  # pyright: ignore[reportAttributeAccessIssue]
+    config.CACHE_DIR = str(folder / f"kernels-{_hash_of(plain)[:16]}")  # pyright: ignore[reportAttributeAccessIssue]
     try:
         return numba.njit(cache=True, nogil=True)(plain)  # pyright: ignore[reportReturnType]
     finally:
@@ -54,12 +53,12 @@ def compiled(function: Kernel) -> Kernel:
 
 @functools.cache
 def cache_folder(source: Path) -> Path | None:
-    """The first folder for machine code that can be written: the user's choice, the source's, the user's cache.
+    """Return the first writable folder for machine code: the user's choice, the source's, the user's cache.
 
     Args:
         source: the folder of the kernel's file.
 
-    Returns None, with a warning, where there is no such folder; a warning too where the user's choice is not it.
+    Returns None, with a warning, where there is none. Warns too where the user's choice is not writable.
     """
     chosen = os.environ.get("NUMBA_CACHE_DIR")
     base = os.environ.get("XDG_CACHE_HOME") or (
@@ -70,9 +69,9 @@ def cache_folder(source: Path) -> Path | None:
         candidates.insert(0, Path(chosen))
     folder = next((candidate for candidate in candidates if _writable(candidate)), None)
     if folder is None:
-        _say("no folder for compiled code can be written, so every process compiles anew, which takes a while")
+        _warn("no folder for compiled code is writable, so every process compiles again, which takes a while")
     elif chosen and folder != candidates[0]:
-        _say(f"{chosen} cannot be written, so compiled code is kept in {folder}")
+        _warn(f"{chosen} is not writable, so compiled code is cached in {folder}")
     return folder
 
 
@@ -81,25 +80,25 @@ def _writable(folder: Path) -> bool:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             return True
-    except (OSError, RuntimeError):  # RuntimeError: nobody knows the user's home
+    except (OSError, RuntimeError):  # RuntimeError: the user has no home folder
         return False
 
 
 @functools.cache
-def _say(what: str) -> None:
+def _warn(message: str) -> None:
     """Warn, once for all kernels."""
-    log.warning("%s. Set NUMBA_CACHE_DIR to a folder that can be written.", what)
+    log.warning("%s. Set NUMBA_CACHE_DIR to a writable folder.", message)
 
 
-def _made_of(function: FunctionType) -> str:
-    """A digest of a function's code, of the kernels it calls and of the constants it uses, wherever they stand."""
+def _hash_of(function: FunctionType) -> str:
+    """A hash of a function's code, of the kernels it calls and of the constants it uses, in whichever file."""
     code = function.__code__
     digest = hashlib.sha256(code.co_code + repr((code.co_consts, code.co_names)).encode())
     for name in code.co_names:
         value = function.__globals__.get(name)
         inner = getattr(value, "py_func", None)
         if isinstance(inner, FunctionType):
-            digest.update(_made_of(inner).encode())
+            digest.update(_hash_of(inner).encode())
         elif isinstance(value, bool | int | float | str | np.generic | tuple):
             digest.update(f"{name}={value!r}".encode())
     return digest.hexdigest()

@@ -1,7 +1,7 @@
-"""A process that decodes strangers' pictures, and may die of one: the death is an answer, and a new process goes on.
+"""A process that decodes images of unknown origin: where one crashes it, that is an answer and a new process starts.
 
-A decoder is C code that is fed with whatever people have. Here are the pipe to such a child, its start, its silence
-and its end; what it does with a picture, and who is asked next after a death, is its users' affair.
+Decoders are C code and receive arbitrary files. This module has the pipe to such a child, its start, time-out and end.
+What the child does with an image, and what happens to the requests after a crash, is up to the callers.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from singleshot.errors import StoppedError
 
 START_S = 60.0
 READY = "ready"
-"""What the child says before anything else."""
+"""The first message of the child."""
 
 
 class GivenUpError(Exception):
-    """The process died, or said nothing for too long, over the picture that it had in hand.
+    """The process crashed on an image, or did not answer in time.
 
     Args:
-        message: what happened, to be read after the image's name.
+        message: continues a sentence that starts with the image's name.
         kind: `decoder-crash` or `stuck-picture`.
     """
 
@@ -34,15 +34,15 @@ class GivenUpError(Exception):
 
 
 class DecoderProcess:
-    """A child and the pipe to it. It starts at once.
+    """A child process and the pipe to it. It starts at once.
 
     Args:
-        serve: what the child does, `serve(pipe, work)`: it says READY, and then answers what it is asked, in order;
-            it must be importable by name.
-        work: handed to `serve`; it must be importable by name too.
-        timeout_s: how long one answer may take.
+        serve: the child's function, `serve(pipe, work)`: it sends READY, then answers requests in order. It must be
+            importable by name.
+        work: the second argument of `serve`; it must be picklable.
+        timeout_s: time limit of one answer.
 
-    A script that uses this needs `if __name__ == "__main__":` around its calls, as all that starts processes does.
+    As with everything that starts processes, a script needs `if __name__ == "__main__":` around its calls.
     """
 
     def __init__(self, serve: Callable[[Any, Any], None], work: Any, *, timeout_s: float = 60.0) -> None:
@@ -50,35 +50,35 @@ class DecoderProcess:
         self._ended = False
         self._start()
 
-    def ask(self, what: Any) -> None:
-        """Send what is asked. Nothing is waited for, not even that the child has started."""
-        with contextlib.suppress(OSError):  # it has just died; the answer that does not come will tell
-            self.pipe.send(what)
+    def ask(self, request: Any) -> None:
+        """Send a request, without waiting for anything, not even for the child's start."""
+        with contextlib.suppress(OSError):  # it has just crashed: `receive` will report that
+            self.pipe.send(request)
 
     def await_start(self) -> None:
-        """Wait until the child is ready. Raises StoppedError where it is not, `START_S` after it was started."""
+        """Wait until the child is ready. Raises StoppedError if it is not ready `START_S` after its start."""
         if self.ready:
             return
         try:
             left_s = max(self._started + START_S - time.monotonic(), 0.0)
             started = self.pipe.poll(left_s) and self.pipe.recv() == READY
         except (EOFError, OSError):
-            what = f"a process that decodes pictures could not start ({self._cause_of_death()})"
-            raise StoppedError(what, remedy='Keep your script\'s calls under `if __name__ == "__main__":`') from None
+            message = f"a process that decodes images could not start ({self._cause_of_death()})"
+            remedy = 'Put your script\'s calls under `if __name__ == "__main__":`'
+            raise StoppedError(message, remedy=remedy) from None
         if not started:
-            raise StoppedError(f"a process that decodes pictures could not start in {START_S:g} s")
+            raise StoppedError(f"a process that decodes images could not start in {START_S:g} s")
         self.ready = True
 
     def receive(self, wait_s: float | None = None, *, into: memoryview | None = None) -> Any:
-        """The next answer.
+        """Return the next answer.
 
         Args:
-            wait_s: how long it is waited for; None: `timeout_s`.
-            into: bytes are expected, and put here.
+            wait_s: time limit; None: `timeout_s`.
+            into: receives the bytes of the answer.
 
         Raises:
-            GivenUpError: there is none, and there will be none. A new process has taken the old one's place by then,
-                and was asked nothing yet.
+            GivenUpError: the child crashed or did not answer in time. A new one has been started and has no requests.
             StoppedError: no child can be started, or `end` was called meanwhile.
         """
         self.await_start()
@@ -89,22 +89,22 @@ class DecoderProcess:
         except (EOFError, OSError):
             given_up = GivenUpError(f"crashed the decoder ({self._cause_of_death()})", "decoder-crash")
         if self._ended:
-            raise StoppedError("the process that decodes pictures was ended") from None
+            raise StoppedError("the process that decodes images was ended") from None
         self.restart()
         raise given_up
 
     def restart(self) -> None:
-        """End the child and start another, which was asked nothing."""
+        """End the child and start another, without requests."""
         self._stop()
         self._start()
 
     def end(self) -> None:
-        """End the child, whatever it does, and for good."""
+        """End the child at once and start no other."""
         self._ended = True
         self._stop()
 
     def overdue(self) -> bool:
-        """Whether it should have been ready by now."""
+        """Return whether the time limit for its start has passed."""
         return not self.ready and time.monotonic() - self._started > START_S
 
     def _stop(self) -> None:
@@ -113,7 +113,7 @@ class DecoderProcess:
         self._process.join()
 
     def _start(self) -> None:
-        # Spawned, not forked: a process with PyTorch's threads in it must not be forked.
+        # Spawned, not forked: a process that runs PyTorch's threads must not be forked.
         context = multiprocessing.get_context("spawn")
         self.pipe, other = context.Pipe()
         self._process = context.Process(target=self._serve, args=(other, self._work), daemon=True)

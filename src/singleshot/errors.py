@@ -66,7 +66,7 @@ class Fault:
 
     Args:
         file: the file at fault.
-        line: its 1-based line, or None where the format has no lines (pictures).
+        line: its 1-based line, or None where the format has no lines (images).
         kind: a short, stable name such as `zero-size-box`; counts are made by it.
         severity: `fatal` refuses training, `warning` is worth a look, `note` is for the record.
         message: what is wrong and what to do, in one line.

@@ -1,14 +1,14 @@
-"""A file or bytes → an RGB uint8 picture, or a named fault: the one place where pixels come in.
+"""Decode a file or bytes to an RGB uint8 image, or raise an error that names the fault: the one entrance of pixels.
 
-Trusted decoders hide faults: OpenCV hands back a full array for a JPEG that was cut in half, Pillow forgets the
-camera's rotation, and either unpacks 400 million pixels out of 48 KB. Here a picture comes whole and upright, or as
-one line that says why not. What the pixels mean does not depend on the file: grey is repeated three times, 16 bits
-are scaled (not clipped) to 8, CMYK becomes RGB, EXIF orientation is applied, an animation gives its first frame.
-Transparency is laid over white, because that is the page on which people saw the picture when they drew its boxes.
-Colour profiles and the rest of the metadata are ignored.
+Common decoders hide faults: OpenCV returns a full array for a JPEG that is cut in half, Pillow ignores the camera's
+rotation, and both unpack 400 million pixels from 48 KB. Here an image is complete and upright, or an error of one line
+tells why not. The meaning of pixels does not depend on the file: grey is repeated three times, 16 bits are scaled (not
+clipped) to 8, CMYK becomes RGB, EXIF orientation is applied, an animation gives its first frame. Transparency is laid
+over white, the background against which annotators usually see an image. Colour profiles and all other metadata are
+ignored.
 
-JPEG goes through simplejpeg (libjpeg-turbo, which here refuses what it would otherwise only warn about); everything
-else through Pillow, whose readers are called by name, so that no other format (EPS with its Ghostscript) is reachable.
+JPEG is decoded by simplejpeg (libjpeg-turbo, in a mode that refuses what it otherwise only warns about); everything
+else by Pillow, whose readers are called by name, so that no other format (EPS with its Ghostscript) is reachable.
 """
 
 from __future__ import annotations
@@ -44,15 +44,15 @@ except ImportError:  # minimal GPU images come without it
     simplejpeg = None
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
-"""Which files of a folder are taken for pictures; of two with one stem, the one whose suffix comes first here."""
+"""Suffixes of image files; of two files with one stem, the one whose suffix comes first here is used."""
 MAX_PIXELS = 50_000_000
 MAX_FILE_BYTES = 512 * 2**20
 BACKGROUND_RGB = (255, 255, 255)
 CONVERT = "Convert it to JPEG or PNG"
 _ORIENTATION_TAG = 0x0112
-# How decoders put it; they have no error codes.
-_SAYS_CUT = re.compile("truncated|premature end|broken png|requires a buffer|expecting to read|no more images", re.I)
-_SAYS_UNREAD = re.compile("cannot handle|unsupported|not supported|not implemented", re.I)
+# Words of the decoders, which have no error codes.
+_CUT_WORDS = re.compile("truncated|premature end|broken png|requires a buffer|expecting to read|no more images", re.I)
+_UNREAD_WORDS = re.compile("cannot handle|unsupported|not supported|not implemented", re.I)
 
 log = logging.getLogger(__name__)
 
@@ -74,8 +74,8 @@ _READERS: dict[bytes, tuple[str, type[ImageFile]]] = {
     b"MM\x00*": ("TIFF", TiffImageFile),
     b"RIFF": ("WebP", WebPImageFile),
 }
-# Formats that we do not read, so that the message can say what the file is.
-_STRANGERS = {
+# Formats that are not read, for a message that names the format.
+_OTHER_FORMATS = {
     b"<!doctype html": "HTML",
     b"<html": "HTML",
     b"<svg": "SVG",
@@ -90,17 +90,17 @@ _STRANGERS = {
 
 
 def read_image(path: Path | str, *, fast: bool = False) -> UInt8[ndarray, "H W 3"]:
-    """The picture in a file, upright, as RGB in 0…255.
+    """Return the image in a file, upright, as RGB in 0…255.
 
     Args:
         path: a JPEG, PNG, WebP, BMP, TIFF or GIF file; its content counts, not its extension.
-        fast: decode JPEG about a quarter faster and not exactly (edges of colours differ by up to some 20 of 255).
-            Meant for training; figures that are reported come from exact pictures.
+        fast: decode JPEG about a quarter faster and not exactly (colour edges differ by up to some 20 of 255). For
+            training; evaluation decodes exactly.
 
     Raises:
         InputMissingError: there is no such file.
-        NotPermittedError: the file may not be read.
-        DataError: it is no picture, a broken one, one above `MAX_PIXELS`, or of a kind that is not read. `kind` is
+        NotPermittedError: no permission to read the file.
+        DataError: it is not an image, or broken, above `MAX_PIXELS`, or of a kind that is not read. `kind` is
             `empty-file`, `not-a-file`, `not-a-picture`, `unsupported-picture`, `too-large-picture`,
             `truncated-picture` or `corrupt-picture`.
     """
@@ -109,7 +109,7 @@ def read_image(path: Path | str, *, fast: bool = False) -> UInt8[ndarray, "H W 3
 
 
 def decode_image(data: bytes, *, file: Path | str, fast: bool = False) -> UInt8[ndarray, "H W 3"]:
-    """The picture in the bytes of a file. `file` names it in messages; see `read` for the rest."""
+    """Return the image in the bytes of a file. `file` names it in messages; see `read_image` for the rest."""
     name, image = _header(io.BytesIO(data), file)
     orientation = _orientation(image)
     if _is_cut(data, name, 0 if image.fp is None else image.fp.tell()):
@@ -118,20 +118,20 @@ def decode_image(data: bytes, *, file: Path | str, fast: bool = False) -> UInt8[
         pixels = _jpeg(data, image, file, fast) if name == "JPEG" else _other(image, file, name)
     except DataError:
         raise
-    except Exception as error:  # a decoder fails with whatever its author thought of; the file is at fault all the same
+    except Exception as error:  # decoders raise exceptions of any class; the fault is the file's in all cases
         raise _broken(name, error, file, data) from error
     return _upright(pixels, orientation)
 
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """What a picture's file says of it before a pixel is decoded.
+    """The header of an image file.
 
     Args:
         format: "JPEG", "PNG", "BMP", "GIF", "TIFF" or "WebP", by content.
         stored_hw: height and width before `orientation` is applied.
         orientation: EXIF's, 1 to 8.
-        mode: Pillow's name of the kind of pixels: "L", "RGB", "P", "CMYK", …
+        mode: Pillow's name of the pixel format: "L", "RGB", "P", "CMYK", …
         sixteen_bits: whether a channel has more than 8 bits.
         transparent: whether there is an alpha channel or a transparent colour.
         animated: whether there is more than one frame.
@@ -147,7 +147,7 @@ class ImageHeader:
 
 
 def read_header(data: bytes, *, file: Path | str) -> ImageHeader:
-    """The header of a picture in the bytes of a file. Raises what `decode` raises, as far as the header tells."""
+    """Return the header of an image in the bytes of a file. Raises like `decode_image`, as far as the header tells."""
     name, image = _header(io.BytesIO(data), file)
     width, height = image.size
     deep = ";16" in f"{image.mode} {image.tile}"
@@ -160,9 +160,9 @@ def read_header(data: bytes, *, file: Path | str) -> ImageHeader:
 
 
 def read_size_hw(path: Path | str) -> tuple[int, int]:
-    """Height and width of `read(path)`, from the file's header alone: a few microseconds, but no proof that it decodes.
+    """Return height and width of `read_image(path)` from the file's header alone, in a few microseconds.
 
-    Raises what `read` raises, as far as the header tells.
+    The image may still fail to decode. Raises like `read_image`, as far as the header tells.
     """
     path = Path(path)
     with opened(path) as stream:
@@ -177,14 +177,14 @@ def _header(stream: io.BufferedReader | io.BytesIO, file: Path | str) -> tuple[s
     stream.seek(0)
     name, reader = _reader_for(head, file)
     try:
-        image = reader(stream)  # not Image.open: that would warn about pictures which the next lines refuse
+        image = reader(stream)  # not Image.open, which would warn about images that the next lines refuse
     except Exception as error:
         stream.seek(0)
         raise _broken(name, error, file, stream.read(MAX_FILE_BYTES)) from error
     width, height = image.size
     if width * height > MAX_PIXELS:
-        what = f"{width}×{height} pixels are more than the {MAX_PIXELS // 1_000_000} million that are read"
-        raise DataError(what, kind="too-large-picture", remedy="Scale it down or cut it up", file=file)
+        message = f"{width}×{height} pixels are more than the {MAX_PIXELS // 1_000_000} million that are read"
+        raise DataError(message, kind="too-large-picture", remedy="Scale it down or cut it into parts", file=file)
     return name, image
 
 
@@ -196,21 +196,23 @@ def _reader_for(head: bytes, file: Path | str) -> tuple[str, type[ImageFile]]:
             return name, reader
     if head[4:8] == b"ftyp":
         brand = head[8:12].decode("ascii", "replace").strip()
-        what = f"a file of the HEIC, AVIF or MP4 family ({brand}), which is not read"
-        raise DataError(what, kind="unsupported-picture", remedy=CONVERT, file=file)
+        message = f"a file of the HEIC, AVIF or MP4 family ({brand}), which is not read"
+        raise DataError(message, kind="unsupported-picture", remedy=CONVERT, file=file)
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    looks = next((f" (looks like {name})" for magic, name in _STRANGERS.items() if text.startswith(magic)), "")
+    looks = next((f" (looks like {name})" for magic, name in _OTHER_FORMATS.items() if text.startswith(magic)), "")
     raise DataError(f"not an image{looks}", kind="not-a-picture", remedy=REPLACE, file=file)
 
 
 def _broken(name: str, error: Exception, file: Path | str, data: bytes) -> DataError:
-    """The fault behind a decoder's complaint about a file's bytes."""
-    said = " ".join(str(error).split()) or type(error).__name__
-    if _SAYS_CUT.search(said) or _is_cut(data, name):
+    """Return the error for a decoder's exception about a file's bytes."""
+    reason = " ".join(str(error).split()) or type(error).__name__
+    if _CUT_WORDS.search(reason) or _is_cut(data, name):
         return _truncated(name, file, len(data))
-    if _SAYS_UNREAD.search(said):
-        return DataError(f"{name} of an unread kind ({said})", kind="unsupported-picture", remedy=CONVERT, file=file)
-    return DataError(f"corrupt {name} ({said})", kind="corrupt-picture", remedy=REPLACE, file=file)
+    if _UNREAD_WORDS.search(reason):
+        return DataError(
+            f"{name} of a kind that is not read ({reason})", kind="unsupported-picture", remedy=CONVERT, file=file
+        )
+    return DataError(f"corrupt {name} ({reason})", kind="corrupt-picture", remedy=REPLACE, file=file)
 
 
 def _truncated(name: str, file: Path | str, size: int) -> DataError:
@@ -218,8 +220,8 @@ def _truncated(name: str, file: Path | str, size: int) -> DataError:
 
 
 def _is_cut(data: bytes, name: str, start: int = 0) -> bool:
-    """Whether the format's own end is missing from `start` on, which decoders forgive once the last row is there."""
-    if name == "JPEG":  # start behind the header: thumbnails in it have ends of their own
+    """Whether the format's end marker is missing from `start` on, which decoders forgive after the last row."""
+    if name == "JPEG":  # start behind the header, in which thumbnails have end markers too
         return data.rfind(b"\xff\xd9", start) < 0
     if name == "PNG":
         return data.rfind(b"IEND\xae\x42\x60\x82") < 0  # with its checksum, which is always the same
@@ -233,21 +235,21 @@ def _jpeg(data: bytes, image: ImageFile, file: Path | str, fast: bool) -> UInt8[
         try:
             return simplejpeg.decode_jpeg(data, "RGB", fastdct=fast, fastupsample=fast)
         except ValueError as error:
-            said = str(error)
-        if "extraneous bytes before marker 0xd9" in said:
-            # Every block was read; something stands before the end mark. Common in the wild, and harmless.
-            log.warning("%s: %s", file, said)
+            reason = str(error)
+        if "extraneous bytes before marker 0xd9" in reason:
+            # Every block was read, and some bytes precede the end marker: common and harmless.
+            log.warning("%s: %s", file, reason)
             return simplejpeg.decode_jpeg(data, "RGB", fastdct=fast, fastupsample=fast, strict=False)
-        if "subsampling" not in said:  # sampling that TurboJPEG does not know is left to Pillow
-            raise _broken("JPEG", ValueError(said), file, data)
+        if "subsampling" not in reason:  # a sampling that TurboJPEG does not support is left to Pillow
+            raise _broken("JPEG", ValueError(reason), file, data)
     if image.mode == "CMYK" and "adobe" not in image.info:
-        # Adobe's programs store ink inverted, and Pillow takes every file for one of theirs.
+        # Adobe's programs store ink inverted, and Pillow assumes that for every file.
         return np.asarray(ImageChops.invert(image).convert("RGB"))
     return np.asarray(image.convert("RGB"))
 
 
 def _jpeg_by_opencv(data: bytes) -> UInt8[ndarray, "H W 3"]:
-    _say_fallback()
+    _warn_fallback()
     bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if bgr is None:
         raise ValueError("OpenCV cannot decode it")
@@ -255,7 +257,7 @@ def _jpeg_by_opencv(data: bytes) -> UInt8[ndarray, "H W 3"]:
 
 
 @functools.cache
-def _say_fallback() -> None:
+def _warn_fallback() -> None:
     log.warning("simplejpeg is not installed: JPEG is decoded by OpenCV, which is slower and notices fewer faults")
 
 
@@ -265,8 +267,8 @@ def _other(image: ImageFile, file: Path | str, name: str) -> UInt8[ndarray, "H W
         grey = (np.asarray(image) >> 8).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)
     if image.mode in ("F", "I"):
-        what = f"a {name} of {'floating-point' if image.mode == 'F' else '32-bit'} values, which have no known range"
-        raise DataError(what, kind="unsupported-picture", remedy=CONVERT, file=file)
+        message = f"a {name} of {'floating-point' if image.mode == 'F' else '32-bit'} values, which have no known range"
+        raise DataError(message, kind="unsupported-picture", remedy=CONVERT, file=file)
     if image.has_transparency_data:
         page = Image.new("RGBA", image.size, BACKGROUND_RGB)
         return np.asarray(Image.alpha_composite(page, image.convert("RGBA")).convert("RGB"))
@@ -274,13 +276,13 @@ def _other(image: ImageFile, file: Path | str, name: str) -> UInt8[ndarray, "H W
 
 
 def _orientation(image: ImageFile) -> int:
-    """EXIF's orientation, 1 to 8; 1 where there is none. Pillow has turned a TIFF by itself."""
+    """EXIF's orientation, 1 to 8; 1 where there is none. Pillow applies a TIFF's by itself."""
     exif = image.info.get("exif")
     block = exif.removeprefix(b"Exif\x00\x00") if isinstance(exif, bytes) else b""
     order = {b"II": "<", b"MM": ">"}.get(block[:2])
     if order is None or isinstance(image, TiffImageFile):
         return 1
-    with contextlib.suppress(struct.error):  # cut short: pixels count, so a broken note beside them is no fault
+    with contextlib.suppress(struct.error):  # cut short: only the pixels matter
         (start,) = struct.unpack_from(f"{order}I", block, 4)
         (count,) = struct.unpack_from(f"{order}H", block, start)
         for entry in range(start + 2, start + 2 + 12 * count, 12):
@@ -291,7 +293,7 @@ def _orientation(image: ImageFile) -> int:
 
 
 def _upright(pixels: UInt8[ndarray, "H W 3"], orientation: int) -> UInt8[ndarray, "H2 W2 3"]:
-    """The pixels as the camera was held: EXIF 2.32, tag 0x0112. Always contiguous and writable."""
+    """Apply the EXIF orientation (EXIF 2.32, tag 0x0112). The result is contiguous and writable."""
     turned = pixels.transpose(1, 0, 2) if orientation >= 5 else pixels
     down = -1 if orientation in (3, 4, 7, 8) else 1
     right = -1 if orientation in (2, 3, 6, 7) else 1

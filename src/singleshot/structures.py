@@ -1,7 +1,7 @@
-"""The records that travel: LabelMap, Sample, Dataset, Batch, Detections, and their like for masks.
+"""The records shared by all packages: LabelMap, Sample, Dataset, Batch, Detections, and those for masks.
 
-Boxes in a record are `xyxy` in pixels of the picture they ride with: continuous edges that start at 0, so that a
-box from the left edge to the right edge of a 640-pixel picture is (0, ·, 640, ·). Class ids are 0-based, without a
+Boxes in a record are `xyxy` in pixels of their image: continuous edges that start at 0, so that a
+box from the left edge to the right edge of a 640-pixel image is (0, ·, 640, ·). Class ids are 0-based, without a
 background class; the network's background never leaves `detection/`.
 """
 
@@ -21,9 +21,9 @@ from numpy import ndarray
 from singleshot.errors import ConfigError, DataError, Fault
 
 VOID = 255
-"""In a mask: belongs to no class. Not trained on, not judged."""
+"""In a mask: belongs to no class. Neither trained nor evaluated."""
 UNKNOWN = 254
-"""In a `MaskCode`: a value that no mask of the data set may hold."""
+"""In a `MaskCode`: a value that no mask of the data set may have."""
 
 
 @dataclass(frozen=True)
@@ -43,32 +43,32 @@ class LabelMap:
         return len(self.names)
 
     def id_of(self, name: str) -> int:
-        """The id of a class. Raises KeyError where no class has that name."""
+        """Return the id of a class. Raises KeyError where no class has that name."""
         try:
             return self.names.index(name)
         except ValueError:
             raise KeyError(name) from None
 
     def names_of(self, class_ids: Int[ndarray, " N"]) -> Any:
-        """The names of some ids as an (N,) array of text; an empty one for no ids."""
+        """Return the names of some ids as an (N,) array of text; an empty one for no ids."""
         return np.asarray(self.names, dtype=object)[class_ids] if len(class_ids) else np.empty(0, dtype=object)
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture of a data set and what its annotation says.
+    """One image of a data set and its annotation.
 
     Args:
-        image_id: the picture's name in its data set, unique there (VOC: the stem).
-        image_path: the file that holds the pixels.
-        size_hw: height and width in pixels as annotated, or None where the format does not say.
-        boxes_xyxy: (N, 4) pixels, continuous, x1 < x2 and y1 < y2, finite. N may be 0: a background picture.
+        image_id: the image's name in its data set, unique there (VOC: the stem).
+        image_path: the image file.
+        size_hw: height and width in pixels as annotated, or None where the format does not state it.
+        boxes_xyxy: (N, 4) pixels, continuous, x1 < x2 and y1 < y2, finite. N may be 0: a background image.
         class_ids: (N,) 0-based.
         difficult: (N,) boxes that VOC's protocol leaves out of the score.
         mask_path: the segmentation mask, if there is one.
-        crowd: (N,) boxes around many objects at once (COCO), never learned from and `difficult` too; None for none.
-        areas: (N,) pixels of each object where the format says (COCO: of its mask); None for those of the boxes.
-        annotation_path: the file that the boxes were read from, where the audit has use for it (YOLO, COCO).
+        crowd: (N,) boxes around many objects at once (COCO), never trained on, and `difficult` too; None for none.
+        areas: (N,) area of each object in pixels where the format states it (COCO: of its mask); None: of the boxes.
+        annotation_path: the file of the boxes, where the audit needs it (YOLO, COCO).
         box_places: (N,) where each box stands in it: its line from 1 on (YOLO) or its place among the `annotations`
             from 0 on (COCO). An index cache keeps neither.
     """
@@ -96,10 +96,10 @@ class Sample:
 
 @dataclass(frozen=True)
 class MaskCode:
-    """How the pixels of a data set's mask files say classes.
+    """How the pixel values of a data set's mask files map to classes.
 
     Args:
-        values: (256,) what each value of a single-channel mask means: a class id, `VOID`, or `UNKNOWN`.
+        values: (256,) the meaning of each value of a single-channel mask: a class id, `VOID`, or `UNKNOWN`.
         colours: rows of (red, green, blue, meaning) for masks in colour; empty where a mask in colour is a fault.
     """
 
@@ -117,13 +117,13 @@ class Dataset:
 
     Args:
         root: the folder that the user named. It is never written to.
-        layout: what the folder was taken for, such as `voc`.
+        layout: the recognised format of the folder, such as `voc`.
         split: the name of the split.
         label_map: class names.
-        samples: the pictures, in the split's own order.
-        faults: what is wrong with the data; faulty boxes are not in `samples`.
+        samples: the images, in the split's own order.
+        faults: faults of the data; faulty boxes are not in `samples`.
         mask_code: how mask files are read, where samples have masks.
-        colours: (C, 3) RGB of the classes where the data set gives them; empty for colours of our own.
+        colours: (C, 3) RGB of the classes where the data set gives them; empty: `classes.colours`.
         category_ids: by class id, the ids that the format's own files give to the classes (COCO: 1 … 90 with gaps;
             None for a class that they do not have); empty where names or places are enough.
     """
@@ -277,13 +277,13 @@ class Batch(Generic[TargetsT_co]):
 
 @dataclass(frozen=True)
 class Segmentation:
-    """What every pixel of one picture shows.
+    """The class of every pixel of one image.
 
     Args:
-        class_ids: (H, W) uint8, 0-based, at the picture's own size; `VOID` only in what was no network's answer.
+        class_ids: (H, W) uint8, 0-based, at the image's own size; `VOID` only in ground truth.
         class_names: names by class id.
         colours: (C, 3) uint8 RGB by class id.
-        probabilities: (C, H, W) float32 in 0…1 where they were asked for; they sum to 1 over C.
+        probabilities: (C, H, W) float32 in 0…1 if they were requested; they sum to 1 over C.
     """
 
     class_ids: UInt8[ndarray, "H W"]
@@ -293,11 +293,11 @@ class Segmentation:
 
     @property
     def size_hw(self) -> tuple[int, int]:
-        """Height and width of the picture."""
+        """Height and width of the image."""
         return self.class_ids.shape[0], self.class_ids.shape[1]
 
     def shares(self) -> dict[str, float]:
-        """The share of the picture's pixels that each class has, by name, for the classes that occur; void has none."""
+        """Return the fraction of the image's pixels of each class that occurs, by name; void pixels have none."""
         counts = np.bincount(self.class_ids.ravel(), minlength=len(self.class_names))[: len(self.class_names)]
         found = np.flatnonzero(counts).tolist()
         return {self.class_names[class_id]: float(counts[class_id] / self.class_ids.size) for class_id in found}
@@ -305,17 +305,17 @@ class Segmentation:
 
 @dataclass(frozen=True)
 class Detections:
-    """What was found in one picture, best score first.
+    """The detections of one image, in descending order of score.
 
     Args:
-        boxes_xyxy: (N, 4) float32 pixels of the original picture, continuous.
+        boxes_xyxy: (N, 4) float32 pixels of the original image, continuous.
         scores: (N,) float32 in 0…1, descending.
         class_ids: (N,) int64, 0-based.
         class_names: (N,) the names of `class_ids`, as an array of text.
-        size_hw: height and width of the picture.
-        track_ids: (N,) the number of the thing that each one is, the same in all frames of a video; None untracked.
+        size_hw: height and width of the image.
+        track_ids: (N,) the number of each object, the same in all frames of a video; None: not tracked.
 
-    N is 0 where nothing was found.
+    N is 0 where nothing is detected.
     """
 
     boxes_xyxy: Float[ndarray, "N 4"]
@@ -337,17 +337,17 @@ class Detections:
         return len(self.scores)
 
     def __getitem__(self, keep: Any) -> Detections:
-        """The rows that a mask, a slice or an index array selects."""
+        """Return the rows that a mask, a slice or an index array selects."""
         tracks = None if self.track_ids is None else self.track_ids[keep]
         rows = (self.boxes_xyxy[keep], self.scores[keep], self.class_ids[keep], self.class_names[keep])
         return Detections(*rows, self.size_hw, tracks)
 
     def above(self, threshold: float) -> Detections:
-        """Those that score at least `threshold`."""
+        """Return those with a score of at least `threshold`."""
         return self[self.scores >= threshold]
 
     def as_json(self) -> list[dict[str, Any]]:
-        """One dictionary a detection: `class`, `class_id`, `score`, `box_xyxy`, and `track_id` where there are any."""
+        """Return a dictionary per detection: `class`, `class_id`, `score`, `box_xyxy`, and `track_id` if tracked."""
         rows = zip(self.class_names, self.class_ids, self.scores, self.boxes_xyxy, strict=True)
         found: list[dict[str, Any]] = [
             {"class": str(name), "class_id": int(i), "score": float(score), "box_xyxy": [float(edge) for edge in box]}
@@ -358,7 +358,7 @@ class Detections:
         return found
 
     def to_supervision(self) -> Any:
-        """The same as `supervision.Detections`. Needs the package supervision (`pip install supervision`)."""
+        """Convert to `supervision.Detections`. Needs the package supervision (`pip install supervision`)."""
         try:
             import supervision  # pyright: ignore[reportMissingImports]
         except ImportError as error:
@@ -373,7 +373,7 @@ class Detections:
 
 
 def evenly_spaced(count: int, wanted: int) -> list[int]:
-    """Returns `wanted` indices out of 0 … count−1, ascending, with the first and the last; all of them if fewer exist.
+    """Return `wanted` indices out of 0 … count−1, ascending, with the first and the last; all of them if fewer exist.
 
     Such indices represent a whole list better than its first items: neighbours in a list of images are often frames
     of one film or images of one class.

