@@ -108,11 +108,13 @@ def bar(label: str, total: int) -> Iterator[Callable[..., None]]:
         yield advance
 
 
-def track(items: Iterable[T], label: str, total: int) -> Iterator[T]:
-    """Yield the items, with a bar over them."""
+def track(items: Iterable[T], label: str, total: int, size: Callable[[T], int] = lambda _: 1) -> Iterator[T]:
+    """Yield the items, with a bar over them. Each counts as much as `size` of it."""
+    done = 0
     with bar(label, total) as advance:
-        for done, item in enumerate(items, start=1):
+        for item in items:
             yield item
+            done += size(item)
             advance(done)
 
 
