@@ -6,10 +6,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import singleshot
+from singleshot.data.sample_scenes import sample_scenes
 from singleshot.errors import CannotCreateError, DataError, InputMissingError, ParityError, StorageError, UsageError
 from singleshot.exporting import export as exporting
 from singleshot.exporting import parity
@@ -34,7 +36,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         return Built(export, Answers())  # pyright: ignore[reportArgumentType]
 
     monkeypatch.setattr(exporting, "build", build)
-    monkeypatch.setattr(exporting, "DRAWN_SIZES_HW", ((120, 160),))
+    small = SimpleNamespace(image=sample_scenes()[0].image[:120, :160])
+    monkeypatch.setattr(exporting, "sample_scenes", lambda: [small])
 
 
 def left(folder: Path) -> list[str]:
@@ -134,7 +137,7 @@ def test_h2_a_full_disk_leaves_no_file(tmp_path: Path, monkeypatch: pytest.Monke
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(exporting, "_move", full)
-    with pytest.raises(StorageError, match="No space left on device") as caught:
+    with pytest.raises(StorageError, match="the disk is full") as caught:
         singleshot.export(weights, format="pt2", check=False)
     assert caught.value.exit_code == 74 and left(tmp_path) == ["d.safetensors"]
 
