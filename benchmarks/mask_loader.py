@@ -26,8 +26,8 @@ from singleshot.data.augment.sampling import WHOLE, CropSampler
 from singleshot.data.load.order import rng_for
 from singleshot.data.masks import files as mask_files
 from singleshot.images import read_image
+from singleshot.streets.objects import MASK_NAMES
 from singleshot.streets.scene import scene
-from singleshot.streets.traffic import MASK_NAMES
 from singleshot.structures import UNKNOWN, VOID, MaskCode
 
 SIZE_HW, PICTURE_HW, COUNT = (384, 768), (512, 1024), 16

@@ -23,7 +23,7 @@ from singleshot.boxes import pairwise_iou, xyxy_to_cxcywh
 from singleshot.prediction.choosing import choice
 from singleshot.prediction.track import Tracker
 from singleshot.streets import video
-from singleshot.streets.traffic import CLASS_NAMES
+from singleshot.streets.objects import CLASS_NAMES
 from singleshot.structures import Detections, LabelMap
 
 LABELS = LabelMap(CLASS_NAMES)

@@ -71,10 +71,6 @@ TESTED_ELSEWHERE = {
     "data/boxes/voc_folder.py": "tests/data/boxes/test_voc.py and tests/data/check/test_audit_a_files.py",
     "data/boxes/voc_objects.py": "tests/data/boxes/test_voc.py and tests/data/check/test_audit_b_annotations.py",
     "data/augment/option_checks.py": "tried through every option by tests/data/augment/test_augment.py",
-    "streets/plan.py": "a scene's parts are tried on scenes: tests/streets/test_scene.py",
-    "streets/people.py": "tests/streets/test_traffic.py",
-    "streets/ground.py": "tests/streets/test_scene.py",
-    "streets/lookalikes.py": "tests/streets/test_scene.py",
     "streets/scenery.py": "tests/streets/test_scene.py",
 }
 

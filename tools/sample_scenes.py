@@ -12,8 +12,8 @@ from pathlib import Path
 import cv2
 
 from singleshot.data.masks.files import encode
+from singleshot.streets.objects import CLASS_NAMES, MASK_NAMES
 from singleshot.streets.scene import scene
-from singleshot.streets.traffic import CLASS_NAMES, MASK_NAMES
 
 FOLDER = Path("src/singleshot/data/scenes")
 SIZES_HW = ((300, 400), (240, 427), (480, 360), (360, 640), (375, 500), (375, 500))

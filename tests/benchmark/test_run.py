@@ -21,6 +21,7 @@ from singleshot.streets.write import make
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SINGLESHOT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(1)
 
 
 @pytest.mark.slow
@@ -70,12 +71,6 @@ def test_images_that_cannot_be_written_fail_their_workload_alone(
 def test_an_exception_within_the_process_is_a_result(tiny: Workload, tmp_path: Path) -> None:
     _, result = run_one(Job(tiny, data=str(tmp_path / "absent")), CHILD)
     assert result.error is not None and "no such folder" in result.error
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SINGLESHOT_CACHE", str(tmp_path / "cache"))
-    torch.set_num_threads(1)
 
 
 def test_a_job_is_restored_from_json(tiny: Workload) -> None:

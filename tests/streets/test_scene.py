@@ -1,5 +1,3 @@
-"""The claims about the sample data, measured on the whole default test split."""
-
 from __future__ import annotations
 
 import multiprocessing
@@ -10,8 +8,8 @@ import numpy as np
 import pytest
 
 from singleshot.boxes import pairwise_iou
+from singleshot.streets.objects import CLASS_NAMES, FIRST_CLASS_LABEL, MASK_NAMES
 from singleshot.streets.scene import MAX_HIDDEN, Scene, scene
-from singleshot.streets.traffic import CLASS_NAMES, FIRST_CLASS_LABEL, MASK_NAMES
 from singleshot.streets.write import SIZE_HW, TEST
 
 
@@ -40,7 +38,7 @@ def test_there_are_two_hundred_scenes_with_objects_of_16_to_200_pixels(scenes, b
     assert 0.1 <= (sides < 24).mean() <= 0.2
 
 
-def test_every_class_is_frequent_and_comes_small_and_large(boxes_xyxy, class_ids) -> None:
+def test_every_class_is_frequent_and_occurs_small_and_large(boxes_xyxy, class_ids) -> None:
     sides = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).max(axis=1)
     for class_id in range(len(CLASS_NAMES)):
         of_class = sides[class_ids == class_id]
@@ -48,7 +46,7 @@ def test_every_class_is_frequent_and_comes_small_and_large(boxes_xyxy, class_ids
         assert of_class.min() < 20 and of_class.max() > 70
 
 
-def test_scenes_hold_up_to_ten_objects_and_some_hold_none(scenes) -> None:
+def test_scenes_have_up_to_ten_objects_and_some_have_none(scenes) -> None:
     counts = np.array([len(drawn.boxes_xyxy) for drawn in scenes])
     assert counts.max() <= 10 and (counts >= 8).any()
     assert 0.02 <= (counts == 0).mean() <= 0.1
@@ -66,7 +64,7 @@ def test_the_light_varies_from_night_to_day(scenes) -> None:
     assert (means < 60).mean() > 0.05 and (means > 140).mean() > 0.15
 
 
-def test_boxes_lie_in_the_picture_on_whole_pixels(scenes) -> None:
+def test_boxes_are_inside_the_image_on_whole_pixels(scenes) -> None:
     height, width = SIZE_HW
     for drawn in scenes:
         boxes = drawn.boxes_xyxy
@@ -90,7 +88,7 @@ def test_an_empty_scene_has_no_class_in_its_mask_and_empty_arrays(scenes) -> Non
     assert empty.mask.max() < FIRST_CLASS_LABEL
 
 
-def test_all_pixels_of_a_class_lie_in_its_boxes(scenes) -> None:
+def test_all_pixels_of_a_class_are_in_its_boxes(scenes) -> None:
     for drawn in scenes:
         left = drawn.mask.copy()
         for (x1, y1, x2, y2), class_id in zip(drawn.boxes_xyxy.astype(int), drawn.class_ids, strict=True):
@@ -108,7 +106,7 @@ def test_objects_of_one_class_hardly_ever_share_a_box(scenes) -> None:
     assert pairs > 20 and close <= 0.1 * pairs
 
 
-def test_a_scene_depends_on_its_address_alone(scenes) -> None:
+def test_a_scene_depends_on_seed_split_index_and_size_alone(scenes) -> None:
     again = scene(0, "test", 7, size_hw=SIZE_HW)
     for field in ("image", "boxes_xyxy", "class_ids", "occlusion", "truncated", "mask"):
         np.testing.assert_array_equal(getattr(again, field), getattr(scenes[7], field))
@@ -117,7 +115,7 @@ def test_a_scene_depends_on_its_address_alone(scenes) -> None:
 
 
 @pytest.mark.parametrize("size_hw", [(64, 64), (720, 1280)])
-def test_sizes_grow_with_the_height_of_the_picture(size_hw: tuple[int, int]) -> None:
+def test_sizes_scale_with_the_height_of_the_image(size_hw: tuple[int, int]) -> None:
     for index in range(4):
         drawn = scene(5, "train", index, size_hw=size_hw)
         assert drawn.image.shape == (*size_hw, 3) and drawn.mask.shape == size_hw

@@ -22,7 +22,7 @@ def test_lights_differ_and_keep_their_ranges() -> None:
 
 
 @pytest.mark.parametrize("size_hw", [(64, 64), (300, 400), (900, 1400)])
-def test_developing_keeps_the_size_and_changes_the_picture_a_little(size_hw: tuple[int, int]) -> None:
+def test_developing_keeps_the_size_and_changes_the_image_slightly(size_hw: tuple[int, int]) -> None:
     painting = np.full((*size_hw, 3), 120, np.uint8)
     for seed in range(8):
         rng = np.random.default_rng(seed)
@@ -31,7 +31,7 @@ def test_developing_keeps_the_size_and_changes_the_picture_a_little(size_hw: tup
         assert 40 < image.mean() < 220 and image.std() > 0.5
 
 
-def test_a_halo_brightens_its_place_and_one_outside_the_picture_nothing() -> None:
+def test_a_halo_brightens_its_surroundings_unless_it_is_outside() -> None:
     light = random_light(np.random.default_rng(1))
     painting = np.full((100, 100, 3), 60, np.uint8)
 

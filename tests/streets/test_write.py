@@ -37,7 +37,7 @@ def test_the_bytes_do_not_depend_on_the_number_of_workers(drawn: Path, tmp_path:
 
 
 @pytest.mark.parametrize("split", ["train", "val", "test"])
-def test_the_voc_reader_gives_back_what_was_drawn(drawn: Path, split: str) -> None:
+def test_the_voc_reader_returns_the_drawn_annotations(drawn: Path, split: str) -> None:
     dataset = voc.read(drawn, split)
     assert dataset.faults == ()
     assert dataset.label_map.names == write.CLASS_NAMES
@@ -61,7 +61,7 @@ def test_trainval_is_train_and_val_and_both_tasks_have_the_same_lists(drawn: Pat
     assert main["val"].split() == ["val_00000", "val_00001", "val_00002", "val_00003"]
 
 
-def test_a_folder_is_known_again_by_its_parameters(drawn: Path, tmp_path: Path) -> None:
+def test_a_folder_is_recognised_by_its_parameters(drawn: Path, tmp_path: Path) -> None:
     assert write.matches(drawn, **SMALL)
     assert not write.matches(drawn, **(SMALL | {"seed": 4}))
     assert not write.matches(drawn, **(SMALL | {"test": 10}))
@@ -70,7 +70,7 @@ def test_a_folder_is_known_again_by_its_parameters(drawn: Path, tmp_path: Path) 
     assert json.loads((drawn / "streets.json").read_text())["mask"] == list(write.MASK_NAMES)
 
 
-def test_a_folder_that_lost_a_picture_no_longer_matches(tmp_path: Path) -> None:
+def test_a_folder_that_lost_an_image_no_longer_matches(tmp_path: Path) -> None:
     counts = {"train": 1, "val": 0, "test": 1, "size_hw": (64, 64)}
     out = write.make(tmp_path / "out", **counts, workers=1)
     assert write.matches(out, **counts)
@@ -78,17 +78,17 @@ def test_a_folder_that_lost_a_picture_no_longer_matches(tmp_path: Path) -> None:
     assert not write.matches(out, **counts)
 
 
-def test_a_users_folder_is_never_replaced(tmp_path: Path) -> None:
+def test_a_folder_of_the_user_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     for overwrite in (False, True):
         with pytest.raises(CannotCreateError, match="--overwrite"):
             write.make(tmp_path, train=1, val=0, test=0, size_hw=(64, 64), workers=1, overwrite=overwrite)
     assert content(tmp_path) == {"notes.txt": b"mine"}
-    with pytest.raises(CannotCreateError, match="no folder"):
+    with pytest.raises(CannotCreateError, match="not a folder"):
         write.make(tmp_path / "notes.txt", train=1, val=0, test=0, workers=1)
 
 
-def test_an_earlier_drawing_is_replaced_only_when_asked_to(tmp_path: Path) -> None:
+def test_an_earlier_drawing_is_replaced_only_with_overwrite(tmp_path: Path) -> None:
     one = {"train": 1, "val": 0, "test": 0, "size_hw": (64, 64), "workers": 1}
     (tmp_path / "out").mkdir()
     out = write.make(tmp_path / "out", **one)
@@ -110,12 +110,12 @@ def test_an_interrupted_drawing_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_full_disk_is_a_storage_error_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_raises_storage_error_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(self: Path, data: bytes) -> int:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(StorageError, match="No space left on device"):
+    with pytest.raises(StorageError, match="the disk is full"):
         write.make(tmp_path / "out", train=1, val=0, test=0, size_hw=(64, 64), workers=1)
     assert list(tmp_path.iterdir()) == []
 

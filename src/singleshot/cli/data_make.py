@@ -30,14 +30,14 @@ def make(
     """Draw street scenes with exact annotations: images with boxes and masks, or videos with tracks."""
     from singleshot.cli import terminal
     from singleshot.cli.train import parse_size
-    from singleshot.streets import video_files, write
+    from singleshot.streets import video, write
 
     del what  # there is only one
     size_hw = parse_size(size)
     if kind == "video":
         videos = count or 1
         with terminal.bar("drawing frames", videos * frames) as advance:
-            video_files.make_videos(
+            video.make_videos(
                 out,
                 seed=seed,
                 videos=videos,

@@ -1,8 +1,8 @@
-"""Coloured polygons in perspective: a pinhole camera over a flat street, and the light that falls on what it sees.
+"""Coloured polygons in perspective: a pinhole camera over a flat street, and the light on what is in front of it.
 
-Everything in a drawn street is an `Item`: polygons that were projected once and can then be painted twice, as
-numbers onto a map (what can be seen, and whose it is) and as colours onto the picture. Because the same polygons
-serve both, a box or a mask cannot disagree with the pixels. Metres are x to the right of the camera, y up from the
+Everything in a drawn street is an `Item`: polygons that are projected once and then painted twice, as numbers onto a
+map (which item is visible at each pixel) and as colours onto the image. Because the same polygons serve both, a box or
+a mask cannot disagree with the pixels. Metres are x to the right of the camera, y up from the
 ground, z away from the camera; colours are RGB, 0 to 255.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import NamedTuple
 
 import cv2
@@ -28,7 +29,7 @@ CIRCLE = tuple((math.cos(2 * math.pi * i / 14), math.sin(2 * math.pi * i / 14)) 
 
 @dataclass(frozen=True)
 class Camera:
-    """A level pinhole camera: where a point of the street falls in the picture.
+    """A level pinhole camera: where a point of the street appears in the image.
 
     Args:
         focal: focal length in pixels.
@@ -43,7 +44,7 @@ class Camera:
     horizon_y: float
 
     def project(self, points_m: Float[ndarray, "*N 3"]) -> Int32[ndarray, "*N 2"]:
-        """Points in metres, z > 0, to pixel corners as OpenCV's drawing functions take them (in sixteenths)."""
+        """Project points in metres, z > 0, to pixel corners as OpenCV's drawing functions take them (in sixteenths)."""
         scale = self.focal / points_m[..., 2]
         x = self.centre_x + scale * points_m[..., 0]
         y = self.horizon_y + scale * (self.height_m - points_m[..., 1])
@@ -52,7 +53,7 @@ class Camera:
         return np.rint(corners).astype(np.int32)
 
     def depth_of_row(self, y: float) -> float:
-        """Distance in metres at which the ground falls on row y, below the horizon."""
+        """Return the distance in metres at which the ground is on row y, below the horizon."""
         return self.focal * self.height_m / (y - self.horizon_y)
 
 
@@ -81,7 +82,7 @@ class Light:
     rain: float
 
     def shade(self, colour: Colour, depth_m: float, emissive: bool = False) -> Colour:
-        """The colour that reaches the camera. What shines by itself is dimmed by fog alone, and less."""
+        """Return the colour that reaches the camera. A light source is dimmed by fog alone, and less."""
         keep = math.exp(-self.fog_density * depth_m)
         if emissive:
             keep = 0.5 + 0.5 * keep
@@ -114,7 +115,7 @@ class Halo(NamedTuple):
 
 @dataclass
 class Item:
-    """Something that stands in the street.
+    """Something in the street.
 
     Args:
         depth_m: distance from the camera; nearer items hide farther ones.
@@ -131,20 +132,20 @@ class Item:
     halos: list[Halo] = field(default_factory=list)
 
     def extent_xyxy(self) -> tuple[float, float, float, float]:
-        """The box around the solid shapes in pixels, also where that lies outside the picture."""
+        """Return the box around the solid shapes in pixels, also outside the image."""
         corners = np.concatenate([polygon for shape in self.shapes if shape.solid for polygon in shape.polygons])
         x1, y1 = corners.min(axis=0) / (1 << _SHIFT)
         x2, y2 = corners.max(axis=0) / (1 << _SHIFT)
         return float(x1), float(y1), float(x2), float(y2)
 
     def number(self, canvas: UInt8[ndarray, "H W"] | Int32[ndarray, "H W"], value: int) -> None:
-        """Write `value` where the item covers the picture."""
+        """Write `value` where the item covers the image."""
         for shape in self.shapes:
             if shape.solid:
                 cv2.fillPoly(canvas, shape.polygons, value, cv2.LINE_8, _SHIFT)
 
     def paint(self, image: UInt8[ndarray, "H W 3"], light: Light) -> None:
-        """Paint the item over what is there."""
+        """Paint the item over the image."""
         for shape in self.shapes:
             colour = light.shade(shape.colour, self.depth_m, shape.emissive)
             if shape.opacity < 1:
@@ -157,12 +158,12 @@ class Sketch:
     """Collects the polygons of one item around its own foot and projects them together.
 
     Args:
-        camera: who looks at it.
-        x_m: where it stands, to the right of the camera.
-        z_m: how far away.
+        camera: that projects it.
+        x_m: position to the right of the camera.
+        z_m: distance.
         yaw: radians. At 0 its first axis points right and its third axis away; at π/2 the first points away.
         unit_m: what the numbers of the polygons are multiplied with: a figure is drawn in shares of its height.
-        base_m: how high over the ground it stands.
+        base_m: height over the ground.
     """
 
     def __init__(
@@ -176,7 +177,7 @@ class Sketch:
 
     @property
     def pixels_per_unit(self) -> float:
-        """Scale at the place where the item stands: details smaller than a pixel need not be drawn."""
+        """Scale at the distance of the item: details smaller than a pixel need not be drawn."""
         return self.camera.focal * self.unit_m / self.z_m
 
     def add(
@@ -188,7 +189,7 @@ class Sketch:
         emissive: bool = False,
         opacity: Number = 1.0,
     ) -> None:
-        """One polygon; points are (along, up) or (along, up, across)."""
+        """Add a polygon; points are (along, up) or (along, up, across)."""
         before = len(self._points)
         self._points.extend(point if len(point) == 3 else (point[0], point[1], 0.0) for point in points)
         self._styles.append((len(self._points) - before, colour, solid, emissive, opacity))
@@ -196,7 +197,7 @@ class Sketch:
     def rectangle(
         self, left: Number, bottom: Number, right: Number, top: Number, colour: Colour, *, solid: bool = True
     ) -> None:
-        """An upright rectangle that faces along the third axis."""
+        """Add an upright rectangle that faces along the third axis."""
         self.add(((left, bottom), (left, top), (right, top), (right, bottom)), colour, solid=solid)
 
     def ellipse(
@@ -210,12 +211,12 @@ class Sketch:
         solid: bool = True,
         emissive: bool = False,
     ) -> None:
-        """An upright ellipse."""
+        """Add an upright ellipse."""
         points = [(x + radius_x * cos, y + radius_y * sin) for cos, sin in CIRCLE]
         self.add(points, colour, solid=solid, emissive=emissive)
 
     def limb(self, start: Point, end: Point, width_start: float, width_end: float, colour: Colour) -> None:
-        """A bar from start to end, solid: arms, legs, poles, masts."""
+        """Add a solid bar from start to end: arms, legs, poles, masts."""
         dx, dy = end[0] - start[0], end[1] - start[1]
         length = math.hypot(dx, dy) or 1.0
         nx, ny = -dy / length / 2, dx / length / 2
@@ -230,17 +231,17 @@ class Sketch:
         )
 
     def shadow(self, radius_x: Number, radius_z: float, darkness: float, shift_x: Number = 0.0) -> None:
-        """A dark ellipse on the ground, under the item."""
+        """Add a dark ellipse on the ground, under the item."""
         if darkness > 0.02:
             points = [(shift_x + radius_x * cos, 0.0, radius_z * sin) for cos, sin in CIRCLE]
             self.add(points, (14, 14, 20), solid=False, opacity=darkness)
 
     def lamp(self, x: Number, y: Number, radius: Number, colour: Colour, across: Number = 0.0) -> None:
-        """A halo of that radius."""
+        """Add a halo of that radius."""
         self._lamps.append((x, y, across, radius, colour))
 
     def item(self, label: int, class_id: int | None = None, nearer_m: float = 0.0) -> Item:
-        """What was added, projected; `nearer_m` moves its place in the order of painting, not its look."""
+        """Project what was added. `nearer_m` changes the order of painting, not the appearance."""
         item = Item(self.z_m - nearer_m, label, class_id)
         if self._points:
             corners, start = self._project(self._points), 0
@@ -260,8 +261,16 @@ class Sketch:
 
 
 def multiplied(colour: Colour, factor: Number) -> Colour:
-    """A brighter or darker colour."""
+    """Return a brighter or darker colour."""
     return (min(colour[0] * factor, 255), min(colour[1] * factor, 255), min(colour[2] * factor, 255))
+
+
+@cache
+def noise_tile() -> UInt8[ndarray, "512 640 3"]:
+    """Return the same field of noise every time: mean 128, standard deviation 32, mostly grey with a little colour."""
+    rng = np.random.default_rng(12)
+    grey, colour = rng.normal(0, 28, (512, 640, 1)), rng.normal(0, 16, (512, 640, 3))
+    return np.clip(128 + grey + colour, 0, 255).astype(np.uint8)
 
 
 def _blend(

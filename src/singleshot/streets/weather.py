@@ -1,7 +1,7 @@
-"""When and in what weather a drawn street is photographed, and what the camera does to the picture.
+"""Time of day and weather of a drawn street, and the effects of the camera.
 
-`random_light` says how colours look before anything is painted; `develop` is what happens to the finished painting:
-halos, reflections, rain, exposure, blur and sensor noise. None of it moves anything, so boxes stay true.
+`random_light` chooses the colours of the light before anything is painted; `develop` adds to the finished painting:
+halos, reflections, rain, exposure, blur and sensor noise. None of these moves anything, so boxes stay exact.
 """
 
 from __future__ import annotations
@@ -13,15 +13,14 @@ import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
 
-from singleshot.streets.ground import noise_tile
-from singleshot.streets.painting import Halo, Light
+from singleshot.streets.painting import Halo, Light, noise_tile
 
 WEATHERS = ("clear", "overcast", "dusk", "night", "fog", "rain")
 _SHARES = (0.3, 0.15, 0.18, 0.16, 0.1, 0.11)
 
 
 def random_light(rng: np.random.Generator) -> Light:
-    """A time of day and a weather, drawn at random."""
+    """Draw a time of day and a weather."""
     weather = WEATHERS[int(rng.choice(len(WEATHERS), p=_SHARES))]
     sun, warm = rng.uniform(-1, 1), rng.uniform(0, 1)
     if weather == "clear":
@@ -54,16 +53,16 @@ def develop(
     horizon_y: float,
     frame_rng: np.random.Generator | None = None,
 ) -> UInt8[ndarray, "H W 3"]:
-    """The photograph of a painting that was made in that light; the painting is used up.
+    """Return the photograph of a painting that was made in that light; the painting is overwritten.
 
-    In a video, `rng` draws what stays and `frame_rng` what is another in each frame: the rain and the noise.
+    In a video, `rng` draws what stays and `frame_rng` what differs in each frame: the rain and the noise.
     """
     for halo in halos:
         _shine(image, halo, 0.25 + 0.6 * light.glow)
     if light.rain:
         _wet_ground(image, round(horizon_y))
     if light.shadow > 0.3 and rng.random() < 0.3:
-        _shadow_of_something_behind_the_camera(image, rng)
+        _shadow_from_behind_the_camera(image, rng)
     unit = image.shape[0] / 300
     lens = rng.random()
     if lens < 0.18:
@@ -90,14 +89,14 @@ def _shine(image: UInt8[ndarray, "H W 3"], halo: Halo, strength: float) -> None:
 
 
 def _wet_ground(image: UInt8[ndarray, "H W 3"], horizon: int) -> None:
-    """What stands above the horizon, upside down and smeared, faintly on the ground."""
+    """Reflect what is above the horizon in the ground, faint and blurred."""
     above, below = image[:horizon], image[horizon:]
     mirrored = cv2.flip(cv2.resize(above, (image.shape[1] // 4, image.shape[0] // 16)), 0)
     mirrored = cv2.resize(cv2.blur(mirrored, (3, 3)), below.shape[1::-1])
     below[:] = cv2.addWeighted(below, 0.84, mirrored, 0.22, 0)
 
 
-def _shadow_of_something_behind_the_camera(image: UInt8[ndarray, "H W 3"], rng: np.random.Generator) -> None:
+def _shadow_from_behind_the_camera(image: UInt8[ndarray, "H W 3"], rng: np.random.Generator) -> None:
     height, width = image.shape[:2]
     x1, x2 = rng.uniform(-0.2, 0.9, 2) * width
     wide = rng.uniform(0.2, 0.5) * width
@@ -122,7 +121,7 @@ def _streaks(image: UInt8[ndarray, "H W 3"], rng: np.random.Generator, light: Li
 def _sensor(
     image: UInt8[ndarray, "H W 3"], rng: np.random.Generator, light: Light, frame_rng: np.random.Generator
 ) -> UInt8[ndarray, "H W 3"]:
-    """Exposure, colour cast, contrast and noise."""
+    """Apply exposure, colour cast, contrast and noise."""
     gain = 2 ** rng.uniform(-0.35, 0.35) * (1 + rng.uniform(-0.06, 0.06, 3))
     gamma = rng.uniform(0.88, 1.14)
     table = 255 * np.clip((np.arange(256)[:, None] / 255) ** gamma * gain, 0, 1)

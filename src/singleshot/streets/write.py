@@ -1,10 +1,10 @@
 """The sample data: street scenes that are drawn on the user's machine, as a Pascal VOC folder. No download.
 
-`make` writes pictures, annotations, masks and lists; `street_scene.scene` draws one of them. Everything about a
-picture comes from (seed, split, index, size), so equal parameters give equal bytes, however many processes draw.
-A folder appears whole or not at all, with its parameters in `streets.json`, by which `matches` knows it again.
+`make` writes images, annotations, masks and lists; `scene.scene` draws one of them. Everything about an image comes
+from (seed, split, index, size), so equal parameters give equal bytes, however many processes draw. A folder appears
+whole or not at all, with its parameters in `streets.json`, by which `matches` recognises it.
 
-The claims that a test holds this to, on the default test split: boxes between 16 and 200 pixels (longer side), a
+A test checks, on the default test split: boxes between 16 and 200 pixels (longer side), a
 tenth of them or more under 24; at most 40 % of an object hidden; some streets without any object.
 """
 
@@ -25,9 +25,9 @@ import cv2
 import numpy as np
 
 from singleshot.data.boxes.voc_xml import annotation_xml
-from singleshot.errors import CannotCreateError, NotPermittedError, StoppedError, StorageError, UsageError
+from singleshot.errors import CannotCreateError, StoppedError, UsageError, os_errors
+from singleshot.streets.objects import CLASS_NAMES, MASK_NAMES
 from singleshot.streets.scene import SPLITS, Scene, scene
-from singleshot.streets.traffic import CLASS_NAMES, MASK_NAMES
 
 __all__ = [
     "CLASS_NAMES",
@@ -48,7 +48,7 @@ SIZE_HW = (300, 400)
 MANIFEST = "streets.json"
 VERSION = 1  # of the drawings: to be raised when the same parameters give other pixels
 _JPEG_QUALITIES = (85, 95)
-_PART = 8  # pictures that a process draws before it reports: small enough for a smooth progress bar
+_PART = 8  # images that a process draws before it reports: small enough for a smooth progress bar
 
 Progress = Callable[[int, int], None]
 
@@ -67,20 +67,20 @@ def make(
 ) -> Path:
     """Draw a data set: `JPEGImages`, `Annotations`, `SegmentationClass`, `ImageSets/{Main,Segmentation}`.
 
-    Boxes are around what can be seen of an object, in whole pixels. Masks hold the numbers of `MASK_NAMES`, one
+    Boxes are around the visible part of an object, in whole pixels. Masks contain the numbers of `MASK_NAMES`, one
     channel; 255 (void) does not occur. Lists are `train`, `val`, `trainval` and `test`.
 
     Args:
         out: the folder to make. It may exist if it is empty.
         seed: 0 or more.
-        train: pictures in that split, 0 or more; so for val and test.
-        val: see train.
-        test: see train.
-        size_hw: height and width of every picture, 64 to 2048.
+        train: images in that split, 0 or more.
+        val: as `train`.
+        test: as `train`.
+        size_hw: height and width of every image, 64 to 2048.
         workers: processes that draw; None for one a core. They are started afresh, so a script that calls this needs
             the usual `if __name__ == "__main__":`, or `workers=1`, which draws in this process.
         overwrite: replace `out` if an earlier call made it. Any other folder is left alone even so.
-        on_progress: called with (pictures done, pictures in all), from this process.
+        on_progress: is called with (finished images, all images), from this process.
 
     Returns:
         `out`.
@@ -98,26 +98,21 @@ def make(
     target = out.resolve()
     folder = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        for part in ("JPEGImages", "Annotations", "SegmentationClass", "ImageSets/Main", "ImageSets/Segmentation"):
-            (folder / part).mkdir(parents=True)
-        done = 0
-        for drawn in _drawn(folder, seed, size_hw, tasks, workers or os.cpu_count() or 1):
-            done += drawn
-            if on_progress is not None:
-                on_progress(done, len(tasks))
-        _write_lists(folder, tasks)
-        (folder / MANIFEST).write_text(json.dumps(parameters, indent=2) + "\n", encoding="utf-8")
-        _put_in_place(folder, target)
-    except PermissionError as error:
-        raise NotPermittedError("no permission to write", remedy="Choose another folder", file=out) from error
-    except (FileExistsError, NotADirectoryError) as error:
-        raise CannotCreateError("cannot be created", remedy="Choose another folder", file=out) from error
+        with os_errors(out, "write", elsewhere="Choose another folder"):
+            for part in ("JPEGImages", "Annotations", "SegmentationClass", "ImageSets/Main", "ImageSets/Segmentation"):
+                (folder / part).mkdir(parents=True)
+            done = 0
+            for drawn in _drawn(folder, seed, size_hw, tasks, workers or os.cpu_count() or 1):
+                done += drawn
+                if on_progress is not None:
+                    on_progress(done, len(tasks))
+            _write_lists(folder, tasks)
+            (folder / MANIFEST).write_text(json.dumps(parameters, indent=2) + "\n", encoding="utf-8")
+            _put_in_place(folder, target)
     except BrokenProcessPool as error:
-        what = "a process that drew the sample data was killed, or the calling script starts itself anew"
+        message = "a process that drew the sample data was killed, or the calling script starts itself anew"
         remedy = 'Try again with one worker; a script needs `if __name__ == "__main__":` around its calls'
-        raise StoppedError(what, remedy=remedy, file=out) from error
-    except OSError as error:
-        raise StorageError(f"writing failed ({error.strerror or error})", remedy="Free space", file=out) from error
+        raise StoppedError(message, remedy=remedy, file=out) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return out
@@ -132,7 +127,7 @@ def matches(
     test: int = TEST,
     size_hw: tuple[int, int] = SIZE_HW,
 ) -> bool:
-    """Whether `out` is what `make` with the same arguments would draw, still complete; False where it is not there."""
+    """Return whether `out` is what `make` with the same arguments would draw, and complete."""
     parameters = _parameters(seed, train, val, test, size_hw)
     if _manifest(Path(out)) != parameters:
         return False
@@ -142,15 +137,13 @@ def matches(
 
 
 def _parameters(seed: int, train: int, val: int, test: int, size_hw: tuple[int, int]) -> dict[str, Any]:
-    """What `streets.json` holds."""
+    """Return the content of `streets.json`."""
     if seed < 0:
         raise UsageError(f"the seed is {seed}", remedy="Give 0 or more")
     if min(train, val, test) < 0 or train + val + test == 0:
-        raise UsageError(
-            f"{train} + {val} + {test} pictures", remedy="Give 0 or more for every split, 1 or more in all"
-        )
+        raise UsageError(f"{train} + {val} + {test} images", remedy="Give 0 or more for every split, 1 or more in all")
     if not (min(size_hw) >= 64 and max(size_hw) <= 2048):
-        raise UsageError(f"pictures of {size_hw[0]}×{size_hw[1]}", remedy="Give a height and a width of 64 to 2048")
+        raise UsageError(f"images of {size_hw[0]}×{size_hw[1]}", remedy="Give a height and a width of 64 to 2048")
     return {
         "version": VERSION,
         "seed": seed,
@@ -162,7 +155,7 @@ def _parameters(seed: int, train: int, val: int, test: int, size_hw: tuple[int, 
 
 
 def _manifest(out: Path) -> Any:
-    """The content of `streets.json`, None where there is none that can be read."""
+    """Return the content of `streets.json`, None where it cannot be read."""
     try:
         return json.loads((out / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -172,23 +165,21 @@ def _manifest(out: Path) -> Any:
 def _refuse_to_replace(out: Path, overwrite: bool) -> None:
     if not out.is_dir():
         if out.exists() or out.is_symlink():
-            raise CannotCreateError("is there already and is no folder", remedy="Choose another folder", file=out)
+            raise CannotCreateError("exists and is not a folder", remedy="Choose another folder", file=out)
         return
-    try:
+    with os_errors(out, "read"):
         empty = not any(out.iterdir())
-    except PermissionError as error:
-        raise NotPermittedError("may not be read", remedy="Choose another folder", file=out) from error
     manifest = _manifest(out)
     ours = isinstance(manifest, dict) and manifest.get("classes") == list(CLASS_NAMES)
     if not empty and not ours:
-        what = "the folder is not empty, and what is in it was not drawn by us"
-        raise CannotCreateError(what, remedy="Choose another folder; --overwrite does not replace it", file=out)
+        message = "the folder is not empty, and its content was not drawn by singleshot"
+        raise CannotCreateError(message, remedy="Choose another folder; --overwrite does not replace it", file=out)
     if not empty and not overwrite:
         raise CannotCreateError("the folder is not empty", remedy="Pass --overwrite to replace it", file=out)
 
 
 def _put_in_place(folder: Path, target: Path) -> None:
-    """The finished folder under its name; what stood there is an empty folder or one that may be replaced."""
+    """Rename the finished folder; an existing one is empty or may be replaced."""
     old = folder.with_suffix(".old")
     if target.exists():
         target.rename(old)
@@ -204,7 +195,7 @@ def _put_in_place(folder: Path, target: Path) -> None:
 def _drawn(
     folder: Path, seed: int, size_hw: tuple[int, int], tasks: list[tuple[str, int]], workers: int
 ) -> Iterator[int]:
-    """Draw all; yields how many pictures came with each part."""
+    """Draw all; yield the number of images in each finished part."""
     parts = [tasks[start : start + _PART] for start in range(0, len(tasks), _PART)]
     workers = min(workers, len(parts))
     if workers <= 1:
@@ -223,7 +214,7 @@ def _drawn(
 
 
 def _begin_worker() -> None:
-    # Ctrl-C reaches every process of the terminal; the parent alone answers it.
+    # Ctrl-C reaches every process of the terminal; the parent alone handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(0)
 
@@ -235,7 +226,7 @@ def _draw_part(folder: Path, seed: int, size_hw: tuple[int, int], part: list[tup
 
 
 def _write_scene(folder: Path, seed: int, size_hw: tuple[int, int], split: str, index: int) -> None:
-    """One picture with its annotation and its mask."""
+    """Write one image with its annotation and its mask."""
     drawn, name = scene(seed, split, index, size_hw=size_hw), _name(split, index)
     low, high = _JPEG_QUALITIES
     quality = int(np.random.default_rng((seed, SPLITS.index(split), index, 1)).integers(low, high + 1))

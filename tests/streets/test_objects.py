@@ -5,9 +5,18 @@ import math
 import numpy as np
 import pytest
 
-from singleshot.streets.lookalikes import LARGE, SMALL
+from singleshot.streets.objects import (
+    BODIES,
+    CLASS_NAMES,
+    LARGE,
+    MASK_NAMES,
+    SMALL,
+    Body,
+    car,
+    pedestrian,
+    traffic_light,
+)
 from singleshot.streets.painting import Camera, Light
-from singleshot.streets.traffic import BODIES, CLASS_NAMES, MASK_NAMES, Body, car, pedestrian, traffic_light
 
 CAMERA = Camera(focal=300.0, height_m=1.6, centre_x=200.0, horizon_y=120.0)
 DAY = Light(((90, 140, 210), (200, 220, 240)), (1.0, 1.0, 1.0), (200.0, 200.0, 200.0), 0.0, 0.0, 0.3, 0.0, 0.0)
@@ -19,7 +28,7 @@ def extent_wh(item) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize("body", BODIES)
-def test_a_car_is_as_long_as_it_is_from_the_side_and_as_wide_from_behind(body: Body) -> None:
+def test_a_car_has_its_length_from_the_side_and_its_width_from_behind(body: Body) -> None:
     rng = np.random.default_rng(0)
     side, side_height = extent_wh(car(rng, CAMERA, DAY, body, 0.0, 30.0, 0.0))
     behind, _ = extent_wh(car(rng, CAMERA, DAY, body, 0.0, 30.0, math.pi / 2))
@@ -29,13 +38,13 @@ def test_a_car_is_as_long_as_it_is_from_the_side_and_as_wide_from_behind(body: B
     assert behind == pytest.approx(body.width * 300 / (30 - body.length / 2), rel=0.03)
 
 
-def test_tail_lamps_show_from_behind_and_head_lamps_from_the_front() -> None:
+def test_tail_lamps_appear_from_behind_and_head_lamps_from_the_front() -> None:
     for yaw, shows_red in ((math.pi / 2, True), (-math.pi / 2, False)):
         item = car(np.random.default_rng(1), CAMERA, DAY, BODIES[0], 0.0, 10.0, yaw)
         assert any(shape.colour == (228, 36, 34) for shape in item.shapes) is shows_red
 
 
-def test_a_pedestrian_is_upright_and_as_tall_as_asked() -> None:
+def test_a_pedestrian_is_upright_and_has_the_given_height() -> None:
     rng = np.random.default_rng(2)
     for _ in range(30):
         width, height = extent_wh(pedestrian(rng, CAMERA, DAY, 1.7, 0.0, 10.0))
