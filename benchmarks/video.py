@@ -20,15 +20,14 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from singleshot.prediction.streaming import BATCH_SIZE, Work, chunked, run
 
 from benchmarks.timing import machine
 from singleshot.detection.ssd import SSD, config_for
 from singleshot.prediction.backends.threads import cores
 from singleshot.prediction.choosing import choice
-from singleshot.prediction.frames import Seen
 from singleshot.prediction.predictor import Detector
 from singleshot.prediction.stages import Pipeline, Stage, table
-from singleshot.prediction.streaming import BATCH_SIZE, Work, chunked, run
 from singleshot.prediction.video_reader import VideoReader
 from singleshot.prediction.video_writer import VideoWriter
 from singleshot.structures import Detections

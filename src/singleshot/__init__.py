@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     from singleshot.errors import SingleshotError
     from singleshot.evaluation.evaluate import evaluate
     from singleshot.exporting.export import export
-    from singleshot.prediction.opening import load
-    from singleshot.prediction.predictor import Detector
-    from singleshot.prediction.segmenter import Segmenter
+    from singleshot.prediction.load import load
+    from singleshot.prediction.predictor import Detector, Segmenter
     from singleshot.reporting.report import report
     from singleshot.structures import Dataset, Detections, LabelMap, Sample, Segmentation
     from singleshot.training.recipe import Recipe
@@ -52,12 +51,12 @@ _HOME = {
     "Recipe": "training.recipe",
     "Sample": "structures",
     "Segmentation": "structures",
-    "Segmenter": "prediction.segmenter",
+    "Segmenter": "prediction.predictor",
     "SingleshotError": "errors",
     "draw": "drawing",
     "evaluate": "evaluation.evaluate",
     "export": "exporting.export",
-    "load": "prediction.opening",
+    "load": "prediction.load",
     "report": "reporting.report",
     "train": "training.run",
 }

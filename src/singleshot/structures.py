@@ -236,6 +236,11 @@ class Batch(Generic[TargetsT_co]):
     sizes_hw: Int[torch.Tensor, "B 2"]
     blank: Bool[torch.Tensor, " B"]
 
+    @property
+    def inputs(self) -> Inputs:
+        """The images as a predictor's `forward` takes them."""
+        return Inputs(self.images, [(int(height), int(width)) for height, width in self.sizes_hw.tolist()])
+
     def __len__(self) -> int:
         return len(self.image_ids)
 
@@ -273,6 +278,22 @@ class Batch(Generic[TargetsT_co]):
     def pin_memory(self) -> Batch[TargetsT_co]:
         """The same batch in page-locked memory; the loader calls this where there is a CUDA device."""
         return replace(self, images=self.images.pin_memory(), targets=self.targets.pin_memory())
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Images as a predictor's `forward` takes them.
+
+    Args:
+        images: (B, H, W, 3) uint8 RGB at the network's input size, on the host.
+        sizes_hw: B heights and widths of the images before they were brought to that size, in pixels.
+    """
+
+    images: UInt8[torch.Tensor, "B H W 3"]
+    sizes_hw: Sequence[tuple[int, int]]
+
+    def __len__(self) -> int:
+        return len(self.sizes_hw)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from singleshot.benchmark.latency import Row, operations, peak_rate, rows, table
 from singleshot.detection.ssd import SSD, config_for
 from singleshot.errors import InputMissingError
 from singleshot.prediction.exported import ExportedDetector
-from singleshot.prediction.opening import load
+from singleshot.prediction.load import load
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 from singleshot.cli.main import app
 from singleshot.errors import CannotCreateError, NotPermittedError, SingleshotError, StorageError, UsageError
 from singleshot.images import read_image
-from singleshot.prediction.frames import Frame, Unreadable
+from singleshot.prediction.frames import Frame, ImageError
 from singleshot.prediction.picture_process import PictureProcess
 from tests.prediction.videos import make
 
@@ -70,7 +70,7 @@ def test_predict_continues_after_a_file_system_error(
 ) -> None:
     (folder / "bad.jpg").write_bytes(b"<html>")  # 65, which is not the worst
 
-    def frames(_reading: PictureProcess, files: Sequence[Path]) -> Iterator[Frame | Unreadable]:
+    def frames(_reading: PictureProcess, files: Sequence[Path]) -> Iterator[Frame | ImageError]:
         """Reads in this process, where one picture is refused."""
         for file in files:
             try:
@@ -78,7 +78,7 @@ def test_predict_continues_after_a_file_system_error(
                     raise error
                 yield Frame(read_image(file), str(file))
             except SingleshotError as fault:
-                yield Unreadable(str(file), fault)
+                yield ImageError(str(file), fault)
 
     monkeypatch.setattr(PictureProcess, "frames", frames)
     result = run(untrained, folder, "--json", tmp_path / "p.json", "--out", tmp_path / "out", "--threshold", "0")

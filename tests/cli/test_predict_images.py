@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 from singleshot.cli.main import app
 from singleshot.drawing import draw
 from singleshot.images import read_image
-from singleshot.prediction.opening import load_detector
+from singleshot.prediction.load import load_detector
 from singleshot.structures import Detections
 
 

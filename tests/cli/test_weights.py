@@ -113,10 +113,10 @@ def test_info_shows_facts_of_the_file_even_if_its_metadata_claim_others(tmp_path
 @pytest.mark.parametrize(
     ("verb", "asked"),
     [
-        (("train", "--data", "DATA", "--out", "DATA/../run", "--weights", "me/cells"), "locate"),
-        (("predict", "me/cells", "DATA"), "opening"),
+        (("train", "--data", "DATA", "--out", "DATA/../run", "--weights", "me/cells"), "load"),
+        (("predict", "me/cells", "DATA"), "load"),
         (("predict", "me/cells", "DATA", "--engine", "process", "--out", "DATA/../out"), "bulk"),
-        (("serve", "me/cells"), "locate"),
+        (("serve", "me/cells"), "load"),
     ],
 )
 def test_every_command_that_downloads_weights_shows_progress(

@@ -14,7 +14,7 @@ from singleshot.evaluation.judge_masks import counted, judge_of, judge_segmenter
 from singleshot.evaluation.maxf import MaxfJudge, MaxfReport
 from singleshot.evaluation.miou import MiouJudge, MiouReport
 from singleshot.evaluation.segment import Seen
-from singleshot.prediction.segmenter import Segmenter
+from singleshot.prediction.predictor import Segmenter
 from singleshot.segmentation.fcn import FCN, config_for
 from singleshot.structures import Dataset, LabelMap
 

@@ -11,7 +11,7 @@ import torch
 from singleshot.data.masks import folders as mask_folders
 from singleshot.errors import DataError
 from singleshot.evaluation.segment import SegmentedBatch, segment
-from singleshot.prediction.segmenter import Segmenter
+from singleshot.prediction.predictor import Segmenter
 from singleshot.segmentation.fcn import FCN, config_for
 
 

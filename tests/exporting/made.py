@@ -16,8 +16,7 @@ from singleshot.exporting import onnx, openvino, pt2
 from singleshot.exporting.program import DetectorProgram, SegmenterProgram
 from singleshot.exporting.suppression import LoopSuppression, OperatorSuppression
 from singleshot.prediction.export_record import ExportRecord
-from singleshot.prediction.predictor import Detector
-from singleshot.prediction.segmenter import Segmenter
+from singleshot.prediction.predictor import Detector, Segmenter
 from singleshot.segmentation.fcn import FCN
 from singleshot.segmentation.fcn import config_for as fcn_config
 

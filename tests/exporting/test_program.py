@@ -9,8 +9,7 @@ import torch
 from singleshot.detection.ssd import SSD
 from singleshot.exporting.program import DetectorProgram, SegmenterProgram
 from singleshot.exporting.suppression import LoopSuppression
-from singleshot.prediction.predictor import Detector
-from singleshot.prediction.segmenter import Segmenter
+from singleshot.prediction.predictor import Detector, Segmenter
 from tests.exporting import made
 
 

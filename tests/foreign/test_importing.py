@@ -11,7 +11,7 @@ from singleshot import classes, weights
 from singleshot.errors import DataError, InputMissingError, NotPermittedError, UsageError
 from singleshot.foreign.importing import cached, import_weights, read_class_names
 from singleshot.foreign.sources import SOURCES, get
-from singleshot.prediction.opening import load
+from singleshot.prediction.load import load
 from singleshot.prediction.predictor import Detector
 from singleshot.storage import download
 from singleshot.weights import BackboneFile

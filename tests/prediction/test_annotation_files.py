@@ -11,7 +11,7 @@ import pytest
 from singleshot.data.boxes import voc_objects, voc_xml
 from singleshot.errors import UsageError
 from singleshot.prediction.annotation_files import KINDS, inside, open_files, parse_kinds
-from singleshot.prediction.frames import Frame, Seen
+from singleshot.prediction.frames import Frame
 from singleshot.storage import atomic
 from singleshot.structures import Detections, LabelMap
 
@@ -23,8 +23,8 @@ def written(out: Path) -> None:
     class_ids = np.array([1, 0, 0])
     scores = np.array([0.75, 0.5, 0.25], np.float32)
     found = Detections(boxes, scores, class_ids, LABELS.names_of(class_ids), (100, 100), np.array([4, 2, 9]))
-    picture = Seen(Frame(np.zeros((100, 100, 3), np.uint8), "in/a.png"), found)
-    frame = Seen(Frame(np.zeros((100, 100, 3), np.uint8), "b.mp4", 7, Fraction(7, 10)), found[:0])
+    picture = ImageResult(Frame(np.zeros((100, 100, 3), np.uint8), "in/a.png"), found)
+    frame = ImageResult(Frame(np.zeros((100, 100, 3), np.uint8), "b.mp4", 7, Fraction(7, 10)), found[:0])
     files = open_files(list(KINDS), out, LABELS)
     for file in files:
         file.add(picture, found, "a")
@@ -76,7 +76,7 @@ def test_files_of_frames_are_forced_to_the_disk_in_the_end_and_not_one_by_one(
     none = np.zeros(0, np.int64)
     nothing = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), none, LABELS.names_of(none), (9, 9))
     for index in range(3):
-        frame = Seen(Frame(np.zeros((9, 9, 3), np.uint8), "b.mp4", index, Fraction(index, 10)), nothing)
+        frame = ImageResult(Frame(np.zeros((9, 9, 3), np.uint8), "b.mp4", index, Fraction(index, 10)), nothing)
         file.add(frame, nothing, f"b_{index:06d}")
     assert forced == []
     file.close()

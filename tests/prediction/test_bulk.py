@@ -12,7 +12,7 @@ from singleshot.errors import CannotCreateError, DataError, InputMissingError, S
 from singleshot.prediction import bulk
 from singleshot.prediction.bulk import Job, Worker, finish, open_job, read_job
 from singleshot.prediction.hand import Hand, held
-from singleshot.prediction.opening import load
+from singleshot.prediction.load import load
 from tests.prediction.bulk_data import THRESHOLDS, detector_file, draw_pictures, small_job
 
 

@@ -10,7 +10,7 @@ import pytest
 import singleshot
 from singleshot.errors import UsageError
 from singleshot.prediction.backends.pt2 import Pt2Backend
-from singleshot.prediction.exported import ExportedDetector, ExportedSegmenter, opened
+from singleshot.prediction.exported import ExportedDetector, ExportedSegmenter, exported_predictor
 from singleshot.preprocess import inner_size_hw
 from tests.exporting import made
 
@@ -60,7 +60,7 @@ def test_a_whole_detector_keeps_its_raw_answer_and_its_thresholds(files: dict[st
     model = singleshot.load(files["onnx"])
     assert isinstance(model, ExportedDetector)
     with pytest.raises(UsageError, match="--raw"):
-        model.raw(made.torch.zeros(1, *made.SIZE_HW, 3, dtype=made.torch.uint8))
+        model.raw_detections(model.preprocess(made.pictures(1)))
     with pytest.raises(UsageError, match="built in"):
         model.with_postprocess(nms_iou=0.1)
 
@@ -73,7 +73,7 @@ def test_a_letterboxed_detector_that_clips_before_suppression_cuts_at_the_pictur
     own.load_state_dict(network.state_dict())
     program = made.DetectorProgram(own, made.LoopSuppression())
     record = made.record(of=own)
-    model = opened(Direct(program, record))
+    model = exported_predictor(Direct(program, record))
     images = [made.pictures(4)[place] for place in (3, 3, 1, 3)]  # wide, wide, high, wide
     sizes_hw = [(image.shape[0], image.shape[1]) for image in images]
     assert len({inner_size_hw(size_hw, made.SIZE_HW, "letterbox") for size_hw in sizes_hw}) == 2
@@ -106,7 +106,7 @@ def test_a_raw_export_goes_through_the_compiled_pass(tmp_path: Path):
 
 def test_an_exported_segmenter_segments_with_probabilities_at_the_pictures_size():
     record = made.record(of=made.segmenter_network())
-    model = opened(Pt2Backend(made.segmenter_program(), record, record.output_names))
+    model = exported_predictor(Pt2Backend(made.segmenter_program(), record, record.output_names))
     assert isinstance(model, ExportedSegmenter)
     for image in made.pictures(2):
         found, wanted = (each.predict(image, probabilities=True) for each in (model, made.segmenter()))

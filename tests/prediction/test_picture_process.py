@@ -8,7 +8,7 @@ import pytest
 
 from singleshot.errors import DataError
 from singleshot.images import read_image
-from singleshot.prediction.frames import Frame, Unreadable
+from singleshot.prediction.frames import Frame, ImageError
 from singleshot.prediction.picture_process import PictureProcess
 from tests.prediction.dangerous import dangerous
 
@@ -31,7 +31,7 @@ def test_c19_a_picture_that_crashes_or_hangs_the_decoder_is_named_and_the_rest_g
             assert each.image.shape == (5, 7, 3) and (each.image == place).all()
         else:
             assert isinstance(each.error, DataError) and each.error.file == files[place]
-    kinds = [each.error.kind for each in seen if isinstance(each, Unreadable) and isinstance(each.error, DataError)]
+    kinds = [each.error.kind for each in seen if isinstance(each, ImageError) and isinstance(each.error, DataError)]
     assert kinds == ["decoder-crash", "stuck-picture", "decoder-crash"]
     assert "crashed the decoder (SIGSEGV)" in str(seen[1].error)  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -40,7 +40,7 @@ def test_what_is_wrong_with_a_picture_is_told_as_in_this_process(tmp_path: Path)
     (tmp_path / "a.jpg").write_bytes(b"<html>")
     with PictureProcess() as reading:
         one, two = reading.frames([tmp_path / "a.jpg", tmp_path / "none.jpg"])
-    assert isinstance(one, Unreadable) and isinstance(two, Unreadable)
+    assert isinstance(one, ImageError) and isinstance(two, ImageError)
     with pytest.raises(DataError) as here:
         read_image(tmp_path / "a.jpg")
     assert str(one.error) == str(here.value) and two.error.exit_code == 66

@@ -12,7 +12,7 @@ from PIL import Image
 from singleshot import weights
 from singleshot.detection.ssd import SSD, config_for
 from singleshot.errors import DataError, InputMissingError, UsageError
-from singleshot.prediction.opening import load
+from singleshot.prediction.load import load
 from singleshot.prediction.predictor import Detector, as_array
 from singleshot.structures import Detections
 
@@ -127,14 +127,14 @@ def test_results_are_sorted_float32_of_the_detectors_classes(detector: Detector,
 )
 def test_what_is_no_picture_is_refused_alone_and_in_a_list(detector: Detector, array: object):
     for source in (array, [array]):
-        with pytest.raises(UsageError, match="is not a picture"):
+        with pytest.raises(UsageError, match="is not an image"):
             detector.predict(source)
 
 
 @pytest.mark.parametrize("thing", [7, None, b"bytes", {"path": "a.jpg"}])
 def test_things_that_are_no_pictures_are_refused_by_their_type(thing: object):
     # Without the checker of annotations, which is there in tests alone.
-    with pytest.raises(UsageError, match=f"{type(thing).__name__} is not a picture"):
+    with pytest.raises(UsageError, match=f"{type(thing).__name__} is not an image"):
         inspect.unwrap(as_array)(thing)
 
 

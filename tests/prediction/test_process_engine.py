@@ -10,7 +10,7 @@ import torch
 from singleshot.errors import ConfigError, StoppedError
 from singleshot.prediction import process_engine
 from singleshot.prediction.bulk import finish, open_job
-from singleshot.prediction.opening import load
+from singleshot.prediction.load import load
 from tests.prediction.bulk_data import draw_pictures, poison, small_job
 from tests.prediction.poisoned import PoisonedWorker, dies_at_once
 

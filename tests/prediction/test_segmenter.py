@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from singleshot.errors import DataError, UsageError
-from singleshot.prediction.segmenter import Segmenter
+from singleshot.prediction.predictor import Segmenter
 from singleshot.segmentation.fcn import FCN, config_for
 from tests.prediction.videos import make
 
@@ -50,8 +50,8 @@ def test_frames_of_a_stream_go_through_the_network_together(
     segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batches: list[int] = []
-    honest = Segmenter.raw
-    monkeypatch.setattr(Segmenter, "raw", lambda self, images: batches.append(len(images)) or honest(self, images))
+    original = Segmenter.forward
+    monkeypatch.setattr(Segmenter, "forward", lambda self, it: batches.append(len(it)) or original(self, it))
     frames = [np.full((20, 30, 3), shade, np.uint8) for shade in range(10)]
     assert [each.frame.index for each in segmenter.stream(frames, batch_size=4)] == list(range(10))
     assert batches == [4, 4, 2]

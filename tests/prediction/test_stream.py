@@ -10,12 +10,11 @@ import torch
 from singleshot.detection.ssd import SSD, config_for
 from singleshot.errors import DataError, UsageError
 from singleshot.prediction.choosing import choice
-from singleshot.prediction.frames import Frame, Seen, Unreadable
+from singleshot.prediction.frames import Frame, ImageError, ImageResult
 from singleshot.prediction.predictor import Detector
-from singleshot.prediction.stages import Pipeline
-from singleshot.prediction.streaming import Work, chunked, crew, run
+from singleshot.prediction.stream import StreamOptions, chunks, pipeline, results
 from singleshot.prediction.tiles import Tiling
-from singleshot.structures import Detections
+from singleshot.structures import Detections, Inputs
 from tests.prediction.videos import SIZE_HW, make, scene
 
 
@@ -37,15 +36,14 @@ def test_a_video_gives_what_predict_gives_frame_by_frame(model: Detector, tmp_pa
         assert away.min(axis=1).max() < 1e-2 and away.min(axis=0).max() < 1e-2
 
 
-def test_an_exported_detector_is_asked_as_a_whole(model: Detector) -> None:
+def test_a_stream_passes_the_three_steps_of_its_predictor_whatever_its_raw_output_is(model: Detector) -> None:
     class Exported(Detector):
-        backend = "a program that takes pictures of the input size"
+        def forward(self, inputs: Inputs) -> str:
+            assert inputs.images.shape[1:] == (64, 96, 3)
+            return "finished boxes"
 
-        def raw(self, images: torch.Tensor) -> None:
-            raise AssertionError("a whole detector gives no raw answer")
-
-        def see(self, images: torch.Tensor, sizes_hw: list[tuple[int, int]]) -> list[Detections]:
-            assert images.shape[1:] == (64, 96, 3)
+        def postprocess(self, raw: str, sizes_hw: list[tuple[int, int]]) -> list[Detections]:
+            assert raw == "finished boxes"
             return [model.predict(scene(0), threshold=0.0) for _ in sizes_hw]
 
     seen = list(Exported(model.network).stream([scene(0), scene(1)], threshold=0.0))
@@ -93,19 +91,20 @@ def test_leaving_a_stream_early_gives_pytorch_its_threads_back(model: Detector) 
 
 
 def test_what_cannot_be_read_keeps_its_place_in_the_stream(model: Detector) -> None:
-    bad = Unreadable("b.jpg", DataError("broken"))
+    bad = ImageError("b.jpg", DataError("broken"))
     items = [Frame(scene(0), "a.jpg"), bad, Frame(scene(1), "c.jpg"), bad, bad, bad]
-    out = list(run(Pipeline(chunked(items, 2), Work(model, choice(model.label_map), drawing=True).stages())))
-    assert [isinstance(each, Seen) for each in out] == [True, False, True, False, False, False] and out[1] is bad
+    options = StreamOptions(choice(model.label_map), drawing=True, batch_size=2)
+    out = list(results(pipeline(model, items, options)))
+    assert [isinstance(each, ImageResult) for each in out] == [True, False, True, False, False, False] and out[1] is bad
 
 
 def test_large_frames_travel_alone_and_small_ones_together() -> None:
     small, large = Frame(np.zeros((*SIZE_HW, 3), np.uint8), "s"), Frame(np.zeros((2100, 2000, 3), np.uint8), "l")
-    assert [len(chunk) for chunk in chunked([small] * 5, 4)] == [4, 1]
-    assert [len(chunk) for chunk in chunked([large, large, small], 4)] == [1, 1, 1]
-    assert list(chunked([])) == []
+    assert [len(chunk.items) for chunk in chunks([small] * 5, 4)] == [4, 1]
+    assert [len(chunk.items) for chunk in chunks([large, large, small], 4)] == [1, 1, 1]
+    assert list(chunks([], 4)) == []
 
 
 def test_a_network_on_a_cpu_gets_a_worker_a_core(model: Detector) -> None:
-    workers, threads = crew(model)
+    workers, threads = model.worker_counts()
     assert 1 <= workers <= 4 and threads is not None and threads >= 1

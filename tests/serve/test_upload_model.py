@@ -14,8 +14,8 @@ import pytest
 import torch
 from PIL import Image
 
-from singleshot.prediction.opening import load
-from singleshot.prediction.segmenter import Segmenter
+from singleshot.prediction.load import load
+from singleshot.prediction.predictor import Segmenter
 from singleshot.segmentation.fcn import FCN, config_for
 from singleshot.serve.messages import PredictRequest
 from singleshot.serve.upload_model import UploadModel

@@ -16,7 +16,7 @@ import torch
 from singleshot.data.augment.augment import NONE
 from singleshot.data.masks import folders as mask_folders
 from singleshot.errors import ConfigError, DataError, FaultyDataError
-from singleshot.prediction.opening import load_segmenter
+from singleshot.prediction.load import load_segmenter
 from singleshot.preprocess import normalise
 from singleshot.segmentation.fcn import FCN, config_for
 from singleshot.segmentation.loss import PixelLossConfig

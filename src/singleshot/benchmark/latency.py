@@ -23,8 +23,8 @@ from singleshot.benchmark.machine import peak_bytes, reset_peak
 from singleshot.data.sample_scenes import sample_scenes
 from singleshot.errors import SingleshotError
 from singleshot.prediction.exported import ExportedDetector, ExportedSegmenter
-from singleshot.prediction.locate import find_weights
-from singleshot.prediction.opening import RUNS, load
+from singleshot.prediction.load import RUNS, find_weights, load
+from singleshot.structures import Inputs
 
 MATRIX_SIDES = {"cpu": 2048, "cuda": 8192}
 """Of the square matrices whose product gives the peak."""
@@ -112,7 +112,7 @@ def operations(model: Any) -> float | None:
         return None
     height, width = model.input_size_hw
     with FlopCounterMode(display=False) as counter:
-        model.raw(torch.zeros((1, height, width, 3), dtype=torch.uint8))
+        model.forward(Inputs(torch.zeros((1, height, width, 3), dtype=torch.uint8), [(height, width)]))
     return float(counter.get_total_flops()) or None
 
 

@@ -38,7 +38,7 @@ def demo(
     from singleshot.evaluation.judge import SIZE_BANDS_PX, judge
     from singleshot.evaluation.report import as_text
     from singleshot.evaluation.table import table
-    from singleshot.prediction.opening import load_detector
+    from singleshot.prediction.load import load_detector
     from singleshot.recipes.streets_demo import RECIPE
     from singleshot.training import run
 

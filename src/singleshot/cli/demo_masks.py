@@ -35,7 +35,7 @@ def segment_scenes(
     from singleshot.evaluation.judge_masks import counted
     from singleshot.evaluation.miou import MiouJudge, miou_table
     from singleshot.evaluation.segment import segment
-    from singleshot.prediction.opening import load_segmenter
+    from singleshot.prediction.load import load_segmenter
     from singleshot.recipes.streets_demo_masks import RECIPE
     from singleshot.training import run
 

@@ -84,7 +84,7 @@ def evaluate(
     from singleshot.evaluation.judge import SIZE_BANDS_PX, judge, threshold_warning
     from singleshot.evaluation.table import map_line, table
     from singleshot.metrics.curves import draw_precision_recall, picture_format
-    from singleshot.prediction.opening import load_detector
+    from singleshot.prediction.load import load_detector
 
     if curves is not None:
         if metric == "coco":

@@ -98,7 +98,7 @@ def _seen(wanted: MaskJudgement, dataset: Dataset, workers: int, faults: list[An
         from singleshot.evaluation.judge_masks import same_classes
         from singleshot.evaluation.segment import segment
         from singleshot.metrics.road_maxf import ROAD
-        from singleshot.prediction.opening import load_segmenter
+        from singleshot.prediction.load import load_segmenter
 
         segmenter = load_segmenter(wanted.weights, backend=wanted.backend, trust=wanted.trust)
         same_classes(segmenter, dataset)

@@ -41,7 +41,7 @@ def export(
     from singleshot.exporting.export import export as run
     from singleshot.exporting.export import target_of
     from singleshot.exporting.sizes import files_of, size_table
-    from singleshot.prediction.locate import find_weights
+    from singleshot.prediction.load import find_weights
 
     if int8 and precision not in (None, "int8"):
         raise UsageError(f"--int8 and --precision {precision} contradict each other", remedy="Give one of them")

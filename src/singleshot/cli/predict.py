@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from singleshot.cli.predict_plan import Plan
     from singleshot.prediction.annotation_files import AnnotationFile
     from singleshot.prediction.picture_process import PictureProcess
-    from singleshot.prediction.segmenter import Segmenter
+    from singleshot.prediction.predictor import Predictor, Segmenter
     from singleshot.prediction.sources import Sources
-    from singleshot.prediction.streaming import Work
+    from singleshot.prediction.stream import StreamOptions
     from singleshot.structures import LabelMap
 
 
@@ -59,11 +59,11 @@ def predict(
     from singleshot.cli.predict_plan import plan
     from singleshot.prediction import choosing
     from singleshot.prediction.annotation_files import KINDS, parse_kinds
-    from singleshot.prediction.opening import load
+    from singleshot.prediction.load import load
     from singleshot.prediction.picture_process import PictureProcess
-    from singleshot.prediction.segmenter import Segmenter
+    from singleshot.prediction.predictor import Segmenter
     from singleshot.prediction.sources import resolve
-    from singleshot.prediction.streaming import Work
+    from singleshot.prediction.stream import StreamOptions
     from singleshot.prediction.tiles import Tiling
 
     thresholds = choosing.parse_threshold(str(choosing.DEFAULT) if threshold is None else threshold)
@@ -86,7 +86,7 @@ def predict(
     planned = plan(found, weights=weights, out=out, kinds=kinds, json_file=json_file, overwrite=overwrite)
     with contextlib.ExitStack() as stack:
         # The child starts while the weights are loaded here.
-        reading = stack.enter_context(PictureProcess()) if found.pictures else None
+        reading = stack.enter_context(PictureProcess()) if found.images else None
         with terminal.download(f"fetching {weights}") as observer:
             model = load(weights, backend=backend, bf16=bf16, trust=trust, observer=observer)
         if isinstance(model, Segmenter):
@@ -97,15 +97,16 @@ def predict(
         parse_kinds(save)
         chosen = choosing.choice(model.label_map, thresholds, _names(classes))
         side_hw = (tile_size, tile_size) if tile_size else model.input_size_hw
-        work = Work(model, chosen, Tiling(side_hw) if tiles or tile_size else None, drawing=out is not None)
+        options = StreamOptions(chosen, Tiling(side_hw) if tiles or tile_size else None, track, out is not None)
         failures: list[SingleshotError] = []
         facts: dict[str, Any] = {"threshold": thresholds[""] if set(thresholds) == {""} else thresholds}
         facts |= {"pictures": [], "videos": []}
         with reported(planned, facts), _files(planned, model.label_map, facts["videos"]) as files:
             if reading is not None:
                 look(
-                    work,
-                    found.pictures,
+                    model,
+                    options,
+                    found.images,
                     reading,
                     copies=planned.pictures,
                     files=files,
@@ -113,37 +114,34 @@ def predict(
                     rows=facts["pictures"],
                     failures=failures,
                 )
-            stopped = _watch(work, found, planned, files, rows=facts["videos"], failures=failures, track=track)
-    _end(failures, 0 if found.videos or found.cameras else len(found.pictures), stopped=stopped)
+            stopped = _watch(model, options, found, planned, files, rows=facts["videos"], failures=failures)
+    _end(failures, 0 if found.videos or found.cameras else len(found.images), stopped=stopped)
 
 
 def _watch(
-    work: Work,
+    predictor: Predictor[Any, Any],
+    options: StreamOptions,
     found: Sources,
     planned: Plan,
     files: Sequence[AnnotationFile],
     *,
     rows: list[dict[str, Any]],
     failures: list[SingleshotError],
-    track: bool = False,
 ) -> bool:
     """Look at all videos and cameras, one after the other; whether Ctrl-C ended the last of them, a camera.
 
     `rows` for `--json` and `failures` grow meanwhile. Raises KeyboardInterrupt where Ctrl-C left something undone.
     """
-    from dataclasses import replace
-
     from singleshot.cli import terminal
     from singleshot.cli.predict_videos import watch
-    from singleshot.prediction.track import Tracker
 
     everything = (*found.videos, *found.cameras)
     for source in everything:
-        own = replace(work, tracker=Tracker()) if track else work
         target = planned.videos.get(source)
         name = "frame" if target is None else target.stem
         try:
-            watched = watch(own, source, target=target, files=files, name=name, keep_rows=planned.json_file is not None)
+            keep_rows = planned.json_file is not None
+            watched = watch(predictor, options, source, target=target, files=files, name=name, keep_rows=keep_rows)
         except DataError as error:
             failures.append(error)
             terminal.warn(str(error))
@@ -172,25 +170,25 @@ def _masks(
     overwrite: bool,
 ) -> None:
     """A segmenter's pictures, or its videos."""
-    from singleshot.prediction.streaming import Work
+    from singleshot.prediction.stream import StreamOptions
 
-    if found.pictures and (found.videos or found.cameras):
+    if found.images and (found.videos or found.cameras):
         raise UsageError("pictures and videos at once", remedy="Give a segmenter one kind at a time")
     failures: list[SingleshotError] = []
     facts: dict[str, Any] = {"classes": list(segmenter.label_map.names), "pictures": [], "videos": []}
     if reading is not None:
         kinds = _names(save) or []
-        check_kinds(kinds, found.pictures, planned, overwrite=overwrite)
+        check_kinds(kinds, found.images, planned, overwrite=overwrite)
         with reported(planned, facts):
-            frames, total = reading.frames(found.pictures), len(found.pictures)
+            frames, total = reading.frames(found.images), len(found.images)
             predict_masks(segmenter, frames, planned, kinds, total=total, rows=facts["pictures"], failures=failures)
-        _end(failures, len(found.pictures))
+        _end(failures, len(found.images))
         return
     if save:
         raise UsageError("--save of masks is for pictures", remedy="Leave it out: the video shows the classes")
     with reported(planned, facts):
-        work = Work(segmenter, drawing=planned.out is not None)
-        stopped = _watch(work, found, planned, (), rows=facts["videos"], failures=failures)
+        options = StreamOptions(drawing=planned.out is not None)
+        stopped = _watch(segmenter, options, found, planned, (), rows=facts["videos"], failures=failures)
     _end(failures, 0, stopped=stopped)
 
 

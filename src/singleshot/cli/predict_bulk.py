@@ -58,7 +58,7 @@ def predict_bulk(
         raise UsageError("--engine is for pictures", remedy="Leave videos and cameras out")
     outputs.check_folder(out)
     with terminal.download(f"fetching {weights}") as observer:
-        job = bulk.make_job(weights, found.pictures, thresholds=thresholds, classes=classes, observer=observer)
+        job = bulk.make_job(weights, found.images, thresholds=thresholds, classes=classes, observer=observer)
     todo = bulk.open_job(out, job, overwrite=overwrite)
     if len(todo) < job.shards:
         terminal.show(f"{job.shards - len(todo)} of {job.shards} shards are done already")
@@ -72,9 +72,9 @@ def predict_bulk(
         failed = bulk.finish(out, job, facts)
     for row in failed:
         terminal.warn(row["error"])
-    terminal.show(f"{len(found.pictures)} pictures: {out / 'detections.json'}")
+    terminal.show(f"{len(found.images)} pictures: {out / 'detections.json'}")
     if failed:
-        terminal.warn(f"{len(failed)} of {len(found.pictures)} pictures could not be read")
+        terminal.warn(f"{len(failed)} of {len(found.images)} pictures could not be read")
         raise typer.Exit(max(row["exit_code"] for row in failed))
 
 

@@ -11,8 +11,8 @@ from singleshot.storage import atomic
 
 if TYPE_CHECKING:
     from singleshot.cli.predict_plan import Plan
-    from singleshot.prediction.frames import Frame, Unreadable
-    from singleshot.prediction.segmenter import Segmenter
+    from singleshot.prediction.frames import Frame, ImageError
+    from singleshot.prediction.predictor import Segmenter
     from singleshot.structures import Segmentation
 
 KINDS = ("ids", "colours", "probability")
@@ -39,7 +39,7 @@ def check_kinds(kinds: Sequence[str], files: Sequence[Path], planned: Plan, *, o
 
 def predict_masks(
     segmenter: Segmenter,
-    frames: Iterable[Frame | Unreadable],
+    frames: Iterable[Frame | ImageError],
     planned: Plan,
     kinds: Sequence[str],
     *,
@@ -62,12 +62,12 @@ def predict_masks(
     from singleshot.cli import terminal
     from singleshot.drawing import draw
     from singleshot.prediction import sinks
-    from singleshot.prediction.frames import Unreadable
+    from singleshot.prediction.frames import ImageError
 
     with terminal.bar("pictures", total) as advance:
         for done, frame in enumerate(frames, start=1):
             advance(done)
-            if isinstance(frame, Unreadable):
+            if isinstance(frame, ImageError):
                 failures.append(frame.error)
                 terminal.warn(str(frame.error))
                 rows.append({"file": frame.source, "error": str(frame.error)})

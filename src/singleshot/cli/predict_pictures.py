@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from singleshot.errors import SingleshotError
-from singleshot.prediction import sinks, streaming
+from singleshot.prediction import sinks
 from singleshot.prediction.annotation_files import AnnotationFile, frame_facts
-from singleshot.prediction.frames import Seen, Unreadable
+from singleshot.prediction.frames import ImageError, ImageResult
 from singleshot.prediction.picture_process import PictureProcess
-from singleshot.prediction.stages import Pipeline, Stage
-from singleshot.prediction.streaming import Work, chunked
+from singleshot.prediction.predictor import Detector
+from singleshot.prediction.stream import StreamOptions, pipeline, results
 from singleshot.structures import Detections
 
 
 def look(
-    work: Work,
+    detector: Detector,
+    options: StreamOptions,
     pictures: Sequence[Path],
     reading: PictureProcess,
     *,
@@ -30,7 +32,8 @@ def look(
     """Look at pictures one after the other; one that cannot be read is named, and the rest go on.
 
     Args:
-        work: what to do with each.
+        detector: the model.
+        options: what to do with each.
         pictures: their files.
         reading: what reads them.
         copies: where the drawn copy of each goes.
@@ -41,18 +44,13 @@ def look(
     """
     from singleshot.cli import terminal
 
-    def save(chunk: list[Seen | Unreadable]) -> list[Seen | Unreadable]:
-        for seen in chunk:
-            if isinstance(seen, Seen) and seen.drawn is not None:
-                sinks.write_picture(copies[Path(seen.frame.source)], seen.drawn)
-        return chunk
-
-    stages = [*work.stages(), Stage("save", save)] if copies else work.stages()
     # One at a time and one waiting: pictures may be large, and a person watches the lines come.
-    pipeline = Pipeline(chunked(reading.frames(pictures), 1), stages, depth=1)
+    stages = pipeline(detector, reading.frames(pictures), replace(options, batch_size=1), depth=1)
     with terminal.bar("pictures", len(pictures)) as advance:
-        for done, seen in enumerate(streaming.run(pipeline), start=1):
-            if isinstance(seen, Unreadable):
+        for done, seen in enumerate(results(stages), start=1):
+            if isinstance(seen, ImageResult) and seen.drawn is not None:
+                sinks.write_picture(copies[Path(seen.source)], seen.drawn)
+            if isinstance(seen, ImageError):
                 failures.append(seen.error)
                 terminal.warn(str(seen.error))
                 rows.append({"file": seen.source, "error": str(seen.error)})

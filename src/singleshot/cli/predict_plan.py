@@ -71,12 +71,12 @@ def plan(
     pictures: dict[Path, Path] = {}
     videos: dict[Path | int, Path] = {}
     if out is not None:
-        pictures = sinks.targets(found.pictures, out)
+        pictures = sinks.targets(found.images, out)
         videos |= sinks.targets(found.videos, out, suffix=".mp4")
         videos |= {index: out / f"camera_{index}.mp4" for index in found.cameras}
     made = [out / KINDS[kind][1] for kind in kinds] if out is not None else []
     lists = [path for path in made if path.suffix]
-    inputs = [weights, *found.pictures, *found.videos]
+    inputs = [weights, *found.images, *found.videos]
     unfinished = [partial(path) for path in (*videos.values(), *lists)]
     targets = [*pictures.values(), *videos.values(), *lists, *unfinished]
     outputs.check(*targets, json_file=json_file, json_keys=JSON_KEYS, inputs=inputs, overwrite=overwrite)

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from singleshot.errors import DataError, SingleshotError
-from singleshot.prediction import camera, streaming
+from singleshot.prediction import camera
 from singleshot.prediction.annotation_files import AnnotationFile, frame_facts
 from singleshot.prediction.backends import threads
-from singleshot.prediction.frames import Seen, Unreadable
-from singleshot.prediction.stages import Pipeline, Stage, table
-from singleshot.prediction.streaming import Work, chunked
+from singleshot.prediction.frames import ImageError, ImageResult
+from singleshot.prediction.predictor import Predictor
+from singleshot.prediction.stages import Times, table
+from singleshot.prediction.stream import StreamOptions, pipeline, results
 from singleshot.prediction.video_reader import VideoReader
 from singleshot.prediction.video_writer import VideoWriter
 from singleshot.structures import Detections
@@ -43,7 +44,7 @@ class Watched:
     things: dict[int, str] = field(default_factory=dict)
     stopped: bool = False
 
-    def add(self, seen: Seen, *, keep_row: bool) -> None:
+    def add(self, seen: ImageResult, *, keep_row: bool) -> None:
         """Count a frame, and note it for `--json`."""
         found = seen.result
         self.classes.update(set(found.class_names if isinstance(found, Detections) else found.shares()))
@@ -64,7 +65,8 @@ class Watched:
 
 
 def watch(
-    work: Work,
+    predictor: Predictor[Any, Any],
+    options: StreamOptions,
     source: Path | int,
     *,
     target: Path | None = None,
@@ -75,7 +77,8 @@ def watch(
     """Look at every frame of a video, or of a camera, until Ctrl-C: what there is so far is brought to a good end.
 
     Args:
-        work: what to do with each frame.
+        predictor: the model.
+        options: what to do with each frame.
         source: a video file, or the number of a camera.
         target: the drawn copy; None draws nothing.
         files: take what was seen.
@@ -95,17 +98,20 @@ def watch(
     frames = camera.frames(source) if isinstance(source, int) else reader or ()
     copy: _Copy | None = None if target is None else _Copy(target, reader, max(1, cores // 2))
     watched = Watched({"file": f"camera {source}" if live else str(source), "frames": []})
-    stages = [*work.stages(), Stage("encode", copy)] if copy is not None else work.stages()
-    pipeline = Pipeline(chunked(frames, 1 if live else streaming.BATCH_SIZE), stages, source_name="decode")
+    stages = pipeline(predictor, frames, replace(options, batch_size=1) if live else options, moving=True)
+    if copy is not None:
+        stages.times.append(copy.times)
     cpu, done, whole = time.process_time(), 0, False
     with contextlib.ExitStack() as stack:
         stack.callback(lambda: None if reader is None else reader.close())
         advance = stack.enter_context(frames_bar(watched.row["file"], reader.expected if reader else None))
-        results = streaming.run(pipeline)
+        found = results(stages)
         try:
-            for seen in results:
-                if isinstance(seen, Unreadable):
+            for seen in found:
+                if isinstance(seen, ImageError):
                     raise seen.error
+                if copy is not None:
+                    copy.write(seen)
                 done += 1
                 watched.add(seen, keep_row=keep_rows)
                 if isinstance(seen.result, Detections):
@@ -118,13 +124,13 @@ def watch(
             watched.stopped = watched.row["stopped"] = True
             whole = live
         finally:
-            results.close()  # before the copy: a stage may be writing to it
+            found.close()
             if copy is not None:
                 written = copy.close(whole=whole)
                 if written is not None and not whole:
                     terminal.warn(f"{written}: {copy.written} frames, not the whole video")
-    watched.table = table(pipeline, done, time.process_time() - cpu, cores)
-    watched.row |= {"seconds": round(pipeline.wall_s, 3), "frame_count": done}
+    watched.table = table(stages, done, time.process_time() - cpu, cores)
+    watched.row |= {"seconds": round(stages.wall_s, 3), "frame_count": done}
     for note in [*(reader.notes if reader else ()), *(copy.notes if copy else ())]:
         terminal.warn(f"{watched.row['file']}: {note}")
     if watched.fault is not None:
@@ -133,10 +139,10 @@ def watch(
 
 
 class _Copy:
-    """The last stage: drawn frames into the video. It is opened at once where the size is known, for a camera later."""
+    """Writes drawn frames into a video, which is opened at once where the size is known, for a camera later."""
 
     def __init__(self, target: Path, reader: VideoReader | None, threads: int) -> None:
-        self._target, self._threads = target, threads
+        self._target, self._threads, self.times = target, threads, Times("encode")
         self._writer: VideoWriter | None = None
         if reader is not None:
             self._writer = VideoWriter(
@@ -148,14 +154,15 @@ class _Copy:
                 threads=threads,
             )
 
-    def __call__(self, chunk: list[Any]) -> list[Any]:
-        """Write a chunk's drawn frames, and hand on what was seen without them."""
-        for seen in chunk:
-            if isinstance(seen, Seen) and seen.drawn is not None:
-                if self._writer is None:
-                    self._writer = VideoWriter(self._target, seen.frame.size_hw, threads=self._threads)
-                self._writer.write(seen.drawn, seen.frame.time or Fraction(0), seen.frame.duration)
-        return [replace(seen, drawn=None) if isinstance(seen, Seen) else seen for seen in chunk]
+    def write(self, result: ImageResult) -> None:
+        """Write a drawn frame."""
+        if result.drawn is None:
+            return
+        start, cpu = time.perf_counter(), time.thread_time()
+        if self._writer is None:
+            self._writer = VideoWriter(self._target, result.frame.size_hw, threads=self._threads)
+        self._writer.write(result.drawn, result.frame.time or Fraction(0), result.frame.duration)
+        self.times.add(time.perf_counter() - start, time.thread_time() - cpu, 0.0)
 
     @property
     def written(self) -> int:

@@ -72,7 +72,7 @@ def _locate(weights: Path) -> Path:
     if weights.is_file() and os.access(weights, os.R_OK):
         return weights
     from singleshot.cli import terminal
-    from singleshot.prediction.locate import find_weights
+    from singleshot.prediction.load import find_weights
 
     with terminal.download(f"fetching {weights}") as observer:
         return find_weights(weights, observer=observer)

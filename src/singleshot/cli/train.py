@@ -91,7 +91,7 @@ def train(
     options |= {"fit": fit, "weights": weights, "freeze": freeze}
     changes = {name: value for name, value in options.items() if value is not None}
     if weights is not None and not begun:
-        from singleshot.prediction.locate import find_weights
+        from singleshot.prediction.load import find_weights
         from singleshot.training.load_pretrained import model_of
 
         with terminal.download(f"fetching {weights}") as observer:

@@ -54,7 +54,7 @@ def info(
 ) -> None:
     """Show the contents of a weights file: network, classes, preprocessing, thresholds, provenance."""
     from singleshot.cli import outputs, terminal
-    from singleshot.prediction.locate import find_weights
+    from singleshot.prediction.load import find_weights
 
     checked = {"json_file": json_file, "json_keys": ("file", "sha256", "kind"), "overwrite": overwrite}
     outputs.check(**checked, inputs=[weights])

@@ -15,7 +15,6 @@ import torch
 from singleshot.data.load.loader import EvalDetection, Loader, LoaderOptions, Shard
 from singleshot.detection.raw import RawDetections
 from singleshot.errors import Fault
-from singleshot.prediction.exported import ExportedDetector
 from singleshot.prediction.predictor import Detector
 from singleshot.structures import Batch, BoxTargets, Dataset, Detections
 
@@ -67,14 +66,10 @@ def detect(
         for batch in map(Batch.without_unreadable, loader.epoch()):
             if not len(batch):
                 continue
-            sizes_hw = [(int(height), int(width)) for height, width in batch.sizes_hw.tolist()]
-            if isinstance(detector, ExportedDetector):
-                raw, results = EMPTY, detector.see(batch.images, sizes_hw)
-            else:
-                raw = detector.raw(batch.images)
-                results = detector.postprocess(raw, sizes_hw)
+            raw = detector.forward(batch.inputs)
+            results = detector.postprocess(raw, batch.inputs.sizes_hw)
             if on_batch is not None:
-                on_batch(batch, raw)
+                on_batch(batch, raw if isinstance(raw, RawDetections) else EMPTY)
             mine |= dict(zip(batch.indices.tolist(), results, strict=True))
         if loader.faults and on_skipped is not None:
             on_skipped(loader.faults)

@@ -19,9 +19,8 @@ from singleshot.evaluation.maxf import MaxfReport
 from singleshot.evaluation.miou import MiouReport
 from singleshot.evaluation.report import Report
 from singleshot.metrics.voc_ap import Metric
-from singleshot.prediction.opening import load_detector, load_segmenter
-from singleshot.prediction.predictor import Detector
-from singleshot.prediction.segmenter import Segmenter
+from singleshot.prediction.load import load_detector, load_segmenter
+from singleshot.prediction.predictor import Detector, Segmenter
 from singleshot.structures import Batch, BoxTargets, Dataset, Detections
 
 

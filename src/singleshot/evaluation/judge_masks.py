@@ -13,7 +13,7 @@ from singleshot.evaluation.maxf import MaxfJudge, MaxfReport
 from singleshot.evaluation.miou import MiouJudge, MiouReport
 from singleshot.evaluation.segment import Seen, segment
 from singleshot.metrics.road_maxf import ROAD, as_values
-from singleshot.prediction.segmenter import Segmenter
+from singleshot.prediction.predictor import Segmenter
 from singleshot.structures import Dataset
 
 PixelMetric = Literal["miou", "maxf"]

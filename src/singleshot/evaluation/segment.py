@@ -18,7 +18,7 @@ from numpy import ndarray
 from singleshot.data.load.loader import EvalSegmentation, Loader, LoaderOptions, Shard
 from singleshot.data.load.memory import check_shared_memory
 from singleshot.errors import Fault
-from singleshot.prediction.segmenter import Segmenter
+from singleshot.prediction.predictor import Segmenter
 from singleshot.preprocess import Preprocess
 from singleshot.segmentation import postprocess
 from singleshot.structures import Batch, Dataset, FullSizeMasks
@@ -106,12 +106,12 @@ def _answers(
     chances_of: int | None,
     on_batch: Callable[[SegmentedBatch], None] | None,
 ) -> Iterator[Seen]:
-    logits = segmenter.raw(batch.images)
+    sizes_hw = batch.inputs.sizes_hw
+    logits = segmenter.forward(batch.inputs)
     truths = tuple(None if mask is None else mask.numpy() for mask in batch.targets.masks)
     if on_batch is not None:
         on_batch(SegmentedBatch(logits, truths))
-    sizes_hw = [(int(height), int(width)) for height, width in batch.sizes_hw.tolist()]
-    maps = segmenter.class_maps(logits, sizes_hw)
+    maps = [each.class_ids for each in segmenter.postprocess(logits, sizes_hw)]
     rows = zip(batch.indices.tolist(), sizes_hw, truths, logits, maps, strict=True)
     for index, size_hw, truth, scores, class_ids in rows:
         chances = None

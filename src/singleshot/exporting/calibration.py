@@ -24,8 +24,7 @@ from singleshot.evaluation.judge_masks import counted
 from singleshot.evaluation.miou import MiouJudge
 from singleshot.evaluation.segment import segment
 from singleshot.images import IMAGE_SUFFIXES, read_image
-from singleshot.prediction.predictor import Detector
-from singleshot.prediction.segmenter import Segmenter
+from singleshot.prediction.predictor import Detector, Segmenter
 from singleshot.preprocess import Preprocess, to_input
 from singleshot.structures import Dataset, evenly_spaced
 

@@ -27,10 +27,9 @@ from singleshot.exporting.parity import Parity
 from singleshot.exporting.sizes import files_of, size_bytes
 from singleshot.images import IMAGE_SUFFIXES, read_image
 from singleshot.prediction.export_record import ExportRecord, Precision
-from singleshot.prediction.exported import opened
-from singleshot.prediction.locate import find_weights
-from singleshot.prediction.predictor import Detector
-from singleshot.prediction.segmenter import Segmenter
+from singleshot.prediction.exported import exported_predictor
+from singleshot.prediction.load import find_weights
+from singleshot.prediction.predictor import Detector, Segmenter
 from singleshot.storage import atomic
 from singleshot.storage.download import Observer
 from singleshot.structures import evenly_spaced
@@ -120,7 +119,7 @@ def export(
             found.require()
         lost = None
         if measured is not None and measured.dataset is not None:
-            lost = calibration.cost(model, opened(built.export), measured.dataset)
+            lost = calibration.cost(model, exported_predictor(built.export), measured.dataset)
         _publish(made, target)
     return Exported(target, size_bytes(target), found, lost)
 

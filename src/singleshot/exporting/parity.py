@@ -25,9 +25,8 @@ from singleshot.detection.raw import RawDetections, fold_unnamed
 from singleshot.errors import ParityError, UsageError
 from singleshot.prediction.backends.backend import Backend
 from singleshot.prediction.export_record import Precision
-from singleshot.prediction.exported import opened
-from singleshot.prediction.predictor import Detector
-from singleshot.prediction.segmenter import Segmenter
+from singleshot.prediction.exported import exported_predictor
+from singleshot.prediction.predictor import Detector, Segmenter
 from singleshot.structures import Detections
 
 
@@ -141,7 +140,7 @@ def compare(
         images: pictures of any sizes; at least one, or nothing is proven.
         precision: of the export, for the bounds.
     """
-    bounds, loaded = BOUNDS[precision], opened(export)
+    bounds, loaded = BOUNDS[precision], exported_predictor(export)
     if isinstance(model, Detector) and isinstance(loaded, Detector):
         rows = [_detections_of(model, export, loaded, probe, image, bounds) for image in images]
     elif isinstance(model, Segmenter) and isinstance(loaded, Segmenter):
@@ -163,8 +162,8 @@ def telling_threshold(model: Detector, images: Sequence[UInt8[ndarray, "_ _ 3"]]
     """
     best = np.zeros(0)
     for image in images:
-        shown = preprocess.to_input(image, model.network.config.preprocess)[None]
-        _, chances = _candidates(model, model.raw(torch.from_numpy(shown)), (image.shape[0], image.shape[1]))
+        inputs = model.preprocess([image])
+        _, chances = _candidates(model, model.forward(inputs), inputs.sizes_hw[0])
         best = np.sort(np.concatenate([best, chances.ravel()]))[-TELLING:]
     return float(best[0]) * 0.99 if len(best) else 0.0
 
@@ -194,9 +193,9 @@ def _detections_of(
     image: UInt8[ndarray, "H W 3"],
     bounds: Bounds,
 ) -> Row:
-    config, size_hw = model.network.config, (image.shape[0], image.shape[1])
-    shown = preprocess.to_input(image, config.preprocess)[None]
-    ours, theirs = model.raw(torch.from_numpy(shown)), probe.run(shown)
+    inputs = model.preprocess([image])
+    (size_hw,) = inputs.sizes_hw
+    ours, theirs = model.forward(inputs), probe.run(inputs.images.numpy())
     raw = _worst([_relative(getattr(ours, name).numpy(), theirs[name]) for name in RawDetections._fields])
     wanted = model.postprocess(ours, [size_hw])[0]
     boxes_xyxy, scores, class_ids = _found(model, export.run(image[None]), size_hw)
@@ -277,9 +276,9 @@ def _agreement(model: Detector, wanted: Detections, found: tuple[Any, Any, Any],
 def _pixels_of(
     model: Segmenter, export: Backend, loaded: Segmenter, probe: Backend, image: UInt8[ndarray, "H W 3"]
 ) -> Row:
-    shown = preprocess.to_input(image, model.network.config.preprocess)[None]
-    ours = model.raw(torch.from_numpy(shown))
-    theirs = torch.from_numpy(probe.run(shown)["logits"])
+    inputs = model.preprocess([image])
+    ours = model.forward(inputs)
+    theirs = torch.from_numpy(probe.run(inputs.images.numpy())["logits"])
     score = float((ours.softmax(dim=1) - theirs.softmax(dim=1)).abs().max())
     outputs, wanted = export.run(image[None]), model.predict(image).class_ids
     class_ids = outputs["class_ids"][0] if "class_ids" in outputs else _own_map(model, outputs["logits"], wanted.shape)
@@ -288,7 +287,7 @@ def _pixels_of(
 
 
 def _own_map(model: Segmenter, logits: Any, size_hw: tuple[int, ...]) -> UInt8[ndarray, "H W"]:
-    return model.class_maps(torch.from_numpy(logits), [(size_hw[0], size_hw[1])])[0]
+    return model.postprocess(torch.from_numpy(logits), [(size_hw[0], size_hw[1])])[0].class_ids
 
 
 def _relative(wanted: ndarray, found: ndarray) -> float:

@@ -23,7 +23,7 @@ import numpy as np
 from singleshot import boxes
 from singleshot.data.boxes.voc_xml import annotation_xml
 from singleshot.errors import UsageError, nearest
-from singleshot.prediction.frames import Seen
+from singleshot.prediction.frames import ImageResult
 from singleshot.prediction.line_file import LineFile
 from singleshot.storage import atomic
 from singleshot.structures import Detections, LabelMap
@@ -35,7 +35,7 @@ COLUMNS = ("file", "frame", "time_s", "class", "class_id", "score", "x1", "y1", 
 class AnnotationFile(Protocol):
     """Takes what was seen, picture by picture."""
 
-    def add(self, seen: Seen, found: Detections, name: str) -> None:
+    def add(self, seen: ImageResult, found: Detections, name: str) -> None:
         """Note a picture's detections. `name` is one of its own, for the files of its own."""
         ...
 
@@ -51,7 +51,7 @@ class JsonLines:
         del label_map
         self._file = LineFile(out / "detections.jsonl")
 
-    def add(self, seen: Seen, found: Detections, name: str) -> None:
+    def add(self, seen: ImageResult, found: Detections, name: str) -> None:
         """See `AnnotationFile`."""
         del name
         row = {"file": seen.frame.source, **frame_facts(seen), "detections": found.as_json()}
@@ -70,7 +70,7 @@ class Csv:
         self._file = LineFile(out / "detections.csv")
         self._write([COLUMNS])
 
-    def add(self, seen: Seen, found: Detections, name: str) -> None:
+    def add(self, seen: ImageResult, found: Detections, name: str) -> None:
         """See `AnnotationFile`."""
         del name
         tracks = [""] * len(found) if found.track_ids is None else found.track_ids.tolist()
@@ -130,7 +130,7 @@ class Voc:
         del label_map
         self._folder = _Folder(out / "voc")
 
-    def add(self, seen: Seen, found: Detections, name: str) -> None:
+    def add(self, seen: ImageResult, found: Detections, name: str) -> None:
         """See `AnnotationFile`."""
         kept = inside(found)
         picture = Path(seen.frame.source).name if seen.frame.index is None else f"{name}.jpg"
@@ -150,7 +150,7 @@ class Yolo:
         self._folder = _Folder(out / "yolo")
         self._folder.write("classes.txt", "".join(f"{name}\n" for name in label_map.names))
 
-    def add(self, seen: Seen, found: Detections, name: str) -> None:
+    def add(self, seen: ImageResult, found: Detections, name: str) -> None:
         """See `AnnotationFile`."""
         kept = inside(found)
         height, width = kept.size_hw
@@ -174,7 +174,7 @@ class Coco:
         self._annotations: list[str] = []
         self._categories = [{"id": place, "name": name} for place, name in enumerate(label_map.names, start=1)]
 
-    def add(self, seen: Seen, found: Detections, name: str) -> None:
+    def add(self, seen: ImageResult, found: Detections, name: str) -> None:
         """See `AnnotationFile`."""
         kept = inside(found)
         height, width = kept.size_hw
@@ -233,7 +233,7 @@ def open_files(kinds: Sequence[str], out: Path, label_map: LabelMap) -> list[Ann
     return [KINDS[kind][0](out, label_map) for kind in kinds]
 
 
-def frame_facts(seen: Seen) -> dict[str, Any]:
+def frame_facts(seen: ImageResult) -> dict[str, Any]:
     """Which frame of a video it is and when, and the picture's size, as JSON holds them."""
     frame = seen.frame
     place = {} if frame.index is None else {"frame": frame.index, "time_s": frame.time_s}

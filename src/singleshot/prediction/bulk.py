@@ -32,13 +32,11 @@ from singleshot.errors import (
     os_errors,
 )
 from singleshot.prediction.choosing import Choice, choice
-from singleshot.prediction.frames import Frame, Unreadable
+from singleshot.prediction.frames import Frame, ImageError
 from singleshot.prediction.hand import TRIES, Hand
-from singleshot.prediction.locate import find_weights
-from singleshot.prediction.opening import load
+from singleshot.prediction.load import find_weights, load
 from singleshot.prediction.picture_process import PictureProcess
-from singleshot.prediction.segmenter import Segmenter
-from singleshot.prediction.streaming import crew
+from singleshot.prediction.predictor import Segmenter
 from singleshot.storage import atomic
 from singleshot.storage.download import Observer
 from singleshot.storage.files import opened
@@ -166,7 +164,7 @@ class Worker:
         if isinstance(model, Segmenter):
             raise UsageError("--engine is for detectors", remedy="Leave it out")
         self._model: Any = model
-        threads = crew(model)[1]
+        threads = model.worker_counts()[1]
         if threads is not None:
             torch.set_num_threads(threads)  # as the plain run does: the same bits
         self._choice: Choice = choice(model.label_map, self._job.thresholds, self._job.classes)
@@ -207,8 +205,8 @@ class Worker:
             return DataError("it changed since the work began", kind="changed", remedy="Start anew", file=row[1])
         return None
 
-    def _look(self, name: str, frame: Frame | Unreadable) -> dict[str, Any]:
-        if isinstance(frame, Unreadable):
+    def _look(self, name: str, frame: Frame | ImageError) -> dict[str, Any]:
+        if isinstance(frame, ImageError):
             error = frame.error
             error.file = Path(name)
             return {"file": name, "error": str(error), "exit_code": error.exit_code}

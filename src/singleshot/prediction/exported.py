@@ -1,9 +1,9 @@
-"""Exported models behind the same calls as trained ones: `predict` gives the same records.
+"""Exported models as predictors: `predict` gives the same results as with the weights.
 
-A picture is brought to the input size here, with OpenCV, so that the graph's own resize finds nothing to do: it is
-there for people without singleshot. A whole detector's boxes then only change their scale; where its graph cuts them
-off at the edge of a letterboxed picture, it is given the picture without the margin, or it would take the margin's
-edge for the picture's. A raw one's answer goes through the same compiled pass as the network's own.
+An image is brought to the input size here, with OpenCV, so that the graph's own resize has nothing to do: that one is
+for programs without singleshot. A whole detector's boxes then only change their scale; where its graph cuts them off
+at the edge of a letterboxed image, it gets the image without the margin, or it would take the margin's edge for the
+image's. A raw detector's output goes through the same compiled postprocessing as the network's own.
 """
 
 from __future__ import annotations
@@ -11,92 +11,121 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int
+from numpy import ndarray
 from torch import Tensor
 
 from singleshot.detection.raw import RawDetections
 from singleshot.detection.ssd import SSD, SSDConfig
 from singleshot.errors import UsageError
 from singleshot.prediction.backends.backend import Backend
-from singleshot.prediction.predictor import Detector
-from singleshot.prediction.segmenter import Segmenter
+from singleshot.prediction.export_record import DETECTIONS
+from singleshot.prediction.predictor import Detector, Segmenter
 from singleshot.preprocess import boxes_to_pixels, inner_size_hw
 from singleshot.segmentation.fcn import FCN
-from singleshot.structures import Detections
+from singleshot.structures import Detections, Inputs
+
+
+class FinishedBoxes(NamedTuple):
+    """The output of a whole detector for one image; rows past `length` are padding.
+
+    Args:
+        boxes_xyxy: (K, 4) pixels of the network's input.
+        scores: (K,) descending.
+        class_ids: (K,) 0-based.
+        length: how many rows are the image's own.
+    """
+
+    boxes_xyxy: Float[ndarray, "K 4"]
+    scores: Float[ndarray, " K"]
+    class_ids: Int[ndarray, " K"]
+    length: int
 
 
 @dataclass(frozen=True)
 class ExportedDetector(Detector):
-    """A detector whose network runs elsewhere; `network` holds its config and default boxes, and no weights.
+    """A detector whose network runs in another runtime; `network` holds its config and anchors, and no weights.
 
     Args:
-        backend: runs it.
+        backend: runs the file.
     """
 
     backend: Backend = field(kw_only=True)
 
-    def raw(self, images: UInt8[Tensor, "B H W 3"]) -> RawDetections:
-        """As `Detector.raw`. Raises UsageError for a whole detector, which does not give it."""
-        if self.backend.record.form != "raw":
-            raise UsageError("a whole detector gives no raw answer", remedy="Export it with --raw")
-        found = self.backend.run(images.cpu().numpy())
-        return RawDetections(torch.from_numpy(found["class_logits"]), torch.from_numpy(found["box_offsets"]))
+    def forward(self, inputs: Inputs) -> Any:
+        """Run the file: RawDetections of a raw detector, a list of `FinishedBoxes` of a whole one."""
+        return self.raw_detections(inputs) if self.backend.record.form == "raw" else self._finished_boxes(inputs)
 
-    def see(self, images: UInt8[Tensor, "B H W 3"], sizes_hw: Sequence[tuple[int, int]]) -> list[Detections]:
-        """As `Detector.see`."""
-        if self.backend.record.form == "raw":
-            return super().see(images, sizes_hw)
-        config, host = self.network.config, images.cpu().numpy()
-        if config.preprocess.fit == "warp" or not config.postprocess.clip_before_nms:
-            found = self.backend.run(host)
-            return [self._detections(found, place, size_hw) for place, size_hw in enumerate(sizes_hw)]
-        results: list[Detections] = []
-        insides = [inner_size_hw(size_hw, config.input_size_hw, config.preprocess.fit) for size_hw in sizes_hw]
-        for (high, wide), run in itertools.groupby(range(len(insides)), insides.__getitem__):
-            places = list(run)
-            found = self.backend.run(host[places[0] : places[-1] + 1, :high, :wide])
-            results += [self._detections(found, row, sizes_hw[place]) for row, place in enumerate(places)]
+    def raw_detections(self, inputs: Inputs) -> RawDetections:
+        """Run a raw detector. Raises UsageError for a whole one, whose file does not give the network's output."""
+        if self.backend.record.form != "raw":
+            raise UsageError("a whole detector gives no raw output", remedy="Export it with --raw")
+        outputs = self.backend.run(inputs.images.cpu().numpy())
+        return RawDetections(torch.from_numpy(outputs["class_logits"]), torch.from_numpy(outputs["box_offsets"]))
+
+    def postprocess(
+        self, raw: RawDetections | list[FinishedBoxes], sizes_hw: Sequence[tuple[int, int]]
+    ) -> list[Detections]:
+        """Return each image's detections in its own pixels, best first."""
+        if isinstance(raw, RawDetections):
+            return super().postprocess(raw, sizes_hw)
+        (height, width), config = self.input_size_hw, self.network.config.preprocess
+        results = []
+        for found, size_hw in zip(raw, sizes_hw, strict=True):
+            rows = slice(found.length)
+            fractions = found.boxes_xyxy[rows] / np.array([width, height, width, height], dtype=np.float32)
+            boxes_xyxy = boxes_to_pixels(fractions, size_hw, config).astype(np.float32)
+            class_ids = found.class_ids[rows].astype(np.int64)
+            scores, names = found.scores[rows].astype(np.float32), self.label_map.names_of(class_ids)
+            results.append(Detections(boxes_xyxy, scores, class_ids, names, (int(size_hw[0]), int(size_hw[1]))))
         return results
 
-    def with_postprocess(self, **changes: Any) -> Detector:
-        """Raises UsageError: thresholds are part of the file."""
-        raise UsageError(
-            "an exported detector has its thresholds built in", remedy="Change the weights and export them"
-        )
+    def worker_counts(self) -> tuple[int, int | None]:
+        """Return one worker: the runtime has threads of its own."""
+        return 1, None
 
-    def _detections(self, found: Any, place: int, size_hw: tuple[int, int]) -> Detections:
-        """One picture's rows, in pixels of the input, as detections in pixels of the picture."""
-        config = self.network.config
-        count, (high, wide) = int(found["counts"][place]), config.input_size_hw
-        shares = found["boxes_xyxy"][place, :count] / np.array([wide, high, wide, high], dtype=np.float32)
-        boxes_xyxy = boxes_to_pixels(shares, size_hw, config.preprocess).astype(np.float32)
-        class_ids = found["class_ids"][place, :count].astype(np.int64)
-        scores = found["scores"][place, :count].astype(np.float32)
-        names = self.label_map.names_of(class_ids)
-        return Detections(boxes_xyxy, scores, class_ids, names, (int(size_hw[0]), int(size_hw[1])))
+    def with_postprocess(self, **changes: Any) -> Detector:
+        """Raise UsageError: thresholds are part of the file."""
+        what = "an exported detector has its thresholds built in"
+        raise UsageError(what, remedy="Change the weights and export them")
+
+    def _finished_boxes(self, inputs: Inputs) -> list[FinishedBoxes]:
+        config, images = self.network.config, inputs.images.cpu().numpy()
+        inner_sizes_hw = [config.input_size_hw] * len(inputs)
+        if config.preprocess.fit == "letterbox" and config.postprocess.clip_before_nms:
+            size_hw, fit = config.input_size_hw, config.preprocess.fit
+            inner_sizes_hw = [inner_size_hw(image_hw, size_hw, fit) for image_hw in inputs.sizes_hw]
+        results: list[FinishedBoxes] = []
+        for (height, width), run in itertools.groupby(inner_sizes_hw):
+            start = len(results)
+            outputs = self.backend.run(images[start : start + len(list(run)), :height, :width])
+            boxes_xyxy, scores, class_ids, lengths = (outputs[name] for name in DETECTIONS)
+            rows = zip(boxes_xyxy, scores, class_ids, map(int, lengths), strict=True)
+            results += [FinishedBoxes(*row) for row in rows]
+        return results
 
 
 @dataclass(frozen=True)
 class ExportedSegmenter(Segmenter):
-    """A segmenter whose network runs elsewhere; `network` holds its config and no weights.
+    """A segmenter whose network runs in another runtime; `network` holds its config and no weights.
 
     Args:
-        backend: runs it.
+        backend: runs the file.
     """
 
     backend: Backend = field(kw_only=True)
 
-    def raw(self, images: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B C H W"]:
-        """As `Segmenter.raw`."""
-        return torch.from_numpy(self.backend.run(images.cpu().numpy())["logits"])
+    def forward(self, inputs: Inputs) -> Float[Tensor, "B C H W"]:
+        """Run the file: the logits of every class at the input size."""
+        return torch.from_numpy(self.backend.run(inputs.images.cpu().numpy())["logits"])
 
 
-def opened(backend: Backend, device: torch.device | None = None) -> ExportedDetector | ExportedSegmenter:
-    """The model that a backend runs, behind the calls of a detector or a segmenter."""
+def exported_predictor(backend: Backend, device: torch.device | None = None) -> ExportedDetector | ExportedSegmenter:
+    """Return the predictor whose file a backend runs."""
     record, where = backend.record, device or torch.device("cpu")
     with torch.device("meta"):
         if isinstance(record.config, SSDConfig):

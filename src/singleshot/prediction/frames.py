@@ -1,7 +1,7 @@
-"""What travels through a prediction: a picture with its place and its time, or the reason why there is none.
+"""The records of a prediction: a frame that was read, its result, and the error of an image that could not be read.
 
-A folder of pictures, a video and a camera all become a stream of these, so that everything behind them (network,
-drawing, files) is written once. What could not be read travels too, in its place, so that nothing goes missing.
+A folder of images, a video and a camera all become a stream of frames, so that everything behind them (network,
+drawing, files) is written once. An image that could not be read stays in the stream as an error, at its position.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from singleshot.errors import SingleshotError, UsageError
 from singleshot.structures import Detections, Segmentation
 
 CHUNK_PIXELS = 4_000_000
-"""Frames travel in chunks, which the network sees as one batch; large ones alone."""
+"""Frames travel in chunks, each of which is one batch for the network. A chunk ends when it has this many pixels."""
 
 
 def check_batch_size(batch_size: int) -> None:
-    """Raise UsageError for a batch size that is no number of pictures."""
+    """Raise UsageError for a batch size below 1."""
     if batch_size < 1:
-        raise UsageError(f"a batch of {batch_size} pictures", remedy="Give a batch_size of 1 or more")
+        raise UsageError(f"a batch of {batch_size} images", remedy="Give a batch_size of 1 or more")
 
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """A picture on its way.
+    """An image, or one frame of a video or camera.
 
     Args:
         image: (H, W, 3) uint8 RGB, upright.
-        source: what it comes from: a file, `camera 0`, or `array 3`.
-        index: its place in its video, from 0; None for a picture of its own.
-        time: when it is shown, in seconds after the video's start, exactly; None for a picture of its own.
+        source: where it comes from: a file, `camera 0`, or `array 3`.
+        index: its index in its video, from 0; None for a single image.
+        time: when it is shown, in seconds after the video's start, exactly; None for a single image.
         duration: for how long, where the video says.
     """
 
@@ -51,12 +51,12 @@ class Frame:
 
     @property
     def time_s(self) -> float | None:
-        """`time` as a number."""
+        """`time` as a float."""
         return None if self.time is None else float(self.time)
 
     @property
     def name(self) -> str:
-        """A name for files about it: the picture's stem, with the frame's number behind it where it has one.
+        """A name for files about it: the image's stem, followed by the frame's index where it has one.
 
         >>> import numpy as np
         >>> pixel = np.zeros((1, 1, 3), np.uint8)
@@ -68,23 +68,33 @@ class Frame:
 
 
 @dataclass(frozen=True, eq=False)
-class Unreadable:
-    """What stands in a stream in the place of a picture that could not be read."""
-
-    source: str
-    error: SingleshotError
-
-
-@dataclass(frozen=True, eq=False)
-class Seen:
-    """A frame and what was seen in it.
+class ImageResult:
+    """A frame and its result.
 
     Args:
         frame: the frame as it was read.
-        result: boxes in its pixels, or the class of each of them.
-        drawn: a copy with the result drawn in; None where nothing was to be drawn.
+        result: detections in its pixels, or the class of each of them.
+        drawn: a copy with the result drawn in; None where none was asked for.
     """
 
     frame: Frame
     result: Detections | Segmentation
     drawn: UInt8[ndarray, "H W 3"] | None = None
+
+    @property
+    def source(self) -> str:
+        """Where the frame comes from."""
+        return self.frame.source
+
+
+@dataclass(frozen=True, eq=False)
+class ImageError:
+    """An image, or the rest of a video, that could not be read.
+
+    Args:
+        source: where it should have come from.
+        error: why it could not be read.
+    """
+
+    source: str
+    error: SingleshotError

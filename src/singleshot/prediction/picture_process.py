@@ -16,7 +16,7 @@ from numpy import ndarray
 from singleshot.decoder_process import DecoderProcess, GivenUpError
 from singleshot.errors import DataError
 from singleshot.images import read_image
-from singleshot.prediction.frames import Frame, Unreadable
+from singleshot.prediction.frames import Frame, ImageError
 from singleshot.prediction.picture_child import serve
 from singleshot.storage.files import REPLACE
 
@@ -43,7 +43,7 @@ class PictureProcess:
     def __exit__(self, *_exception: object) -> None:
         self.close()
 
-    def frames(self, files: Sequence[Path]) -> Iterator[Frame | Unreadable]:
+    def frames(self, files: Sequence[Path]) -> Iterator[Frame | ImageError]:
         """The pictures in order, each as it is or with what is wrong with it.
 
         Raises StoppedError where no child can be started.
@@ -61,7 +61,7 @@ class PictureProcess:
                 answer = self._answer(file)
             except GivenUpError as given_up:
                 fault = DataError(given_up.message, kind=given_up.kind, remedy=REPLACE, file=file)
-                answer = Unreadable(str(file), fault)
+                answer = ImageError(str(file), fault)
                 for lost in asked:  # what the dead one had been asked
                     self._decoder.ask(lost)
             yield answer
@@ -70,10 +70,10 @@ class PictureProcess:
         """End the child."""
         self._decoder.end()
 
-    def _answer(self, file: Path) -> Frame | Unreadable:
+    def _answer(self, file: Path) -> Frame | ImageError:
         kind, said = self._decoder.receive()
         if kind is not None:
-            return Unreadable(str(file), kind(**said))
+            return ImageError(str(file), kind(**said))
         image = np.empty(said, np.uint8)
         self._decoder.receive(into=image.reshape(-1).data)
         return Frame(image, str(file))

@@ -1,35 +1,53 @@
-"""Detector: a network, its preprocessing and its thresholds behind one call.
+"""Predictors: a network between its preprocessing and its postprocessing, behind one call.
 
     model = singleshot.load("best.safetensors")
-    result = model.predict("street.jpg", threshold=0.5)
+    result = model.predict("street.jpg")
 
-What it does to a picture is what evaluation does: the same resize, the same postprocess. The threshold drops results
-at the very end and changes no other.
+A predictor has three steps. All else is built on them, for detectors and segmenters, weights and exported files:
+
+    inputs = model.preprocess(images)                    # uint8 images at the network's input size, and their old sizes
+    raw = model.forward(inputs)                          # the network's output
+    results = model.postprocess(raw, inputs.sizes_hw)    # Detections or Segmentation of each image, in its own pixels
+
+Evaluation passes through the same three steps, so what is measured is what a user gets.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol, overload, runtime_checkable
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, overload, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from numpy import ndarray
 from torch import Tensor
 
 from singleshot import preprocess
+from singleshot.classes import colours
 from singleshot.detection.postprocess import Postprocess, postprocess
 from singleshot.detection.raw import RawDetections, fold_unnamed
 from singleshot.detection.ssd import SSD
 from singleshot.errors import UsageError
 from singleshot.images import read_image
-from singleshot.prediction import stream
+from singleshot.prediction.backends.threads import default_threads
 from singleshot.prediction.choosing import DEFAULT, Threshold, choice
-from singleshot.prediction.frames import Seen, check_batch_size
-from singleshot.structures import Detections, LabelMap
+from singleshot.prediction.frames import ImageResult, check_batch_size
+from singleshot.prediction.stream import StreamOptions, stream
+from singleshot.prediction.tiles import Tiling
+from singleshot.segmentation import postprocess as masks
+from singleshot.segmentation.fcn import FCN
+from singleshot.structures import Detections, Inputs, LabelMap, Segmentation
+
+BATCH_SIZE = 8
+MOST_WORKERS = 4
+"""Threads that run a detector's network side by side on a CPU."""
+Task = Literal["detection", "segmentation"]
+Raw = TypeVar("Raw")
+Result = TypeVar("Result", Detections, Segmentation)
 
 
 @runtime_checkable
@@ -41,25 +59,26 @@ class PilImage(Protocol):
         ...
 
 
-Picture = str | Path | ndarray | PilImage
-Pictures = list[Picture] | tuple[Picture, ...]
+Image = str | Path | ndarray | PilImage
+Images = list[Image] | tuple[Image, ...]
 
 
 @dataclass(frozen=True)
-class Detector:
-    """A trained detector, ready to be shown pictures.
+class Predictor(ABC, Generic[Raw, Result]):
+    """A model that is ready for images.
 
     Args:
-        network: the torch module: normalised float (B, 3, H, W) → RawDetections.
+        network: the torch module: normalised float (B, 3, H, W) → its raw output.
         provenance: where the weights come from, as stored with them.
-        device: where it computes; the network is moved there on construction by `load`.
+        device: where the network computes; `load` moves it there.
         bf16: compute in bfloat16 (autocast); results are float32 all the same.
     """
 
-    network: SSD
+    network: Any
     provenance: dict[str, Any] = field(default_factory=dict)
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     bf16: bool = False
+    task: ClassVar[Task]
 
     @property
     def label_map(self) -> LabelMap:
@@ -68,82 +87,246 @@ class Detector:
 
     @property
     def input_size_hw(self) -> tuple[int, int]:
-        """Height and width of the network's input."""
+        """Height and width of the network's input in pixels."""
         return self.network.config.input_size_hw
 
+    def preprocess(self, images: Sequence[UInt8[ndarray, "_ _ 3"]]) -> Inputs:
+        """Bring one or more (h, w, 3) uint8 RGB images of any sizes to the network's input size."""
+        resized = [preprocess.to_input(image, self.network.config.preprocess) for image in images]
+        sizes_hw = [(int(image.shape[0]), int(image.shape[1])) for image in images]
+        return Inputs(torch.from_numpy(np.stack(resized)), sizes_hw)
+
+    @property
+    def colours(self) -> UInt8[ndarray, "C 3"]:
+        """RGB of each class in drawings: the data set's own where the config has them, else a built-in palette."""
+        return colours(len(self.label_map))
+
+    @abstractmethod
+    def forward(self, inputs: Inputs) -> Raw:
+        """Run the network."""
+
+    @abstractmethod
+    def postprocess(self, raw: Raw, sizes_hw: Sequence[tuple[int, int]]) -> list[Result]:
+        """Turn the network's output into a result for each image.
+
+        Args:
+            raw: what `forward` returned for B images.
+            sizes_hw: B heights and widths of the images before preprocessing; results are in their pixels.
+        """
+
+    def worker_counts(self) -> tuple[int, int | None]:
+        """Return how many threads run `forward` at once, and torch's threads in each; None leaves torch's alone."""
+        return 1, None
+
     @overload
-    def predict(self, source: Pictures, *, threshold: Threshold = ..., batch_size: int = ...) -> list[Detections]: ...
+    def predict(self, source: Images, *, batch_size: int = ...) -> list[Result]: ...
     @overload
-    def predict(self, source: Picture, *, threshold: Threshold = ..., batch_size: int = ...) -> Detections: ...
-    def predict(
-        self, source: Picture | Pictures, *, threshold: Threshold = DEFAULT, batch_size: int = 8
-    ) -> Detections | list[Detections]:
-        """What the detector sees in one picture, or in each of a list of pictures.
+    def predict(self, source: Image, *, batch_size: int = ...) -> Result: ...
+    def predict(self, source: Image | Images, *, batch_size: int = BATCH_SIZE) -> Result | list[Result]:
+        """Return the result for one image, or a list of results for a list of images.
 
         Args:
             source: a path, an (H, W, 3) uint8 RGB array, a PIL image, or a list of these.
-            threshold: only detections that score at least this, 0…1; or a least score for each of some classes, as
-                `choosing.choice` takes it: {"car": 0.3}.
-            batch_size: pictures of a list that go through the network together.
+            batch_size: images of a list that go through the network together.
 
         Raises:
-            DataError, InputMissingError: a file is not a readable picture.
-            UsageError: something that is none of the above, or a threshold or batch size that makes no sense.
+            DataError, InputMissingError: a file is not a readable image.
+            UsageError: something that is none of the above, or a batch size below 1.
         """
-        shown = choice(self.label_map, threshold)
         check_batch_size(batch_size)
-        if isinstance(source, list | tuple):
-            found: list[Detections] = []
-            for start in range(0, len(source), batch_size):
-                found += self._predict([as_array(picture) for picture in source[start : start + batch_size]])
-            return [shown.kept(result) for result in found]
-        return shown.kept(self._predict([as_array(source)])[0])
+        if not isinstance(source, list | tuple):
+            return self._results([as_array(source)])[0]
+        results: list[Result] = []
+        for start in range(0, len(source), batch_size):
+            results += self._results([as_array(image) for image in source[start : start + batch_size]])
+        return results
 
-    def stream(self, source: Any, **options: Any) -> Iterator[Seen]:
-        """What the detector sees, frame by frame, in a video, a camera, a folder, …; options: see `stream.stream`."""
-        return stream.stream(self, source, **options)
-
-    def _predict(self, images: Sequence[UInt8[ndarray, "_ _ 3"]]) -> list[Detections]:
-        inputs = np.stack([preprocess.to_input(image, self.network.config.preprocess) for image in images])
-        return self.see(torch.from_numpy(inputs), [(image.shape[0], image.shape[1]) for image in images])
-
-    def see(self, images: UInt8[Tensor, "B H W 3"], sizes_hw: Sequence[tuple[int, int]]) -> list[Detections]:
-        """Detections in uint8 RGB pictures that are at the input size already; `sizes_hw` is what they were before."""
-        return self.postprocess(self.raw(images), sizes_hw)
+    def _results(self, images: Sequence[UInt8[ndarray, "_ _ 3"]]) -> list[Result]:
+        inputs = self.preprocess(images)
+        return self.postprocess(self.forward(inputs), inputs.sizes_hw)
 
     @torch.inference_mode()
-    def raw(self, images: UInt8[Tensor, "B H W 3"]) -> RawDetections:
-        """The network's answer to uint8 RGB pictures of the input size."""
+    def _run_network(self, images: UInt8[Tensor, "B H W 3"]) -> Any:
         batch = preprocess.normalise(images.to(self.device), self.network.config.preprocess)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):
             return self.network(batch)
 
+
+@dataclass(frozen=True)
+class Detector(Predictor[RawDetections, Detections]):
+    """A detector. `network` is an `SSD`; see `Predictor` for the other arguments."""
+
+    network: SSD
+    task: ClassVar[Task] = "detection"
+
+    def forward(self, inputs: Inputs) -> RawDetections:
+        """Run the network: logits and box offsets of every anchor."""
+        return self._run_network(inputs.images)
+
     def postprocess(self, raw: RawDetections, sizes_hw: Sequence[tuple[int, int]]) -> list[Detections]:
-        """Detections in pixels of pictures of those sizes, best first, above the stored score threshold."""
-        config = self.network.config
-        raw = fold_unnamed(raw, config.unnamed_slots)
-        return postprocess(
-            raw, self.network.anchors_cxcywh, sizes_hw, self.label_map, config.postprocess, config.preprocess
-        )
+        """Return each image's detections above the stored score threshold, best first, in pixels of that image."""
+        config, raw = self.network.config, fold_unnamed(raw, self.network.config.unnamed_slots)
+        anchors = self.network.anchors_cxcywh
+        return postprocess(raw, anchors, sizes_hw, self.label_map, config.postprocess, config.preprocess)
+
+    def worker_counts(self) -> tuple[int, int | None]:
+        """See `Predictor.worker_counts`.
+
+        On a CPU several single-threaded workers do more than one with as many threads, because none waits for others
+        between two layers. Together they have `default_threads`. A GPU takes one batch after the other anyway.
+        """
+        if self.device.type != "cpu":
+            return 1, None
+        available = default_threads()
+        workers = min(available, MOST_WORKERS)
+        return workers, max(1, available // workers)
+
+    @overload
+    def predict(self, source: Images, *, threshold: Threshold = ..., batch_size: int = ...) -> list[Detections]: ...
+    @overload
+    def predict(self, source: Image, *, threshold: Threshold = ..., batch_size: int = ...) -> Detections: ...
+    def predict(
+        self, source: Image | Images, *, threshold: Threshold = DEFAULT, batch_size: int = BATCH_SIZE
+    ) -> Detections | list[Detections]:
+        """Return the detections in one image, or a list of them for a list of images.
+
+        Args:
+            source: a path, an (H, W, 3) uint8 RGB array, a PIL image, or a list of these.
+            threshold: the least score, 0…1; or one for each of some classes, as `choosing.choice` takes it:
+                {"car": 0.3}. It drops detections at the very end and changes no other.
+            batch_size: images of a list that go through the network together.
+
+        Raises:
+            DataError, InputMissingError: a file is not a readable image.
+            UsageError: something that is none of the above, an unknown class, a threshold beyond 0…1, or a batch size
+                below 1.
+        """
+        chosen = choice(self.label_map, threshold)
+        results = super().predict(source, batch_size=batch_size)
+        return [chosen.kept(each) for each in results] if isinstance(results, list) else chosen.kept(results)
+
+    def stream(
+        self,
+        source: Any,
+        *,
+        threshold: Threshold = DEFAULT,
+        classes: Sequence[str] | None = None,
+        track: bool = False,
+        tiling: Tiling | None = None,
+        drawing: bool = False,
+        batch_size: int = BATCH_SIZE,
+    ) -> Iterator[ImageResult]:
+        """Yield each frame of a source with its detections, in order, while they come.
+
+        Args:
+            source: a file, folder, pattern or list of them (images first, then videos); the number of a camera; or
+                anything that gives (H, W, 3) uint8 RGB arrays.
+            threshold: the least score, or one for each of some classes (`choosing.choice`).
+            classes: names of the classes to show; None for all.
+            track: number the objects (`track.Tracker`). Every video and every run of arrays starts anew; images are
+                not tracked.
+            tiling: detect in tiles of large images too.
+            drawing: put a drawn copy of the frame beside each result.
+            batch_size: frames that go through the network together; 1 for the least delay.
+
+        Raises:
+            DataError: an image cannot be read, or a video is damaged; the latter after its last readable frame.
+            UsageError: an unknown class, a source that is none, or a batch size below 1.
+            Whatever `sources.resolve` and `video_reader.VideoReader` raise.
+        """
+        chosen = choice(self.label_map, threshold, classes)
+        return stream(self, source, StreamOptions(chosen, tiling, track, drawing, batch_size))
 
     def with_postprocess(self, **changes: Any) -> Detector:
-        """A detector with other thresholds or counts, see `Postprocess`. It shares the network's weights."""
+        """Return a detector with other thresholds or counts, see `Postprocess`. It shares the network's weights."""
         changed: Postprocess = replace(self.network.config.postprocess, **changes)
         network = SSD(replace(self.network.config, postprocess=changed)).to(self.device).eval()
         network.load_state_dict(self.network.state_dict(), assign=True)
         return replace(self, network=network)
 
 
-def as_array(picture: Picture) -> UInt8[ndarray, "H W 3"]:
-    """A picture in any of the accepted forms as (H, W, 3) uint8 RGB."""
-    if isinstance(picture, str | Path):
-        return read_image(Path(picture))
-    if isinstance(picture, np.ndarray):
-        if picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3 and picture.size:
-            return picture
-        raise UsageError(
-            f"an array of {picture.dtype} {picture.shape} is not a picture", remedy="Give (H, W, 3) uint8 RGB"
-        )
-    if isinstance(picture, PilImage):
-        return np.asarray(picture.convert("RGB"), dtype=np.uint8)
-    raise UsageError(f"{type(picture).__name__} is not a picture", remedy="Give a path, an array or a PIL image")
+@dataclass(frozen=True)
+class Segmenter(Predictor[Float[Tensor, "B C H W"], Segmentation]):
+    """A segmenter. Its results have each image's own size, whatever size the network works at.
+
+    Args:
+        network: an `FCN`.
+        with_probabilities: results carry each class's probability at each pixel too; 4 bytes a class and pixel.
+    """
+
+    network: FCN
+    with_probabilities: bool = False
+    task: ClassVar[Task] = "segmentation"
+
+    @property
+    def colours(self) -> UInt8[ndarray, "C 3"]:
+        """RGB of each class: the data set's own, or a built-in palette where it has none."""
+        given = self.network.config.colours
+        return np.array(given, dtype=np.uint8) if given else super().colours
+
+    def forward(self, inputs: Inputs) -> Float[Tensor, "B C H W"]:
+        """Run the network: the logits of every class at the input size."""
+        return self._run_network(inputs.images)
+
+    @torch.inference_mode()
+    def postprocess(self, raw: Float[Tensor, "B C H W"], sizes_hw: Sequence[tuple[int, int]]) -> list[Segmentation]:
+        """Return the class of every pixel of each image, at that image's size."""
+        config = self.network.config.preprocess
+        if not self.with_probabilities:
+            return [self.segmentation(each.cpu().numpy()) for each in masks.class_maps(raw, sizes_hw, config)]
+        results = []
+        for logits, size_hw in zip(raw, sizes_hw, strict=True):
+            inner = masks.without_margin(logits, size_hw, config)
+            probabilities = masks.probabilities(inner, size_hw).cpu().numpy()
+            results.append(self.segmentation(probabilities.argmax(axis=0).astype(np.uint8), probabilities))
+        return results
+
+    def segmentation(
+        self, class_ids: UInt8[ndarray, "H W"], probabilities: Float[ndarray, "C H W"] | None = None
+    ) -> Segmentation:
+        """Return class ids as the record that names them."""
+        return Segmentation(class_ids, self.network.config.class_names, self.colours, probabilities)
+
+    @overload
+    def predict(self, source: Images, *, probabilities: bool = ..., batch_size: int = ...) -> list[Segmentation]: ...
+    @overload
+    def predict(self, source: Image, *, probabilities: bool = ..., batch_size: int = ...) -> Segmentation: ...
+    def predict(
+        self, source: Image | Images, *, probabilities: bool = False, batch_size: int = BATCH_SIZE
+    ) -> Segmentation | list[Segmentation]:
+        """Return the class of every pixel of one image, or of each of a list of images.
+
+        Args:
+            source: a path, an (H, W, 3) uint8 RGB array, a PIL image, or a list of these.
+            probabilities: return each class's probability at each pixel too; 4 bytes a class and pixel.
+            batch_size: images of a list that go through the network together.
+
+        Raises:
+            DataError, InputMissingError: a file is not a readable image.
+            UsageError: something that is none of the above, or a batch size below 1.
+        """
+        model = replace(self, with_probabilities=True) if probabilities else self
+        return super(Segmenter, model).predict(source, batch_size=batch_size)
+
+    def stream(self, source: Any, *, drawing: bool = False, batch_size: int = BATCH_SIZE) -> Iterator[ImageResult]:
+        """Yield each frame of a source with the class of every pixel; arguments and errors as `Detector.stream`."""
+        return stream(self, source, StreamOptions(drawing=drawing, batch_size=batch_size))
+
+
+def as_array(image: Image) -> UInt8[ndarray, "H W 3"]:
+    """Return an image in any of the accepted forms as (H, W, 3) uint8 RGB.
+
+    Raises:
+        DataError, InputMissingError: a file is not a readable image.
+        UsageError: it has none of the accepted forms.
+    """
+    if isinstance(image, str | Path):
+        return read_image(Path(image))
+    if isinstance(image, np.ndarray):
+        if image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3 and image.size:
+            return image
+        what = f"an array of {image.dtype} {image.shape} is not an image"
+        raise UsageError(what, remedy="Give (H, W, 3) uint8 RGB")
+    if isinstance(image, PilImage):
+        return np.asarray(image.convert("RGB"), dtype=np.uint8)
+    raise UsageError(f"{type(image).__name__} is not an image", remedy="Give a path, an array or a PIL image")

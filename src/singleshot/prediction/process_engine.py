@@ -24,8 +24,8 @@ from singleshot.errors import SingleshotError, StoppedError
 from singleshot.prediction.backends.threads import default_threads
 from singleshot.prediction.bulk import Worker, read_job
 from singleshot.prediction.hand import note
-from singleshot.prediction.opening import RUNS
-from singleshot.prediction.streaming import MOST_WORKERS
+from singleshot.prediction.load import RUNS
+from singleshot.prediction.predictor import MOST_WORKERS
 
 IN_VAIN = 3
 """Deaths one after the other that changed nothing, such as at the start, before it is given up."""

@@ -1,6 +1,6 @@
-"""What a user names, as what there is to look at: pictures, videos and cameras.
+"""What a user names, as what there is to look at: images, videos and cameras.
 
-A path, a folder, a pattern such as `in/*.jpg`, the number of a camera. A file is a picture or a video by its content,
+A path, a folder, a pattern such as `in/*.jpg`, the number of a camera. A file is a image or a video by its content,
 so that a wrong extension misleads nobody; in a folder the extension decides which files are meant at all.
 Network addresses are refused: what reads videos would open them, and whatever they lead to.
 """
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from singleshot.errors import InputMissingError, UsageError
-from singleshot.images import IMAGE_SUFFIXES as PICTURE_SUFFIXES
+from singleshot.images import IMAGE_SUFFIXES
 from singleshot.prediction.video_format import SUFFIXES as VIDEO_SUFFIXES
 from singleshot.prediction.video_format import looks_like_video
 
@@ -24,21 +24,21 @@ class Sources:
     """What is to be looked at, each kind in the order in which it was named; a file that is named twice comes once.
 
     Args:
-        pictures: picture files, and files that are no videos.
+        images: image files, and files that are no videos.
         videos: video files.
         cameras: numbers of cameras.
     """
 
-    pictures: tuple[Path, ...] = ()
+    images: tuple[Path, ...] = ()
     videos: tuple[Path, ...] = ()
     cameras: tuple[int, ...] = ()
 
 
 def resolve(names: Sequence[str | Path]) -> Sources:
-    """The pictures, videos and cameras that are meant.
+    """The images, videos and cameras that are meant.
 
     Args:
-        names: files, folders (pictures and videos directly in them, by name), patterns with `*`, `?` or `[…]` (`**`
+        names: files, folders (images and videos directly in them, by name), patterns with `*`, `?` or `[…]` (`**`
             for folders in folders), and numbers of cameras. A file that is there is never taken for a pattern.
 
     Raises:
@@ -72,10 +72,10 @@ def resolve(names: Sequence[str | Path]) -> Sources:
 
 
 def _inside(folder: Path) -> list[Path]:
-    known = VIDEO_SUFFIXES.union(PICTURE_SUFFIXES)
+    known = VIDEO_SUFFIXES.union(IMAGE_SUFFIXES)
     inside = sorted(path for path in folder.iterdir() if path.suffix.lower() in known and not path.is_dir())
     if not inside:
-        raise InputMissingError("no pictures or videos in this folder", remedy="Name a folder of them", file=folder)
+        raise InputMissingError("no images or videos in this folder", remedy="Name a folder of them", file=folder)
     return inside
 
 

@@ -1,90 +1,221 @@
-"""`Detector.stream` and `Segmenter.stream`: a generator of frames and what is seen in them, while they come.
+"""A predictor on a stream of frames: its steps as stages that run at the same time, and `model.stream` on top.
 
     for seen in model.stream("street.mp4", track=True):
         print(seen.frame.time_s, seen.result.track_ids)
 
-Reading, network and drawing run ahead in threads of their own, a few frames and no more, so that memory stays flat
-however long the source is.
+Reading, network and drawing each run ahead in threads of their own by a few frames, so that memory stays flat however
+long the source is. The same stages serve images, videos and cameras, the command line and Python. Frames travel
+through them in chunks. A chunk is one batch for the network.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import itertools
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
+from singleshot.drawing import draw
 from singleshot.errors import UsageError
 from singleshot.images import read_image
-from singleshot.prediction import camera, streaming
-from singleshot.prediction.choosing import DEFAULT, Threshold, choice
-from singleshot.prediction.frames import Frame, Seen, check_batch_size
+from singleshot.prediction import camera
+from singleshot.prediction.choosing import Choice
+from singleshot.prediction.frames import CHUNK_PIXELS, Frame, ImageError, ImageResult, check_batch_size
 from singleshot.prediction.sources import resolve
-from singleshot.prediction.stages import Pipeline
-from singleshot.prediction.streaming import Model, Work, chunked
-from singleshot.prediction.tiles import Tiling
-from singleshot.prediction.track import Tracker
+from singleshot.prediction.stages import Pipeline, Stage
+from singleshot.prediction.tiles import Tiling, detect_tiled
+from singleshot.prediction.track import LOW_SCORE, Tracker
 from singleshot.prediction.video_reader import VideoReader
+from singleshot.structures import Detections, Inputs
+
+if TYPE_CHECKING:
+    from singleshot.prediction.predictor import Predictor
+
+Item = Frame | ImageError
 
 
-def stream(
-    model: Model,
-    source: Any,
-    *,
-    threshold: Threshold = DEFAULT,
-    classes: Sequence[str] | None = None,
-    track: bool = False,
-    tiling: Tiling | None = None,
-    drawing: bool = False,
-    batch_size: int = streaming.BATCH_SIZE,
-) -> Generator[Seen, None, None]:
-    """What a detector sees, frame by frame, in the order of the source.
+@dataclass(frozen=True)
+class StreamOptions:
+    """How frames are predicted. The first three are for detectors.
 
     Args:
-        model: a detector.
-        source: a file, folder, pattern or list of them (pictures first, then videos); the number of a camera; or
-            anything that gives (H, W, 3) uint8 RGB arrays.
-        threshold: least score, or one for each of some classes (`choosing.choice`).
-        classes: names of the classes that are shown; None for all.
-        track: number the things (`track.Tracker`). Every video and every run of arrays starts anew; pictures are
-            not tracked.
-        tiling: look at large pictures in tiles too.
-        drawing: put a drawn copy of the frame beside each result.
-        batch_size: frames that go through the network together; 1 for the least delay.
+        choice: which detections to show; None for all above the stored score threshold.
+        tiling: detect in tiles of large images too; None for the whole image only.
+        track: number the objects of a video or camera, in each anew.
+        drawing: draw each result into a copy of its frame.
+        batch_size: frames that go through the network together. Large frames travel in smaller chunks.
 
     Raises:
-        DataError: a picture cannot be read, or a video is damaged; the latter after its last readable frame.
-        UsageError: an unknown class, a source that is none, or a batch size below 1.
-        Whatever `sources.resolve` and `video_reader.VideoReader` raise.
+        UsageError: a batch size below 1.
     """
-    chosen = choice(model.label_map, threshold, classes)
-    check_batch_size(batch_size)
+
+    choice: Choice | None = None
+    tiling: Tiling | None = None
+    track: bool = False
+    drawing: bool = False
+    batch_size: int = 8
+
+    def __post_init__(self) -> None:
+        check_batch_size(self.batch_size)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Frames on their way through the stages.
+
+    Args:
+        items: the frames, and errors in the place of those that could not be read.
+        value: the output of the stage before for all of the frames; a list of `ImageResult` in the end.
+    """
+
+    items: list[Item]
+    value: Any = None
+
+    @property
+    def frames(self) -> list[Frame]:
+        """The items that could be read."""
+        return [item for item in self.items if isinstance(item, Frame)]
+
+
+def pipeline(
+    predictor: Predictor[Any, Any],
+    items: Iterable[Item],
+    options: StreamOptions,
+    *,
+    moving: bool = False,
+    depth: int = 2,
+) -> Pipeline:
+    """Build the stages from frames to chunks of results; `results` runs them.
+
+    Args:
+        predictor: the model.
+        items: frames in order, and errors in the place of those that could not be read.
+        options: see `StreamOptions`.
+        moving: the frames are one video; only then are objects tracked.
+        depth: how many chunks may wait between two stages.
+    """
+    tracker = Tracker() if options.track and moving else None
+    steps = _Steps(predictor, options, tracker)
+    return Pipeline(chunks(items, options.batch_size), steps.stages(), depth=depth)
+
+
+def results(pipeline: Pipeline) -> Generator[ImageResult | ImageError, None, None]:
+    """Run a pipeline and yield its results one by one, in order. PyTorch's number of threads is restored at the end."""
+    threads = torch.get_num_threads()
+    try:
+        for chunk in pipeline:
+            found = iter(chunk.value or ())
+            yield from (next(found) if isinstance(item, Frame) else item for item in chunk.items)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def stream(predictor: Predictor[Any, Any], source: Any, options: StreamOptions) -> Generator[ImageResult, None, None]:
+    """Yield each frame of a source with its result, in order; see `Detector.stream`.
+
+    Raises the error of an image that cannot be read, and of a damaged video after its last readable frame.
+    """
     for frames, moving in _frames(source):
-        tracker = Tracker() if track and moving else None
-        yield from _seen(frames, Work(model, chosen, tiling, tracker, drawing), batch_size)
+        for result in results(pipeline(predictor, frames, options, moving=moving)):
+            if isinstance(result, ImageResult):
+                yield result
 
 
-def stream_masks(
-    model: Model, source: Any, *, drawing: bool = False, batch_size: int = streaming.BATCH_SIZE
-) -> Generator[Seen, None, None]:
-    """What a segmenter sees, frame by frame; arguments and errors as those of `stream`."""
-    check_batch_size(batch_size)
-    for frames, _ in _frames(source):
-        yield from _seen(frames, Work(model, drawing=drawing), batch_size)
+@dataclass(frozen=True)
+class _Steps:
+    """The work of each stage on a chunk's frames; what it returns is the chunk's new value."""
+
+    predictor: Predictor[Any, Any]
+    options: StreamOptions
+    tracker: Tracker | None
+
+    def stages(self) -> list[Stage]:
+        if self.options.tiling is not None:
+            stages = [Stage("net", _on_frames(self._predict_tiled))]
+        else:
+            workers, threads = self.predictor.worker_counts()
+            set_up = None if threads is None else (lambda: torch.set_num_threads(threads))
+            network = Stage("net", _on_frames(self._forward), workers, set_up)
+            stages = [Stage("pre", _on_frames(self._preprocess)), network, Stage("post", _on_frames(self._postprocess))]
+        if self.tracker is not None:
+            stages.append(Stage("track", _on_frames(self._track)))  # it needs the frames in order: one worker
+        elif self.options.choice is not None:
+            stages.append(Stage("choose", _on_frames(self._choose)))
+        if self.options.drawing:
+            stages.append(Stage("draw", _on_frames(self._draw)))
+        return stages
+
+    def _preprocess(self, frames: list[Frame], _: None) -> Inputs:
+        return self.predictor.preprocess([frame.image for frame in frames])
+
+    def _forward(self, _: list[Frame], inputs: Inputs) -> tuple[Any, Inputs]:
+        return self.predictor.forward(inputs), inputs
+
+    def _postprocess(self, frames: list[Frame], answer: tuple[Any, Inputs]) -> list[ImageResult]:
+        raw, inputs = answer
+        found = self.predictor.postprocess(raw, inputs.sizes_hw)
+        return [ImageResult(frame, result) for frame, result in zip(frames, found, strict=True)]
+
+    def _predict_tiled(self, frames: list[Frame], _: None) -> list[ImageResult]:
+        threshold = 0.0 if self.options.choice is None else min(self.options.choice.least, 1.0)
+        if self.tracker is not None:
+            threshold = min(threshold, LOW_SCORE)
+        detector: Any = self.predictor
+        detect = functools.partial(detector.predict, threshold=threshold)  # a frame's tiles are batches of their own
+        assert self.options.tiling is not None
+        return [ImageResult(frame, detect_tiled(detect, frame.image, self.options.tiling)) for frame in frames]
+
+    def _choose(self, _: list[Frame], found: list[ImageResult]) -> list[ImageResult]:
+        choice: Any = self.options.choice
+        return [replace(each, result=choice.kept(each.result)) for each in found]
+
+    def _track(self, _: list[Frame], found: list[ImageResult]) -> list[ImageResult]:
+        return [replace(each, result=self._tracked(each.result)) for each in found]
+
+    def _tracked(self, found: Any) -> Detections:
+        assert self.tracker is not None
+        if self.options.choice is None:
+            return self.tracker.update(found)
+        of_shown_classes = found[self.options.choice.wanted(found)]
+        return self.tracker.update(of_shown_classes, self.options.choice.thresholds[of_shown_classes.class_ids])
+
+    def _draw(self, _: list[Frame], found: list[ImageResult]) -> list[ImageResult]:
+        return [replace(each, drawn=draw(each.frame.image, each.result)) for each in found]
 
 
-def _seen(frames: Iterable[Frame], work: Work, batch_size: int) -> Iterator[Seen]:
-    for seen in streaming.run(Pipeline(chunked(frames, batch_size), work.stages())):
-        if isinstance(seen, Seen):
-            yield seen
+def _on_frames(step: Callable[[list[Frame], Any], Any]) -> Callable[[Chunk], Chunk]:
+    """A step as a stage's work: a chunk without any readable frame passes it by."""
+
+    def on_chunk(chunk: Chunk) -> Chunk:
+        return replace(chunk, value=step(chunk.frames, chunk.value)) if chunk.frames else chunk
+
+    return on_chunk
+
+
+def chunks(items: Iterable[Item], size: int) -> Iterator[Chunk]:
+    """Group the items by `size`, or fewer where they are large; no chunk is empty."""
+    chunk: list[Item] = []
+    pixels = 0
+    for item in items:
+        chunk.append(item)
+        pixels += item.image.shape[0] * item.image.shape[1] if isinstance(item, Frame) else 0
+        if len(chunk) >= size or pixels >= CHUNK_PIXELS:
+            yield Chunk(chunk)
+            chunk, pixels = [], 0
+    if chunk:
+        yield Chunk(chunk)
 
 
 def _frames(source: Any) -> Iterator[tuple[Iterable[Frame], bool]]:
     """The runs of frames in a source, and whether each is one scene in motion."""
     if isinstance(source, bool) or source is None:
-        raise UsageError(f"{source} is no source", remedy="Name files, a camera, or give pictures")
+        raise UsageError(f"{source} is not a source", remedy="Name files or a camera, or give images")
     if isinstance(source, int):
         yield camera.frames(source), True
         return
@@ -98,8 +229,8 @@ def _frames(source: Any) -> Iterator[tuple[Iterable[Frame], bool]]:
             return
         source = [] if first is None else [first, *items]
     found = resolve([source] if isinstance(source, str | Path) else source)
-    if found.pictures:
-        yield (Frame(read_image(file), str(file)) for file in found.pictures), False
+    if found.images:
+        yield (Frame(read_image(file), str(file)) for file in found.images), False
     for file in found.videos:
         yield _video(file), True
     for index in found.cameras:
@@ -107,18 +238,15 @@ def _frames(source: Any) -> Iterator[tuple[Iterable[Frame], bool]]:
 
 
 def _video(file: Path) -> Iterator[Frame]:
-    reader = VideoReader(file)
-    try:
+    with contextlib.closing(VideoReader(file)) as reader:
         yield from reader
         fault = reader.fault()
         if fault is not None:
             raise fault
-    finally:
-        reader.close()
 
 
 def _arrays(arrays: Iterable[Any]) -> Iterator[Frame]:
     for index, image in enumerate(arrays):
         if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise UsageError(f"item {index} is not a picture", remedy="Give (H, W, 3) uint8 RGB arrays")
+            raise UsageError(f"item {index} is not an image", remedy="Give (H, W, 3) uint8 RGB arrays")
         yield Frame(image, f"array {index}", index)

@@ -25,9 +25,8 @@ from singleshot.evaluation.miou import MiouJudge
 from singleshot.evaluation.segment import segment
 from singleshot.images import read_image
 from singleshot.prediction import sinks
-from singleshot.prediction.opening import load
-from singleshot.prediction.predictor import Detector
-from singleshot.prediction.segmenter import Segmenter
+from singleshot.prediction.load import load
+from singleshot.prediction.predictor import Detector, Segmenter
 from singleshot.reporting import page, training_part
 from singleshot.reporting.masks_part import MaskWatch
 from singleshot.reporting.pages import ERRORS_AT, Story, no_judgement, write_detections, write_masks

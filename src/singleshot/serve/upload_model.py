@@ -20,14 +20,13 @@ import torch
 from jaxtyping import UInt8
 from numpy import ndarray
 
-from singleshot import classes, preprocess
+from singleshot import preprocess
 from singleshot.errors import DataError, sentence
 from singleshot.images import decode_image, read_header
-from singleshot.prediction.opening import load
-from singleshot.prediction.predictor import Detector
-from singleshot.prediction.segmenter import Segmenter
+from singleshot.prediction.load import load
+from singleshot.prediction.predictor import Predictor
 from singleshot.serve.messages import PredictRequest, PredictResponse, Refusal, internal_error
-from singleshot.structures import Segmentation
+from singleshot.structures import Detections, Inputs, Segmentation
 
 WARM_UP_S = 3.0
 """Time for trial batches before the first request."""
@@ -43,7 +42,7 @@ class UploadModel:
         max_pixels: of one image; larger ones are refused by the header of the file.
     """
 
-    def __init__(self, model: Detector | Segmenter, max_pixels: int) -> None:
+    def __init__(self, model: Predictor[Any, Any], max_pixels: int) -> None:
         self._model, self._max_pixels = model, max_pixels
 
     @classmethod
@@ -63,13 +62,9 @@ class UploadModel:
 
     def facts(self) -> dict[str, Any]:
         """Return what `/v1/model` reports: `task`, `input_size_hw`, `classes` with their colours."""
-        names = self._model.label_map.names
-        if isinstance(self._model, Segmenter):
-            task, colours = "segmentation", self._model.colours
-        else:
-            task, colours = "detection", classes.colours(len(names))
+        names, colours = self._model.label_map.names, self._model.colours
         rows = [{"class": name, "class_id": i, "colour_rgb": colours[i].tolist()} for i, name in enumerate(names)]
-        return {"task": task, "input_size_hw": list(self._model.input_size_hw), "classes": rows}
+        return {"task": self._model.task, "input_size_hw": list(self._model.input_size_hw), "classes": rows}
 
     def respond(self, batch: Sequence[PredictRequest]) -> list[PredictResponse]:
         """Return the response to each file, in order. An empty batch gives an empty list."""
@@ -114,15 +109,16 @@ class UploadModel:
         sizes_hw: Sequence[tuple[int, int]],
         thresholds: Sequence[float],
     ) -> list[PredictResponse]:
-        batch = torch.from_numpy(np.stack(inputs))
-        if isinstance(self._model, Segmenter):
-            maps = self._model.class_maps(self._model.raw(batch), list(sizes_hw))
-            return [_response(_segmentation_json(self._model.segmentation(class_ids))) for class_ids in maps]
-        found = [
-            each.above(threshold)
-            for each, threshold in zip(self._model.see(batch, list(sizes_hw)), thresholds, strict=True)
-        ]
-        return [_response({"size_hw": list(each.size_hw), "detections": each.as_json()}) for each in found]
+        raw = self._model.forward(Inputs(torch.from_numpy(np.stack(inputs)), sizes_hw))
+        results = self._model.postprocess(raw, sizes_hw)
+        return [_response(_as_json(each, least)) for each, least in zip(results, thresholds, strict=True)]
+
+
+def _as_json(result: Detections | Segmentation, threshold: float) -> dict[str, Any]:
+    """Return a result as the response's fields."""
+    if isinstance(result, Segmentation):
+        return _segmentation_json(result)
+    return {"size_hw": list(result.size_hw), "detections": result.above(threshold).as_json()}
 
 
 def _segmentation_json(result: Segmentation) -> dict[str, Any]:

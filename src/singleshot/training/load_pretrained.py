@@ -22,7 +22,7 @@ from singleshot.detection import ssd
 from singleshot.detection.presets import FLAVOURS
 from singleshot.detection.ssd import SSD, SSDConfig
 from singleshot.errors import ConfigError, DataError
-from singleshot.prediction.locate import find_weights
+from singleshot.prediction.load import find_weights
 from singleshot.segmentation import fcn
 from singleshot.segmentation.fcn import FCN, FCNConfig
 from singleshot.training.optimizer import is_backbone

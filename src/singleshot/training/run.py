@@ -18,8 +18,7 @@ from singleshot.data.check.leaks import without_leaks
 from singleshot.data.faults import OnBad, refuse_or_list
 from singleshot.errors import DataError, UsageError
 from singleshot.prediction.backends.threads import cores
-from singleshot.prediction.predictor import Detector
-from singleshot.prediction.segmenter import Segmenter
+from singleshot.prediction.predictor import Detector, Segmenter
 from singleshot.structures import Dataset
 from singleshot.training import children, tensorboard
 from singleshot.training.fabric import children_of, open_fabric, resolve_precision

@@ -19,8 +19,7 @@ from singleshot.data.load.loader import Loader, LoaderOptions, Prepare, Shard, T
 from singleshot.detection.ssd import SSD
 from singleshot.evaluation.judge_masks import judge_of
 from singleshot.evaluation.segment import check_room
-from singleshot.prediction.predictor import Detector
-from singleshot.prediction.segmenter import Segmenter
+from singleshot.prediction.predictor import Detector, Segmenter
 from singleshot.segmentation.fcn import FCN
 from singleshot.structures import Dataset
 from singleshot.training.class_weights import class_weights

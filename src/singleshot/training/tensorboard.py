@@ -22,9 +22,8 @@ from numpy import ndarray
 from singleshot.drawing import draw
 from singleshot.errors import ConfigError
 from singleshot.images import read_image
-from singleshot.prediction.opening import load
-from singleshot.prediction.predictor import Detector
-from singleshot.prediction.segmenter import Segmenter
+from singleshot.prediction.load import load
+from singleshot.prediction.predictor import Detector, Segmenter
 from singleshot.structures import Dataset, evenly_spaced
 from singleshot.training.observers import Observer
 

@@ -23,8 +23,7 @@ from singleshot.evaluation.judge_masks import counted, judge_of
 from singleshot.evaluation.maxf import MaxfReport
 from singleshot.evaluation.segment import SegmentedBatch, segment
 from singleshot.metrics.road_maxf import ROAD
-from singleshot.prediction.predictor import Detector
-from singleshot.prediction.segmenter import Segmenter
+from singleshot.prediction.predictor import Detector, Segmenter
 from singleshot.preprocess import inner_size_hw
 from singleshot.segmentation.fcn import FCN
 from singleshot.structures import Batch, BoxTargets, Dataset, evenly_spaced

@@ -11,7 +11,7 @@ from singleshot import weights
 from singleshot.detection.ssd import SSD
 from singleshot.detection.ssd import config_for as detector_config
 from singleshot.errors import DataError
-from singleshot.prediction.opening import load, load_detector, load_segmenter
+from singleshot.prediction.load import load, load_detector, load_segmenter
 from singleshot.segmentation.fcn import FCN, config_for
 
 
@@ -45,7 +45,7 @@ def test_a_loaded_segmenter_answers_bit_for_bit_as_the_saved_one(segmenter_file:
 
 
 def test_the_other_kind_is_refused_by_name(segmenter_file: Path, detector_file: Path) -> None:
-    with pytest.raises(DataError, match="a detector and no segmenter"):
+    with pytest.raises(DataError, match="a detector, not a segmenter"):
         load_segmenter(detector_file)
     with pytest.raises(DataError, match="a segmenter, not a detector"):
         load_detector(segmenter_file)

@@ -7,7 +7,7 @@ import pytest
 from singleshot import hub
 from singleshot.errors import InputMissingError, UnreachableError
 from singleshot.foreign import importing
-from singleshot.prediction.locate import find_weights
+from singleshot.prediction.load import find_weights
 
 
 def test_a_file_that_is_there_comes_before_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

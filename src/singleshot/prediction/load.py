@@ -1,0 +1,161 @@
+"""`singleshot.load`: find a model's file, then open it in the runtime that it was made for.
+
+Names of published weights and repositories on the hub are found too. A file that exists is never passed over for
+something on the network.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, TypeVar, get_args
+
+import torch
+
+from singleshot import hub, weights
+from singleshot.errors import DataError, InputMissingError, UsageError, nearest
+from singleshot.prediction.exported import exported_predictor
+from singleshot.prediction.predictor import Detector, Segmenter
+from singleshot.storage.download import Observer
+from singleshot.weights import BackboneFile, SegmenterFile
+
+BackendName = Literal["torch", "pt2", "onnx", "openvino"]
+RUNS: dict[str, tuple[BackendName, ...]] = {".pt2": ("pt2",), ".onnx": ("onnx", "openvino"), ".xml": ("openvino",)}
+"""Backends that run a file of each suffix, the default first; all other files are weights, which torch runs."""
+WEIGHTS_IN_A_RUN = ("best.safetensors", "train/best.safetensors")
+"""Where a training run and a demo leave weights. Only suggested: a user must name one."""
+METRICS = {"detection": "voc07, voc12 or coco", "segmentation": "miou"}
+Model = TypeVar("Model", Detector, Segmenter)
+
+
+def load(
+    path: str | Path,
+    *,
+    device: str = "auto",
+    bf16: bool = False,
+    backend: str | None = None,
+    threads: int | None = None,
+    trust: bool = False,
+    observer: Observer | None = None,
+) -> Detector | Segmenter:
+    """Open a detector or a segmenter from a weights file or an exported one.
+
+    Args:
+        path: a `.safetensors` file that singleshot wrote, the name of published weights, or `owner/name` on the hub
+            (`find_weights`); or an export: `.pt2`, `.onnx`, or `.xml` with its `.bin` beside it.
+        device: `auto` takes a CUDA device if there is one; ONNX Runtime and OpenVINO run on the CPU.
+        bf16: compute in bfloat16: about twice as fast on hardware that has it, scores differ in the third digit.
+            For weights and in OpenVINO; a `.pt2` or `.onnx` computes in the precision it was exported with.
+        backend: `torch`, `pt2`, `onnx` or `openvino`: the runtime that opens the file; see `RUNS`.
+        threads: of ONNX Runtime and OpenVINO; None for one per physical core (`threads.default_threads`).
+        trust: open a `.pt2` even if it could run code of whoever made it.
+        observer: receives the progress of a download.
+
+    Raises:
+        InputMissingError, DataError, NotPermittedError: as `weights.read_any` and the backends; DataError for a
+            backbone alone too.
+        UsageError: the backend does not run such files.
+        ConfigError: the backend's packages are not installed.
+    """
+    file = find_weights(path, observer=observer)
+    chosen = _backend(file, backend)
+    where = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    if chosen == "torch":
+        return _from_weights(file, where, bf16)
+    if chosen == "pt2":
+        from singleshot.prediction.backends.pt2 import open_pt2
+
+        return exported_predictor(open_pt2(file, device=where, trust=trust), where)
+    if chosen == "onnx":
+        from singleshot.prediction.backends.onnx import open_onnx
+
+        return exported_predictor(open_onnx(file, threads=threads))
+    from singleshot.prediction.backends.openvino import open_openvino
+
+    return exported_predictor(open_openvino(file, bf16=bf16, threads=threads))
+
+
+def load_detector(
+    path: str | Path, *, device: str = "auto", bf16: bool = False, backend: str | None = None, trust: bool = False
+) -> Detector:
+    """Open a file as `load` does. Raises DataError where it holds a segmenter."""
+    return _of_kind(Detector, load(path, device=device, bf16=bf16, backend=backend, trust=trust), path)
+
+
+def load_segmenter(
+    path: str | Path, *, device: str = "auto", bf16: bool = False, backend: str | None = None, trust: bool = False
+) -> Segmenter:
+    """Open a file as `load` does. Raises DataError where it holds a detector."""
+    return _of_kind(Segmenter, load(path, device=device, bf16=bf16, backend=backend, trust=trust), path)
+
+
+def _of_kind(kind: type[Model], model: Detector | Segmenter, path: str | Path) -> Model:
+    if isinstance(model, kind):
+        return model
+    what = {"detection": "a detector, not a segmenter", "segmentation": "a segmenter, not a detector"}[model.task]
+    raise DataError(what, kind="other-task", remedy=f"Use --metric {METRICS[model.task]}", file=path)
+
+
+def find_weights(name: str | Path, *, observer: Observer | None = None) -> Path:
+    """Return the weights file on this machine, after fetching it into a cache if need be.
+
+    Args:
+        name: a path; a folder with `model.safetensors`; a name of `weights import`; `owner/name` on the hub.
+        observer: receives the progress of a download.
+
+    Raises:
+        InputMissingError: it is none of these, or a folder without `model.safetensors`, such as a run's.
+        UnreachableError: it must be fetched, and there is no network.
+        DataError: the fetched file is not the published one.
+    """
+    from singleshot.foreign import sources
+
+    path, text = Path(name), str(name)
+    if path.is_dir():
+        return _in_folder(path)
+    if path.exists():
+        return path
+    if sources.find(text) is not None:
+        from singleshot.foreign.importing import cached
+
+        return cached(text, observer=observer)
+    if hub.is_repository_id(text):
+        return hub.fetch(text)
+    near = nearest(text, [row.name for row in sources.SOURCES])
+    remedy = f"Did you mean {near}?" if near else "Check the path, or see `singleshot weights import --help`"
+    raise InputMissingError("no such weights file", remedy=remedy, file=path)
+
+
+def _in_folder(folder: Path) -> Path:
+    if (folder / hub.WEIGHTS).is_file():
+        return folder / hub.WEIGHTS
+    near = next((folder / name for name in WEIGHTS_IN_A_RUN if (folder / name).is_file()), None)
+    remedy = f"Did you mean {near}?" if near else "Name the file itself"
+    raise InputMissingError(f"a folder without {hub.WEIGHTS}", remedy=remedy, file=folder)
+
+
+def _backend(path: Path, wanted: str | None) -> BackendName:
+    able = RUNS.get(path.suffix.lower(), ("torch",))
+    for name in get_args(BackendName):
+        if name == wanted and name in able:
+            return name
+    if wanted is None:
+        return able[0]
+    if wanted not in get_args(BackendName):
+        raise UsageError(f"no backend is called {wanted!r}", remedy=f"Use {', '.join(get_args(BackendName))}")
+    remedy = f"Leave --backend out, or make such a file: singleshot export --format {wanted}"
+    if wanted == "torch":
+        remedy = "Leave --backend out, or name the weights file"
+    raise UsageError(f"{wanted} does not run such a file; {' or '.join(able)} does", remedy=remedy, file=path)
+
+
+def _from_weights(path: Path, where: torch.device, bf16: bool) -> Detector | Segmenter:
+    file = weights.read_any(path)
+    if isinstance(file, BackboneFile):
+        what = f"a {file.config.trunk} backbone, not a detector or segmenter"
+        remedy = "Train one from it: singleshot train --weights"
+        raise DataError(what, kind="trunk-weights", remedy=remedy, file=path)
+    if isinstance(file, SegmenterFile):
+        segmenter = file.network.to(where, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        return Segmenter(segmenter, file.provenance, where, bf16)
+    network = file.network.to(where, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    return Detector(network, file.provenance, where, bf16)
