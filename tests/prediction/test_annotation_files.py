@@ -11,7 +11,7 @@ import pytest
 from singleshot.data.boxes import voc_objects, voc_xml
 from singleshot.errors import UsageError
 from singleshot.prediction.annotation_files import KINDS, inside, open_files, parse_kinds
-from singleshot.prediction.frames import Frame
+from singleshot.prediction.frames import Frame, ImageResult
 from singleshot.storage import atomic
 from singleshot.structures import Detections, LabelMap
 
