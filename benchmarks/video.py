@@ -15,62 +15,64 @@ import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import torch
-from singleshot.prediction.streaming import BATCH_SIZE, Work, chunked, run
 
 from benchmarks.timing import machine
 from singleshot.detection.ssd import SSD, config_for
 from singleshot.prediction.backends.threads import cores
-from singleshot.prediction.choosing import choice
-from singleshot.prediction.predictor import Detector
-from singleshot.prediction.stages import Pipeline, Stage, table
+from singleshot.prediction.choosing import Choice
+from singleshot.prediction.frames import ImageResult
+from singleshot.prediction.predictor import BATCH_SIZE, Detector
+from singleshot.prediction.stages import Pipeline, Times, table
+from singleshot.prediction.stream import StreamOptions, pipeline, results
 from singleshot.prediction.video_reader import VideoReader
 from singleshot.prediction.video_writer import VideoWriter
-from singleshot.structures import Detections
+from singleshot.structures import Detections, LabelMap
 
 CLASSES = tuple(f"class {place}" for place in range(20))
 
 
 @dataclass(frozen=True)
-class BoxesOfOurOwn(Work):
-    """Work whose detections are replaced by so many made-up ones, after all was computed."""
+class MadeUpBoxes(Choice):
+    """A choice that replaces the detections by so many made-up ones, after all was computed."""
 
     boxes: int = 0
 
-    def _choose(self, found: Any) -> Any:
+    def kept(self, found: Detections) -> Detections:
+        """The made-up detections."""
         height, width = found.size_hw
         rng = np.random.default_rng(self.boxes)
         low = rng.uniform(0, 0.8, (self.boxes, 2)) * [width, height]
         high = low + rng.uniform(0.05, 0.2, (self.boxes, 2)) * [width, height]
         class_ids = rng.integers(0, len(CLASSES), self.boxes)
         scores = np.sort(rng.uniform(0.5, 1, self.boxes))[::-1].astype(np.float32)
-        names = self.model.label_map.names_of(class_ids)
+        names = LabelMap(CLASSES).names_of(class_ids)
         return Detections(np.hstack([low, high]).astype(np.float32), scores, class_ids, names, found.size_hw)
 
 
-def measure(file: Path, work: Work, out: Path, *, most: int, chunk: int) -> tuple[Pipeline, int, float]:
+def measure(
+    file: Path, model: Detector, options: StreamOptions, out: Path, *, most: int
+) -> tuple[Pipeline, int, float]:
     """The pipeline that did it, how many frames, and the CPU seconds of the whole process."""
     reader = VideoReader(file, threads=max(1, cores() // 4))
     writer = VideoWriter(out, reader.size_hw, rate=reader.rate, sound_from=file, threads=max(1, cores() // 2))
-
-    def encode(chunk: list[Seen]) -> list[Seen]:
-        for seen in chunk:
-            if seen.drawn is not None and seen.frame.time is not None:
-                writer.write(seen.drawn, seen.frame.time, seen.frame.duration)
-        return [replace(seen, drawn=None) for seen in chunk]
-
     frames = (frame for frame, _ in zip(reader, range(most), strict=False))
-    pipeline = Pipeline(chunked(frames, chunk), [*work.stages(), Stage("encode", encode)])
+    stages, encode, done = pipeline(model, frames, options, moving=True), Times("encode"), 0
+    stages.times.append(encode)
     cpu = time.process_time()
-    done = sum(1 for _ in run(pipeline))
+    for result in results(stages):
+        assert isinstance(result, ImageResult) and result.drawn is not None and result.frame.time is not None
+        start, own_cpu = time.perf_counter(), time.thread_time()
+        writer.write(result.drawn, result.frame.time, result.frame.duration)
+        encode.add(time.perf_counter() - start, time.thread_time() - own_cpu, 0.0)
+        done += 1
     cpu = time.process_time() - cpu
     reader.close()
     writer.close()
-    return pipeline, done, cpu
+    return stages, done, cpu
 
 
 def main() -> None:
@@ -91,16 +93,16 @@ def main() -> None:
     print(machine("torch", "av", "opencv-python-headless", "numba"))
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out.mp4"
-        work = BoxesOfOurOwn(model, choice(model.label_map, 0.5), drawing=True)
-        measure(given.file, work, out, most=24, chunk=given.chunk)  # compiled code and fonts are loaded
+        made_up = MadeUpBoxes(np.full(len(CLASSES), 0.5, np.float32))
+        options = StreamOptions(made_up, drawing=True, batch_size=given.chunk)
+        measure(given.file, model, options, out, most=24)  # compiled code and fonts are loaded
         for boxes in (int(each) for each in given.boxes.split(",")):
-            drawn = replace(work, boxes=boxes)
-            pipeline, done, cpu = measure(given.file, drawn, out, most=given.frames, chunk=given.chunk)
-            stages = sum(times.cpu_s for times in pipeline.times)
-            full = pipeline.wall_s / (max(stages, 1e-9) / cores())
-            rate = done / pipeline.wall_s
+            drawn = replace(options, choice=replace(made_up, boxes=boxes))
+            run, done, cpu = measure(given.file, model, drawn, out, most=given.frames)
+            full = run.wall_s / (max(sum(times.cpu_s for times in run.times), 1e-9) / cores())
+            rate = done / run.wall_s
             print(f"\n{boxes} boxes a frame: {done} frames, {rate:.1f} frames/s, wall = {full:.2f} x CPU / cores")
-            print("\n".join(table(pipeline, done, cpu, cores())))
+            print("\n".join(table(run, done, cpu, cores())))
 
 
 if __name__ == "__main__":
