@@ -18,10 +18,8 @@ import torch
 
 from benchmarks.timing import Seconds, interleaved, machine, table
 from singleshot.detection.ssd import SSD, config_for
-from singleshot.training.checkpoint import CheckpointConfig
-from singleshot.training.ema import EMA
-from singleshot.training.optimizer import OptimizerConfig, build
-from singleshot.training.saver import Saver
+from singleshot.training.checkpoint import CheckpointConfig, Saver
+from singleshot.training.optimizer import EMA, OptimizerConfig, build
 from singleshot.training.state import Progress, facts_of, tensors_of
 
 

@@ -18,7 +18,7 @@ from singleshot.classes import VOC
 from singleshot.recipes import ssd300_voc0712
 from singleshot.structures import Batch, BoxTargets
 from singleshot.training.criterion import DetectionCriterion
-from singleshot.training.fabric import Precision, open_fabric
+from singleshot.training.devices import Precision, open_fabric
 from singleshot.training.load_pretrained import new_network
 from singleshot.training.ranks import Ranks
 from singleshot.training.recipe import Recipe

@@ -12,8 +12,7 @@ import torch
 
 from singleshot import weights
 from singleshot.training import checkpoint
-from singleshot.training.ema import RunningMean
-from singleshot.training.optimizer import OptimizerConfig, build
+from singleshot.training.optimizer import OptimizerConfig, RunningMean, build
 from singleshot.training.recipe import Recipe
 from singleshot.training.run import train
 from singleshot.training.state import restore

@@ -20,7 +20,7 @@ import pytest
 
 from singleshot.data.boxes import voc
 from singleshot.errors import ConfigError, UnreachableError
-from singleshot.training.fabric import reach
+from singleshot.training.devices import reach
 from singleshot.training.recipe import Recipe, override
 from singleshot.training.run import NoObserver, train
 from tests.chaos.runs import tiny

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from singleshot.training.heartbeat import Heard, Heartbeat, Sign
-from singleshot.training.ranks import Ranks
+from singleshot.training.ranks import Heard, Heartbeat, Ranks, Sign
 
 
 def test_i2_a_rank_whose_beat_stands_still_is_silent_and_nobody_blames_himself() -> None:

@@ -6,7 +6,16 @@ import pytest
 import torch
 from torch import nn
 
-from singleshot.training.optimizer import OptimizerConfig, TensorFlowAdam, build, parameter_groups, set_learning_rate
+from singleshot.training.optimizer import (
+    EMA,
+    OptimizerConfig,
+    Schedule,
+    TensorFlowAdam,
+    build,
+    factor,
+    parameter_groups,
+    set_learning_rate,
+)
 
 
 def test_tensorflows_adam_by_hand_for_two_steps() -> None:
@@ -83,3 +92,54 @@ def test_every_kind_takes_a_step_downhill(kind: str, expected: type) -> None:
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < losses[0]
+
+
+def test_the_2017_posts_rate_falls_by_three_percent_an_epoch() -> None:
+    schedule = Schedule(kind="exponential", warmup_steps=0, gamma=0.97)
+    assert factor(schedule, step=5, epoch=0, progress=0.0) == 1.0
+    assert factor(schedule, step=5, epoch=2, progress=0.0) == pytest.approx(0.9409)
+
+
+def test_cosine_falls_from_one_over_a_half_to_its_floor() -> None:
+    schedule = Schedule(kind="cosine", warmup_steps=0, floor=0.0)
+    shares = [factor(schedule, step=9, epoch=0, progress=progress) for progress in (0.0, 0.5, 1.0)]
+    assert shares == pytest.approx([1.0, 0.5, 0.0])
+
+
+def test_cosine_stays_at_its_floor_beyond_the_end() -> None:
+    assert factor(Schedule(warmup_steps=0), step=9, epoch=0, progress=1.5) == pytest.approx(0.01)
+
+
+def test_warm_up_rises_in_a_straight_line() -> None:
+    schedule = Schedule(kind="constant", warmup_steps=10, warmup_factor=0.1)
+    rates = [factor(schedule, step=step, epoch=0, progress=0.0) for step in (0, 5, 10, 11)]
+    assert rates == pytest.approx([0.1, 0.55, 1.0, 1.0])
+    assert all(math.isfinite(rate) for rate in rates)
+
+
+def test_the_mean_of_a_constant_is_the_constant_and_of_a_step_the_written_formula() -> None:
+    network = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(network.weight, 1.0)
+    ema = EMA(network, decay=0.5)
+    ema.update(network)
+    assert ema.network.weight.item() == 1.0
+    nn.init.constant_(network.weight, 3.0)
+    ema.update(network)  # decay min(0.5, 2/11): 1·2/11 + 3·9/11
+    torch.testing.assert_close(ema.network.weight, torch.tensor([[29 / 11]]))
+
+
+def test_running_statistics_follow_and_counters_are_copied() -> None:
+    network = nn.BatchNorm2d(2)
+    ema = EMA(network, decay=0.0)
+    network.train()(torch.randn(4, 2, 3, 3) + 5.0)
+    ema.update(network)
+    torch.testing.assert_close(ema.network.running_mean, network.running_mean)
+    assert ema.network.num_batches_tracked == 1
+
+
+def test_the_mean_is_never_trained_itself() -> None:
+    network = nn.Linear(2, 2)
+    ema = EMA(network, decay=0.9)
+    assert not any(parameter.requires_grad for parameter in ema.network.parameters())
+    assert not ema.network.training
+    assert all(parameter.requires_grad for parameter in network.parameters())

@@ -84,7 +84,7 @@ from torch import nn
 from singleshot.backbones.batch_norm import BatchNorm
 from singleshot.backbones.synced_batch_norm import synced
 from singleshot.errors import ConfigError, DataError
-from singleshot.training.fabric import open_fabric
+from singleshot.training.devices import open_fabric
 from singleshot.training.ranks import Ranks
 from tests.training.test_ranks import judged
 

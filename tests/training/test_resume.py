@@ -23,8 +23,8 @@ from singleshot.training import checkpoint, setup
 from singleshot.training.checkpoint import CheckpointConfig
 from singleshot.training.optimizer import OptimizerConfig
 from singleshot.training.recipe import Recipe, override
-from singleshot.training.resume import files_fingerprint
 from singleshot.training.run import Run, train
+from singleshot.training.state import files_fingerprint
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*tensor cores.*", "ignore::FutureWarning")
 

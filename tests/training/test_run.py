@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shlex
 import sys
 import time
 from dataclasses import replace
@@ -22,7 +23,7 @@ from singleshot.training import run
 from singleshot.training.criterion import DetectionCriterion
 from singleshot.training.ranks import Ranks
 from singleshot.training.recipe import Recipe, override
-from singleshot.training.run import train
+from singleshot.training.run import provenance_of, this_command, train
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*tensor cores.*", "ignore::FutureWarning")
 
@@ -251,3 +252,16 @@ def test_a_container_is_given_workers_for_its_own_cores(monkeypatch: pytest.Monk
     monkeypatch.setattr(run, "cores", lambda: 6)
     assert run._workers(tiny(workers=None), Ranks()) == 3
     assert run._workers(tiny(workers=0), Ranks()) == 0
+
+
+def test_a_command_with_spaces_can_be_typed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["/somewhere/bin/singleshot", "train", "--data", "my cells", "--set", "x=[1, 2]"])
+    assert this_command() == "singleshot train --data 'my cells' --set 'x=[1, 2]'"
+    assert shlex.split(this_command())[1:] == sys.argv[1:]
+
+
+def test_what_a_file_says_of_its_making_is_plain_json_without_folders_of_this_machine(squares: Path) -> None:
+    facts = provenance_of(voc.read(squares, "train"))
+    assert json.loads(json.dumps(facts)) == facts
+    assert facts["data"] == squares.name and facts["split"] == "train" and facts["images"] > 0
+    assert facts["date"].endswith("+00:00") and str(squares) not in facts["data"]

@@ -21,8 +21,7 @@ from singleshot.preprocess import normalise
 from singleshot.segmentation.fcn import FCN, config_for
 from singleshot.segmentation.loss import PixelLossConfig
 from singleshot.structures import Batch
-from singleshot.training.defaults import default_recipe
-from singleshot.training.recipe import Recipe, override
+from singleshot.training.recipe import Recipe, default_recipe, override
 from singleshot.training.run import train
 from singleshot.training.setup import Setup, SetupOptions, set_up
 

@@ -11,9 +11,9 @@ from torch.amp.grad_scaler import GradScaler
 
 from singleshot.errors import DataError
 from singleshot.training import checkpoint
-from singleshot.training.ema import EMA
-from singleshot.training.optimizer import OptimizerConfig, build
-from singleshot.training.state import Progress, facts_of, restore, tensors_of
+from singleshot.training.optimizer import EMA, OptimizerConfig, build
+from singleshot.training.recipe import Recipe
+from singleshot.training.state import Budget, Progress, facts_of, restore, tensors_of
 
 
 class Parts:
@@ -92,3 +92,27 @@ def test_fp16s_loss_scale_goes_on_where_it_was(tmp_path: Path) -> None:
     older = first.save(tmp_path / "older")  # a run of another precision stored none
     restore(older, second.network, second.optimizer, second.mean, other)
     assert other.state_dict() == scaler.state_dict()
+
+
+def test_epochs_count_as_their_steps() -> None:
+    budget = Budget(Recipe(epochs=4), 5)
+    assert [budget.done(steps) for steps in (0, 5, 19, 20, 21)] == [0.0, 0.25, 0.95, 1.0, 1.0]
+
+
+def test_steps_count_whatever_an_epoch_has() -> None:
+    assert Budget(Recipe(epochs=None, steps=8), 3).done(2) == 0.25
+
+
+def test_minutes_count_from_the_start_of_the_run_and_not_of_its_resumption(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr("singleshot.training.state.time.monotonic", lambda: now)
+    budget = Budget(Recipe(epochs=None, minutes=2.0), 3, seconds_before=30.0)
+    assert budget.done(10**6) == 0.25
+    now = 1060.0
+    assert budget.seconds == 90.0 and budget.done(0) == 0.75
+    now = 2000.0
+    assert budget.done(0) == 1.0
+
+
+def test_a_run_over_nothing_is_done() -> None:
+    assert Budget(Recipe(epochs=1), 0).done(0) == 1.0

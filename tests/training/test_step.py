@@ -12,7 +12,7 @@ import torch
 from singleshot import weights
 from singleshot.data import read
 from singleshot.errors import ConfigError
-from singleshot.training.fabric import open_fabric, resolve_precision
+from singleshot.training.devices import open_fabric, resolve_precision
 from singleshot.training.load_pretrained import new_network
 from singleshot.training.ranks import Ranks
 from singleshot.training.recipe import Recipe, override

@@ -32,7 +32,7 @@ from singleshot.errors import ConfigError, SingleshotError
 from singleshot.preprocess import normalise
 from singleshot.storage import atomic
 from singleshot.structures import Dataset
-from singleshot.training.fabric import Precision, open_fabric, resolve_precision
+from singleshot.training.devices import Precision, open_fabric, resolve_precision
 from singleshot.training.load_pretrained import new_network
 from singleshot.training.ranks import Ranks
 from singleshot.training.recipe import Recipe

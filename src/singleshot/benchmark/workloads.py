@@ -33,7 +33,7 @@ from singleshot.errors import InputMissingError, os_errors
 from singleshot.recipes import fcn8s_kitti_road, ssd300_voc0712
 from singleshot.storage.cache import cache_folder
 from singleshot.structures import UNKNOWN, Dataset, LabelMap, MaskCode, Sample
-from singleshot.training.fabric import Precision
+from singleshot.training.devices import Precision
 from singleshot.training.recipe import Recipe
 
 KITTI_CLASSES = ("background", "road")

@@ -43,7 +43,7 @@ def run(
     from singleshot.benchmark import run as running
     from singleshot.benchmark.workloads import WORKLOADS
     from singleshot.cli import outputs, terminal
-    from singleshot.training.fabric import resolve_precision
+    from singleshot.training.devices import resolve_precision
 
     names = selected(workload or ["all"], list(WORKLOADS))
     if not math.isfinite(seconds):

@@ -86,7 +86,7 @@ def of_masks(
 
 def _story(title: str, images: int, seconds: float | None) -> Story:
     from singleshot.reporting.pages import Story
-    from singleshot.training.provenance import this_command
+    from singleshot.training.run import this_command
 
     facts = [] if not seconds else [("images per second", f"{images / seconds:.1f}")]
     return Story(title, this_command(), facts)

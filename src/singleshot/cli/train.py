@@ -66,9 +66,8 @@ def train(
     from singleshot.cli import outputs, report, terminal
     from singleshot.data import read
     from singleshot.training import run
-    from singleshot.training.defaults import default_recipe
     from singleshot.training.ranks import first_process
-    from singleshot.training.recipe import limited, override
+    from singleshot.training.recipe import default_recipe, limited, override
 
     if resume and overwrite:
         raise UsageError("--resume continues a run, --overwrite replaces it", remedy="Give one of them")

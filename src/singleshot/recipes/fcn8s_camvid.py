@@ -16,9 +16,8 @@ from __future__ import annotations
 from singleshot.data.augment.augment import Augmentation
 from singleshot.data.augment.sampling import WHOLE, CropSampler
 from singleshot.segmentation.loss import PixelLossConfig
-from singleshot.training.optimizer import OptimizerConfig
+from singleshot.training.optimizer import OptimizerConfig, Schedule
 from singleshot.training.recipe import Recipe
-from singleshot.training.schedule import Schedule
 
 RECIPE = Recipe(
     model="fcn8s-fine",

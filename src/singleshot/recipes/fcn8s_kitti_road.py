@@ -12,9 +12,8 @@ GTX 1080 Ti (16 s an epoch).
 from __future__ import annotations
 
 from singleshot.data.augment.augment import NONE
-from singleshot.training.optimizer import OptimizerConfig
+from singleshot.training.optimizer import OptimizerConfig, Schedule
 from singleshot.training.recipe import Recipe
-from singleshot.training.schedule import Schedule
 
 RECIPE = Recipe(
     model="fcn8s-2017",

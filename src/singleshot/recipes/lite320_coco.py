@@ -13,9 +13,8 @@ learned from.
 from __future__ import annotations
 
 from singleshot.data.augment.augment import Augmentation
-from singleshot.training.optimizer import OptimizerConfig
+from singleshot.training.optimizer import OptimizerConfig, Schedule
 from singleshot.training.recipe import Recipe
-from singleshot.training.schedule import Schedule
 
 RECIPE = Recipe(
     model="lite320",

@@ -15,9 +15,8 @@ from __future__ import annotations
 
 from singleshot.data.augment.augment import POST_2017
 from singleshot.detection.loss import LossConfig
-from singleshot.training.optimizer import OptimizerConfig
+from singleshot.training.optimizer import OptimizerConfig, Schedule
 from singleshot.training.recipe import Recipe
-from singleshot.training.schedule import Schedule
 
 RECIPE = Recipe(
     model="vgg300-2017",

@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from singleshot.recipes.ssd300_voc0712 import RECIPE as SSD300
-from singleshot.training.schedule import Schedule
+from singleshot.training.optimizer import Schedule
 
 RECIPE = replace(
     SSD300,

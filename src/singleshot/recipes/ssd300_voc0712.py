@@ -14,9 +14,8 @@ from __future__ import annotations
 
 from singleshot.data.augment.augment import CAFFE
 from singleshot.detection.loss import LossConfig
-from singleshot.training.optimizer import OptimizerConfig
+from singleshot.training.optimizer import OptimizerConfig, Schedule
 from singleshot.training.recipe import Recipe
-from singleshot.training.schedule import Schedule
 
 RECIPE = Recipe(
     model="vgg300",

@@ -13,9 +13,8 @@ from __future__ import annotations
 from singleshot.data.augment.augment import Augmentation
 from singleshot.data.augment.sampling import WHOLE, CropSampler
 from singleshot.detection.anchors import FeatureMap
-from singleshot.training.optimizer import OptimizerConfig
+from singleshot.training.optimizer import OptimizerConfig, Schedule
 from singleshot.training.recipe import Recipe
-from singleshot.training.schedule import Schedule
 
 FITTED = (
     FeatureMap((30, 40), None, 16.9, 38.8, (1.75, 3.0)),

@@ -1,12 +1,16 @@
-"""Checkpoints on the disk: a folder each, whole or not there, and every damaged byte is noticed.
+"""Checkpoints on disk: one folder each, complete or absent, and any damaged byte is detected.
 
     checkpoints/step-000001500/state.safetensors      every tensor of the run
     checkpoints/step-000001500/manifest.json          everything else, and the SHA-256 of both
 
-A folder is filled under a temporary name, forced to the disk, and gets its own name by one rename, so a kill leaves
-the old checkpoints or the old ones and the new one. Nothing is believed that the hashes do not confirm: one flipped bit
-in a safetensors file loads without a word otherwise. Their order is that of their steps, for clocks go back; a second
-one of the same step is `step-000001500.1`.
+A folder is filled under a temporary name, flushed to the disk, and renamed, so that after a kill there are the old
+checkpoints, or those and the new one. Nothing is used before its hashes are checked: safetensors itself does not
+detect a flipped bit. Checkpoints are ordered by their steps, because clocks can go back; a second one of the same step
+is `step-000001500.1`.
+
+`Saver` writes them in a thread: hashing, writing and flushing take longer than a step. The loop waits for a copy of
+the tensors only, because the next step changes the weights in place. A failure in the thread is raised by the next
+call.
 """
 
 from __future__ import annotations
@@ -18,9 +22,12 @@ import os
 import re
 import secrets
 import shutil
+import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Annotated, Any
 
 import safetensors
@@ -283,3 +290,79 @@ def _bytes(path: Path) -> bytes:
         raise NotPermittedError("no permission to read", remedy="Change its permissions", file=path) from error
     except OSError as error:
         raise StorageError(f"reading failed ({error.strerror})", remedy="See to the disk", file=path) from error
+
+
+PULSE_S = 5.0
+
+
+class Saver:
+    """Writes the checkpoints of one run, one at a time.
+
+    Args:
+        root: the folder of all checkpoints; it exists.
+        config: how often, and what is kept.
+        step: the step at which the run begins or goes on.
+        report_alive: is called now and then while the loop waits for the disk.
+    """
+
+    def __init__(
+        self, root: Path, config: CheckpointConfig, step: int = 0, report_alive: Callable[[], None] = lambda: None
+    ) -> None:
+        self._root, self._config, self._report_alive = root, config, report_alive
+        self._saved_step, self._saved_at = step, time.monotonic()
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is being written: a save would not wait."""
+        return self._thread is None or not self._thread.is_alive()
+
+    def due(self, step: int) -> bool:
+        """Whether a checkpoint should be made now. While one is being written the next waits, not the training.
+
+        Raises what the last save failed with.
+        """
+        if not self.idle:
+            return False
+        self.wait()
+        minutes, steps = self._config.minutes, self._config.steps
+        by_clock = minutes is not None and time.monotonic() - self._saved_at >= minutes * 60
+        return by_clock or (steps is not None and step - self._saved_step >= steps)
+
+    def save(self, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Copy the tensors and begin to write them. Waits for a save that is still going on."""
+        self.wait()
+        copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
+        self._saved_step, self._saved_at = step, time.monotonic()
+        self._thread = threading.Thread(target=self._write, args=(step, copies, dict(facts)), name="checkpoint")
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Until the last save is on the disk. Raises what it failed with, once."""
+        if self._thread is not None:
+            while self._thread.is_alive():
+                self._thread.join(PULSE_S)
+                self._report_alive()
+            self._thread = None
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+    def _write(self, step: int, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+        try:
+            write(self._root, step, tensors, facts)
+            prune(self._root, self._config, step)
+        except BaseException as error:
+            self._error = error
+
+    def __enter__(self) -> Saver:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.wait()
+        elif self._thread is not None:
+            self._thread.join()  # the failure on its way up is the one to tell

@@ -26,19 +26,16 @@ from singleshot.data.load.loader import Loader
 from singleshot.detection.ssd import SSD
 from singleshot.errors import DataError, Fault, SignalledError
 from singleshot.segmentation.fcn import FCN
-from singleshot.training.budget import Budget
-from singleshot.training.checkpoint import Checkpoint
+from singleshot.training.checkpoint import Checkpoint, Saver
 from singleshot.training.criterion import Criterion
-from singleshot.training.fabric import Fabric
-from singleshot.training.observers import Observer
-from singleshot.training.optimizer import set_learning_rate
+from singleshot.training.devices import Fabric
+from singleshot.training.loggers import Observer
+from singleshot.training.optimizer import factor, set_learning_rate
 from singleshot.training.ranks import Ranks
 from singleshot.training.recipe import Recipe
 from singleshot.training.run_folder import RunFolder
-from singleshot.training.saver import Saver
-from singleshot.training.schedule import factor
 from singleshot.training.signals import Interrupted, StopSignals
-from singleshot.training.state import Progress, facts_of, restore, tensors_of
+from singleshot.training.state import Budget, Progress, facts_of, restore, tensors_of
 from singleshot.training.step import StepResult, TrainingStep
 from singleshot.training.validate import Validation
 

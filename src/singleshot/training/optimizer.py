@@ -1,20 +1,24 @@
-"""What changes the weights: SGD with momentum, Adam as PyTorch and as TensorFlow 1 define it, AdamW.
+"""Optimizers, the schedule of the learning rate, and the running mean of the weights (EMA).
 
-The Caffe reference learns biases twice as fast and does not decay them. Here that is a matter of parameter groups
-and costs nothing (the 2017 post gave it up because TensorFlow repeated forward and backward for it).
+Optimizers are SGD with momentum, Adam as PyTorch and as TensorFlow 1 define it, and AdamW. The Caffe reference trains
+biases at twice the learning rate and does not decay them. Here that is a matter of parameter groups and costs nothing
+(the 2017 post gave it up because TensorFlow repeated forward and backward for it). The schedule gives one factor for
+each step, which multiplies the base rate of every group.
 """
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import torch
 from torch import nn
 
-from singleshot.config import Above, AtLeast, Config, HalfOpen
+from singleshot.config import Above, AtLeast, Config, HalfOpen, Range
+from singleshot.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -144,3 +148,83 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
     """Set the weights' learning rate; each group follows by its own share."""
     for group in optimizer.param_groups:
         group["lr"] = lr * group["lr_scale"]
+
+
+@dataclass(frozen=True)
+class Schedule(Config, name="schedule"):
+    """A warm-up, then one of four curves."""
+
+    kind: Literal["steps", "exponential", "cosine", "constant"] = "cosine"
+    """`steps` multiplies by `gamma` at each boundary (Caffe), `exponential` by `gamma` after each epoch (the 2017
+    post's 0.97), `cosine` falls to `floor` over the whole run, `constant` stays."""
+    warmup_steps: Annotated[int, AtLeast(0)] = 100
+    """Steps over which the rate rises linearly from `warmup_factor` to 1."""
+    warmup_factor: Annotated[float, Range(0, 1)] = 0.01
+    """Factor of the first step."""
+    boundaries: tuple[int, ...] = ()
+    """Steps at which `steps` falls, in ascending order."""
+    gamma: Annotated[float, AtLeast(0)] = 0.1
+    """Factor of `steps` and `exponential`."""
+    floor: Annotated[float, Range(0, 1)] = 0.01
+    """Factor at which `cosine` ends."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if any(step < 0 for step in self.boundaries) or list(self.boundaries) != sorted(set(self.boundaries)):
+            raise ConfigError(f"schedule.boundaries is {self.boundaries}", remedy="Give steps, each after the last")
+
+
+def factor(schedule: Schedule, *, step: int, epoch: int, progress: float) -> float:
+    """What the base rate is multiplied by.
+
+    Args:
+        schedule: which shape.
+        step: 0-based steps done in the whole run.
+        epoch: 0-based epochs done.
+        progress: share of the run that is done, 0…1; what `cosine` follows, so that a run may be limited by epochs,
+            steps or minutes alike.
+
+    >>> caffe = Schedule(kind="steps", warmup_steps=0, boundaries=(80_000, 100_000))
+    >>> [round(factor(caffe, step=step, epoch=0, progress=0.0), 4) for step in (79_999, 80_000, 100_000)]
+    [1.0, 0.1, 0.01]
+    """
+    warm = 1.0
+    if step < schedule.warmup_steps:
+        warm = schedule.warmup_factor + (1 - schedule.warmup_factor) * step / schedule.warmup_steps
+    if schedule.kind == "steps":
+        return warm * schedule.gamma ** sum(step >= boundary for boundary in schedule.boundaries)
+    if schedule.kind == "exponential":
+        return warm * schedule.gamma**epoch
+    if schedule.kind == "cosine":
+        done = min(max(progress, 0.0), 1.0)
+        return warm * (schedule.floor + (1 - schedule.floor) * (1 + math.cos(math.pi * done)) / 2)
+    return warm
+
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+class EMA(Generic[Network]):
+    """Holds `network`, a copy whose weights follow.
+
+    Args:
+        network: the network in training.
+        decay: the share of the old mean that stays at each update, 0…1.
+    """
+
+    def __init__(self, network: Network, decay: float) -> None:
+        self.network = copy.deepcopy(network).eval().requires_grad_(False)
+        self.decay = decay
+        self.updates = 0
+
+    @torch.no_grad()
+    def update(self, network: nn.Module) -> None:
+        """Move the mean towards the network's present weights; statistics of norm layers likewise."""
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        self.updates += 1
+        present = network.state_dict()
+        for name, average in self.network.state_dict().items():
+            if average.is_floating_point():
+                average.lerp_(present[name].to(average.dtype), 1.0 - decay)
+            else:
+                average.copy_(present[name])

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 from singleshot.config import Above, AtLeast, Config, HalfOpen, Range, from_json_dict, to_json_dict, with_defaults
 from singleshot.data.augment.augment import Augmentation
+from singleshot.data.augment.sampling import WHOLE, CropSampler
 from singleshot.detection.anchors import FeatureMap
 from singleshot.detection.loss import LossConfig
 from singleshot.detection.presets import FLAVOURS
@@ -22,8 +23,7 @@ from singleshot.preprocess import Fit
 from singleshot.segmentation.loss import PixelLossConfig
 from singleshot.segmentation.presets import FLAVOURS as SEGMENTERS
 from singleshot.training.checkpoint import CheckpointConfig
-from singleshot.training.optimizer import OptimizerConfig
-from singleshot.training.schedule import Schedule
+from singleshot.training.optimizer import OptimizerConfig, Schedule
 
 
 @dataclass(frozen=True)
@@ -181,3 +181,19 @@ def _value(text: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError:
         return text
+
+
+PIXELS = Augmentation(
+    expand_probability=0.25,
+    max_expand=1.5,
+    samplers=(WHOLE, CropSampler(scale=(0.5, 1.0), aspect_ratio=(0.75, 1.33))),
+    interpolations=("linear",),
+)
+"""Scale from half to one and a half times, crop, mirror and colour, for pictures with masks."""
+
+
+def default_recipe(model: str | None) -> Recipe:
+    """The recipe for a model without one; for None, the default detector's."""
+    if model in SEGMENTERS:
+        return Recipe(model=model, augmentation=PIXELS, batch_size=8)
+    return Recipe()

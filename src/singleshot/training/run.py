@@ -5,6 +5,10 @@ Read the data and refuse what is faulty, build the network, open the device, run
 
 from __future__ import annotations
 
+import datetime
+import platform
+import shlex
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -20,20 +24,15 @@ from singleshot.errors import DataError, UsageError
 from singleshot.prediction.backends.threads import cores
 from singleshot.prediction.predictor import Detector, Segmenter
 from singleshot.structures import Dataset
-from singleshot.training import children, tensorboard
-from singleshot.training.fabric import children_of, open_fabric, resolve_precision
+from singleshot.training.devices import child_processes, kill_processes, open_fabric, resolve_precision, shortage_named
 from singleshot.training.fit import fit
-from singleshot.training.heartbeat import Heartbeat
 from singleshot.training.load_pretrained import new_network, resumed_network
-from singleshot.training.memory import shortage_named
-from singleshot.training.observers import NoObserver, Observer, SilentObserver
-from singleshot.training.provenance import provenance_of
-from singleshot.training.ranks import Ranks, batch_for
+from singleshot.training.loggers import Log, NoObserver, Observer, SilentObserver, check_available, logged
+from singleshot.training.ranks import Heartbeat, Ranks, batch_for
 from singleshot.training.recipe import Recipe
-from singleshot.training.resume import begun, find, identity
 from singleshot.training.run_folder import RunFolder
 from singleshot.training.setup import SetupOptions, set_up
-from singleshot.training.tensorboard import Log, logged
+from singleshot.training.state import begun, find, identity
 
 
 @dataclass(frozen=True)
@@ -134,11 +133,11 @@ def train(
     there = resume and (Path(out) / "recipe.json").is_file()
     if not isinstance(data, Dataset) and not there and Path(out).resolve().is_relative_to(Path(data).resolve()):
         raise UsageError("is in the data folder, which is never written to", remedy="Choose another --out", file=out)
-    tensorboard.check(log)
+    check_available(log)
     fabric = open_fabric(precision=recipe.precision, devices=devices)
     ranks = Ranks(fabric)
     watcher = (observer or SilentObserver()) if ranks.first else NoObserver()
-    with Heartbeat(ranks, recipe.rank_timeout_s, lambda: children.kill(children_of(fabric))):
+    with Heartbeat(ranks, recipe.rank_timeout_s, lambda: kill_processes(child_processes(fabric))):
         if not isinstance(data, Dataset):
             root = Path(data)
             options: dict[str, Any] = {
@@ -254,3 +253,22 @@ def _workers(recipe: Recipe, ranks: Ranks) -> int:
     # Each rank has a GPU, needs one core to feed it, and shares the others with the ranks of this machine.
     spare = mine // min(devices, ranks.world) - 1 if devices else mine // 2
     return max(1, min(16, spare))
+
+
+def this_command() -> str:
+    """The command line of this process as one could type it again, without the folder of the program."""
+    return shlex.join([Path(sys.argv[0]).name or "python", *sys.argv[1:]])
+
+
+def provenance_of(data: Dataset) -> dict[str, Any]:
+    """The facts of a run that learns from this split: command, date (UTC), data and versions, as JSON holds them."""
+    return {
+        "made_by": "singleshot train",
+        "command": this_command(),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "data": data.root.name,
+        "split": data.split,
+        "images": len(data),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }

@@ -20,9 +20,8 @@ from singleshot.detection.ssd import SSD
 from singleshot.preprocess import normalise
 from singleshot.segmentation.fcn import FCN
 from singleshot.training.criterion import Criterion
-from singleshot.training.ema import EMA
-from singleshot.training.fabric import Fabric
-from singleshot.training.optimizer import build, can_skip
+from singleshot.training.devices import Fabric
+from singleshot.training.optimizer import EMA, build, can_skip
 from singleshot.training.ranks import Ranks
 from singleshot.training.recipe import Recipe
 

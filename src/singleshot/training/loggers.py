@@ -1,19 +1,19 @@
-"""A run's figures, pictures and histograms for TensorBoard: `train --log tensorboard`, beside log.csv and the report.
+"""Observers of a run, which the loop calls with steps, epochs and warnings: none, warnings on stderr, and TensorBoard.
 
-What the 2017 tool drew: parts of the loss, learning rate, mAP, AP by class, three training and three validation
-pictures with what is found in them, histograms of every filter and of the L2-norm scale. Pictures and histograms are
-taken from `last.safetensors`, the weights that were judged, so that the log needs nothing of the loop.
-
-A log is never worth a training: whatever fails in it is said once, and the training goes on without it.
+`train --log tensorboard` writes, beside log.csv and the report, what the 2017 tool drew: the losses, learning rate,
+mAP, AP by class, three training and three validation images with their detections, histograms of every filter and of
+the L2-norm scale. Images and histograms are made from `last.safetensors`, the weights that were validated, so that the
+log needs nothing of the loop. Whatever fails in a log is reported once, and the training continues without it.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import cv2
 from jaxtyping import UInt8
@@ -25,7 +25,54 @@ from singleshot.images import read_image
 from singleshot.prediction.load import load
 from singleshot.prediction.predictor import Detector, Segmenter
 from singleshot.structures import Dataset, evenly_spaced
-from singleshot.training.observers import Observer
+
+
+@runtime_checkable
+class Observer(Protocol):
+    """Is called by the training loop."""
+
+    def step(self, *, epoch: int, step: int, done: float, parts: Mapping[str, float], rate: float, images: int) -> None:
+        """After every step.
+
+        Args:
+            epoch: 0-based.
+            step: steps of the whole run so far.
+            done: the share of the run that is done, 0…1.
+            parts: the losses by name, as far as they are known.
+            rate: the learning rate.
+            images: images of this step, on all ranks.
+        """
+        ...
+
+    def epoch(self, row: Mapping[str, Any]) -> None:
+        """After every epoch, with its row of `log.csv`."""
+        ...
+
+    def warn(self, line: str) -> None:
+        """With a warning, as one line."""
+        ...
+
+
+class NoObserver:
+    """Ignores everything: for the ranks beside the first, whose observer reports for all."""
+
+    def step(self, **_facts: Any) -> None:
+        """Do nothing."""
+
+    def epoch(self, row: Any) -> None:
+        """Do nothing."""
+
+    def warn(self, line: str) -> None:
+        """Do nothing."""
+
+
+class SilentObserver(NoObserver):
+    """Prints warnings on stderr and nothing else."""
+
+    def warn(self, line: str) -> None:
+        """Print the warning as a line."""
+        sys.stderr.write(f"singleshot: warning: {line}\n")
+
 
 Log = Literal["tensorboard"]
 EVERY_STEPS = 20
@@ -35,7 +82,7 @@ SHOWN_FROM = 0.5
 """The score from which boxes are drawn, as the 2017 tool had it."""
 
 
-def check(log: Log | None) -> None:
+def check_available(log: Log | None) -> None:
     """Raises ConfigError where a log is wanted and the package tensorboard is missing."""
     if log is not None:
         _writer()

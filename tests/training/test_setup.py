@@ -10,10 +10,10 @@ from singleshot.data.masks import files as mask_files
 from singleshot.data.masks import folders as mask_folders
 from singleshot.errors import ConfigError, DataError, InputMissingError
 from singleshot.segmentation.loss import PixelLossConfig, log_weights
-from singleshot.training import class_weights as module
-from singleshot.training.class_weights import class_pixels, class_weights
+from singleshot.training import setup as module
 from singleshot.training.ranks import Ranks
 from singleshot.training.recipe import Recipe
+from singleshot.training.setup import class_pixels, class_weights
 
 LOG = Recipe(model="fcn8s-fine", pixel_loss=PixelLossConfig("log"))
 

@@ -14,7 +14,18 @@ from singleshot.data.boxes import voc
 from singleshot.detection.ssd import SSD, config_for
 from singleshot.streets import write
 from singleshot.structures import Dataset
-from singleshot.training.tensorboard import TensorBoardLog, logged
+from singleshot.training.loggers import NoObserver, Observer, SilentObserver, TensorBoardLog, logged
+
+
+def test_warnings_reach_the_user_and_nothing_else_does(capsys: pytest.CaptureFixture[str]) -> None:
+    for watcher in (NoObserver(), SilentObserver()):
+        assert isinstance(watcher, Observer)
+        watcher.step(epoch=0, step=1, done=0.5, parts={}, rate=0.1, images=2)
+        watcher.epoch({"epoch": 1})
+        watcher.warn("one line")
+    said = capsys.readouterr()
+    assert said.out == "" and said.err == "singleshot: warning: one line\n"
+
 
 ROW = {
     "epoch": 1,

@@ -1,24 +1,36 @@
-"""Device, precision and ranks: Lightning Fabric, opened in one place.
+"""Device, precision and processes: Lightning Fabric, opened in one place, and what happens when memory runs out.
 
 Fabric moves modules, enters autocast and reduces gradients, and nothing more: the loop, the sampler and every save
 are our own. Two releases of the parent package carried malware on 2026-04-30 and are refused by number.
+
+With `--devices N` Fabric starts N − 1 more processes. Lightning's own watcher answers the failure of one with SIGKILL
+to all, this process too, so that nobody could report what happened. It is replaced here: a process that fails reports
+why, the others report which rank was lost (`ranks.Heartbeat`), and processes that are still running after that are
+killed.
 """
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import datetime
 import logging
 import os
 import socket
+import subprocess
+import sys
+import threading
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import cv2
 import torch
 from torch.distributed import DistNetworkError, DistStoreError
 
-from singleshot.errors import ConfigError, UnreachableError
-from singleshot.training import children
+from singleshot.errors import ConfigError, StoppedError, UnreachableError
 
 try:
     from lightning_fabric import Fabric, __version__
@@ -39,7 +51,7 @@ if __version__ in ("2.6.2", "2.6.3"):
         f"lightning {__version__} carries malware", remedy="Remove it; pip install 'lightning-fabric>=2.6.6'"
     )
 
-__all__ = ["Fabric", "Precision", "children_of", "computes_in_bf16", "open_fabric", "resolve_precision"]
+__all__ = ["Fabric", "Precision", "child_processes", "computes_in_bf16", "open_fabric", "resolve_precision"]
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
@@ -66,7 +78,7 @@ def open_fabric(*, precision: Precision, device: str = "auto", devices: int = 1,
     many = devices * nodes > 1
     if many and os.environ.get("RANK", "0") != "0":
         reach(os.environ.get("MASTER_ADDR", "127.0.0.1"), int(os.environ.get("MASTER_PORT", "29500")))
-    subprocess_script._launch_process_observer = children.watch  # see `children` for what it stands in for
+    subprocess_script._launch_process_observer = watch_processes
     strategy = DDPStrategy(timeout=datetime.timedelta(seconds=timeout_s)) if many else "auto"
     try:
         fabric = Fabric(accelerator=device, devices=devices, num_nodes=nodes, precision=chosen, strategy=strategy)  # pyright: ignore[reportArgumentType]
@@ -81,7 +93,7 @@ def open_fabric(*, precision: Precision, device: str = "auto", devices: int = 1,
     return fabric
 
 
-def children_of(fabric: Fabric) -> children.Processes:
+def child_processes(fabric: Fabric) -> Processes:
     """The processes that this one started for the other ranks; none under a launcher that starts them all."""
     return getattr(fabric.strategy.launcher, "procs", [])
 
@@ -124,3 +136,81 @@ def computes_in_bf16() -> bool:
         return False
     flags = facts.read_text(encoding="utf-8", errors="replace")
     return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+POLL_S = 0.5
+GRACE_S = 20.0
+"""For the others to end by themselves once one has. Longer than a heartbeat needs to name a rank that is gone."""
+
+Processes = Sequence["subprocess.Popen[Any]"]
+"""Rank 1 and its followers, in order."""
+
+
+def watch_processes(processes: Processes, grace_s: float = GRACE_S) -> None:
+    """End this process some time after one of those failed, and those with this one."""
+    ending = threading.Event()
+    threading.Thread(target=_watch, args=(processes, ending, grace_s), name="children", daemon=True).start()
+    atexit.register(_end, processes, ending, grace_s)
+
+
+def kill_processes(processes: Processes) -> None:
+    """End all of them now, stopped ones too."""
+    for process in processes:
+        process.kill()
+    for process in processes:
+        process.wait()
+
+
+def _watch(processes: Processes, ending: threading.Event, grace_s: float) -> None:
+    failed = None
+    while failed is None:
+        if ending.wait(POLL_S):
+            return
+        codes = [process.poll() for process in processes]
+        failed = next((rank for rank, code in enumerate(codes, start=1) if code), None)
+        if not any(code is None for code in codes) and failed is None:
+            return
+    if not ending.wait(grace_s):
+        code = processes[failed - 1].returncode
+        how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        sys.stderr.write(f"singleshot: error: rank {failed} {how}. Start again with --resume.\n")
+        sys.stderr.flush()
+        kill_processes(processes)
+        os._exit(StoppedError.exit_code)
+
+
+def _end(processes: Processes, ending: threading.Event, grace_s: float) -> None:
+    ending.set()
+    deadline = time.monotonic() + grace_s
+    for process in processes:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(max(deadline - time.monotonic(), 0.0))
+    kill_processes(processes)
+
+
+SIGNS = ("can't allocate memory", "out of memory", "insufficient memory", "cannot allocate memory")
+
+
+@contextmanager
+def shortage_named() -> Iterator[None]:
+    """While inside, running out of memory is a StoppedError that says what to lower; other errors pass."""
+    try:
+        yield
+    except (MemoryError, RuntimeError, OSError, cv2.error) as error:
+        if not is_shortage(error):
+            raise
+        on_device = isinstance(error, torch.OutOfMemoryError)
+        what = f"out of {'device ' if on_device else ''}memory ({' '.join(str(error).split())[:120]})"
+        remedy = "Set accumulate=2, or lower --batch-size or --workers, and go on with --resume --force"
+        raise StoppedError(what, remedy=remedy) from error
+
+
+def is_shortage(error: BaseException) -> bool:
+    """Whether an error means that memory ran out.
+
+    >>> is_shortage(MemoryError()), is_shortage(RuntimeError("shapes do not match"))
+    (True, False)
+    """
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError | OSError | cv2.error) and any(sign in str(error).lower() for sign in SIGNS)
