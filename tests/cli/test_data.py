@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 from singleshot.cli import data
 from singleshot.cli.main import app
 from singleshot.data import read
-from singleshot.data.check.report import Audit
+from singleshot.data.check.audit import Audit
 from singleshot.errors import CannotCreateError, DataError, Fault, FaultyDataError, InputMissingError, UsageError
 
 

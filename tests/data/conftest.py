@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from singleshot.data.check import audit
-from singleshot.data.check.report import Audit
+from singleshot.data.check.audit import Audit
 
 Corners = tuple[object, object, object, object]
 

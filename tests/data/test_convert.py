@@ -66,7 +66,7 @@ def test_a_round_trip_keeps_every_box(way: tuple[Layout, ...], drawn: Path, tmp_
     for step, (old, new) in enumerate(pairwise(way)):
         done = convert(read(old, root), new, tmp_path / f"{step}-{new}")
         root = tmp_path / f"{step}-{new}"
-        assert done.pictures == 9 and done.boxes == sum(len(s.boxes_xyxy) for d in first for s in d.samples)
+        assert done.images == 9 and done.boxes == sum(len(s.boxes_xyxy) for d in first for s in d.samples)
     same_boxes(first, read(way[-1], root), difficult="yolo" not in way)
 
 

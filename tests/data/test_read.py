@@ -179,7 +179,7 @@ def test_a_data_folder_that_may_not_be_looked_into_is_a_matter_of_permission(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     close(make_coco(tmp_path / "mine"), monkeypatch)
-    with pytest.raises(NotPermittedError, match="mine: may not be read"):
+    with pytest.raises(NotPermittedError, match="mine: no permission to read"):
         read.recognise(tmp_path / "mine")
 
 
@@ -219,13 +219,13 @@ def test_options_of_voc_reach_its_reader(tmp_path: Path) -> None:
 def test_what_a_folder_was_taken_for_is_told_with_counts(tmp_path: Path) -> None:
     lines = read.describe(read.read(make_voc(tmp_path / "data"), "train")).split("\n")
     assert lines == [
-        f"{tmp_path / 'data'}: taken for Pascal VOC, split train: 1 pictures, 1 classes, 1 objects",
+        f"{tmp_path / 'data'}: taken for Pascal VOC, split train: 1 images, 1 classes, 1 objects",
         "  car 1",
     ]
     none = np.zeros(0)
     empty = Sample("a", Path("a"), None, none.reshape(0, 4), none.astype(np.int64), none.astype(np.bool_))
     nothing = Dataset(Path("d"), "yolo", "val", LabelMap(("car", "bus")), [empty])
-    assert read.describe(nothing).endswith("0 objects, 1 pictures without objects\n  car 0 · bus 0")
+    assert read.describe(nothing).endswith("0 objects, 1 images without objects\n  car 0 · bus 0")
 
 
 def test_the_description_counts_warnings_by_kind_and_says_which_cost_something() -> None:
@@ -238,4 +238,4 @@ def test_the_description_counts_warnings_by_kind_and_says_which_cost_something()
 
 def test_bccd_is_told_as_it_is(shared: Path) -> None:
     text = read.describe(voc.read(shared / "data" / "bccd", "test"))
-    assert text.endswith("72 pictures, 3 classes, 945 objects\n  Platelets 69 · RBC 805 · WBC 71")
+    assert text.endswith("72 images, 3 classes, 945 objects\n  Platelets 69 · RBC 805 · WBC 71")

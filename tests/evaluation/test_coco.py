@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from singleshot.data.boxes import coco, coco_results
+from singleshot.data.boxes import coco, results
 from singleshot.evaluation.coco import coco_table, cut_warning, judge_coco
 from singleshot.structures import Dataset, Detections, LabelMap, Sample
 
@@ -34,8 +34,8 @@ def detections(boxes_xyxy: list, scores: list[float], class_ids: list[int]) -> D
 
 def test_cocos_own_example_has_the_expected_figures(shared: Path) -> None:
     folder = shared / "data" / "eval_coco"
-    dataset = coco.read(folder / "ground_truth.json", "val", with_pictures=False)
-    found = coco_results.read(folder / "instances_val2014_fakebbox100_results.json", dataset)
+    dataset = coco.read(folder / "ground_truth.json", "val", with_images=False)
+    found = results.read_coco(folder / "instances_val2014_fakebbox100_results.json", dataset)
     report = judge_coco(found, dataset)
     expected = json.loads((folder / "expected.json").read_text())
     assert {name.lower().replace("_", ""): value for name, value in report.summary.items()} == pytest.approx(

@@ -45,7 +45,7 @@ def run(data: bytes, scratch: Path) -> str:
     """What comes out obeys the law of boxes."""
     file = scratch / "instances_train.json"
     file.write_bytes(data)
-    return check_dataset(coco.read(file, "train", with_pictures=False))
+    return check_dataset(coco.read(file, "train", with_images=False))
 
 
 TARGET = Target("coco_json", [json.dumps(GOOD).encode(), json.dumps(GOOD, indent=1).encode()], PIECES, run)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from singleshot.data.boxes import coco_results, voc_results
+from singleshot.data.boxes import results
 from singleshot.structures import Dataset, LabelMap, Sample
 from tests.fuzz.harness import Target, main
 
@@ -35,10 +35,10 @@ def run(data: bytes, scratch: Path) -> str:
     """One record a picture, best score first; boxes are finite and not inverted."""
     if data[:2] == b"T\n":
         (scratch / "comp4_det_test_cat.txt").write_bytes(data[2:])
-        found = voc_results.read(scratch, DATASET)
+        found = results.read_voc(scratch, DATASET)
     else:
         (scratch / "results.json").write_bytes(data)
-        found = coco_results.read(scratch / "results.json", DATASET)
+        found = results.read_coco(scratch / "results.json", DATASET)
     assert len(found) == 2
     for result in found:
         assert np.isfinite(result.boxes_xyxy).all() and np.isfinite(result.scores).all()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from singleshot.data.boxes import voc_folder
+from singleshot.data.boxes import voc
 from tests.fuzz.harness import Target, main
 
 PIECES = (
@@ -28,7 +28,7 @@ def run(data: bytes, scratch: Path) -> str:
     """Lines count up, and an id is neither empty nor padded."""
     file = scratch / "train.txt"
     file.write_bytes(data)
-    found = list(voc_folder.ids(file, {"a": scratch / "a.jpg", "my photo 1": scratch / "b.jpg"}))
+    found = list(voc.ids(file, {"a": scratch / "a.jpg", "my photo 1": scratch / "b.jpg"}))
     lines = [line for line, _ in found]
     assert lines == sorted(set(lines)) and all(1 <= line <= data.count(b"\n") + 1 for line in lines)
     assert all(image_id and image_id == image_id.strip() and "\n" not in image_id for _, image_id in found)

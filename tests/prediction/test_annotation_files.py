@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from singleshot.data.boxes import voc_objects, voc_xml
+from singleshot.data.boxes import voc_xml
+from singleshot.data.boxes.check_box import INCLUSIVE, check_box
 from singleshot.errors import UsageError
 from singleshot.prediction.annotation_files import KINDS, inside, open_files, parse_kinds
 from singleshot.prediction.frames import Frame, ImageResult
@@ -63,7 +64,8 @@ def test_a_box_of_one_pixel_is_left_out_because_the_reader_would_take_it_for_emp
     assert inside(found).boxes_xyxy.tolist() == [[10, 20, 11.5, 60]]
     text = voc_xml.annotation_xml("a.jpg", (100, 100), boxes[:1], ["car"])
     (item,) = voc_xml.parse(text.encode(), file=Path("a.xml")).objects
-    fault = voc_objects.fault_of(item, Path("a.xml"), (100, 100), ("car",))
+    xmin, ymin, xmax, ymax = item.corners
+    fault = check_box((xmin - 1, ymin - 1, xmax, ymax), (100, 100), INCLUSIVE)
     assert fault is not None and fault.kind == "zero-size-box"
 
 

@@ -15,7 +15,7 @@ from singleshot.cli import outputs
 from singleshot.errors import SHOWN_FAULTS, CannotCreateError, DataError, InputMissingError, UsageError, visible
 
 if TYPE_CHECKING:
-    from singleshot.data.check.report import Audit
+    from singleshot.data.check.audit import Audit
     from singleshot.data.stats import Stats
     from singleshot.structures import Dataset
 
@@ -227,13 +227,13 @@ def convert(
         for name in unions:
             terminal.warn(f"{name} only combines other splits and is left out; --split {name} converts it alone")
     with terminal.bar("images", sum(map(len, datasets))) as advance:
-        done = conversion.convert(datasets, to, out, on_picture=advance)
+        done = conversion.convert(datasets, to, out, on_image=advance)
     for message in done.notes:
         terminal.warn(message)
     if faults:
         terminal.warn(f"{len(faults)} faulty boxes or images were left out")
     names = ", ".join(f"{dataset.split} ({len(dataset)})" for dataset in datasets)
-    terminal.show(f"{done.pictures} images and {done.boxes} boxes as {to}: {out}")
+    terminal.show(f"{done.images} images and {done.boxes} boxes as {to}: {out}")
     terminal.show(f"splits: {names}; classes: {_names(datasets[0].label_map.names)}")
 
 

@@ -77,7 +77,7 @@ def evaluate(
     from singleshot.cli import outputs, terminal
     from singleshot.cli import report as report_page
     from singleshot.data import read
-    from singleshot.data.boxes import coco_results, voc_results
+    from singleshot.data.boxes import results
     from singleshot.data.faults import refuse_or_list
     from singleshot.evaluation.coco import CocoReport, coco_table, cut_warning, judge_coco
     from singleshot.evaluation.evaluate import detect_readable
@@ -107,12 +107,12 @@ def evaluate(
     detector = None if weights is None else load_detector(weights, backend=backend, trust=trust)
     label_map = None if detector is None else detector.label_map
     dataset = read.read(
-        data, split, layout=data_format, label_map=label_map, annotated=annotated, with_pictures=weights is not None
+        data, split, layout=data_format, label_map=label_map, annotated=annotated, with_images=weights is not None
     )
     terminal.note(read.describe(dataset))
     faults = refuse_or_list([dataset], on_bad)
     if write_detections is not None and not writes_json:
-        outputs.check(*voc_results.paths_in(write_detections, dataset), inputs=inputs, overwrite=overwrite)
+        outputs.check(*results.paths_in(write_detections, dataset), inputs=inputs, overwrite=overwrite)
     if detector is not None:
         started = time.monotonic()
         with terminal.bar("detecting", len(dataset)) as advance:
@@ -128,16 +128,16 @@ def evaluate(
             terminal.warn(str(fault))
         faults += unread
     elif detections is not None and detections.suffix.lower() == ".json":
-        found = coco_results.read(detections, dataset)
-        _warn(coco_results.coverage_warning(found, dataset))
+        found = results.read_coco(detections, dataset)
+        _warn(results.coverage_warning(found, dataset))
     else:
-        found = voc_results.read(detections or Path(), dataset)
+        found = results.read_voc(detections or Path(), dataset)
     if threshold is not None:
         found = [result.above(threshold) for result in found]
         _warn(threshold_warning(threshold))
     if write_detections is not None:
-        results = coco_results if writes_json else voc_results
-        results.write(found, dataset, write_detections, overwrite=overwrite)
+        write = results.write_coco if writes_json else results.write_voc
+        write(found, dataset, write_detections, overwrite=overwrite)
         terminal.show(f"result files: {write_detections}")
     if faults:
         terminal.warn(f"{len(faults)} faulty boxes or pictures were left out")

@@ -1,33 +1,44 @@
-"""From one layout of detection data to another: `voc`, `coco` and `yolo`, in any direction.
+"""From one layout of boxes to another: `voc`, `coco` and `yolo`, in any direction.
 
 Readers bring every layout to samples with continuous boxes, and writers take them from there, so three of each make
-all nine ways. A box keeps its place to a hundredth of a pixel or better; what a layout has no room for is said, never
-dropped in silence.
+all nine ways. A box keeps its position to a hundredth of a pixel or better; what a layout cannot hold is reported,
+never dropped without a message.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from singleshot.data.boxes import coco_writer, voc_writer, yolo_writer
-from singleshot.data.convert_plan import Conversion
+from singleshot.data.boxes import coco, voc, yolo
+from singleshot.data.boxes.writing import Item, items, note
 from singleshot.data.whole_folder import whole_folder
 from singleshot.errors import UsageError
 from singleshot.structures import Dataset
 
 Layout = Literal["voc", "coco", "yolo"]
-_WRITERS: dict[Layout, Callable[[Sequence[Dataset], Path, Conversion], None]] = {
-    "voc": voc_writer.write,
-    "coco": coco_writer.write,
-    "yolo": yolo_writer.write,
-}
+_WRITERS = {"voc": voc.write, "coco": coco.write, "yolo": yolo.write}
+
+
+@dataclass
+class Conversion:
+    """What a conversion wrote.
+
+    Args:
+        images: how many were copied.
+        boxes: how many were given to the writer.
+        notes: what the target layout cannot hold, a sentence each.
+    """
+
+    images: int
+    boxes: int
+    notes: list[str]
 
 
 def convert(
-    datasets: Sequence[Dataset], to: Layout, out: Path, *, on_picture: Callable[[int], None] | None = None
+    datasets: Sequence[Dataset], to: Layout, out: Path, *, on_image: Callable[[int], None] | None = None
 ) -> Conversion:
     """Write some splits of a data set in another layout.
 
@@ -35,38 +46,48 @@ def convert(
         datasets: the splits, all with the same classes. At least one.
         to: the layout.
         out: the new folder. It may exist if it is empty; nothing is ever replaced.
-        on_picture: called with the number of pictures that are done.
-
-    Returns:
-        What was written, and in `notes` what the layout could not hold.
+        on_image: called with the number of images that are done.
 
     Raises:
         UsageError: no split, or splits with different classes.
-        DataError: two pictures would get the same name, or one cannot be read.
+        DataError: two images would get the same name, or one cannot be read.
         CannotCreateError, NotPermittedError, StorageError: as `whole_folder`; nothing is left behind.
     """
     if not datasets:
         raise UsageError("no split to convert", remedy="Name one by --split")
     if any(dataset.label_map != datasets[0].label_map for dataset in datasets):
         raise UsageError("the splits have different classes", remedy="Convert them one by one")
-    conversion = Conversion(on_picture or (lambda _done: None))
+    done = Conversion(0, 0, [])
+    masks = 0
+
+    def counted() -> Iterator[Item]:
+        nonlocal masks
+        for item in items(datasets, one_folder=to == "voc"):
+            yield item  # and goes on when the writer asks for the next one
+            done.images += 1
+            done.boxes += len(item.sample.boxes_xyxy)
+            masks += item.sample.mask_path is not None
+            if on_image is not None:
+                on_image(done.images)
+
     with whole_folder(out) as folder:
-        _WRITERS[to](datasets, folder, conversion)
+        done.notes = _WRITERS[to](datasets, counted(), folder)
+    done.notes = note(masks, "mask is", "masks are", "not carried over: conversions are of boxes") + done.notes
     if datasets[0].layout == "voc":
-        conversion.notes.append("VOC's pose, truncated, occluded and part tags are not read, and so not carried over")
-    return conversion
+        done.notes.append("VOC's pose, truncated, occluded and part tags are not read, and so not carried over")
+    return done
 
 
 def without_unions(datasets: Sequence[Dataset]) -> tuple[list[Dataset], list[str]]:
-    """The splits without those that only put others together (VOC's `trainval`), and the names of these.
+    """Return the splits without those that only join others (VOC's `trainval`), and the names of these.
 
-    For layouts with a folder a split, in which a union would hold every picture twice.
+    For layouts with a folder a split, in which a union would hold every image twice.
     """
-    ids = [frozenset(sample.image_path for sample in dataset.samples) for dataset in datasets]
+    files = [frozenset(sample.image_path for sample in dataset.samples) for dataset in datasets]
     kept, unions = [], []
-    for place, dataset in enumerate(datasets):
-        parts = [other for i, other in enumerate(ids) if i != place and other < ids[place]]
-        if parts and frozenset().union(*parts) == ids[place]:
+    for index, dataset in enumerate(datasets):
+        parts = [other for i, other in enumerate(files) if i != index and other < files[index]]
+        if parts and frozenset().union(*parts) == files[index]:
             unions.append(dataset.split)
         else:
             kept.append(dataset)
@@ -74,5 +95,5 @@ def without_unions(datasets: Sequence[Dataset]) -> tuple[list[Dataset], list[str
 
 
 def renamed(dataset: Dataset, split: str) -> Dataset:
-    """The same split under another name."""
+    """Return the same split under another name."""
     return replace(dataset, split=split)

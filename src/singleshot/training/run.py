@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from singleshot.data import read
-from singleshot.data.check.leaks import without_leaks
+from singleshot.data.check.duplicates import without_leaks
 from singleshot.data.faults import OnBad, refuse_or_list
 from singleshot.errors import DataError, UsageError
 from singleshot.prediction.backends.threads import cores

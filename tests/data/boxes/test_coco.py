@@ -6,6 +6,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,8 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from singleshot.data.boxes import coco
+from singleshot.data.boxes.writing import items
 from singleshot.errors import DataError, InputMissingError, SingleshotError
-from singleshot.structures import Dataset, LabelMap
+from singleshot.structures import Dataset, LabelMap, Sample
 
 CONTENT: dict[str, Any] = {
     "images": [
@@ -125,7 +127,7 @@ def test_a_tools_export_has_the_json_among_the_pictures(tmp_path: Path) -> None:
 
 def test_boxes_alone_need_no_pictures(tmp_path: Path) -> None:
     (tmp_path / "truth.json").write_text(json.dumps(CONTENT))
-    dataset = coco.read(tmp_path / "truth.json", "truth", with_pictures=False)
+    dataset = coco.read(tmp_path / "truth.json", "truth", with_images=False)
     assert (len(dataset), dataset.faults) == (3, ())
 
 
@@ -144,13 +146,13 @@ def test_a1_a_missing_folder_or_split_is_66_with_what_there_is(tmp_path: Path) -
 def test_a2_a_picture_that_is_not_there_is_named_with_its_path(tmp_path: Path) -> None:
     dataset = read(tmp_path, lambda content: content["images"][1].update(file_name="gone.jpg"))
     assert only_fault(dataset, "missing-picture") == (
-        "images[1]: picture gone.jpg not found. Add it or delete its entry."
+        "images[1]: image gone.jpg not found. Add it or delete its entry."
     )
     assert [sample.image_id for sample in dataset.samples] == ["30", "50"]
 
 
 def test_a4_a_split_without_pictures_is_65(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="0 pictures in the split") as caught:
+    with pytest.raises(DataError, match="0 images in the split") as caught:
         read(tmp_path, lambda content: content["images"].clear())
     assert caught.value.kind == "empty-split"
 
@@ -269,7 +271,7 @@ def test_b27_missing_area_and_iscrowd_are_filled_and_counted(tmp_path: Path) -> 
 
     dataset = read(tmp_path, change)
     assert [(fault.kind, fault.severity) for fault in dataset.faults] == [("filled-field", "note")] * 2
-    assert dataset.faults[0].message == "3 annotations have no `area`; that of the box is taken."
+    assert dataset.faults[0].message == "3 annotations have no `area`; that of the box is used."
     assert dataset.samples[0].areas is not None
     assert dataset.samples[0].areas.tolist() == [10.5 * 25, 12]
 
@@ -402,7 +404,7 @@ def test_ignore_is_difficult_and_no_crowd_and_checked(tmp_path: Path) -> None:
     first = dataset.samples[0]
     assert first.difficult.tolist() == [True, False] and first.crowd is not None and not first.crowd.any()
     said = only_fault(read(tmp_path, lambda content: content["annotations"][0].update(ignore="yes")), "bad-field")
-    assert "annotations[0].ignore is 'yes', which is no ignore" in said
+    assert "annotations[0].ignore is 'yes', which is not a valid ignore" in said
 
 
 def test_a_negative_area_is_a_bad_field_and_the_box_is_left_out(tmp_path: Path) -> None:
@@ -424,3 +426,29 @@ def test_a9_a_link_out_of_the_data_is_named_and_not_used(tmp_path: Path) -> None
     (root / "train2017").symlink_to(elsewhere)
     found = coco.read(root, "train2017").faults
     assert [fault.file for fault in found if fault.kind == "outside-link"] == [root / "train2017"]
+
+
+def test_the_written_json_worked_by_hand(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((30, 40, 3), np.uint8))
+    rows = np.array([[1.0, 2.0, 11.0, 22.5]])
+    sample = Sample("a", tmp_path / "a.png", (30, 40), rows, np.array([1]), np.array([True]))
+    data = Dataset(tmp_path, "voc", "val", LabelMap(("cat", "dog")), (sample,))
+    out = tmp_path / "out"
+    out.mkdir()
+    coco.write([data], items([data], one_folder=False), out)
+    assert json.loads((out / "annotations" / "instances_val.json").read_text()) == {
+        "images": [{"id": 1, "file_name": "a.png", "width": 40, "height": 30}],
+        "annotations": [
+            {
+                "id": 1,
+                "image_id": 1,
+                "category_id": 2,
+                "bbox": [1.0, 2.0, 10.0, 20.5],
+                "area": 205.0,
+                "iscrowd": 0,
+                "ignore": 1,
+            }
+        ],
+        "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}],
+    }
+    assert (out / "val" / "a.png").is_file()

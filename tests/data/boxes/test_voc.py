@@ -4,14 +4,16 @@ import os
 from collections import Counter
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 from singleshot.data.boxes import voc, voc_xml
 from singleshot.data.boxes.voc_xml import annotation_xml
+from singleshot.data.boxes.writing import items
 from singleshot.errors import DataError, InputMissingError, NotPermittedError
-from singleshot.structures import Dataset, LabelMap
+from singleshot.structures import Dataset, LabelMap, Sample
 from tests.data.conftest import close
 
 CAT_AND_DOG = LabelMap(("cat", "dog"))
@@ -251,7 +253,7 @@ def test_a_missing_picture_is_a_fault_of_the_lists_line(root: Path) -> None:
         ("missing-picture", "fatal", split, 3),
         ("missing-picture", "fatal", split, 5),
     ]
-    assert dataset.faults[0].message.startswith("picture missing not found in JPEGImages")
+    assert dataset.faults[0].message.startswith("image missing not found in JPEGImages")
     assert len(dataset) == 2
 
 
@@ -305,7 +307,7 @@ def test_a_test_set_whose_annotations_are_kept_back_has_samples_without_boxes(ro
 @pytest.mark.parametrize("text", ["", "\n \r\n\n"])
 def test_an_empty_split_is_refused(root: Path, text: str) -> None:
     path = _split(root, text)
-    with pytest.raises(DataError, match="0 pictures in the split") as caught:
+    with pytest.raises(DataError, match="0 images in the split") as caught:
         voc.read(root, "train")
     assert (caught.value.kind, caught.value.file) == ("empty-split", path)
 
@@ -410,3 +412,17 @@ def test_each_annotation_is_parsed_once(root: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(voc_xml, "read", lambda file: (parsed.append(file.name), read(file))[1])
     voc.read(root, "train")
     assert sorted(parsed) == ["a.xml", "b.xml", "c.xml"]
+
+
+def test_the_written_files_worked_by_hand(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((30, 40, 3), np.uint8))
+    rows = np.array([[10.0, 3.0, 20.0, 9.0]])
+    sample = Sample("7", tmp_path / "a.png", (30, 40), rows, np.array([0]), np.array([True]))
+    data = Dataset(tmp_path, "coco", "val", LabelMap(("cat",)), (sample,))
+    out = tmp_path / "out"
+    out.mkdir()
+    notes = voc.write([data], items([data], one_folder=True), out)
+    xml = (out / "Annotations/a.xml").read_text()
+    assert "<xmin>11</xmin><ymin>4</ymin><xmax>20</xmax><ymax>9</ymax>" in xml and "<difficult>1</difficult>" in xml
+    assert (out / "ImageSets/Main/val.txt").read_text() == "a\n"
+    assert (out / "JPEGImages/a.png").is_file() and notes == []

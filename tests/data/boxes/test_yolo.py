@@ -2,15 +2,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from singleshot.data.boxes import yolo
+from singleshot.data.boxes import yolo, yolo_yaml
+from singleshot.data.boxes.writing import items
 from singleshot.errors import ConfigError, DataError, InputMissingError
-from singleshot.structures import Dataset, LabelMap
+from singleshot.structures import Dataset, LabelMap, Sample
 
 YAML = "train: images/train\nval: images/val\nnames: [car, bus]\n"
 
@@ -59,7 +62,7 @@ def test_fractions_become_pixels_worked_by_hand(root: Path) -> None:
 def test_a3_a_picture_without_a_label_file_is_background_and_counted(root: Path) -> None:
     (root / "labels/train/b.txt").unlink()
     dataset = yolo.read(root, "train")
-    assert only_fault(dataset, "unlabelled", "note", root / "images/train", None).startswith("1 of 2 pictures")
+    assert only_fault(dataset, "unlabelled", "note", root / "images/train", None).startswith("1 of 2 images")
     assert len(dataset) == 2
 
 
@@ -96,8 +99,8 @@ def test_the_corners_of_an_outline_give_the_box_around_it(root: Path) -> None:
         ("0 1e400 0.5 0.5 0.5", "not-a-number", "fatal", "'1e400'"),
         ("2 0.5 0.5 0.5 0.5", "unknown-class", "fatal", "class 2 is none of 0 … 1"),
         ("0 0.5 0.5 0 0.5", "zero-size-box", "fatal", "zero width"),
-        ("0 0.5 0.5 -0.1 0.5", "inverted-box", "fatal", "negative"),
-        ("0 1.5 0.5 0.1 0.1", "outside-box", "warning", "outside the 60×40 picture"),
+        ("0 0.5 0.5 -0.1 0.5", "inverted-box", "fatal", "is inverted"),
+        ("0 1.5 0.5 0.1 0.1", "outside-box", "warning", "outside the 60×40 image"),
         ("0 1 0.5 0.1 0.1", "clipped-box", "warning", "over the edge"),
     ],
 )
@@ -141,7 +144,7 @@ def test_a5_a_picture_that_a_list_names_twice_is_used_once(root: Path) -> None:
 def test_a4_a_split_without_pictures_is_65(root: Path) -> None:
     for path in (root / "images/train").iterdir():
         path.unlink()
-    with pytest.raises(DataError, match="0 pictures in the split") as caught:
+    with pytest.raises(DataError, match="0 images in the split") as caught:
         yolo.read(root, "train")
     assert caught.value.kind == "empty-split"
 
@@ -151,7 +154,7 @@ def test_a1_missing_parts_are_66_with_what_there_is(root: Path, tmp_path: Path) 
         yolo.read(root, "test")
     (root / "data.yaml").write_text(YAML.replace("images/val", "pictures/val2"))
     (root / "images/val").rename(root / "elsewhere")
-    with pytest.raises(InputMissingError, match=r"data.yaml:2: the pictures of 'val' are not there"):
+    with pytest.raises(InputMissingError, match=r"data.yaml:2: the images of 'val' do not exist"):
         yolo.read(root, "val")
     with pytest.raises(InputMissingError, match=r"no such folder or data.yaml"):
         yolo.read(tmp_path / "nowhere", "train")
@@ -265,3 +268,19 @@ def test_a9_links_out_of_the_data_and_to_folders_are_named(
         "again": ("linked-folder", "warning"),
     }
     assert [sample.image_id for sample in dataset.samples] == ["a", "b", "good"]
+
+
+def test_the_written_files_worked_by_hand(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((30, 40, 3), np.uint8))
+    rows = np.array([[10.0, 3.0, 20.0, 9.0]])
+    sample = Sample("a", tmp_path / "a.png", (30, 40), rows, np.array([1]), np.array([False]))
+    data = Dataset(tmp_path, "voc", "val", LabelMap(("1: no", 'a"b', "bus 🚌")), (sample,))
+    out = tmp_path / "out"
+    out.mkdir()
+    yolo.write([data], items([data], one_folder=False), out)
+    # Centre (15, 6) of 40×30, 10 wide and 6 high.
+    assert (out / "labels/val/a.txt").read_text() == "1 0.375 0.2 0.25 0.2\n"
+    assert (out / "images/val/a.png").is_file()
+    names = {0: "1: no", 1: 'a"b', 2: "bus 🚌"}
+    assert yaml.safe_load((out / "data.yaml").read_text(encoding="utf-8")) == {"val": "images/val", "names": names}
+    assert yolo_yaml.read(out / "data.yaml").names == tuple(names.values())

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from singleshot.data.boxes import voc
-from singleshot.data.check import audit, leaks
+from singleshot.data.check import audit, duplicates
 from singleshot.data.load.loader import EvalDetection, Loader, LoaderOptions
 from singleshot.data.masks import folders as mask_folders
 from singleshot.errors import DataError, Fault, InputMissingError, NotPermittedError, visible
@@ -43,7 +43,7 @@ def test_a2_every_listed_picture_that_is_missing_is_a_fault_of_its_line(folder) 
         ("missing-picture", "fatal", "train.txt", 2),
         ("missing-picture", "fatal", "train.txt", 4),
     ]
-    assert "picture 2008_000123 not found" in str(found[0])
+    assert "image 2008_000123 not found" in str(found[0])
 
 
 def test_a3_a_picture_without_annotation_is_counted_and_background_only_where_allowed(folder) -> None:
@@ -65,7 +65,7 @@ def test_the_folder_of_annotations_can_be_audited_as_a_split(folder) -> None:
 def test_a4_an_empty_list_is_a_fault_before_anything_is_built(folder) -> None:
     folder.split("train", b"")
     assert ("empty-split", "fatal", "train.txt", None) in folder.faults()
-    with pytest.raises(DataError, match="0 pictures in the split") as caught:
+    with pytest.raises(DataError, match="0 images in the split") as caught:
         voc.read(folder.root, "train")
     assert caught.value.exit_code == 65
 
@@ -94,8 +94,8 @@ def test_a5_a_picture_under_two_names_is_a_leak_across_splits_and_else_a_warning
 
 def test_a5_training_leaves_out_what_is_judged_and_lists_it(folder) -> None:
     train, val = voc.read(folder.root, "train"), voc.read(folder.root, "test")
-    assert leaks.without_leaks(train, val) == (list(train.samples), [])
-    kept, faults = leaks.without_leaks(train, replace(val, samples=train.samples[:1]))
+    assert duplicates.without_leaks(train, val) == (list(train.samples), [])
+    kept, faults = duplicates.without_leaks(train, replace(val, samples=train.samples[:1]))
     assert [sample.image_id for sample in kept] == ["c"]
     assert [(fault.kind, fault.severity, fault.file.name) for fault in faults] == [("leak", "fatal", "a.jpg")]
 

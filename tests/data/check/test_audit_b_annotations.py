@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from singleshot.data.boxes import voc, voc_objects, voc_xml
-from singleshot.data.boxes.voc_xml import AnnotatedObject
+from singleshot.data.boxes import voc, voc_xml
+from singleshot.data.boxes.check_box import INCLUSIVE, USABLE, check_box
 from singleshot.data.check import boxes
+from singleshot.data.faults import KINDS
 from singleshot.errors import DataError
 
 GOOD = "<annotation>\n<size>\n<width>60</width>\n<height>40</height>\n</size>\n<object>\n<name>cat</name>\n<bndbox>\n"
@@ -149,14 +150,14 @@ _EDGE = st.floats(-50, 100, allow_nan=False).map(lambda value: round(value, 2))
 @settings(max_examples=150, deadline=None)
 @given(st.tuples(_EDGE, _EDGE, _EDGE, _EDGE), st.booleans())
 def test_b8_to_b11_any_box_is_kept_within_the_picture_or_named(corners: tuple, fix: bool) -> None:
-    item = AnnotatedObject("cat", corners, False, 1, 2)
-    item = voc_objects.upright(item) if fix else item
-    fault = voc_objects.fault_of(item, Path("a.xml"), (40, 60), ("cat",))
-    if fault is None or fault.kind in voc_objects.KEPT:
-        x1, y1, x2, y2 = item.corners
-        assert max(x1 - 1, 0) < min(x2, 60) and max(y1 - 1, 0) < min(y2, 40)
+    xmin, ymin, xmax, ymax = corners
+    if fix:  # as --fix-boxes does
+        xmin, ymin, xmax, ymax = min(xmin, xmax), min(ymin, ymax), max(xmin, xmax), max(ymin, ymax)
+    fault = check_box((xmin - 1, ymin - 1, xmax, ymax), (40, 60), INCLUSIVE)
+    if fault is None or fault.kind in USABLE:
+        assert max(xmin - 1, 0) < min(xmax, 60) and max(ymin - 1, 0) < min(ymax, 40)
     elif fault.kind != "outside-box":
-        assert (fault.severity, fault.line) == ("fatal", 2) and not (fix and fault.kind == "inverted-box")
+        assert KINDS[fault.kind][0] == "fatal" and not (fix and fault.kind == "inverted-box")
 
 
 def test_b12_a_box_below_one_pixel_of_the_input_is_kept_and_noted(folder) -> None:

@@ -1,75 +1,86 @@
-"""YOLO's text files (`class x y width height` a line) with their `data.yaml` → a `Dataset`.
+"""YOLO's text files (`class x y width height` a line) with their `data.yaml`, read and written.
 
-Numbers are fractions of the picture, x and y those of the box's centre: continuous, so the box's edges in pixels are
+Numbers are fractions of the image, x and y those of the box's centre: continuous, so the box's edges in pixels are
 (x ∓ width / 2) · W and (y ∓ height / 2) · H. The labels of `…/images/a.jpg` are `…/labels/a.txt`, or lie beside the
-picture. A picture without labels is a background picture: that is YOLO's rule, and such pictures are counted in a note.
+image. An image without labels is a background image: that is YOLO's rule, and such images are counted in a note.
 A line with the corners of an outline instead of a box gives the box around it; in a data set of poses (`kpt_shape`)
-keypoints follow the box and are not read. The format says no sizes, so every picture's header is read.
+keypoints follow the box and are not read. The format has no image sizes, so every image's header is read.
+
+`data.yaml` is written for the machine and the folder that it was made on, so its paths are tried as they are written
+and then from the data set's own folder: an export whose `train: ../train/images` lies beside it is found, too.
 
 Every fault has its file and line; a faulty box never reaches a sample. Format: the YOLO v5 and later documentation.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from singleshot import boxes
-from singleshot.data.boxes.box_rules import KEPT, fault_of
-from singleshot.data.boxes.class_list import variant_faults
-from singleshot.data.boxes.voc_objects import suggestion
-from singleshot.data.boxes.yolo_folder import label_file, label_files, locate, picture_files, split_sources
-from singleshot.data.boxes.yolo_yaml import Description
-from singleshot.errors import DataError, Fault, InputMissingError
-from singleshot.images import read_size_hw
+from singleshot.data import folders
+from singleshot.data import splits as split_lists
+from singleshot.data.boxes import yolo_yaml
+from singleshot.data.boxes.check_box import USABLE, check_box
+from singleshot.data.boxes.class_names import unknown_class, variant_faults
+from singleshot.data.boxes.writing import Item, crowd_count, has_mask_areas, make_folders, note, split_name
+from singleshot.data.boxes.yolo_yaml import SPLITS, Description
+from singleshot.data.faults import make_fault
+from singleshot.errors import DataError, Fault, InputMissingError, UsageError, os_errors
+from singleshot.images import IMAGE_SUFFIXES, read_size_hw
 from singleshot.storage.files import file_bytes
 from singleshot.structures import Dataset, LabelMap, Sample
 
 MAX_LABEL_BYTES = 10 * 2**20
+IMAGES, LABELS = "images", "labels"
 _NUMBER = re.compile(r"[+-]?(?:[0-9]{1,9}\.?[0-9]{0,30}|\.[0-9]{1,30})(?:[eE][+-]?[0-9]{1,2})?", re.ASCII)
 _CLASS = re.compile(r"[0-9]{1,6}(?:\.0{0,6})?", re.ASCII)
 
 
+# ---- Reading
+
+
 def read(root: Path | str, split: str, *, label_map: LabelMap | None = None, annotated: bool = True) -> Dataset:
-    """One split of a data set in YOLO's format, in the order of file names (or of the list of pictures).
+    """Read one split of a data set in YOLO's format, in the order of file names (or of the list of images).
 
     Args:
         root: the folder with a `data.yaml`, or that file.
         split: `train`, `val` or `test`, as `data.yaml` names them.
         label_map: the classes and their order. Where None, those of `data.yaml`. A class that it does not have is a
             fault where it is used.
-        annotated: False for pictures without labels.
+        annotated: False for images without labels.
 
     Returns:
-        Samples with float64 boxes. Kinds of fault: `bad-line`, `unknown-class`, `missing-picture`, `duplicate-id`,
-        `label-without-picture`, `linked-folder` (warnings), `unlabelled` (a note, but a warning where no picture has
-        labels), `unknown-key` (a note), `class-variants`, and those of `voc_folder.link_fault`, `box_rules` and
-        `pictures`.
+        Samples with float64 boxes; `box_places` are lines of `annotation_path`. Kinds of fault: `bad-line`,
+        `unknown-class`, `missing-picture`, `duplicate-id`, `label-without-picture`, `linked-folder` (warnings),
+        `unlabelled` (a note, but a warning where no image has labels), `unknown-key` (a note), `class-variants`, and
+        those of `folders.link_fault`, `check_box` and `images`.
 
     Raises:
-        InputMissingError: no such folder, `data.yaml`, split, or folder of pictures.
+        InputMissingError: no such folder, `data.yaml`, split, or folder of images.
         ConfigError: `data.yaml` is wrong, with its line.
-        DataError: there is no picture (`empty-split`).
+        DataError: there is no image (`empty-split`).
         NotPermittedError: a folder or file may not be read.
     """
     root = Path(root)
-    description = locate(root)
-    faults = list(description.faults) + variant_faults(description.names, description.file)
-    names = label_map.names if label_map is not None else description.names
-    ids = {name: class_id for class_id, name in enumerate(names)}
-    reader = _Labels(description, ids, faults)
-    sources = split_sources(description, split)
+    description = describe(root)
     top = description.file.parent
-    found = dict.fromkeys(picture_files(sources, top, faults))
-    if not found:
-        raise DataError("0 pictures in the split", kind="empty-split", remedy="Add pictures", file=sources[0])
+    faults = list(description.faults) + variant_faults(description.names, description.file)
+    label_map = label_map or LabelMap(description.names)
+    images = split_sources(description, split)
+    paths, source_faults = image_files(images, top)
+    faults += source_faults
+    if not paths:
+        raise DataError("0 images in the split", kind="empty-split", remedy="Add images", file=images[0])
+    class_ids = {name: class_id for class_id, name in enumerate(label_map.names)}
     samples: list[Sample] = []
     unlabelled = 0
-    image_ids = _image_ids(list(found))
-    for path, image_id in zip(found, image_ids, strict=True):
+    for path, image_id in zip(paths, _image_ids(paths), strict=True):
         labels = label_file(path, top)
         try:
             size_hw = read_size_hw(path)
@@ -78,99 +89,101 @@ def read(root: Path | str, split: str, *, label_map: LabelMap | None = None, ann
             faults.append(error.as_fault())
             continue
         except InputMissingError:
-            faults.append(Fault(path, None, "missing-picture", "fatal", "no such picture. Add it or delete its line."))
+            faults.append(make_fault("missing-picture", "no such image", path, remedy="Add it or delete its line"))
             continue
         unlabelled += text is None
-        samples.append(reader.sample(image_id, path, size_hw, text or "", labels))
+        sample, box_faults = _sample(image_id, path, size_hw, labels, text or "", description, class_ids)
+        samples.append(sample)
+        faults += box_faults
     if unlabelled and annotated:
-        what = f"{unlabelled} of {len(found)} pictures have no labels; they are background pictures."
-        all_of_them = unlabelled == len(samples)
-        faults.append(Fault(sources[0], None, "unlabelled", "warning" if all_of_them else "note", what))
-    if annotated and all(source.is_dir() for source in sources):  # a list may leave out what it likes
-        faults += _orphans(list(found), top)
-    return Dataset(root, "yolo", split, LabelMap(tuple(names)), tuple(samples), tuple(faults))
+        message = f"{unlabelled} of {len(paths)} images have no labels; they are background images"
+        severity = "warning" if unlabelled == len(samples) else "note"
+        faults.append(make_fault("unlabelled", message, images[0], severity=severity))
+    if annotated and all(source.is_dir() for source in images):  # a list may leave out what it likes
+        faults += _labels_without_image(paths, top)
+    return Dataset(root, "yolo", split, label_map, tuple(samples), tuple(faults))
 
 
-class _Labels:
-    """Turns label files into samples and gathers faults on the way.
-
-    Args:
-        description: has the classes of `data.yaml` by the number that label files use.
-        ids: class id by name, of the classes that are wanted.
-        faults: where faults go.
-    """
-
-    def __init__(self, description: Description, ids: dict[str, int], faults: list[Fault]) -> None:
-        self.names, self.keypoints = description.names, description.keypoint_numbers
-        self.ids, self.faults = ids, faults
-
-    def sample(self, image_id: str, path: Path, size_hw: tuple[int, int], text: str, labels: Path) -> Sample:
-        rows: list[tuple[float, ...]] = []
-        lines: list[int] = []
-        for number, line in enumerate(text.split("\n"), start=1):
-            if line.strip():
-                row = self.row(line.split(), size_hw, labels, number)
-                if row is not None:
-                    rows.append(row)
-                    lines.append(number)
-        table = np.array(rows, np.float64).reshape(-1, 5)
-        return Sample(
-            image_id,
-            path,
-            size_hw,
-            boxes.clip(table[:, 1:], size_hw),
-            table[:, 0].astype(np.int64),
-            np.zeros(len(table), np.bool_),
-            annotation_path=labels,
-            box_places=np.array(lines, np.int64),
-        )
-
-    def row(
-        self, columns: list[str], size_hw: tuple[int, int], file: Path, line: int
-    ) -> tuple[float, float, float, float, float] | None:
-        """Class id and edges in pixels, or None after a fault."""
-        first, *rest = columns
-        outline = self.keypoints is None and len(rest) >= 6 and len(rest) % 2 == 0
-        if not _CLASS.fullmatch(first) or not (len(rest) == 4 + (self.keypoints or 0) or outline):
-            what = f"{len(columns)} columns" if _CLASS.fullmatch(first) else f"the class is {first[:40]!r}"
-            points = "" if self.keypoints is None else f" and {self.keypoints} numbers of keypoints"
-            what += f" and not a line `class x y width height`{points}. Correct or delete it."
-            self.faults.append(Fault(file, line, "bad-line", "fatal", what))
-            return None
-        bad = next((column for column in rest if not _NUMBER.fullmatch(column)), None)
-        if bad is not None:
-            what = f"{bad[:40]!r} is not a number. Write plain digits such as 0.48."
-            self.faults.append(Fault(file, line, "not-a-number", "fatal", what))
-            return None
-        class_number = int(float(first))
-        name = self.names[class_number] if class_number < len(self.names) else None
-        if name is None or name not in self.ids:
-            highest = len(self.names) - 1
-            what = f"class {class_number} is none of 0 … {highest}. Correct it or add its name to data.yaml."
-            if name is not None:
-                what = f"class {name!r} is unknown. {suggestion(name, tuple(self.ids))}"
-            self.faults.append(Fault(file, line, "unknown-class", "fatal", what))
-            return None
-        height, width = size_hw
-        numbers = [float(column) for column in rest]
-        if outline:
-            columns_of = numbers[::2], numbers[1::2]
-            left, top, right, bottom = *map(min, columns_of), *map(max, columns_of)
-        else:
-            x, y, wide, high = numbers[:4]
-            left, top, right, bottom = x - wide / 2, y - high / 2, x + wide / 2, y + high / 2
-        box_xyxy = (left * width, top * height, right * width, bottom * height)
-        shown = f"box ({' '.join(rest[:4])}{' …' if len(rest) > 4 else ''}) of class {name!r}"
-        fault = fault_of(box_xyxy, size_hw, shown, file, line)
+def _sample(
+    image_id: str,
+    path: Path,
+    size_hw: tuple[int, int],
+    labels: Path,
+    text: str,
+    description: Description,
+    class_ids: dict[str, int],
+) -> tuple[Sample, list[Fault]]:
+    """Return an image with the boxes of its label file that can be used, and the faults of the other lines."""
+    rows: list[tuple[float, float, float, float]] = []
+    used_ids, lines, faults = [], [], []
+    for line, line_text in enumerate(text.split("\n"), start=1):
+        columns = line_text.split()
+        if not columns:
+            continue
+        parsed = _parse(columns, description, class_ids)
+        if isinstance(parsed, _BadLine):
+            faults.append(make_fault(parsed.kind, parsed.message, labels, line, remedy=parsed.remedy))
+            continue
+        class_id, (left, top, right, bottom) = parsed
+        box_xyxy = (left * size_hw[1], top * size_hw[0], right * size_hw[1], bottom * size_hw[0])
+        fault = check_box(box_xyxy, size_hw)
         if fault is not None:
-            self.faults.append(fault)
-            if fault.kind not in KEPT:
-                return None
-        return (float(self.ids[name]), *box_xyxy)
+            more = " …" if len(columns) > 5 else ""
+            shown = f"box ({' '.join(columns[1:5])}{more}) of class {description.names[int(float(columns[0]))]!r}"
+            faults.append(make_fault(fault.kind, f"{shown} {fault.message}", labels, line))
+        if fault is None or fault.kind in USABLE:
+            rows.append(box_xyxy)
+            used_ids.append(class_id)
+            lines.append(line)
+    return Sample(
+        image_id,
+        path,
+        size_hw,
+        boxes.clip(np.array(rows, np.float64).reshape(-1, 4), size_hw),
+        np.array(used_ids, np.int64),
+        np.zeros(len(rows), np.bool_),
+        annotation_path=labels,
+        box_places=np.array(lines, np.int64),
+    ), faults
+
+
+class _BadLine(NamedTuple):
+    kind: str
+    message: str
+    remedy: str | None = None
+
+
+def _parse(
+    columns: list[str], description: Description, class_ids: dict[str, int]
+) -> tuple[int, tuple[float, float, float, float]] | _BadLine:
+    """Return the class id and the edges of one line, as fractions of the image, or what is wrong with it."""
+    first, *rest = columns
+    keypoints = description.keypoint_numbers
+    is_outline = keypoints is None and len(rest) >= 6 and len(rest) % 2 == 0
+    if not _CLASS.fullmatch(first) or not (len(rest) == 4 + (keypoints or 0) or is_outline):
+        found = f"{len(columns)} columns" if _CLASS.fullmatch(first) else f"the class is {first[:40]!r}"
+        points = "" if keypoints is None else f" and {keypoints} numbers of keypoints"
+        return _BadLine("bad-line", f"{found} and not a line `class x y width height`{points}")
+    bad = next((column for column in rest if not _NUMBER.fullmatch(column)), None)
+    if bad is not None:
+        return _BadLine("not-a-number", f"{bad[:40]!r} is not a number", "Write plain digits such as 0.48")
+    number, names = int(float(first)), description.names
+    if number >= len(names):
+        remedy = "Correct it or add its name to data.yaml"
+        return _BadLine("unknown-class", f"class {number} is none of 0 … {len(names) - 1}", remedy)
+    class_id = class_ids.get(names[number])
+    if class_id is None:
+        return _BadLine("unknown-class", unknown_class(names[number], tuple(class_ids)))
+    numbers = [float(column) for column in rest]
+    if is_outline:
+        xs, ys = numbers[::2], numbers[1::2]
+        return class_id, (min(xs), min(ys), max(xs), max(ys))
+    x, y, width, height = numbers[:4]
+    return class_id, (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
 
 
 def _text(labels: Path) -> str | None:
-    """What a label file holds; None where there is none. An empty one is a picture without objects."""
+    """Read a label file; None where there is none. An empty one is that of an image without objects."""
     try:
         return file_bytes(labels, MAX_LABEL_BYTES).decode("utf-8-sig")
     except InputMissingError:
@@ -184,20 +197,243 @@ def _text(labels: Path) -> str | None:
 
 
 def _image_ids(paths: list[Path]) -> list[str]:
-    """The pictures' stems, or as much of their paths as tells them apart."""
+    """Return the images' stems, or whole paths where two have one stem."""
     stems = [path.stem for path in paths]
     if len(set(stems)) == len(stems):
         return stems
     return [path.as_posix().lstrip("/") for path in paths]
 
 
-def _orphans(paths: list[Path], top: Path) -> Iterator[Fault]:
-    """Labels without a picture, in the folders of the pictures' labels."""
-    wanted = {file for path in paths for file in label_files(path, top)}
-    for folder in sorted({path.parent for path in wanted if path.parent.name != "images"}):
+def _labels_without_image(paths: list[Path], top: Path) -> Iterator[Fault]:
+    """Yield a warning for each label file without an image, in the folders of the images' labels."""
+    known = {file for path in paths for file in label_files(path, top)}
+    for folder in sorted({path.parent for path in known if path.parent.name != IMAGES}):
         if any(path.parent == folder for path in paths):
-            continue  # labels beside pictures: other text files there are nobody's fault
+            continue  # labels beside images: other text files there are not faults
         for path in sorted(folder.glob("*.txt")):
-            if path not in wanted and path.name != "classes.txt":
-                what = "labels without a picture in this split. Add the picture or delete this file."
-                yield Fault(path, None, "label-without-picture", "warning", what)
+            if path not in known and path.name != "classes.txt":
+                yield make_fault("label-without-picture", "labels without an image in this split", path)
+
+
+# ---- Folders
+
+
+def fits(root: Path) -> bool:
+    """Return whether a folder has a `data.yaml`, or another YAML file with class names, or is such a file."""
+    file = yaml_file(root)
+    if file is None or file.stem in ("data", "dataset"):
+        return file is not None
+    try:
+        return b"names" in file_bytes(file, yolo_yaml.MAX_BYTES)
+    except (DataError, InputMissingError):  # empty, a pipe, a folder with that name: not a description
+        return False
+
+
+def splits(root: Path) -> list[str]:
+    """Return the splits that the description names, in the usual order."""
+    named = describe(root).splits
+    return [name for name in SPLITS if name in named]
+
+
+def sources(root: Path, split: str) -> Iterator[Path]:
+    """Yield the files and folders that a split's samples depend on, for the cache."""
+    description = describe(root)
+    top = description.file.parent
+    yield description.file
+    for source in split_sources(description, split):
+        yield source
+        if source.is_dir():
+            labels = labels_folder(source, top)
+            yield from [labels] if labels != source else []
+        else:
+            for _, _, image in _listed(source):
+                yield image
+                yield from label_files(image, top)
+
+
+def yaml_file(root: Path) -> Path | None:
+    """Return the description of a data set: `data.yaml`, or the only other YAML file of the folder, or None.
+
+    Raises NotPermittedError where the folder may not be listed.
+    """
+    if root.is_file():
+        return root if root.suffix.lower() in (".yaml", ".yml") else None
+    with os_errors(root, "read"):
+        inside = sorted(root.iterdir()) if root.is_dir() else []
+    files = [path for path in inside if path.suffix.lower() in (".yaml", ".yml") and not path.name.startswith(".")]
+    named = [path for path in files if path.stem in ("data", "dataset")]
+    return named[0] if named else files[0] if len(files) == 1 else None
+
+
+def describe(root: Path) -> Description:
+    """Read the description of a data set. Raises InputMissingError where there is none, and what `yolo_yaml` raises."""
+    file = yaml_file(root)
+    if file is None:
+        message = "no data.yaml" if root.is_dir() else "no such folder or data.yaml"
+        remedy = "A YOLO data set has one, with names, train and val"
+        raise InputMissingError(message, remedy=remedy, file=root)
+    return yolo_yaml.read(file)
+
+
+def split_sources(description: Description, split: str) -> list[Path]:
+    """Return the folders of images, and the lists of images, that make up a split.
+
+    Raises InputMissingError: no such split, or one of them does not exist.
+    """
+    if split not in description.splits:
+        remedy = f"There are: {', '.join(description.splits)}" if description.splits else "It names none"
+        raise InputMissingError(f"no split {split!r}", remedy=remedy, file=description.file)
+    top = description.file.parent
+    found = []
+    for text in description.splits[split]:
+        inside = text.replace("\\", "/")
+        while inside.startswith("../"):
+            inside = inside.removeprefix("../")
+        candidates = [
+            top / description.base / text,
+            top / text,
+            top / inside,
+            *(top / folder for folder in (f"{split}/{IMAGES}", f"{IMAGES}/{split}")),
+        ]
+        source = next((path for path in candidates if path.exists()), None)
+        if source is None:
+            raise InputMissingError(
+                f"the images of {split!r} do not exist: {text}",
+                remedy="Correct the path; it is relative to path, or to the file's own folder",
+                file=description.file,
+                line=description.lines[split],
+            )
+        found.append(source)
+    return found
+
+
+def image_files(sources: Sequence[Path], top: Path) -> tuple[list[Path], list[Fault]]:
+    """Return the images of some folders, sorted by name, and of some lists, in their order; each once.
+
+    Args:
+        sources: the folders and lists.
+        top: the data set's folder. A link in a source that leads out of both is a fault and not followed.
+
+    Returns the files, and the faults of links and of images that a list names twice (a warning with the line).
+    """
+    files: dict[Path, None] = {}
+    faults: list[Fault] = []
+    for source in sources:
+        if source.is_dir():
+            inside = source.resolve()
+            outermost = top.resolve() if inside.is_relative_to(top.resolve()) else inside
+            found = list(_walk(source, outermost))
+            faults += [each for each in found if isinstance(each, Fault)]
+            files |= dict.fromkeys(sorted(each for each in found if isinstance(each, Path)))
+        else:
+            listed, repeats = split_lists.without_repeats(_listed(source), source)
+            faults += repeats
+            files |= dict.fromkeys(listed)
+    return list(files), faults
+
+
+def label_file(image: Path, top: Path) -> Path:
+    """Return the labels of an image: the first of `label_files` that exists, or else the first."""
+    files = label_files(image, top)
+    return next((path for path in files if path.exists()), files[0])
+
+
+def label_files(image: Path, top: Path) -> list[Path]:
+    """Return where the labels of an image may lie: in `labels` for the last `images` of its path, then beside it.
+
+    Args:
+        image: its path.
+        top: the data set's folder; a folder `images` above it does not count.
+
+    >>> top = Path("images/data")
+    >>> [path.as_posix() for path in label_files(top / "images/val/a.jpg", top)]
+    ['images/data/labels/val/a.txt', 'images/data/images/val/a.txt']
+    >>> [path.as_posix() for path in label_files(top / "val/a.jpg", top)]
+    ['images/data/val/a.txt']
+    """
+    return [folder / f"{image.stem}.txt" for folder in dict.fromkeys((labels_folder(image.parent, top), image.parent))]
+
+
+def labels_folder(images: Path, top: Path) -> Path:
+    """Return the folder of labels for a folder of images: the same one where no part of its path is `images`."""
+    base = top if images.is_relative_to(top) else Path()
+    parts = list(images.relative_to(base).parts)
+    if IMAGES not in parts:
+        return images
+    parts[len(parts) - 1 - parts[::-1].index(IMAGES)] = LABELS
+    return base.joinpath(*parts)
+
+
+def _walk(folder: Path, top: Path) -> Iterator[Path | Fault]:
+    """Yield the images below a folder and the faults of links. Links to folders are not followed: they may be loops."""
+    for entry in folders.entries(folder):
+        path = Path(entry.path)
+        is_image = entry.name.lower().endswith(IMAGE_SUFFIXES)
+        if entry.is_symlink() and (is_image or entry.is_dir()):
+            fault = folders.link_fault(path, top)
+            if fault is None and entry.is_dir():
+                fault = make_fault("linked-folder", "a link to a folder, which is not followed", path)
+            if fault is not None:
+                yield fault
+                continue
+        if entry.is_dir(follow_symlinks=False):
+            yield from _walk(path, top)
+        elif is_image:
+            yield path
+
+
+def _listed(source: Path) -> Iterator[tuple[int, str, Path]]:
+    """Yield the lines of a list of images: 1-based number, text and path."""
+    for line, name in split_lists.numbered_lines(source):
+        if "\0" not in name:
+            yield line, name, Path(name) if name.startswith("/") else source.parent / name.removeprefix("./")
+
+
+# ---- Writing
+
+
+def write(datasets: Sequence[Dataset], items: Iterable[Item], folder: Path) -> list[str]:
+    """Write splits into an empty folder: `data.yaml`, `images/<split>/*` and `labels/<split>/*.txt`.
+
+    The inverse of `read`: centres and sizes as fractions of the image, with digits enough for a millionth of a pixel.
+    An image without objects gets an empty file of labels, which shows that it is meant to have none.
+
+    Args:
+        datasets: the splits, all with the same classes.
+        items: their images.
+        folder: the folder.
+
+    Returns sentences about what YOLO cannot hold. Raises UsageError for a split that is not train, val or test:
+    `data.yaml` has no key for another.
+    """
+    names = [split_name(dataset) for dataset in datasets]
+    unknown = [name for name in names if name not in SPLITS]
+    if unknown:
+        message = f"YOLO knows the splits train, val and test, not {', '.join(unknown)}"
+        raise UsageError(message, remedy="Choose some of them by --split")
+    make_folders(folder, *(f"{part}/{name}" for part in (IMAGES, LABELS) for name in names))
+    difficult = crowds = areas = 0
+    for item in items:
+        sample, (height, width) = item.sample, item.size_hw
+        rows = boxes.xyxy_to_cxcywh(boxes.scale(sample.boxes_xyxy, (1 / height, 1 / width))).tolist()
+        lines = [
+            " ".join([str(class_id), *(f"{number:.12g}" for number in row)])
+            for class_id, row in zip(sample.class_ids.tolist(), rows, strict=True)
+        ]
+        text = "".join(f"{line}\n" for line in lines)
+        (folder / LABELS / item.split / f"{item.stem}.txt").write_text(text, encoding="utf-8")
+        item.copy_image(folder / IMAGES / item.split / item.file_name)
+        crowds += crowd_count(sample)
+        difficult += int(sample.difficult.sum()) - crowd_count(sample)
+        areas += has_mask_areas(sample)
+    # JSON's strings are YAML's: a class called `no` or `1` stays text. Its escapes are not: they cut an emoji in two.
+    classes = "".join(
+        f"  {index}: {json.dumps(name, ensure_ascii=False)}\n" for index, name in enumerate(datasets[0].label_map.names)
+    )
+    paths = "".join(f"{name}: {IMAGES}/{name}\n" for name in names)
+    (folder / "data.yaml").write_text(f"{paths}names:\n{classes}", encoding="utf-8")
+    return [
+        *note(difficult, "difficult box is", "difficult boxes are", "ordinary now: YOLO knows no difficult ones"),
+        *note(crowds, "crowd is an", "crowds are", "ordinary boxes now: YOLO knows no crowds"),
+        *note(areas, "image's outlines are", "images' outlines are", "lost: boxes only are written"),
+    ]

@@ -1,8 +1,8 @@
-"""`data.yaml`, the description of a YOLO data set, read with the line of every value and with nothing that can run.
+"""`data.yaml`, the description of a YOLO data set, read with the line of every value and without running anything.
 
-YAML can build Python objects, and nine lines of aliases can stand for a billion values. Its events are looked through
-first: tags, aliases and depth are refused before anything is built. Class names are taken as written: YAML itself
-would read the class `no` as False.
+YAML can build Python objects, and nine lines of aliases can expand to a billion values. Its events are checked first:
+tags, aliases and depth are refused before anything is built. Class names are taken as written: YAML itself would read
+the class `no` as False.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from singleshot.data.faults import make_fault
 from singleshot.errors import ConfigError, DataError, Fault
 from singleshot.storage.files import file_bytes
 
@@ -25,13 +26,13 @@ KNOWN = (*SPLITS, "names", "nc", "path", "download", "roboflow", "kpt_shape", "f
 
 @dataclass(frozen=True)
 class Description:
-    """What stands in a `data.yaml`.
+    """The content of a `data.yaml`.
 
     Args:
         file: the file.
         base: the folder that `train`, `val` and `test` are relative to, as text; "" for the file's own.
-        splits: by name, the folders or lists of pictures, as text.
-        lines: by split, the line in which it stands.
+        splits: by name, the folders or lists of images, as text.
+        lines: by split, its line.
         names: the classes in the order of their ids.
         faults: warnings about keys that mean nothing here.
         keypoint_numbers: numbers that follow the box in every line of a data set of poses (`kpt_shape: [17, 3]` makes
@@ -48,10 +49,10 @@ class Description:
 
 
 def read(file: Path) -> Description:
-    """The description in a file.
+    """Read the description in a file.
 
     Raises ConfigError, with file and line: not YAML, a tag or an alias in it, a value of the wrong kind, a key that
-    occurs twice or looks like a misspelt one, no `names`, a count `nc` that is not theirs. Raises what
+    occurs twice or looks like a misspelling, no `names`, or an `nc` that is not their number. Raises what
     `files.file_bytes` raises.
     """
     try:
@@ -73,7 +74,7 @@ def read(file: Path) -> Description:
 
 
 def _top(text: str, file: Path) -> dict[str, yaml.Node]:
-    """The outermost mapping's nodes by key."""
+    """Return the outermost mapping's nodes by key."""
     depth = 0
     try:
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
@@ -88,12 +89,12 @@ def _top(text: str, file: Path) -> dict[str, yaml.Node]:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        what = f"not well-formed YAML: {error.problem or error.context}"
+        message = f"not well-formed YAML: {error.problem or error.context}"
         line = None if mark is None else mark.line + 1
-        raise ConfigError(what, remedy="Mend the file", file=file, line=line) from error
+        raise ConfigError(message, remedy="Mend the file", file=file, line=line) from error
     except (yaml.YAMLError, ValueError) as error:  # a character that YAML does not allow
-        what = f"not well-formed YAML: {' '.join(str(error).split())}"
-        raise ConfigError(what, remedy="Mend the file", file=file, line=1) from error
+        message = f"not well-formed YAML: {' '.join(str(error).split())}"
+        raise ConfigError(message, remedy="Mend the file", file=file, line=1) from error
     if not isinstance(root, yaml.MappingNode):
         raise ConfigError("not a table of keys", remedy="Write names, train and val", file=file, line=1)
     values: dict[str, yaml.Node] = {}
@@ -110,14 +111,14 @@ def _unknown(key: str, node: yaml.Node, file: Path) -> Fault:
     near = difflib.get_close_matches(key, KNOWN[:6], n=1, cutoff=0.65)
     if near:
         raise _error(f"unknown key {key!r}", f"Did you mean {near[0]}?", file, node)
-    return Fault(file, _line(node), "unknown-key", "note", f"the key {key!r} means nothing here; it is ignored.")
+    return make_fault("unknown-key", f"the key {key!r} means nothing here; it is ignored", file, _line(node))
 
 
 def _texts(node: yaml.Node, key: str, file: Path) -> tuple[str, ...]:
-    """A text, or a list of texts."""
+    """Return the values of a text, or of a list of texts."""
     nodes = node.value if isinstance(node, yaml.SequenceNode) else [node]
     if not all(isinstance(each, yaml.ScalarNode) and each.value.strip() and "\0" not in each.value for each in nodes):
-        raise _error(f"{key} is not a path or a list of paths", "Name a folder of pictures", file, node)
+        raise _error(f"{key} is not a path or a list of paths", "Name a folder of images", file, node)
     return tuple(each.value for each in nodes)
 
 
@@ -126,7 +127,7 @@ def _names(values: dict[str, yaml.Node], file: Path) -> tuple[str, ...]:
     if node is None:
         raise ConfigError("no class names", remedy="Add names: [first, second]", file=file, line=1)
     if isinstance(node, yaml.SequenceNode):
-        items = [(str(place), item) for place, item in enumerate(node.value)]
+        items = [(str(index), item) for index, item in enumerate(node.value)]
     elif isinstance(node, yaml.MappingNode):
         items = [(key.value, item) for key, item in node.value]
     else:
@@ -159,7 +160,7 @@ def _keypoint_numbers(node: yaml.Node, file: Path) -> int | None:
 
 
 def _is_empty(node: yaml.Node) -> bool:
-    """Whether a key stands there with nothing behind it, or with a list of nothing."""
+    """Return whether a key has no value, or an empty list."""
     if isinstance(node, yaml.SequenceNode):
         return not node.value
     return isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null"
@@ -169,5 +170,5 @@ def _line(node: yaml.Node) -> int:
     return node.start_mark.line + 1
 
 
-def _error(what: str, remedy: str, file: Path, at: Any) -> ConfigError:
-    return ConfigError(what, remedy=remedy, file=file, line=at.start_mark.line + 1)
+def _error(message: str, remedy: str, file: Path, at: Any) -> ConfigError:
+    return ConfigError(message, remedy=remedy, file=file, line=at.start_mark.line + 1)

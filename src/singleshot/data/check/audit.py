@@ -1,23 +1,79 @@
-"""What is wrong with a data set: every fault with its file, line and kind, before an hour of training finds it.
+"""Everything that is wrong with a data set: each fault with file, line and kind, before an hour of training finds it.
 
-The audit reads what training would read and more: all splits and what is in none of them, every annotation, and every
-picture to its last byte (a JPEG cut in half is a picture to most decoders). Nothing is written to the data folder.
-What is unusual but clean (grey pictures, fractional corners, pictures without objects) raises no warning.
+The audit takes the faults that the readers report and adds what only all splits together, or the pixels, show: images
+that do not decode to their last byte (a JPEG cut in half is an image to most decoders), sizes that differ from the
+annotated ones, boxes that repeat one another, images in two splits. Of VOC it covers the whole folder: all lists, and
+images and annotations that no list names. Nothing is written to the data folder. What is unusual but clean (grey
+images, fractional corners, images without objects) gives no warning.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import functools
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from singleshot.data import read, unions
-from singleshot.data.boxes import coco_folder
-from singleshot.data.check import dataset, voc
-from singleshot.data.check.report import Audit, in_order
-from singleshot.errors import DataError, Fault, InputMissingError, UsageError, sentence
-from singleshot.structures import Dataset, LabelMap
+import numpy as np
 
+from singleshot.data import read
+from singleshot.data.boxes import coco, voc
+from singleshot.data.boxes.check_box import LEFT_OUT
+from singleshot.data.boxes.voc_xml import Annotation
+from singleshot.data.check import boxes, duplicates
+from singleshot.data.check.boxes import BoxPlace
+from singleshot.data.check.duplicates import Place
+from singleshot.data.check.images import ImageReport, fault_of, reports, size_fault
+from singleshot.data.faults import make_fault
+from singleshot.data.masks import files as mask_files
+from singleshot.errors import DataError, Fault, InputMissingError, SingleshotError, UsageError, sentence
+from singleshot.images import IMAGE_SUFFIXES
+from singleshot.structures import VOID, Dataset, LabelMap, MaskCode, Sample
+
+SEVERITIES = ("fatal", "warning", "note")
 Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The result for one data set.
+
+    Args:
+        format: the layout that it was taken for, such as `voc`.
+        images: how many images it has, broken ones too.
+        objects: how many annotated objects could be read, those with a faulty box too.
+        classes: their names, sorted or in the order of the data set's own list.
+        faults: what is wrong, in the order of files and lines.
+    """
+
+    format: str
+    images: int
+    objects: int
+    classes: tuple[str, ...]
+    faults: tuple[Fault, ...]
+
+    @property
+    def is_fatal(self) -> bool:
+        """Whether training would refuse the data."""
+        return any(fault.severity == "fatal" for fault in self.faults)
+
+    def counts(self) -> list[tuple[str, str, int]]:
+        """Return (kind, severity, count), the fatal ones first, then by count; [] for clean data."""
+        found = Counter((fault.kind, fault.severity) for fault in self.faults)
+        rows = [(kind, severity, count) for (kind, severity), count in found.items()]
+        return sorted(rows, key=lambda row: (SEVERITIES.index(row[1]), -row[2], row[0]))
+
+    def as_json(self) -> dict[str, Any]:
+        """`{"format", "images", "objects", "classes", "faults": [{"file", "line", "kind", "severity", "message"}]}`."""
+        return {
+            "format": self.format,
+            "images": self.images,
+            "objects": self.objects,
+            "classes": list(self.classes),
+            "faults": [fault.as_json() for fault in self.faults],
+        }
 
 
 def audit(
@@ -30,17 +86,17 @@ def audit(
     processes: int = 0,
     progress: Progress | None = None,
 ) -> Audit:
-    """Everything that is wrong with a data set.
+    """Check a data set.
 
     Args:
         root: its folder.
-        data_format: its layout, see `layouts`; None to find out.
-        split: look at one split (of VOC also a union) alone; None for everything that is there.
+        data_format: its layout, see `data.read`; None to recognise it.
+        split: check one split (of VOC also a union) alone; None for everything in the folder.
         classes: the classes that there may be; None for those of the data set. Not for masks, which have a list.
-        allow_unlabelled: a picture without annotation is background, and nothing is said of it.
-        processes: how many decode pictures, safe from crashes of the decoder; 0 to do it in this one. A script that
+        allow_unlabelled: an image without annotation is background and no fault.
+        processes: how many decode images, safe from crashes of the decoder; 0 to decode in this one. A script that
             uses some needs the guard `if __name__ == "__main__":`.
-        progress: called with the files done so far and their number.
+        progress: called with the number of files done so far and of all.
 
     Raises:
         InputMissingError: no such folder or layout, not the split that was named, or none of them.
@@ -51,70 +107,241 @@ def audit(
     root = Path(root)
     layout = read.check_name(data_format) or read.recognise(root)
     if classes is not None and layout not in ("voc", "coco", "yolo"):
-        raise UsageError(f"the classes of {read.TITLES[layout]} are given", remedy="Leave --classes out", file=root)
-    if layout != "voc":
-        names = [split] if split is not None else read.splits(root, layout=layout)
-        if not names:
-            raise InputMissingError("no split", remedy="Name one by --split", file=root)
-        datasets, faults = _read(root, layout, names, None if classes is None else LabelMap(classes))
-        if faults and (split is not None or not datasets) and faults[0].kind == "missing-split":
-            raise InputMissingError(faults[0].message, file=faults[0].file, line=faults[0].line)
-        found = dataset.audit(datasets, processes=processes, progress=progress) if datasets else None
-        return _joined(layout, [found] if found else [], faults)
-    audits = [
-        voc.audit(
-            folder,
-            split=name,
-            classes=classes,
-            allow_unlabelled=allow_unlabelled,
-            processes=processes,
-            progress=progress,
-        )
-        for folder, name in _voc_parts(root, split)
+        message = f"the classes of {read.READERS[layout].title} are given"
+        raise UsageError(message, remedy="Leave --classes out", file=root)
+    if layout == "voc":
+        if split is not None and voc.is_union(root, split):
+            parts: Sequence[tuple[Path, str | None]] = voc.parts(root, split)
+        else:
+            parts = [(folder, split) for folder in voc.folders_in(root) or [root]]
+        audits = [_audit_voc(folder, name, classes, allow_unlabelled, processes, progress) for folder, name in parts]
+        return audits[0] if len(audits) == 1 else _joined(audits)
+    names = [split] if split is not None else read.splits(root, layout=layout)
+    if not names:
+        raise InputMissingError("no split", remedy="Name one by --split", file=root)
+    datasets, faults = _read(root, layout, names, None if classes is None else LabelMap(classes))
+    if faults and (split is not None or not datasets) and faults[0].kind == "missing-split":
+        raise InputMissingError(faults[0].message, file=faults[0].file, line=faults[0].line)
+    audits = [_audit_datasets(datasets, processes, progress)] if datasets else []
+    return _joined([*audits, Audit(layout, 0, 0, (), tuple(faults))])
+
+
+def _joined(audits: Sequence[Audit]) -> Audit:
+    names = dict.fromkeys(name for each in audits for name in each.classes)
+    images, objects = sum(each.images for each in audits), sum(each.objects for each in audits)
+    faults = in_order(fault for each in audits for fault in each.faults)
+    return Audit(audits[0].format, images, objects, tuple(names), faults)
+
+
+def in_order(faults: Iterable[Fault]) -> tuple[Fault, ...]:
+    """Return each fault once, by file and line; of files that may not be read, the first with the number of others."""
+    found = sorted(dict.fromkeys(faults), key=lambda fault: (str(fault.file), fault.line or 0, fault.kind))
+    closed = [fault for fault in found if fault.kind == "not-permitted"]
+    if len(closed) > 1:
+        found = [fault for fault in found if fault.kind != "not-permitted" or fault is closed[0]]
+        message = f"{closed[0].message} Nor may {len(closed) - 1} others."
+        found[found.index(closed[0])] = replace(closed[0], message=message)
+    return tuple(found)
+
+
+# ---- Pascal VOC: a whole folder
+
+
+def _audit_voc(
+    root: Path,
+    split: str | None,
+    classes: tuple[str, ...] | None,
+    allow_unlabelled: bool,
+    processes: int,
+    progress: Progress | None,
+) -> Audit:
+    folder = voc.Folder(voc.find_folder(root))
+    lists = voc.split_files(folder.root) if split is None else {split: voc.split_file(folder.root, split)}
+    splits, faults = _lists(folder, lists, allow_unlabelled)
+    chosen = folder.images
+    if split is not None:
+        listed = {place.image.stem for place in splits.get(split, [])}
+        chosen = {image_id: path for image_id, path in chosen.items() if image_id in listed}
+    running = reports(list(chosen.values()), processes=processes)  # the processes start while annotations are read
+    annotations, errors = folder.annotations()
+    label_map, warnings = folder.classes(annotations)
+    faults += [*folder.faults, *warnings, *(fault_of(error, path) for path, error in errors.items())]
+    faults += [
+        make_fault("stranger-file", "not an image by its name, and not read", path)
+        for path in folder.image_listing.files
+        if path.suffix.lower() not in IMAGE_SUFFIXES
     ]
-    return _joined(layout, audits, [])
+    if split is None:
+        faults += _unused(folder, splits)
+    else:
+        annotations = {image_id: each for image_id, each in annotations.items() if image_id in chosen}
+    label_map = label_map if classes is None else LabelMap(classes)
+    of_images: dict[Path, ImageReport] = {}
+    for report in running:
+        of_images[report.path] = report
+        faults += report.faults
+        if progress is not None:
+            progress(len(of_images), len(chosen))
+    for image_id, annotation in annotations.items():
+        report = of_images.get(folder.images.get(image_id, Path()))
+        faults += _of_annotation(folder, image_id, annotation, report, label_map)
+    faults += duplicates.in_two_splits(splits)
+    faults += duplicates.same_bytes({path: report.digest for path, report in of_images.items()}, splits)
+    objects = sum(len(annotation.objects) for annotation in annotations.values())
+    return Audit("voc", len(chosen), objects, label_map.names, in_order(faults))
 
 
-def _voc_parts(root: Path, split: str | None) -> Sequence[tuple[Path, str | None]]:
-    """The folders to look at, and in each the list or None for all of it."""
-    if split is not None and unions.is_union(root, split):
-        return unions.parts(root, split)
-    return [(folder, split) for folder in unions.folders(root) or [root]]
+def _lists(
+    folder: voc.Folder, lists: Mapping[str, Path], allow_unlabelled: bool
+) -> tuple[dict[str, list[Place]], list[Fault]]:
+    """Return the images that each list names, and the faults of the lists."""
+    splits: dict[str, list[Place]] = {}
+    faults: list[Fault] = []
+    for split, file in sorted(lists.items()):
+        try:
+            lines, found = folder.listed(file)
+        except SingleshotError as error:
+            faults.append(fault_of(error, file))
+            continue
+        splits[split] = [Place(folder.images[image_id], file, line) for image_id, line in lines.items()]
+        # Lists of one class (cat_train) repeat what the whole list says.
+        if "_" not in split or split.rpartition("_")[2] not in lists:
+            faults += found if allow_unlabelled else [*found, *folder.unannotated(lines, file, allow=False)]
+    return splits, faults
+
+
+def _unused(folder: voc.Folder, splits: Mapping[str, Sequence[Place]]) -> Iterator[Fault]:
+    """Yield a fault for each file of a VOC folder that no split uses."""
+    listed = {place.image for places in splits.values() for place in places}
+    for path in folder.images.values():
+        if path not in listed:
+            yield make_fault("unlisted-picture", f"is in no list of {voc.SPLIT_FOLDER} and never used", path)
+    for image_id, path in folder.annotation_files.items():
+        if image_id not in folder.images:
+            yield make_fault("annotation-without-picture", f"has no image {image_id} in {voc.IMAGE_FOLDER}", path)
+
+
+def _of_annotation(
+    folder: voc.Folder, image_id: str, annotation: Annotation, report: ImageReport | None, label_map: LabelMap
+) -> Iterator[Fault]:
+    """Yield the faults of one annotation: of its fields, its size and its boxes."""
+    yield from annotation.faults
+    size_hw = annotation.size_hw or (report.size_hw if report else None)
+    if annotation.size_hw is not None and report is not None:
+        fault = size_fault(report, annotation.size_hw, folder.annotation_files[image_id], annotation.size_line)
+        if fault is not None:
+            yield fault
+            size_hw = report.size_hw  # the boxes are checked against the image; else each would report the wrong size
+    sample, faults = folder.sample(image_id, annotation, size_hw, label_map)
+    yield from faults
+    if sample.box_places is None or not len(sample.box_places):
+        return
+    items = [annotation.objects[index] for index in sample.box_places.tolist()]
+    file = folder.annotation_files[image_id]
+    yield from _of_boxes(sample, [BoxPlace(file, item.box_line, voc.shown(item)) for item in items])
+    if sample.difficult.all():
+        message = "all objects are difficult: they are neither trained on nor evaluated"
+        yield make_fault("all-difficult", message, file, items[0].name_line)
+
+
+# ---- The other layouts: the splits that were read
 
 
 def _read(
     root: Path, layout: str, names: Sequence[str], label_map: LabelMap | None
 ) -> tuple[list[Dataset], list[Fault]]:
-    """The splits that can be read at all, and the faults of those that cannot."""
+    """Return the splits that can be read at all, and the faults of those that cannot."""
     datasets, faults = [], []
     for name in names:
-        # COCO's test sets come as image_info_test2017.json, without annotations.
-        file = coco_folder.split_files(root).get(name) if layout == "coco" else None
-        annotated = file is None or not file.name.startswith("image_info")
+        annotated = layout != "coco" or coco.is_annotated(root, name)
         try:
-            options = {"layout": layout, "label_map": label_map, "annotated": annotated}
-            datasets.append(read.read(root, name, **options, cache=False))
+            datasets.append(read.read(root, name, layout=layout, label_map=label_map, annotated=annotated, cache=False))
         except InputMissingError as error:
-            what = f"{error.message}. {sentence(error.remedy or 'Add it')}"
-            faults.append(Fault(error.file or root, error.line, "missing-split", "fatal", what))
+            remedy = sentence(error.remedy or "Add it")
+            faults.append(make_fault("missing-split", error.message, error.file or root, error.line, remedy=remedy))
         except DataError as error:
             if error.file is None:
                 raise
             faults.append(error.as_fault())
-    if layout == "kitti_road" and datasets:  # its splits are a convention, and need not all be there
+    if layout == "kitti_road" and datasets:  # its splits are a convention, and need not all exist
         faults = [fault for fault in faults if fault.kind != "empty-split"]
     return datasets, faults
 
 
-def _joined(layout: str, audits: Sequence[Audit], faults: Sequence[Fault]) -> Audit:
-    if len(audits) == 1 and not faults:
-        return audits[0]
+def _audit_datasets(datasets: Sequence[Dataset], processes: int, progress: Progress | None) -> Audit:
+    """Check the splits of one data set, at least one."""
+    samples = {sample.image_path: sample for dataset in datasets for sample in dataset.samples}
+    masks = [sample.mask_path for sample in samples.values() if sample.mask_path is not None]
+    masks = list(dict.fromkeys(masks))
+    code = next((dataset.mask_code for dataset in datasets if dataset.mask_code is not None), None)
+    faults = [fault for dataset in datasets for fault in dataset.faults]
+    digests: dict[Path, bytes] = {}
+    for done, report in enumerate(_reports(list(samples), masks, code, processes), start=1):
+        if progress is not None:
+            progress(done, len(samples) + len(masks))
+        faults += report.faults
+        sample = samples.get(report.path)
+        if sample is not None:
+            digests[report.path] = report.digest
+            fault = None if sample.size_hw is None else size_fault(report, sample.size_hw, report.path, None)
+            faults += [] if fault is None else [fault]
+    for dataset in datasets:
+        for sample in dataset.samples:
+            if len(sample.boxes_xyxy):
+                faults += _of_boxes(sample, _places(sample, dataset))
+    splits = {
+        dataset.split: [Place(sample.image_path, sample.image_path, None) for sample in dataset.samples]
+        for dataset in datasets
+    }
+    faults += duplicates.in_two_splits(splits)
+    faults += duplicates.same_bytes(digests, splits)
+    objects = sum(len(sample.boxes_xyxy) for sample in samples.values())
+    objects += sum(fault.kind in LEFT_OUT for dataset in datasets for fault in dict.fromkeys(dataset.faults))
+    names = dict.fromkeys(name for dataset in datasets for name in dataset.label_map.names)
+    return Audit(datasets[0].layout, len(samples), objects, tuple(names), in_order(faults))
 
-    def every() -> Iterator[Fault]:
-        for each in audits:
-            yield from each.faults
-        yield from faults
 
-    names = dict.fromkeys(name for each in audits for name in each.classes)
-    images, objects = sum(each.images for each in audits), sum(each.objects for each in audits)
-    return Audit(layout, images, objects, tuple(names), in_order(every()))
+def _reports(images: list[Path], masks: list[Path], code: MaskCode | None, processes: int) -> Iterator[ImageReport]:
+    yield from reports(images, processes=processes)
+    if code is not None:
+        yield from reports(masks, processes=processes, work=functools.partial(report_mask, code=code))
+
+
+def report_mask(path: Path, code: MaskCode) -> ImageReport:
+    """Decode one mask. Never raises for anything about the file: that is in `faults`.
+
+    A mask without any class is noted (`all-void-mask`): nothing is learned from its image.
+    """
+    try:
+        class_ids = mask_files.read(path, code)
+    except SingleshotError as error:
+        return ImageReport(path, None, faults=(fault_of(error, path),))
+    faults: tuple[Fault, ...] = ()
+    if bool(np.all(class_ids == VOID)):
+        message = "no pixel has a class: nothing is learned from this image"
+        faults = (make_fault("all-void-mask", message, path),)
+    return ImageReport(path, (class_ids.shape[0], class_ids.shape[1]), faults=faults)
+
+
+def _places(sample: Sample, dataset: Dataset) -> list[BoxPlace]:
+    """Return where each box is: file and line, file and JSON path, or the image where the reader says neither."""
+    names = dataset.label_map.names
+    numbers = [None] * len(sample.boxes_xyxy) if sample.box_places is None else sample.box_places.tolist()
+    in_json = dataset.layout == "coco"
+    places = []
+    for box, class_id, number in zip(sample.boxes_xyxy.tolist(), sample.class_ids.tolist(), numbers, strict=True):
+        shown = f"box ({', '.join(f'{edge:g}' for edge in box)}) of class {names[class_id]!r}"
+        if in_json and number is not None:
+            shown = f"annotations[{number}].bbox: {shown}"
+        line = None if in_json else number
+        places.append(BoxPlace(sample.annotation_path or sample.image_path, line, shown))
+    return places
+
+
+# ---- All layouts
+
+
+def _of_boxes(sample: Sample, places: Sequence[BoxPlace]) -> Iterator[Fault]:
+    yield from boxes.repeated(sample.boxes_xyxy, sample.class_ids, places)
+    if sample.size_hw is not None:
+        yield from boxes.tiny(sample.boxes_xyxy, sample.size_hw, places)

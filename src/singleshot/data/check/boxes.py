@@ -1,8 +1,8 @@
-"""Boxes that say the same thing twice: identical ones, and near-duplicates of one class.
+"""Boxes that annotate one object twice, identical or nearly so, and boxes that are too small to learn.
 
-An object that was labelled twice teaches the network to answer twice, and counts a right detection as missed. Two
+An object that was labelled twice teaches the network to detect it twice, and counts a right detection as missed. Two
 boxes of one class with an IoU of 0.8 or more are almost never two objects; of different classes they may well be
-(a person and a coat), and are left alone.
+(a person and a coat), and are no fault.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
+from singleshot.data.faults import make_fault
 from singleshot.errors import Fault
 
 LEAST_IOU = 0.8
@@ -25,7 +26,7 @@ NETWORK_SIDE = 300
 
 @dataclass(frozen=True)
 class BoxPlace:
-    """Where a box stands: its file, its 1-based line (None where the format has none), and the box as written there."""
+    """Where a box is: its file, its 1-based line (None where the format has none), and the box as written there."""
 
     file: Path
     line: int | None
@@ -35,12 +36,12 @@ class BoxPlace:
 def near_duplicates(
     boxes_xyxy: Float[ndarray, "N 4"], class_ids: Int[ndarray, " N"], least_iou: float = LEAST_IOU
 ) -> tuple[Int[ndarray, "P 2"], Float[ndarray, " P"]]:
-    """Boxes that repeat another one of their class.
+    """Find boxes that repeat another one of their class.
 
     Args:
         boxes_xyxy: (N, 4) continuous, in any unit; those without a positive area repeat nothing.
-        class_ids: (N,) theirs.
-        least_iou: above 0; from which overlap on a box counts as a repetition.
+        class_ids: (N,) their classes.
+        least_iou: above 0; the overlap from which a box counts as a repetition.
 
     Returns:
         Pairs (first, second) of rows with first < second, in the order of the second, each of which occurs once; and
@@ -90,12 +91,12 @@ def near_duplicates(
 
 
 def _reach(boxes_xyxy: Float[ndarray, "N 4"], axis: int, least_iou: float) -> Float[ndarray, " N"]:
-    """How far right (axis 0) or down (1) a box can begin that overlaps these enough."""
+    """Return how far right (axis 0) or down (1) a box can begin that overlaps these enough."""
     return boxes_xyxy[:, axis] + (boxes_xyxy[:, axis + 2] - boxes_xyxy[:, axis]) * (1 - least_iou + 1e-9)
 
 
 def _candidates(boxes_xyxy: Float[ndarray, "N 4"], axis: int, least_iou: float) -> int:
-    """How many pairs are near enough on one axis."""
+    """Count the pairs that are near enough on one axis."""
     edges = np.sort(boxes_xyxy[:, axis])
     return int(np.searchsorted(edges, _reach(boxes_xyxy, axis, least_iou), side="right").sum())
 
@@ -103,30 +104,28 @@ def _candidates(boxes_xyxy: Float[ndarray, "N 4"], axis: int, least_iou: float) 
 def repeated(
     boxes_xyxy: Float[ndarray, "N 4"], class_ids: Int[ndarray, " N"], places: Sequence[BoxPlace]
 ) -> Iterator[Fault]:
-    """A warning for each box that repeats another one: `duplicate-box` or `near-duplicate-box`.
+    """Yield a warning for each box that repeats another one: `duplicate-box` or `near-duplicate-box`.
 
     Args:
         boxes_xyxy: (N, 4) pixels, continuous.
-        class_ids: (N,) theirs.
-        places: (N,) where each stands.
+        class_ids: (N,) their classes.
+        places: (N,) where each is.
     """
     pairs, overlaps = near_duplicates(boxes_xyxy, class_ids)
     for (first, second), iou in zip(pairs.tolist(), overlaps.tolist(), strict=True):
         place, other = places[second], places[first]
         at = other.shown if other.line is None else f"that of line {other.line}"
         if np.array_equal(boxes_xyxy[first], boxes_xyxy[second]):
-            kind, what = "duplicate-box", f"is the same as {at}; both are kept. Delete one."
+            kind, message = "duplicate-box", f"is the same as {at}; both are kept"
         else:
-            kind = "near-duplicate-box"
-            what = f"nearly repeats {at} (IoU {iou:.2f}); both are kept. Delete one if they are one object."
-        yield Fault(place.file, place.line, kind, "warning", f"{place.shown} {what}")
+            kind, message = "near-duplicate-box", f"nearly repeats {at} (IoU {iou:.2f}); both are kept"
+        yield make_fault(kind, f"{place.shown} {message}", place.file, place.line)
 
 
 def tiny(boxes_xyxy: Float[ndarray, "N 4"], size_hw: tuple[int, int], places: Sequence[BoxPlace]) -> Iterator[Fault]:
-    """A note (`tiny-box`) for each box with a side below one pixel once its picture is 300×300. It is kept."""
+    """Yield a note (`tiny-box`) for each box with a side below one pixel once its image is 300×300. It is kept."""
     height, width = size_hw
     sides = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]) * (NETWORK_SIDE / width, NETWORK_SIDE / height)
     for row in np.flatnonzero(((sides > 0) & (sides < 1)).any(axis=1)).tolist():
-        what = f"{places[row].shown} is thinner than one pixel of a {NETWORK_SIDE}×{NETWORK_SIDE} input; "
-        what += "it is kept. Use a larger --input-size to learn it."
-        yield Fault(places[row].file, places[row].line, "tiny-box", "note", what)
+        message = f"is thinner than one pixel of a {NETWORK_SIDE}×{NETWORK_SIDE} input; it is kept"
+        yield make_fault("tiny-box", f"{places[row].shown} {message}", places[row].file, places[row].line)

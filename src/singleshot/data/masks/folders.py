@@ -26,9 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from singleshot.classes import VOC
-from singleshot.data.boxes import json_file
-from singleshot.data.boxes.json_values import is_text
-from singleshot.data.boxes.voc_folder import by_stem, covered
+from singleshot.data.boxes.fields import is_text, read_json
+from singleshot.data.folders import by_stem, unused_duplicates
 from singleshot.data.masks.files import Pair, masks_without_image, samples_of
 from singleshot.errors import DataError, Fault, InputMissingError
 from singleshot.images import IMAGE_SUFFIXES
@@ -150,7 +149,7 @@ def _folder_pairs(images: Path, masks: Path) -> tuple[list[Pair], tuple[Fault, .
     found = by_stem(files, IMAGE_SUFFIXES)
     pairs = [Pair(stem, path, masks / f"{stem}.png") for stem, path in sorted(found.items())]
     alone = [path for path in sorted(masks.glob("*.png")) if path.stem not in found] if masks.is_dir() else []
-    return pairs, (*covered(files, found, IMAGE_SUFFIXES), *masks_without_image(alone, images.name))
+    return pairs, (*unused_duplicates(files, found, IMAGE_SUFFIXES), *masks_without_image(alone, images.name))
 
 
 def _voc_pairs(root: Path, split: str) -> tuple[list[Pair], tuple[Fault, ...]]:
@@ -163,7 +162,7 @@ def _voc_pairs(root: Path, split: str) -> tuple[list[Pair], tuple[Fault, ...]]:
     files = sorted(images.iterdir())
     found = by_stem(files, IMAGE_SUFFIXES)
     first_lines: dict[str, int] = {}
-    faults = covered(files, found, IMAGE_SUFFIXES)
+    faults = unused_duplicates(files, found, IMAGE_SUFFIXES)
     for line, stem in _lines(file):
         if first_lines.setdefault(stem, line) != line:
             faults.append(_repeated(file, line, stem, first_lines[stem]))
@@ -181,7 +180,7 @@ def _voc_classes(root: Path) -> MaskClasses:
     manifest = root / "streets.json"
     if not manifest.exists():
         return classes_from_names(["background", *VOC], root)
-    content = json_file.read(manifest, max_bytes=MAX_MANIFEST_BYTES)
+    content = read_json(manifest, max_bytes=MAX_MANIFEST_BYTES)
     names = content.get("mask") if isinstance(content, dict) else None
     if not isinstance(names, list) or not all(is_text(name) for name in names):
         raise DataError("no list `mask` of class names", remedy="Take the file that came with the data", file=manifest)

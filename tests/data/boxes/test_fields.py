@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from singleshot.data.boxes import json_file
+from singleshot.data.boxes.fields import parse_json, read_json
 from singleshot.errors import DataError, SingleshotError
 
 
 def refused(text: str) -> DataError:
     with pytest.raises(DataError) as caught:
-        json_file.parse(text, file=Path("a.json"))
+        parse_json(text, file=Path("a.json"))
     return caught.value
 
 
@@ -21,8 +21,8 @@ def refused(text: str) -> DataError:
     ("text", "line", "what"),
     [
         ('{"a": 1,\n "b": [1, 2', 2, "it ends too early"),
-        ('{"a": 1,\n "b": NaN}', 2, "NaN is no JSON number, column 7"),
-        ("[1,\n -Infinity]", 2, "-Infinity is no JSON number, column 2"),
+        ('{"a": 1,\n "b": NaN}', 2, "NaN is not a JSON number, column 7"),
+        ("[1,\n -Infinity]", 2, "-Infinity is not a JSON number, column 2"),
         ('{"a": {"b": 1},\n "c": 2,\n  "a": 3}', 3, 'the key "a" occurs twice, column 3'),
         ('{"\\u0061": 1, "a": 2}', 1, 'the key "a" occurs twice, column 15'),
         ("[" * 100_000, 1, "nested more than 64 deep, column 65"),
@@ -44,28 +44,28 @@ def test_b28_a_file_cut_at_any_byte_is_refused_or_whole() -> None:
     text = json.dumps({"images": [{"id": 1, "file_name": "a.jpg"}], "x": [1.5, None, True, "é"]})
     for end in range(len(text)):
         assert "not well-formed" in str(refused(text[:end]))
-    assert json_file.parse(text, file=Path("a.json")) == json.loads(text)
+    assert parse_json(text, file=Path("a.json")) == json.loads(text)
 
 
 def test_b28_a_file_above_the_cap_is_refused_unread(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("[1, 2, 3]")
     with pytest.raises(DataError) as caught:
-        json_file.read(tmp_path / "a.json", max_bytes=8)
+        read_json(tmp_path / "a.json", max_bytes=8)
     assert caught.value.kind == "too-large-json"
 
 
 def test_a6_a_byte_order_mark_is_no_fault_and_another_encoding_is(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_bytes(b"\xef\xbb\xbf[1]\r\n")
-    assert json_file.read(tmp_path / "a.json") == [1]
+    assert read_json(tmp_path / "a.json") == [1]
     (tmp_path / "a.json").write_bytes(b'{"a":\n "caf\xe9"}')
     with pytest.raises(DataError, match="not UTF-8") as caught:
-        json_file.read(tmp_path / "a.json")
+        read_json(tmp_path / "a.json")
     assert caught.value.line == 2
 
 
 def test_objects_are_visited_from_the_inside_and_may_be_replaced() -> None:
     seen: list[dict] = []
-    found = json_file.parse('{"a": {"b": 1}}', file=Path("a.json"), visit=lambda each: seen.append(each) or len(seen))
+    found = parse_json('{"a": {"b": 1}}', file=Path("a.json"), visit=lambda each: seen.append(each) or len(seen))
     assert seen == [{"b": 1}, {"a": 1}]
     assert found == 2
 
@@ -73,7 +73,7 @@ def test_objects_are_visited_from_the_inside_and_may_be_replaced() -> None:
 @given(st.text(alphabet='{}[]",:\\ \n0129.-eNaInftrulsy\u00e9', max_size=60))
 def test_any_text_is_a_value_or_a_named_fault(text: str) -> None:
     try:
-        json_file.parse(text, file=Path("a.json"))
+        parse_json(text, file=Path("a.json"))
     except SingleshotError as error:
         assert error.file == Path("a.json")
         assert error.line is not None

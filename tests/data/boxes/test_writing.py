@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from singleshot.data.convert_plan import Conversion, has_mask_areas, split_of
+from singleshot.data.boxes.writing import has_mask_areas, items, split_name
 from singleshot.data.whole_folder import whole_folder
 from singleshot.errors import DataError, InputMissingError, UsageError
 from singleshot.structures import Dataset, LabelMap, Sample
@@ -35,23 +35,23 @@ def split(name: str, *samples: Sample) -> Dataset:
 def test_a_picture_of_two_splits_comes_once_into_one_folder_and_twice_into_two(tmp_path: Path) -> None:
     both = sample(tmp_path / "a.png")
     datasets = [split("train", both), split("trainval", sample(tmp_path / "a.png"), sample(tmp_path / "b.png"))]
-    assert [item.stem for item in Conversion().items(datasets, one_folder=True)] == ["a", "b"]
-    places = [(item.split, item.stem) for item in Conversion().items(datasets, one_folder=False)]
+    assert [item.stem for item in items(datasets, one_folder=True)] == ["a", "b"]
+    places = [(item.split, item.stem) for item in items(datasets, one_folder=False)]
     assert places == [("train", "a"), ("trainval", "a"), ("trainval", "b")]
 
 
 def test_two_pictures_with_one_name_are_refused(tmp_path: Path) -> None:
     datasets = [split("train", sample(tmp_path / "x/a.png")), split("val", sample(tmp_path / "y/a.png"))]
-    assert len(list(Conversion().items(datasets, one_folder=False))) == 2
+    assert len(list(items(datasets, one_folder=False))) == 2
     with pytest.raises(DataError, match="both be called a"):
-        list(Conversion().items(datasets, one_folder=True))
+        list(items(datasets, one_folder=True))
     with pytest.raises(DataError, match="both be called a"):
-        list(Conversion().items([split("train", *datasets[0].samples, sample(tmp_path / "x/a.jpg"))], one_folder=False))
+        list(items([split("train", *datasets[0].samples, sample(tmp_path / "x/a.jpg"))], one_folder=False))
 
 
 def test_an_unknown_size_is_read_from_the_picture(tmp_path: Path) -> None:
-    items = list(Conversion().items([split("train", sample(tmp_path / "a.png", None))], one_folder=True))
-    assert items[0].size_hw == (30, 40)
+    found = list(items([split("train", sample(tmp_path / "a.png", None))], one_folder=True))
+    assert found[0].size_hw == (30, 40)
 
 
 def test_areas_are_of_masks_where_they_are_not_of_boxes(tmp_path: Path) -> None:
@@ -63,14 +63,14 @@ def test_areas_are_of_masks_where_they_are_not_of_boxes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["../train", "", "a/b", "-x", ".hidden", "a\nb"])
 def test_a_split_that_cannot_name_a_file_is_refused(name: str) -> None:
     with pytest.raises(UsageError):
-        split_of(split(name))
-    assert split_of(split("train2017")) == "train2017"
+        split_name(split(name))
+    assert split_name(split("train2017")) == "train2017"
 
 
 def test_a_picture_that_cannot_be_read_is_named_and_not_the_output(tmp_path: Path) -> None:
     dataset = split("train", sample(tmp_path / "a.png"))
-    (item,) = (conversion := Conversion()).items([dataset], one_folder=True)
+    (item,) = items([dataset], one_folder=True)
     (tmp_path / "a.png").unlink()
     with pytest.raises(InputMissingError) as raised, whole_folder(tmp_path / "out") as folder:
-        conversion.copy(item, folder / "a.png")
+        item.copy_image(folder / "a.png")
     assert raised.value.file == tmp_path / "a.png" and not (tmp_path / "out").exists()

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from singleshot.data.check import leaks
-from singleshot.data.check.leaks import Place
+from singleshot.data.check import duplicates
+from singleshot.data.check.duplicates import Place
 from singleshot.structures import Dataset, LabelMap, Sample
 
 
@@ -35,34 +35,34 @@ def _dataset(split: str, *names: str) -> Dataset:
     ],
 )
 def test_splits_are_apart_by_their_names(first: str, second: str, apart: bool) -> None:
-    assert leaks.are_apart(first, second) is leaks.are_apart(second, first) is apart
+    assert duplicates.are_disjoint(first, second) is duplicates.are_disjoint(second, first) is apart
 
 
 def test_no_splits_leak_nothing() -> None:
-    assert leaks.in_two_splits({}) == [] and leaks.same_bytes({}, {}) == []
-    assert leaks.without_leaks(_dataset("train"), _dataset("val")) == ([], [])
+    assert duplicates.in_two_splits({}) == [] and duplicates.same_bytes({}, {}) == []
+    assert duplicates.without_leaks(_dataset("train"), _dataset("val")) == ([], [])
 
 
 def test_a_shared_picture_is_named_at_the_second_lists_line() -> None:
     splits = {"train": _places("train", "a", "b"), "val": _places("val", "c", "b"), "mine": _places("mine", "a")}
-    (fault,) = leaks.in_two_splits(splits)
+    (fault,) = duplicates.in_two_splits(splits)
     assert str(fault).startswith("val.txt:2: b is in train too (train.txt:2)") and fault.severity == "fatal"
 
 
 def test_a_file_that_could_not_be_read_equals_no_other() -> None:
-    assert leaks.same_bytes({Path("a"): b"", Path("b"): b""}, {}) == []
+    assert duplicates.same_bytes({Path("a"): b"", Path("b"): b""}, {}) == []
 
 
 def test_equal_bytes_are_a_leak_only_across_splits() -> None:
     digests = {Path("a"): b"1", Path("b"): b"1", Path("c"): b"2"}
-    (fault,) = leaks.same_bytes(digests, {"train": _places("train", "a", "b", "c")})
+    (fault,) = duplicates.same_bytes(digests, {"train": _places("train", "a", "b", "c")})
     assert (fault.kind, fault.severity, fault.file) == ("duplicate-picture", "warning", Path("b"))
-    (fault,) = leaks.same_bytes(digests, {"train": _places("train", "a"), "test": _places("test", "b")})
+    (fault,) = duplicates.same_bytes(digests, {"train": _places("train", "a"), "test": _places("test", "b")})
     assert (fault.kind, fault.severity, fault.file) == ("leak", "fatal", Path("b"))
 
 
 def test_what_is_judged_is_not_trained_on() -> None:
-    kept, faults = leaks.without_leaks(_dataset("train", "a", "b"), _dataset("val", "b", "c"))
+    kept, faults = duplicates.without_leaks(_dataset("train", "a", "b"), _dataset("val", "b", "c"))
     assert [sample.image_id for sample in kept] == ["a"]
     assert [(fault.kind, fault.file) for fault in faults] == [("leak", Path("b"))]
 
@@ -73,6 +73,6 @@ def test_the_same_bytes_under_another_name_are_not_trained_on(tmp_path: Path) ->
     train, val = (
         _dataset(split, *(str(tmp_path / name) for name in names)) for split, names in (("train", "abd"), ("val", "c"))
     )
-    kept, faults = leaks.without_leaks(train, val)
+    kept, faults = duplicates.without_leaks(train, val)
     assert [Path(sample.image_id).name for sample in kept] == ["b", "d"]
     assert len(faults) == 1 and "the same file as c of val" in faults[0].message

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from singleshot.data import read, unions
+from singleshot.data import read
 from singleshot.data.boxes import voc
 from singleshot.errors import InputMissingError, NotPermittedError
 from singleshot.structures import LabelMap
@@ -48,29 +48,29 @@ def devkit(tmp_path: Path) -> Path:
     ],
 )
 def test_a_union_is_its_parts_one_after_the_other(devkit: Path, split: str, ids: list[str]) -> None:
-    assert unions.is_union(devkit, split)
+    assert voc.is_union(devkit, split)
     for root in (devkit, devkit.parent):
-        assert [sample.image_id for sample in unions.read(root, split).samples] == ids
+        assert [sample.image_id for sample in voc.read(root, split).samples] == ids
 
 
 def test_classes_are_those_of_all_folders_and_ids_fit_them(devkit: Path) -> None:
-    dataset = unions.read(devkit, "07++12")
+    dataset = voc.read(devkit, "07++12")
     assert dataset.label_map.names == ("ant", "cat", "dog")
     assert [sample.class_ids.tolist() for sample in dataset.samples] == [[1], [2], [0]]
-    given = unions.read(devkit, "07++12", label_map=LabelMap(("dog", "cat", "ant")))
+    given = voc.read(devkit, "07++12", label_map=LabelMap(("dog", "cat", "ant")))
     assert [sample.class_ids.tolist() for sample in given.samples] == [[1], [0], [2]]
 
 
 def test_lists_of_one_folder_make_a_union_too(devkit: Path) -> None:
-    assert unions.is_union(devkit / "VOC2007", "train+test")
-    dataset = unions.read(devkit / "VOC2007", "train+test")
+    assert voc.is_union(devkit / "VOC2007", "train+test")
+    dataset = voc.read(devkit / "VOC2007", "train+test")
     assert [sample.image_id for sample in dataset.samples] == ["000001", "000002"]
 
 
 def test_a_plain_list_is_no_union(devkit: Path) -> None:
-    assert not unions.is_union(devkit / "VOC2007", "trainval")
-    assert not unions.is_union(devkit, "trainval")
-    assert not unions.is_union(devkit / "nowhere", "trainval")
+    assert not voc.is_union(devkit / "VOC2007", "trainval")
+    assert not voc.is_union(devkit, "trainval")
+    assert not voc.is_union(devkit / "nowhere", "trainval")
 
 
 def test_a_folder_beside_the_years_that_may_not_be_looked_into_is_passed_over(
@@ -78,35 +78,35 @@ def test_a_folder_beside_the_years_that_may_not_be_looked_into_is_passed_over(
 ) -> None:
     (devkit / "lost+found").mkdir()
     close(devkit / "lost+found", monkeypatch)
-    assert [path.name for path in unions.folders(devkit)] == ["VOC2007", "VOC2012"]
-    assert len(unions.read(devkit, "07+12")) == 2
+    assert [path.name for path in voc.folders_in(devkit)] == ["VOC2007", "VOC2012"]
+    assert len(voc.read(devkit, "07+12")) == 2
 
 
 def test_a_devkit_that_may_not_be_looked_into_itself_is_a_matter_of_permission(
     devkit: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     close(devkit, monkeypatch)
-    with pytest.raises(NotPermittedError, match="VOCdevkit: may not be read") as caught:
-        unions.folders(devkit)
+    with pytest.raises(NotPermittedError, match="VOCdevkit: no permission to read") as caught:
+        voc.folders_in(devkit)
     assert caught.value.exit_code == 77
 
 
 def test_an_id_in_two_folders_is_told_apart_by_the_folder(devkit: Path) -> None:
     add(devkit / "VOC2012", "000001", "cat", "trainval")
-    ids = [sample.image_id for sample in unions.read(devkit, "07+12").samples]
+    ids = [sample.image_id for sample in voc.read(devkit, "07+12").samples]
     assert ids == ["VOC2007/000001", "2008_000001", "VOC2012/000001"]
 
 
 def test_a_part_of_no_folder_is_answered_with_those_that_there_are(devkit: Path) -> None:
     with pytest.raises(InputMissingError, match=r"its part '2010_train'. There are: VOC2007, VOC2012"):
-        unions.read(devkit, "2010_train+2007_test")
+        voc.read(devkit, "2010_train+2007_test")
     with pytest.raises(InputMissingError, match="no split 'val'"):
-        unions.read(devkit, "2007_val+2007_test")
+        voc.read(devkit, "2007_val+2007_test")
 
 
 def test_faults_of_a_folder_in_two_parts_are_listed_once(devkit: Path) -> None:
     (devkit / "VOC2007" / "Annotations" / "000001.xml").write_text("<annotation>")
-    dataset = unions.read(devkit, "2007_trainval+2007_test")
+    dataset = voc.read(devkit, "2007_trainval+2007_test")
     assert [fault.kind for fault in dataset.faults] == ["bad-xml"]
     assert len(dataset) == 1
 
@@ -119,15 +119,15 @@ def test_every_annotated_picture_is_a_split_unless_a_list_has_that_name(devkit: 
 
 
 def test_a_picture_of_two_parts_is_used_once_under_its_own_name_and_counted(devkit: Path) -> None:
-    dataset = unions.read(devkit / "VOC2007", "train+trainval")
+    dataset = voc.read(devkit / "VOC2007", "train+trainval")
     assert [sample.image_id for sample in dataset.samples] == ["000001"]
     (fault,) = dataset.faults
-    assert (fault.kind, fault.severity) == ("duplicate-id", "warning") and fault.message.startswith("1 pictures are")
+    assert (fault.kind, fault.severity) == ("duplicate-id", "warning") and fault.message.startswith("1 images are")
 
 
 @pytest.mark.parametrize("name", ["2017", "07+12", "my+own"])
 def test_a_list_of_the_users_own_is_read_whatever_it_is_called(devkit: Path, name: str) -> None:
     (devkit / f"VOC2007/ImageSets/Main/{name}.txt").write_text("000002\n")
-    assert not unions.is_union(devkit / "VOC2007", name)
+    assert not voc.is_union(devkit / "VOC2007", name)
     dataset = read.read(devkit / "VOC2007", name, cache=False)
     assert [sample.image_id for sample in dataset.samples] == ["000002"]

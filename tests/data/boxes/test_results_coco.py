@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from singleshot.data.boxes import coco_results
+from singleshot.data.boxes import results
 from singleshot.errors import CannotCreateError, DataError, SingleshotError
 from singleshot.structures import Dataset, Detections, LabelMap, Sample
 
@@ -28,7 +28,7 @@ DATASET = Dataset(Path("data"), "coco", "val", NAMES, [sample("7"), sample("30")
 
 def read(tmp_path: Path, *rows: object) -> list[Detections]:
     (tmp_path / "r.json").write_text(json.dumps(list(rows)))
-    return coco_results.read(tmp_path / "r.json", DATASET)
+    return results.read_coco(tmp_path / "r.json", DATASET)
 
 
 def test_a_result_worked_by_hand(tmp_path: Path) -> None:
@@ -51,16 +51,16 @@ def test_b30_what_was_written_has_the_formats_own_ids_and_is_read_back(tmp_path:
     scores = np.sort(rng.random(9).astype(np.float32))[::-1]
     found = Detections(boxes_xyxy, scores, class_ids, NAMES.names_of(class_ids), (40, 60))
     nothing = found[:0]
-    coco_results.write([found, nothing, found[:1]], DATASET, tmp_path / "r.json")
+    results.write_coco([found, nothing, found[:1]], DATASET, tmp_path / "r.json")
     rows = json.loads((tmp_path / "r.json").read_text())
     assert {row["category_id"] for row in rows} == {3, 90}
     assert [row["image_id"] for row in rows] == [7] * 9 + ["x9"]
-    back = coco_results.read(tmp_path / "r.json", DATASET)
+    back = results.read_coco(tmp_path / "r.json", DATASET)
     np.testing.assert_allclose(back[0].boxes_xyxy, boxes_xyxy, atol=1e-9)
     np.testing.assert_array_equal(back[0].scores.astype(np.float32), scores)
     with pytest.raises(CannotCreateError):
-        coco_results.write([found, nothing, nothing], DATASET, tmp_path / "r.json")
-    coco_results.write([nothing] * 3, DATASET, tmp_path / "r.json", overwrite=True)
+        results.write_coco([found, nothing, nothing], DATASET, tmp_path / "r.json")
+    results.write_coco([nothing] * 3, DATASET, tmp_path / "r.json", overwrite=True)
     assert json.loads((tmp_path / "r.json").read_text()) == []
 
 
@@ -69,10 +69,10 @@ def test_a_class_that_is_no_category_and_a_nan_cannot_be_written(tmp_path: Path)
     found = Detections(np.array([[0.0, 0, 1, 1]]), one, one.astype(np.int64), np.array(["toothbrush"], object), (9, 9))
     unknown = Dataset(Path("data"), "coco", "val", NAMES, [sample("7")], category_ids=(3, None))
     with pytest.raises(DataError, match="'toothbrush' is no category"):
-        coco_results.write([found], unknown, tmp_path / "r.json")
+        results.write_coco([found], unknown, tmp_path / "r.json")
     bad = Detections(found.boxes_xyxy * np.nan, one, found.class_ids, found.class_names, (9, 9))
     with pytest.raises(DataError, match="not finite"):
-        coco_results.write([bad], DATASET, tmp_path / "r.json")
+        results.write_coco([bad], DATASET, tmp_path / "r.json")
     assert not (tmp_path / "r.json").exists()
 
 
@@ -115,14 +115,14 @@ def test_g7_a_box_or_score_that_is_none_is_named(tmp_path: Path, field: str, val
 def test_g6_what_is_no_list_of_results_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "r.json").write_text(text)
     with pytest.raises(DataError, match=r"r\.json"):
-        coco_results.read(tmp_path / "r.json", DATASET)
+        results.read_coco(tmp_path / "r.json", DATASET)
 
 
 def test_pictures_that_are_not_named_are_told(tmp_path: Path) -> None:
-    warning = coco_results.coverage_warning(read(tmp_path, GOOD), DATASET)
+    warning = results.coverage_warning(read(tmp_path, GOOD), DATASET)
     assert warning == "the results name 1 of 3 pictures; nothing in 30, x9"
     rows = [{**GOOD, "image_id": image_id} for image_id in (7, 30, "x9")]
-    assert coco_results.coverage_warning(read(tmp_path, *rows), DATASET) is None
+    assert results.coverage_warning(read(tmp_path, *rows), DATASET) is None
 
 
 anything = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=3)

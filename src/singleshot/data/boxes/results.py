@@ -1,26 +1,39 @@
-"""Detections as the VOC devkit's result files: write ours, read anybody's.
+"""Detections as files of results: the VOC devkit's text files and COCO's JSON, written and read.
 
-A results folder has one text file a class, `comp3_det_<split>_<class>.txt` (trained on VOC's own pictures alone) or
-`comp4_…` (on any pictures), with a line `image_id confidence left top right bottom` for each detection. Corners are
+These are the forms in which detections of other programs are evaluated by ours, and ours by the devkit, VOC's server or
+pycocotools.
+
+VOC: a results folder has one text file a class, `comp3_det_<split>_<class>.txt` (trained on VOC's own images alone) or
+`comp4_…` (on any images), with a line `image_id confidence left top right bottom` for each detection. Corners are
 1-based and inclusive, so a continuous box (x1, y1, x2, y2) is written as x1 + 1, y1 + 1, x2, y2 and comes back the same
-way. It is the form in which detectors of other programs can be judged by ours, and ours by the devkit or VOC's server.
+way. Source: the VOC2007/2012 development kits.
+
+COCO: one list of `{"image_id", "category_id", "bbox": [x, y, width, height], "score"}` in continuous pixels. Ids are
+the data set's own: categories with COCO's gaps, images by the number in its `images`. What pycocotools drops or
+misreads without a message (a category that does not exist, a NaN, a negative width) is an error here, with its index in
+the list. Source: cocodataset.org, "Results format".
 """
 
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from decimal import Context, Decimal
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from jaxtyping import Float, Int
+from numpy import ndarray
 
+from singleshot.data.boxes.fields import is_id, is_number, number_list, read_json, shown
 from singleshot.errors import CannotCreateError, DataError, InputMissingError, nearest
 from singleshot.storage import atomic
-from singleshot.structures import Dataset, Detections
+from singleshot.structures import Dataset, Detections, Sample
 
 Competition = Literal["comp3", "comp4"]
 COMPETITIONS: tuple[Competition, ...] = ("comp3", "comp4")
@@ -34,6 +47,10 @@ _LINE = re.compile(rf"{_BLANK}*([^ \t]+)" + rf"{_BLANK}+({_NUMBER})" * 5 + rf"{_
 _DIGITS = Context(prec=100)
 _ONE = Decimal(1)
 _COLUMNS = ("image_id", "confidence", "left", "top", "right", "bottom")
+SHOWN_IDS = 5
+
+
+# ---- VOC
 
 
 def file_name(split: str, class_name: str, *, competition: Competition = "comp4") -> str:
@@ -59,7 +76,7 @@ def paths_in(folder: Path, dataset: Dataset, *, competition: Competition = "comp
     return [folder / file_name(dataset.split, name, competition=competition) for name in dataset.label_map.names]
 
 
-def write(
+def write_voc(
     detections: Sequence[Detections],
     dataset: Dataset,
     folder: Path,
@@ -84,27 +101,23 @@ def write(
     ValueError where detections and pictures do not pair off, and what `atomic.write` does.
     """
     paths = paths_in(folder, dataset, competition=competition)
-    there = [path for path in paths if path.exists()]
-    if there and not overwrite:
-        raise CannotCreateError("the file is there already", file=there[0], remedy="Name another folder or --overwrite")
+    existing = [path for path in paths if path.exists()]
+    if existing and not overwrite:
+        raise CannotCreateError(
+            "the file exists already", file=existing[0], remedy="Name another folder or --overwrite"
+        )
     lines: list[list[str]] = [[] for _ in paths]
-    for sample, picture in zip(dataset.samples, detections, strict=True):
+    for sample, found in _finite(dataset, detections):
         image_id = sample.image_id
         if not image_id or any(character.isspace() for character in image_id):
             raise DataError(
-                f"the image id {image_id!r} is empty or has a blank in it, which result files cannot hold",
+                f"the image id {image_id!r} is empty or contains a blank, which result files cannot hold",
                 kind="image-id",
                 file=sample.image_path,
-                remedy="Rename the picture",
-            )
-        if not (np.isfinite(picture.scores).all() and np.isfinite(picture.boxes_xyxy).all()):
-            raise DataError(
-                f"a detection in image {image_id!r} has a score or box that is not finite",
-                kind="not-finite",
-                remedy="Find out where the NaN comes from, most often weights that diverged",
+                remedy="Rename the image",
             )
         # tolist() makes Python floats of the same value, and those print as many digits as they need.
-        columns = (picture.class_ids, picture.scores, *picture.boxes_xyxy.T)
+        columns = (found.class_ids, found.scores, *found.boxes_xyxy.T)
         for class_id, score, x1, y1, x2, y2 in zip(*(column.tolist() for column in columns), strict=True):
             lines[class_id].append(f"{image_id} {score!r} {_plus_one(x1)} {_plus_one(y1)} {x2!r} {y2!r}\n")
     for path, text in zip(paths, lines, strict=True):
@@ -112,7 +125,7 @@ def write(
     return paths
 
 
-def read(source: Path, dataset: Dataset) -> list[Detections]:
+def read_voc(source: Path, dataset: Dataset) -> list[Detections]:
     """The detections of every picture of a split, in the order of `dataset.samples`.
 
     Args:
@@ -128,7 +141,6 @@ def read(source: Path, dataset: Dataset) -> list[Detections]:
     right ≥ left − 1 and bottom ≥ top − 1 (a continuous box of no width is legal).
     """
     folder, competition = _locate(source, dataset.split)
-    names = dataset.label_map.names
     paths = paths_in(folder, dataset, competition=competition)
     _refuse_unknown_classes(folder, competition, dataset)
     for path in paths:
@@ -139,42 +151,23 @@ def read(source: Path, dataset: Dataset) -> list[Detections]:
                 file=path,
                 remedy="The devkit wants a file for every class; make an empty one where nothing was found",
             )
-    places = {sample.image_id: place for place, sample in enumerate(dataset.samples)}
-    images: list[int] = []
+    indices = {sample.image_id: index for index, sample in enumerate(dataset.samples)}
     rows: list[tuple[float, ...]] = []
-    counts = []
-    for path in paths:
-        before = len(rows)
+    for class_id, path in enumerate(paths):
         for number, line in enumerate(_text(path).split("\n"), start=1):
             if not line.strip():
                 continue
             image_id, row = _parse(line, path, number)
-            if image_id not in places:
+            if image_id not in indices:
                 raise DataError(
                     f"image {image_id!r} is not in split {dataset.split!r} of {dataset.root}",
                     kind="unknown-image",
                     file=path,
                     line=number,
-                    remedy="Judge the results on the split that they were made for",
+                    remedy="Evaluate the results on the split that they were made for",
                 )
-            images.append(places[image_id])
-            rows.append(row)
-        counts.append(len(rows) - before)
-    table = np.array(rows, dtype=np.float64).reshape(-1, 5)
-    image_indices, class_ids = np.array(images, dtype=np.int64), np.repeat(np.arange(len(names)), counts)
-    order = np.lexsort((-table[:, 0], image_indices))
-    starts = np.searchsorted(image_indices[order], np.arange(len(dataset) + 1))
-    of_pictures = [order[start:stop] for start, stop in itertools.pairwise(starts)]
-    return [
-        Detections(
-            table[chosen, 1:],
-            table[chosen, 0],
-            class_ids[chosen],
-            dataset.label_map.names_of(class_ids[chosen]),
-            sample.size_hw or (0, 0),
-        )
-        for sample, chosen in zip(dataset.samples, of_pictures, strict=True)
-    ]
+            rows.append((indices[image_id], class_id, *row))
+    return _by_image(np.array(rows, np.float64).reshape(-1, 7), dataset)
 
 
 def _locate(source: Path, split: str) -> tuple[Path, Competition]:
@@ -260,11 +253,11 @@ def _parse(line: str, path: Path, number: int) -> tuple[str, tuple[float, ...]]:
     if found is None:
         raise _bad_line(_why(line), path, number)
     image_id, confidence, left, top, right, bottom = found.groups()
-    row = (float(confidence), _minus_one(left), _minus_one(top), float(right), float(bottom))
+    row = (_minus_one(left), _minus_one(top), float(right), float(bottom), float(confidence))
     # The devkit asks nothing more of a confidence than an order, so scores below 0 or above 1 are legal here.
     if not all(map(math.isfinite, row)):
         raise _bad_line("a number is too large", path, number)
-    _, x1, y1, x2, y2 = row
+    x1, y1, x2, y2, _ = row
     if x2 < x1 or y2 < y1:
         raise _bad_line(f"the box is inverted: left {left}, top {top}, right {right}, bottom {bottom}", path, number)
     return image_id, row
@@ -290,3 +283,146 @@ def _why(line: str) -> str:
 
 def _bad_line(what: str, path: Path, number: int) -> DataError:
     return DataError(what, kind="bad-line", file=path, line=number, remedy=f"A line is `{' '.join(_COLUMNS)}`")
+
+
+# ---- COCO
+
+
+def write_coco(detections: Sequence[Detections], dataset: Dataset, file: Path, *, overwrite: bool = False) -> None:
+    """Write the detections of a split, with all their digits; a picture without any has no entry.
+
+    Args:
+        detections: by picture, in the order of `dataset.samples`.
+        dataset: gives ids of pictures and categories. Where its format has none, a class's id is its place, from 1.
+        file: the JSON.
+        overwrite: replace a file that is there.
+
+    Raises CannotCreateError for a file that is there, DataError for a NaN and for a class that the data set's
+    categories do not have, ValueError where detections and pictures do not pair off.
+    """
+    if file.exists() and not overwrite:
+        raise CannotCreateError("the file exists already", file=file, remedy="Name another file or --overwrite")
+    category_ids = _category_ids(dataset)
+    rows: list[dict[str, Any]] = []
+    for sample, found in _finite(dataset, detections):
+        image_id = _as_number(sample.image_id)
+        boxes_xyxy = found.boxes_xyxy.astype(np.float64)
+        boxes_xywh = np.hstack([boxes_xyxy[:, :2], boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]])
+        columns = zip(found.class_ids.tolist(), boxes_xywh.tolist(), found.scores.tolist(), strict=True)
+        for class_id, box_xywh, score in columns:
+            category_id = category_ids[class_id]
+            if category_id is None:
+                what = f"class {dataset.label_map.names[class_id]!r} is no category of the data set"
+                raise DataError(what, kind="unknown-class", file=dataset.root, remedy="Judge on data with that class")
+            rows.append({"image_id": image_id, "category_id": category_id, "bbox": box_xywh, "score": score})
+    atomic.write_text(file, json.dumps(rows) + "\n")
+
+
+def read_coco(file: Path, dataset: Dataset) -> list[Detections]:
+    """The detections of every picture of a split, in the order of `dataset.samples`.
+
+    Args:
+        file: the JSON.
+        dataset: what the results are for.
+
+    Returns float64 boxes and scores, in each picture best score first, equal scores in the order of the file. Pictures
+    that the file does not name have no detections: see `coverage`.
+
+    Raises DataError for a file that is no such list, and for the first entry with an unknown picture or category, a
+    box that is not four finite numbers with a width and height of 0 or more, or a score that is no number in 0…1; the
+    message gives its place, `[8].bbox`, and how many more there are.
+    """
+    rows = read_json(file)
+    if not isinstance(rows, list):
+        remedy = 'COCO results are one list of {"image_id", "category_id", "bbox", "score"}'
+        raise DataError("not a list of results", kind="not-coco-results", remedy=remedy, file=file)
+    indices = {sample.image_id: index for index, sample in enumerate(dataset.samples)}
+    classes = {number: class_id for class_id, number in enumerate(_category_ids(dataset)) if number is not None}
+    checked = [_checked(row, indices, classes) for row in rows]
+    faulty = [(index, fault) for index, fault in enumerate(checked) if isinstance(fault, str)]
+    if faulty:
+        index, fault = faulty[0]
+        kinds = Counter(text.split()[0] for _, text in faulty)
+        more = f" ({len(faulty)} such entries: {', '.join(f'{count} in {field}' for field, count in kinds.items())})"
+        raise DataError(
+            f"[{index}].{fault}{more if len(faulty) > 1 else ''}",
+            kind="bad-result",
+            remedy="Evaluate the results on the data that they were made for, or mend them",
+            file=file,
+        )
+    return _by_image(np.array(checked, np.float64).reshape(-1, 7), dataset)
+
+
+def coverage_warning(found: Sequence[Detections], dataset: Dataset) -> str | None:
+    """What to tell a user whose results name only some of the pictures; None where they name all.
+
+    A file of COCO results cannot name a picture in which nothing was found, so this is a warning and no error.
+    """
+    silent = [sample.image_id for sample, result in zip(dataset.samples, found, strict=True) if not len(result)]
+    if not silent:
+        return None
+    some = ", ".join(silent[:SHOWN_IDS]) + (", …" if len(silent) > SHOWN_IDS else "")
+    return f"the results name {len(dataset) - len(silent)} of {len(dataset)} pictures; nothing in {some}"
+
+
+def _category_ids(dataset: Dataset) -> Sequence[int | None]:
+    return dataset.category_ids or range(1, len(dataset.label_map) + 1)
+
+
+def _as_number(image_id: str) -> int | str:
+    return int(image_id) if image_id.isdecimal() and image_id.isascii() and str(int(image_id)) == image_id else image_id
+
+
+def _checked(row: Any, places: dict[str, int], classes: dict[int, int]) -> tuple[float, ...] | str:
+    """Place, class id, corners and score of an entry, or what is wrong with it, its field first."""
+    if not isinstance(row, dict):
+        return f"{shown(row)} is not an object"
+    image_id, category_id, score = row.get("image_id"), row.get("category_id"), row.get("score")
+    place = places.get(str(image_id)) if is_id(image_id) else None
+    if place is None:
+        return f"image_id {shown(image_id)} is not in the split"
+    class_id = classes.get(category_id) if type(category_id) is int else None
+    if class_id is None:
+        return f"category_id {shown(category_id)} is no category of the data set"
+    box = number_list(row.get("bbox"), 4)
+    if box is None or box[2] < 0 or box[3] < 0:
+        return f"bbox {shown(row.get('bbox'))} is not x, y and a width and height of 0 or more"
+    if not is_number(score) or not 0 <= score <= 1:
+        return f"score {shown(score)} is no number from 0 to 1"
+    x, y, width, height = box
+    return (float(place), float(class_id), x, y, x + width, y + height, float(score))
+
+
+# ---- Both
+
+
+def _finite(dataset: Dataset, detections: Sequence[Detections]) -> Iterator[tuple[Sample, Detections]]:
+    """Yield the images with their detections. Raises DataError for a NaN, ValueError where the counts differ."""
+    for sample, found in zip(dataset.samples, detections, strict=True):
+        if not (np.isfinite(found.scores).all() and np.isfinite(found.boxes_xyxy).all()):
+            raise DataError(
+                f"a detection in image {sample.image_id!r} has a score or box that is not finite",
+                kind="not-finite",
+                remedy="Find out where the NaN comes from, most often weights that diverged",
+            )
+        yield sample, found
+
+
+def _by_image(table: Float[ndarray, "N 7"], dataset: Dataset) -> list[Detections]:
+    """Divide rows of image index, class id, x1, y1, x2, y2, score by image; best score first, then as in the table."""
+    images: Int[ndarray, " N"] = table[:, 0].astype(np.int64)
+    class_ids = table[:, 1].astype(np.int64)
+    order = np.lexsort((-table[:, 6], images))
+    starts = np.searchsorted(images[order], np.arange(len(dataset) + 1))
+    return [
+        Detections(
+            table[chosen, 2:6],
+            table[chosen, 6],
+            class_ids[chosen],
+            dataset.label_map.names_of(class_ids[chosen]),
+            sample.size_hw or (0, 0),
+        )
+        for sample, chosen in zip(
+            dataset.samples, (order[start:stop] for start, stop in itertools.pairwise(starts)), strict=True
+        )
+    ]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from singleshot.data.boxes.class_list import LEAST_FILES, single_file_faults, variant_faults
+from singleshot.data.boxes.class_names import MIN_FILES, single_file_faults, variant_faults
 
 FILE = Path("Annotations")
 
@@ -19,12 +19,12 @@ def test_different_names_and_no_names_are_no_fault() -> None:
 
 
 def test_a_class_in_one_of_many_files_is_named_with_its_line() -> None:
-    many = [(Path(f"{number}.xml"), 3) for number in range(LEAST_FILES)]
-    (fault,) = single_file_faults({"dog": many, "dgo": [(Path("7.xml"), 12)]})
+    many = {Path(f"{number}.xml"): 3 for number in range(MIN_FILES)}
+    (fault,) = single_file_faults({"dog": many, "dgo": {Path("7.xml"): 12}})
     assert (fault.kind, fault.severity, fault.file, fault.line) == ("class-in-one-file", "warning", Path("7.xml"), 12)
     assert "'dgo'" in fault.message
 
 
 def test_in_a_few_files_a_class_in_one_of_them_says_nothing() -> None:
-    assert single_file_faults({"dog": [(Path("1.xml"), 3)], "cat": [(Path("2.xml"), 3)]}) == []
+    assert single_file_faults({"dog": {Path("1.xml"): 3}, "cat": {Path("2.xml"): 3}}) == []
     assert single_file_faults({}) == []
