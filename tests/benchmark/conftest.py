@@ -41,6 +41,6 @@ def measured() -> Result:
 
 
 @pytest.fixture
-def mine(measured: Result) -> Report:
+def ours(measured: Result) -> Report:
     machine = {"cpu": "EPYC", "cores": 2, "gpu": None, "precision": "bf16", "data_disk": "ext4 on /dev/vda"}
     return Report(machine, {"vgg300": measured, "vgg512": Result(8, "parallel", error="out of memory")})

@@ -71,16 +71,16 @@ def test_an_export_alone_is_measured_and_its_arithmetic_is_not_counted(
 
     with torch.device("meta"):
         exported = ExportedDetector(SSD(config).eval(), {}, torch.device("cpu"), backend=Backend())  # pyright: ignore
-    asked: list[object] = []
+    opened: list[object] = []
 
     def load(_path: Path, *, backend: str | None, **_more: object) -> ExportedDetector:
-        asked.append(backend)
+        opened.append(backend)
         return exported
 
     monkeypatch.setattr("singleshot.benchmark.latency.load", load)
     (tmp_path / "w.onnx").write_bytes(b"x")
     found = list(rows(str(tmp_path / "w.onnx"), batch_sizes=[1], seconds=0.0, device="cpu"))
-    assert asked == ["onnx", "openvino"] and [row.error for row in found] == [None, None]
+    assert opened == ["onnx", "openvino"] and [row.error for row in found] == [None, None]
     assert all(row.median_s and row.peak_share is None for row in found)
 
 

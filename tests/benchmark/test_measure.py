@@ -13,13 +13,13 @@ from singleshot.benchmark.measure import Rates, Stream, Window, measure, noise, 
 
 
 def test_a_step_longer_than_the_window_is_finished_and_counted() -> None:
-    seen = timed(itertools.repeat([1, 2, 3]), lambda _batch: time.sleep(0.05), seconds=0.0)
-    assert (seen.steps, seen.images) == (1, 3) and seen.seconds >= 0.05
-    assert seen.noise is None
+    window = timed(itertools.repeat([1, 2, 3]), lambda _batch: time.sleep(0.05), seconds=0.0)
+    assert (window.steps, window.images) == (1, 3) and window.seconds >= 0.05
+    assert window.noise is None
 
 
 def epochs(length: int, load_s: float = 0.0) -> tuple[list[tuple[int, int]], Stream]:
-    """Epochs of so many batches, each a pair of epoch and place, and what was loaded of them so far."""
+    """Epochs of so many batches, each a pair of epoch and index, and those loaded so far."""
     loaded: list[tuple[int, int]] = []
     begun = itertools.count()
 
@@ -29,21 +29,21 @@ def epochs(length: int, load_s: float = 0.0) -> tuple[list[tuple[int, int]], Str
             epoch = next(begun)
             start = max(0, length - int(min(left, length)))
             left -= length - start
-            for place in range(start, length):
+            for index in range(start, length):
                 time.sleep(load_s)
-                loaded.append((epoch, place))
-                yield epoch, place
+                loaded.append((epoch, index))
+                yield epoch, index
 
     return loaded, batches
 
 
 def test_batches_read_ahead_during_the_warm_up_are_discarded() -> None:
     loaded, batches = epochs(100)
-    seen: list[tuple[int, int]] = []
-    rates = measure(batches, seen.append, seconds=0.0, warm_up=3, ahead=2, epoch_steps=100)
+    stepped: list[tuple[int, int]] = []
+    rates = measure(batches, stepped.append, seconds=0.0, warm_up=3, ahead=2, epoch_steps=100)
     # Three slow steps, two batches for nothing, three steps, and then the window with a batch of its own.
-    assert [place for _, place in seen[:7]] == [0, 1, 2, 5, 6, 7, 8]
-    assert seen[7:] == [(0, 0)]  # the network alone has a batch that is there already
+    assert [index for _, index in stepped[:7]] == [0, 1, 2, 5, 6, 7, 8]
+    assert stepped[7:] == [(0, 0)]  # the network alone has a batch that is in memory
     assert rates.together.steps == rates.network.steps == 1
     assert rates.loader.steps == 2 and len(loaded) == 9 + 2 + 2
 
@@ -77,8 +77,8 @@ def test_no_batch_is_an_error() -> None:
 
 
 def test_rates_of_a_window_by_hand_and_of_an_empty_one_are_right() -> None:
-    seen = Window(images=30, steps=3, seconds=6.0, waiting_s=1.5, noise=None)
-    assert seen.images_per_second == 5.0 and seen.waiting_share == 0.25
+    window = Window(images=30, steps=3, seconds=6.0, waiting_s=1.5, noise=None)
+    assert window.images_per_second == 5.0 and window.waiting_share == 0.25
     empty = timed(iter([]), lambda _batch: None, seconds=1.0)
     assert (empty.images, empty.steps, empty.noise) == (0, 0, None)
     assert Window(0, 0, 0.0, 0.0, None).images_per_second == 0.0

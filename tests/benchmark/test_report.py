@@ -10,8 +10,8 @@ from singleshot.benchmark.results import Report, Result
 from singleshot.errors import UsageError
 
 
-def test_the_table_has_times_and_multiples_of_the_post_and_ours(mine: Report) -> None:
-    lines = table([*MACHINES_2017, column("mine", mine)], "ti").splitlines()
+def test_the_table_has_times_and_multiples_of_the_post_and_ours(ours: Report) -> None:
+    lines = table([*MACHINES_2017, column("mine", ours)], "ti").splitlines()
     assert lines[0].split() == ["one", "epoch", "vgg300", "vgg512", "kitti", "cityscapes"]
     assert lines[3].split() == ["p3", "08:15", "(0.709)", "20:10", "(0.716)", "failed", "13:01", "(1.39)"]
     assert lines[4].split() == ["mine", "1:29:00", "(7.65)", "failed", "–", "–"]  # 5340 s over 698 s
@@ -20,8 +20,8 @@ def test_the_table_has_times_and_multiples_of_the_post_and_ours(mine: Report) ->
     assert "1:28:00 without validation" in text
 
 
-def test_the_chart_is_normalised_and_long_times_have_long_bars(mine: Report) -> None:
-    text = chart([*MACHINES_2017, column("mine", mine)], "p3")
+def test_the_chart_is_normalised_and_long_times_have_long_bars(ours: Report) -> None:
+    text = chart([*MACHINES_2017, column("mine", ours)], "p3")
     bars = dict(line.split()[:2] for line in text.splitlines()[2:6])
     assert "  p3 " in text and text.splitlines()[4].endswith(" 1")
     assert len(bars["mine"]) > len(bars["p2"]) > len(bars["ti"]) > len(bars["p3"]) >= 1
@@ -35,24 +35,24 @@ def test_a_much_slower_machine_gives_logarithmic_bars() -> None:
     assert bars["ti"] > 1 and bars["slow"] == 40
 
 
-def test_the_chart_is_saved_as_a_png(mine: Report, tmp_path: Path) -> None:
-    strange = Report(mine.machine, {**mine.workloads, r"\$x^{$": mine.workloads["vgg300"]})
+def test_the_chart_is_saved_as_a_png(ours: Report, tmp_path: Path) -> None:
+    strange = Report(ours.machine, {**ours.workloads, r"\$x^{$": ours.workloads["vgg300"]})
     draw([*MACHINES_2017, column(r"_\$mine^{$", strange)], r"_\$mine^{$", tmp_path / "chart.png")
     image = cv2.imread(str(tmp_path / "chart.png"))
     assert image.shape == (550, 1100, 3) and image.std() > 10
 
 
-def test_control_characters_in_names_do_not_reach_the_terminal(mine: Report) -> None:
-    evil = Report(mine.machine, {"a\x1b[2J": mine.workloads["vgg300"]})
+def test_control_characters_in_names_do_not_reach_the_terminal(ours: Report) -> None:
+    evil = Report(ours.machine, {"a\x1b[2J": ours.workloads["vgg300"]})
     columns = [*MACHINES_2017, column("b\x1b[2J", evil)]
     assert "\x1b" not in table(columns, "ti") + chart(columns, "ti")
 
 
-def test_an_unknown_baseline_and_a_repeated_name_are_refused(mine: Report) -> None:
+def test_an_unknown_baseline_and_a_repeated_name_are_refused(ours: Report) -> None:
     with pytest.raises(UsageError, match="Did you mean ti"):
         table(MACHINES_2017, "tii")
     with pytest.raises(UsageError, match="two machines are named ti"):
-        chart([*MACHINES_2017, column("ti", mine)], "ti")
+        chart([*MACHINES_2017, column("ti", ours)], "ti")
 
 
 def test_the_three_machines_have_the_times_of_the_post() -> None:

@@ -29,16 +29,16 @@ PROMISED = {
 }
 
 
-def test_the_file_has_every_promised_figure_and_is_read_back(mine: Report, tmp_path: Path) -> None:
-    results.write(mine, tmp_path / "mine.json")
+def test_the_file_has_every_promised_figure_and_is_read_back(ours: Report, tmp_path: Path) -> None:
+    results.write(ours, tmp_path / "mine.json")
     tree = json.loads((tmp_path / "mine.json").read_text())
     assert set(tree) == {"machine", "workloads"}
     assert all(set(row) >= PROMISED for row in tree["workloads"].values())
-    assert results.read(tmp_path / "mine.json") == mine
+    assert results.read(tmp_path / "mine.json") == ours
 
 
-def test_a_file_with_only_the_promised_figures_is_read(mine: Report, tmp_path: Path) -> None:
-    tree = json.loads(mine.to_json())
+def test_a_file_with_only_the_promised_figures_is_read(ours: Report, tmp_path: Path) -> None:
+    tree = json.loads(ours.to_json())
     tree["workloads"] = {
         name: {key: value for key, value in row.items() if key in PROMISED} for name, row in tree["workloads"].items()
     }
@@ -86,8 +86,8 @@ def test_another_file_is_refused_with_its_path(tmp_path: Path, text: str) -> Non
         results.read(tmp_path / "absent.json")
 
 
-def against(mine: Report, **changes: object) -> Report:
-    return Report(mine.machine, {"vgg300": replace(mine.workloads["vgg300"], **changes)})  # pyright: ignore
+def against(ours: Report, **changes: object) -> Report:
+    return Report(ours.machine, {"vgg300": replace(ours.workloads["vgg300"], **changes)})  # pyright: ignore
 
 
 @pytest.mark.parametrize(
@@ -95,21 +95,21 @@ def against(mine: Report, **changes: object) -> Report:
     [(5.1, 0.0, False), (5.2, 0.0, True), (5.2, 0.1, False), (4.0, 0.1, True), (5.4, None, False), (6.0, None, True)],
 )
 def test_a_difference_must_exceed_both_intervals_and_three_percent(
-    mine: Report, rate: float, noise: float | None, larger: bool
+    ours: Report, rate: float, noise: float | None, larger: bool
 ) -> None:
-    (found,) = compare(mine, against(mine, images_per_second=rate, noise=noise))
+    (found,) = compare(ours, against(ours, images_per_second=rate, noise=noise))
     assert found.ratio == pytest.approx(rate / 5.0) and found.larger_than_noise is larger
 
 
-def test_the_noise_of_two_adds_in_quadrature(mine: Report) -> None:
-    (found,) = compare(against(mine, noise=0.03), against(mine, noise=0.04))
+def test_the_noise_of_two_adds_in_quadrature(ours: Report) -> None:
+    (found,) = compare(against(ours, noise=0.03), against(ours, noise=0.04))
     assert found.noise == pytest.approx(0.05)
 
 
-def test_failures_and_differing_conditions_are_reported(mine: Report) -> None:
-    (found,) = compare(mine, Report({}, {"vgg512": Result(8, "serial", images_per_second=1.0)}))
+def test_failures_and_differing_conditions_are_reported(ours: Report) -> None:
+    (found,) = compare(ours, Report({}, {"vgg512": Result(8, "serial", images_per_second=1.0)}))
     assert str(found) == "vgg512: failed in one of the two" and not found.larger_than_noise
-    (found,) = compare(mine, against(mine, precision="fp32"))
+    (found,) = compare(ours, against(ours, precision="fp32"))
     assert str(found).endswith("conditions that differ: precision")
-    assert other_machine(mine, Report({**mine.machine, "cores": 4})) == ["cores: 2 → 4"]
-    assert compare(mine, Report({})) == []
+    assert other_machine(ours, Report({**ours.machine, "cores": 4})) == ["cores: 2 → 4"]
+    assert compare(ours, Report({})) == []

@@ -103,7 +103,7 @@ def test_fewer_images_than_a_batch_are_refused(tiny: Workload, tmp_path: Path) -
 
 
 def test_a_partial_epoch_is_its_end_so_that_workers_keep_running() -> None:
-    batches = Epochs(lambda epoch, start: [(epoch, place) for place in range(start, 3)], 3)
+    batches = Epochs(lambda epoch, start: [(epoch, index) for index in range(start, 3)], 3)
     assert list(batches(2)) == [(0, 1), (0, 2)]
     assert list(batches(3)) == [(1, 0), (1, 1), (1, 2)]
     assert list(batches(4)) == [(2, 0), (2, 1), (2, 2), (3, 2)]

@@ -88,17 +88,17 @@ def test_two_runs_that_write_at_once_leave_one_complete_set(tiny: Workload, monk
 
 
 def test_coco_splits_are_found_by_name_and_year(tiny: Workload, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
+    read_splits: list[str] = []
     found = workloads.sample_data(tiny)
 
     def read(_root: Path, split: str, **_more: object) -> object:
-        asked.append(split)
+        read_splits.append(split)
         return found.train
 
     monkeypatch.setattr("singleshot.data.read.splits", lambda *_a, **_b: ["test2017", "train2017", "val2017"])
     monkeypatch.setattr("singleshot.data.read.read", read)
     workloads.user_data(tiny, Path("coco"))
-    assert asked == ["train2017", "val2017"]
+    assert read_splits == ["train2017", "val2017"]
 
 
 def test_mask_values_become_the_workloads_classes(tiny_pixels: Workload) -> None:

@@ -37,7 +37,7 @@ def image_with(boxes: list[list[float]], class_ids: list[int], size_hw: tuple[in
     return Sample("a", Path("a.jpg"), size_hw, boxes_xyxy, np.array(class_ids, int), np.zeros(count, bool))
 
 
-# Around (92, 92), the centre of a cell of the first map: a square of 30 is a default box there, one of 8 is in none.
+# Around (92, 92), the centre of a cell of the first level: a square of 30 is an anchor there, one of 8 is not.
 CAR, LIGHT = [77.0, 77.0, 107.0, 107.0], [88.0, 88.0, 96.0, 96.0]
 
 
@@ -86,7 +86,7 @@ def random_boxes(size_hw: tuple[int, int], count: int = 200) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("flavour", "size_hw"),
+    ("model", "size_hw"),
     [
         ("vgg300", None),
         ("vgg300", (300, 500)),
@@ -97,13 +97,13 @@ def random_boxes(size_hw: tuple[int, int], count: int = 200) -> np.ndarray:
     ],
 )
 @pytest.mark.parametrize("clip", ["none", "sizes", "all"])
-def test_best_iou_equals_the_table_of_all_pairs(flavour: str, size_hw, clip: str) -> None:
-    config = config_for(flavour, ("a",), size_hw)
+def test_best_iou_equals_the_table_of_all_pairs(model: str, size_hw, clip: str) -> None:
+    config = config_for(model, ("a",), size_hw)
     size_hw = config.input_size_hw
-    truths = random_boxes(size_hw)
+    objects = random_boxes(size_hw)
     every = boxes.scale(anchors_xyxy(config.anchors, size_hw, clip).double().numpy(), size_hw)
-    wanted = boxes.pairwise_iou(truths, every).max(axis=1)
-    np.testing.assert_allclose(best_iou(truths, config.anchors, size_hw, clip).max(axis=1), wanted, atol=1e-5)
+    wanted = boxes.pairwise_iou(objects, every).max(axis=1)
+    np.testing.assert_allclose(best_iou(objects, config.anchors, size_hw, clip).max(axis=1), wanted, atol=1e-5)
 
 
 def test_best_iou_half_a_cell_off_by_hand() -> None:
@@ -143,7 +143,7 @@ VGG300 = config_for("vgg300", ("light",))
 
 
 def small_lights(count: int = 300) -> np.ndarray:
-    """Boxes 9 to 14 pixels wide and 2.5 times as high, anywhere in a picture of 300×300."""
+    """Boxes 9 to 14 pixels wide and 2.5 times as high, anywhere in an image of 300×300."""
     rng = np.random.default_rng(0)
     width = rng.uniform(9, 14, count)
     x, y = rng.uniform(10, 270, (2, count))
@@ -155,7 +155,7 @@ def test_small_objects_that_no_anchor_covers_are_covered_after_the_fit() -> None
     rows = fit_anchors(lights, VGG300.anchors, (300, 300))
     before, after = (coverage(lights, maps, (300, 300)) for maps in (VGG300.anchors, rows))
     assert before < 0.6 and after > 0.85
-    # A part that the fit has not seen does as well: it did not learn the places by heart.
+    # Objects that the fit did not use are covered as well: it is not overfitted.
     unseen = small_lights(900)[300:]
     assert coverage(unseen, rows, (300, 300)) > 0.85
 
@@ -187,13 +187,13 @@ def test_full_coverage_leaves_the_anchors_unchanged() -> None:
 
 def test_a_fit_never_covers_less() -> None:
     rng = np.random.default_rng(3)
-    for flavour, size_hw in (("vgg300-2017", (300, 300)), ("lite320-fine", (240, 320))):
-        config = config_for(flavour, ("a",), size_hw)
+    for model, size_hw in (("vgg300-2017", (300, 300)), ("lite320-fine", (240, 320))):
+        config = config_for(model, ("a",), size_hw)
         sizes = np.exp(rng.uniform(np.log(5), np.log(200), (80, 2)))
         low = rng.uniform(0, 200, (80, 2))
-        truths = np.concatenate([low, low + sizes], axis=1)
-        rows = fit_anchors(truths, config.anchors, size_hw)
-        assert coverage(truths, rows, size_hw) >= coverage(truths, config.anchors, size_hw)
+        objects = np.concatenate([low, low + sizes], axis=1)
+        rows = fit_anchors(objects, config.anchors, size_hw)
+        assert coverage(objects, rows, size_hw) >= coverage(objects, config.anchors, size_hw)
         assert [row.max_size is None for row in rows] == [row.max_size is None for row in config.anchors]
 
 

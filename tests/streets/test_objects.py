@@ -60,9 +60,9 @@ def test_one_of_three_lamps_is_lit_and_red_is_first(horizontal: bool) -> None:
         assert (width > height) is horizontal
         (halo,) = light.halos
         x1, y1, x2, y2 = light.extent_xyxy()
-        place = (halo.x - x1) / (x2 - x1) if horizontal else (halo.y - y1) / (y2 - y1)
+        position = (halo.x - x1) / (x2 - x1) if horizontal else (halo.y - y1) / (y2 - y1)
         red, green = halo.colour[0] > 250 and halo.colour[1] < 100, halo.colour[0] < 100
-        assert (place < 0.35) is red and (place > 0.65) is green
+        assert (position < 0.35) is red and (position > 0.65) is green
 
 
 def test_lookalikes_have_no_class() -> None:

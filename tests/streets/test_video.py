@@ -36,13 +36,13 @@ def test_a_track_is_one_object_that_moves_a_little_at_a_time(videos: list[list[F
     for each in videos:
         for one, other in pairwise(each):
             for row, track in enumerate(one.track_ids.tolist()):
-                there = np.flatnonzero(other.track_ids == track)
-                assert len(there) <= 1 and len(set(one.track_ids.tolist())) == len(one.track_ids)
-                if len(there) and not one.ignore[row] and not other.ignore[there[0]]:
-                    assert other.class_ids[there[0]] == one.class_ids[row]
-                    iou = boxes.pairwise_iou(one.boxes_xyxy[row : row + 1], other.boxes_xyxy[there])
-                    moved += int(not np.array_equal(one.boxes_xyxy[row], other.boxes_xyxy[there[0]]))
-                    assert iou.item() > 0.2 or one.occlusion[row] > 0.1 or other.occlusion[there[0]] > 0.1
+                matches = np.flatnonzero(other.track_ids == track)
+                assert len(matches) <= 1 and len(set(one.track_ids.tolist())) == len(one.track_ids)
+                if len(matches) and not one.ignore[row] and not other.ignore[matches[0]]:
+                    assert other.class_ids[matches[0]] == one.class_ids[row]
+                    iou = boxes.pairwise_iou(one.boxes_xyxy[row : row + 1], other.boxes_xyxy[matches])
+                    moved += int(not np.array_equal(one.boxes_xyxy[row], other.boxes_xyxy[matches[0]]))
+                    assert iou.item() > 0.2 or one.occlusion[row] > 0.1 or other.occlusion[matches[0]] > 0.1
     assert moved > 60
 
 
@@ -53,18 +53,20 @@ def test_annotations_are_plausible_and_inside_the_image(videos: list[list[Frame]
         assert (frame.boxes_xyxy[:, :2] >= 0).all() and (frame.boxes_xyxy[:, 2:] <= [200, 150]).all()
         assert (frame.boxes_xyxy[:, 2:] > frame.boxes_xyxy[:, :2]).all()
         assert ((frame.occlusion >= 0) & (frame.occlusion < 1)).all()
-        asked = ~frame.ignore
-        assert (frame.occlusion[asked] <= 0.4).all()
+        required = ~frame.ignore
+        assert (frame.occlusion[required] <= 0.4).all()
         sides = (frame.boxes_xyxy[:, 2:] - frame.boxes_xyxy[:, :2]).max(axis=1)
-        assert (sides[asked] >= 8).all() and (sides[asked] <= 100).all()  # 16 to 200 in a picture of 300 rows
-        evaluated += int(asked.sum())
+        assert (sides[required] >= 8).all() and (sides[required] <= 100).all()  # 16 to 200 in an image of 300 rows
+        evaluated += int(required.sum())
     assert evaluated > 50
 
 
 def test_road_users_enter_and_leave_and_the_street_stays(videos: list[list[Frame]]) -> None:
     tracks = [[set(frame.track_ids.tolist()) for frame in video] for video in videos]
-    assert any(seen[0] - seen[-1] or seen[-1] - seen[0] for seen in tracks) and all(map(any, tracks))
-    # Most of the picture is street: between two frames it differs by noise alone.
+    assert any(
+        video_tracks[0] - video_tracks[-1] or video_tracks[-1] - video_tracks[0] for video_tracks in tracks
+    ) and all(map(any, tracks))
+    # Most of the image is street: between two frames it differs by noise alone.
     first, second = (frame.image.astype(int) for frame in videos[0][:2])
     assert np.median(np.abs(first - second)) < 12
 

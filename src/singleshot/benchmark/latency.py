@@ -70,7 +70,7 @@ class _Variant:
 
 
 def rows(weights: str, *, batch_sizes: Sequence[int], seconds: float, device: str = "auto") -> Iterator[Row]:
-    """Yields each row as soon as it is measured.
+    """Yield each row as soon as it is measured.
 
     Args:
         weights: as `singleshot.load` takes it. Exports of the same name beside it are measured too.
@@ -101,7 +101,7 @@ def rows(weights: str, *, batch_sizes: Sequence[int], seconds: float, device: st
 
 
 def operations(model: Any) -> float | None:
-    """Returns the floating-point operations of the network for one image, two for a multiplication with its addition.
+    """Return the floating-point operations of the network for one image, two for a multiplication with its addition.
 
     None for an export, whose arithmetic torch cannot count.
     """
@@ -117,7 +117,7 @@ def operations(model: Any) -> float | None:
 
 
 def peak_rate(device: str, dtype: torch.dtype, side: int | None = None) -> float:
-    """Returns the operations a second of the product of two square matrices: the best of five, after one untimed."""
+    """Return the operations a second of the product of two square matrices: the best of five, after one untimed."""
     side = side or MATRIX_SIDES[device]
     one = torch.randn((side, side), device=device).to(dtype)
     best = float("inf")
@@ -132,7 +132,7 @@ def peak_rate(device: str, dtype: torch.dtype, side: int | None = None) -> float
 
 
 def table(found: Sequence[Row]) -> str:
-    """Returns the rows as a table of text."""
+    """Return the rows as a table of text."""
     head = ["backend", "batch", "median ms", "p90 ms", "p99 ms", "images/s", "memory MB", "of peak"]
     lines = [head]
     for row in found:
@@ -168,7 +168,7 @@ def _row(variant: _Variant, model: Any, batch_size: int, seconds: float, work: f
 
 
 def _variants(path: Path, device: str) -> Iterator[_Variant]:
-    """Yields torch in both precisions on each device, and the exports beside the weights in every backend for them."""
+    """Yield torch in both precisions on each device, and the exports beside the weights in every backend for them."""
     devices = [each for each in ("cpu", "cuda") if device in (each, "auto")]
     devices = [each for each in devices if each == "cpu" or torch.cuda.is_available()]
     if path.suffix not in EXPORTS:

@@ -27,7 +27,7 @@ MOUNTS = PROC / "self" / "mountinfo"
 
 
 def facts(*, device: str, precision: str, data: Path) -> dict[str, Any]:
-    """Returns the machine as a JSON object.
+    """Return the machine as a JSON object.
 
     Args:
         device: `cpu` or `cuda`, as resolved.
@@ -55,7 +55,7 @@ def facts(*, device: str, precision: str, data: Path) -> dict[str, Any]:
 
 
 def driver() -> str | None:
-    """Returns the version of the graphics driver from `nvidia-smi`."""
+    """Return the version of the graphics driver from `nvidia-smi`."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return None
@@ -68,7 +68,7 @@ def driver() -> str | None:
 
 
 def disk(folder: Path, mounts: Path = MOUNTS) -> str | None:
-    """Returns file system and device of a folder, such as `ext4 on /dev/sda1`; `tmpfs on …` is a RAM disk."""
+    """Return file system and device of a folder, such as `ext4 on /dev/sda1`; `tmpfs on …` is a RAM disk."""
     if not mounts.is_file():
         return None
     resolved = folder.resolve()
@@ -84,12 +84,12 @@ def disk(folder: Path, mounts: Path = MOUNTS) -> str | None:
 
 
 def family() -> list[int]:
-    """Returns the process ids of this process and its workers."""
+    """Return the process ids of this process and its workers."""
     return [os.getpid(), *(child.pid for child in multiprocessing.active_children() if child.pid is not None)]
 
 
 def cpu_seconds() -> float | None:
-    """Returns the processor time of the family so far, in all threads, user and system together."""
+    """Return the processor time of the family so far, in all threads, user and system together."""
     if not PROC.is_dir():
         return None
     ticks = 0
@@ -103,7 +103,7 @@ def cpu_seconds() -> float | None:
 
 
 def peak_bytes(pids: list[int] | None = None) -> int | None:
-    """Returns the sum of the peak memory of each of these processes; shared memory counts for each.
+    """Return the sum of the peak memory of each of these processes; shared memory counts for each.
 
     Args:
         pids: None for the family.
@@ -119,12 +119,12 @@ def peak_bytes(pids: list[int] | None = None) -> int | None:
 
 
 def reset_peak() -> None:
-    """Starts the measurement of this process's peak memory anew, where the system is Linux."""
+    """Start the measurement of this process's peak memory anew, where the system is Linux."""
     with suppress(OSError):
         (PROC / "self" / "clear_refs").write_text("5", encoding="utf-8")
 
 
 def end_first_when_memory_is_out() -> None:
-    """Asks the system to end this process first where memory runs out, and not its parent, which reports it."""
+    """Ask the system to end this process first where memory runs out, and not its parent, which reports it."""
     with suppress(OSError):
         (PROC / "self" / "oom_score_adj").write_text("1000", encoding="utf-8")

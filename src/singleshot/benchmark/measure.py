@@ -88,7 +88,7 @@ class Rates:
 
 
 Stream = Callable[[int | None], Iterator[Sized]]
-"""Yields batches of one epoch after the other: so many, or for None without end. Each call starts an epoch anew."""
+"""Yield batches of one epoch after the other: so many, or for None without end. Each call starts an epoch anew."""
 
 
 def measure(
@@ -101,7 +101,7 @@ def measure(
     epoch_steps: int,
     device: str = "cpu",
 ) -> Rates:
-    """Warms up, then measures.
+    """Warm up, then measure.
 
     Args:
         batches: see `Stream`.
@@ -150,7 +150,7 @@ def measure(
 def timed(
     batches: Iterator[Sized], step: Callable[[Any], object], *, seconds: float, least: int = 1, device: str = "cpu"
 ) -> Window:
-    """Measures one window: `least` steps, and more until its time is over or no batch is left; the last is finished."""
+    """Measure one window: `least` steps, and more until its time is over or no batch is left; the last is finished."""
     marks = _DeviceMarks() if device == "cuda" else _HostMarks()
     images = steps = 0
     start = marks.now()
@@ -168,7 +168,7 @@ def timed(
 
 
 def noise(intervals_s: list[float]) -> float | None:
-    """Returns half the width of the 95 % interval of the mean, as a share of it; None for fewer than three.
+    """Return half the width of the 95 % interval of the mean, as a share of it; None for fewer than three.
 
     >>> round(noise([1.0, 1.1, 0.9, 1.0]), 3), noise([1.0, 2.0])
     (0.08, None)
@@ -195,7 +195,7 @@ class _HostMarks:
         self.ends.append(time.perf_counter())
 
     def read(self, start: float) -> tuple[float, list[float]]:
-        """Returns the sum of the gaps before steps, and the time from each step's end to the next one's."""
+        """Return the sum of the gaps before steps, and the time from each step's end to the next one's."""
         previous = [start, *self.ends[:-1]] if self.ends else []
         gaps = [begin - end for begin, end in zip(self.begins, previous, strict=True)]
         return sum(gaps, 0.0), [end - before for end, before in zip(self.ends, previous, strict=True)]
@@ -232,7 +232,7 @@ class _DeviceMarks:
 
 
 def verdict(waiting_share: float, loader_images_per_second: float, network_images_per_second: float) -> Verdict:
-    """Returns which side limits the rate.
+    """Return which side limits the rate.
 
     The loader, where the network waits most of the time, or waits at all and the loader has no capacity to spare. The
     network, where it hardly waits and the loader has. Otherwise neither alone: `balanced`. A loader in the main thread

@@ -66,7 +66,7 @@ measure the processors (`--loader serial` does so too)."""
 
 
 def column(name: str, report: Report) -> Column:
-    """Returns a measured machine as a column."""
+    """Return a measured machine as a column."""
     machine, rows = report.machine, report.workloads
     parts = [machine.get("gpu") or "no GPU", machine.get("cpu") or "unknown processor", f"{machine.get('cores')} cores"]
     parts += [str(machine.get("precision")), f"data on {machine.get('data_disk') or 'an unknown disk'}"]
@@ -82,7 +82,7 @@ def column(name: str, report: Report) -> Column:
 
 
 def check(columns: Sequence[Column], baseline: str) -> Column:
-    """Returns the machine that the others are compared with.
+    """Return the machine that the others are compared with.
 
     Raises:
         UsageError: no machine has that name, or two machines share a name.
@@ -101,7 +101,7 @@ def check(columns: Sequence[Column], baseline: str) -> Column:
 
 
 def table(columns: Sequence[Column], baseline: str) -> str:
-    """Returns the table, a line a machine: times, in brackets as multiples of the baseline's, and then the details.
+    """Return the table, a line a machine: times, in brackets as multiples of the baseline's, and then the details.
 
     Raises as `check`.
     """
@@ -124,7 +124,7 @@ def table(columns: Sequence[Column], baseline: str) -> str:
 
 
 def chart(columns: Sequence[Column], baseline: str) -> str:
-    """Returns the chart for a terminal: a block a workload, a bar a machine, as multiples of the baseline's time."""
+    """Return the chart for a terminal: a block a workload, a bar a machine, as multiples of the baseline's time."""
     base = check(columns, baseline)
     width = max(len(visible(each.name)) for each in columns)
     most, scale = _scale(columns, base)
@@ -141,7 +141,7 @@ def chart(columns: Sequence[Column], baseline: str) -> str:
 
 
 def draw(columns: Sequence[Column], baseline: str, path: Path) -> None:
-    """Saves the chart as a PNG, replacing `path`. Raises as `check` and `atomic.write`."""
+    """Save the chart as a PNG, replacing `path`. Raises as `check` and `atomic.write`."""
     # Imported here: matplotlib takes a second to load. Figure without pyplot keeps no global state.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -175,7 +175,7 @@ def draw(columns: Sequence[Column], baseline: str, path: Path) -> None:
 
 
 def duration(seconds: float) -> str:
-    """Returns a time in the form of the post.
+    """Return a time in the form of the post.
 
     >>> duration(698.0), duration(6545.0), duration(16.4), duration(0.4)
     ('11:38', '1:49:05', '00:16', '0.40 s')
@@ -188,13 +188,13 @@ def duration(seconds: float) -> str:
 
 
 def _limit(row: Result) -> str:
-    """Returns the limiting side, and the epoch's time without its validation pass."""
+    """Return the limiting side, and the epoch's time without its validation pass."""
     without = "" if row.training_seconds is None else f", {duration(row.training_seconds)} without validation"
     return f"{row.verdict}, waits {100 * (row.waiting_share or 0):.0f} % of the time{without}"
 
 
 def _workloads(columns: Sequence[Column]) -> list[str]:
-    """Returns the names, the known ones first and in their order."""
+    """Return the names, the known ones first and in their order."""
     names = {name for each in columns for name in each.epoch_seconds}
     return [name for name in WORKLOADS if name in names] + sorted(names - set(WORKLOADS))
 
@@ -213,7 +213,7 @@ def _cell(each: Column, base: Column, name: str) -> str:
 
 
 def _scale(columns: Sequence[Column], base: Column) -> tuple[tuple[float, float], str]:
-    """Returns the least and the greatest multiple, and whether bars are `linear` or `log`."""
+    """Return the least and the greatest multiple, and whether bars are `linear` or `log`."""
     found = [_ratio(each, base, name) for each in columns for name in _workloads(columns)]
     ratios = [ratio for ratio in found if ratio is not None] or [1.0]
     scale = "log" if max(ratios) > LOGARITHMIC_FROM * min(ratios) else "linear"

@@ -97,7 +97,7 @@ class Report:
     workloads: Mapping[str, Result] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        """Returns the text of the file."""
+        """Return the text of the file."""
         tree = {
             "machine": dict(self.machine),
             "workloads": {name: asdict(each) for name, each in self.workloads.items()},
@@ -106,12 +106,12 @@ class Report:
 
 
 def write(report: Report, path: Path) -> None:
-    """Writes the file. Raises as `atomic.write`."""
+    """Write the file. Raises as `atomic.write`."""
     atomic.write_text(path, report.to_json())
 
 
 def read(path: Path) -> Report:
-    """Reads what `write` writes; fields that have a default may be missing.
+    """Read what `write` writes; fields that have a default may be missing.
 
     Raises:
         InputMissingError: the file does not exist.
@@ -146,7 +146,7 @@ def read(path: Path) -> Report:
 
 
 def _check(result: Result, where: str) -> None:
-    """Raises ConfigError for a figure that cannot be measured: NaN, infinity, below 0, or a rate or time of 0."""
+    """Raise ConfigError for a figure that cannot be measured: NaN, infinity, below 0, or a rate or time of 0."""
     for name in (*POSITIVE, *NOT_NEGATIVE):
         value = getattr(result, name)
         if value is not None and not (SMALLEST if name in POSITIVE else 0) <= value <= LARGEST:
@@ -184,7 +184,7 @@ class Difference:
 
 
 def compare(first: Report, second: Report) -> list[Difference]:
-    """Compares the workloads that both have, in the first's order; empty where they have none in common."""
+    """Compare the workloads that both have, in the first's order; empty where they have none in common."""
     found = []
     for name in (name for name in first.workloads if name in second.workloads):
         one, two = first.workloads[name], second.workloads[name]
@@ -199,7 +199,7 @@ def compare(first: Report, second: Report) -> list[Difference]:
 
 
 def other_machine(first: Report, second: Report) -> list[str]:
-    """Returns the facts in which the two machines differ, as lines."""
+    """Return the facts in which the two machines differ, as lines."""
     return [
         f"{fact}: {first.machine.get(fact)} → {second.machine.get(fact)}"
         for fact in CONDITIONS

@@ -68,7 +68,7 @@ class Job:
 
 
 def run(jobs: Sequence[Job], *, child: Sequence[str] = CHILD) -> Iterator[tuple[str, Report]]:
-    """Measures all; yields the name of each workload as it ends, and the report so far.
+    """Measure all; yield the name of each workload as it ends, and the report so far.
 
     Args:
         jobs: what to measure. The sample scenes are written first, so that no workload's process spends time on that.
@@ -94,7 +94,7 @@ def run(jobs: Sequence[Job], *, child: Sequence[str] = CHILD) -> Iterator[tuple[
 
 
 def run_one(job: Job, child: Sequence[str] = CHILD) -> tuple[dict[str, Any] | None, Result]:
-    """Does one job in a process of its own. The machine's facts are None where it failed.
+    """Do one job in a process of its own. The machine's facts are None where it failed.
 
     Raises OSError where the system's folder for temporary files is full.
     """
@@ -128,7 +128,7 @@ def run_one(job: Job, child: Sequence[str] = CHILD) -> tuple[dict[str, Any] | No
 
 
 def run_here(job: Job) -> tuple[dict[str, Any], Result]:
-    """Does a job in this process; returns the machine's facts and the workload's result.
+    """Do a job in this process; returns the machine's facts and the workload's result.
 
     Raises as reading, building and training do: the caller makes `error` of it.
     """
@@ -212,7 +212,7 @@ class Epochs:
         self.batches, self.whole, self.epoch = batches, whole, 0
 
     def __call__(self, count: int | None) -> Iterator[Any]:
-        """Yields so many batches, or for None without end. Of a partial epoch they are the last, so that it ends."""
+        """Yield so many batches, or for None without end. Of a partial epoch they are the last, so that it ends."""
         left = math.inf if count is None else count
         while left > 0 and self.whole:
             start = self.whole - int(min(left, self.whole))
@@ -224,7 +224,7 @@ class Epochs:
 def _validation_seconds(
     job: Job, recipe: Recipe, val: Dataset, options: SetupOptions, step: TrainingStep, device: str
 ) -> float:
-    """Returns the time of the validation pass, forward and loss over every image; a part is extrapolated."""
+    """Return the time of the validation pass, forward and loss over every image; a part is extrapolated."""
     plain = replace(recipe, augmentation=NONE, fast_decode=False, drop_last=False)
     loader = set_up(step.network, plain, val, None, options).loader
     step.network.eval()
@@ -248,7 +248,7 @@ def _validation_seconds(
 
 
 def main(arguments: list[str]) -> None:
-    """Reads the file of a job, writes that of a result. An exception is a result, too."""
+    """Read the file of a job, writes that of a result. An exception is a result, too."""
     machine.end_first_when_memory_is_out()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     job = from_json_dict(Job, json.loads(Path(arguments[0]).read_text(encoding="utf-8")), "job")
@@ -261,7 +261,7 @@ def main(arguments: list[str]) -> None:
 
 
 def _end_with_parent() -> None:
-    """Waits for the end of stdin, to which the parent never writes: it is the end of the parent."""
+    """Wait for the end of stdin, to which the parent never writes: it is the end of the parent."""
     # Not sys.stdin: a thread that waits in it holds its lock, and the interpreter aborts over that lock at its end.
     while os.read(0, 1):
         pass
@@ -269,7 +269,7 @@ def _end_with_parent() -> None:
 
 
 def reason(error: Exception) -> str:
-    """Returns a failure as one line."""
+    """Return a failure as one line."""
     text = str(error) if isinstance(error, SingleshotError) else f"{type(error).__name__}: {error}"
     line = " ".join(text.split())
     # torch mentions memory somewhere in a paragraph, with other words for each device.

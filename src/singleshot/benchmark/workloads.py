@@ -82,7 +82,7 @@ class Workload:
         return self.model.startswith("fcn")
 
     def recipe(self, precision: Precision, workers: int) -> Recipe:
-        """Returns the published recipe with this workload's sizes and random weights: an epoch loads no others.
+        """Return the published recipe with this workload's sizes and random weights: an epoch loads no others.
 
         Detectors train as the Caffe reference does, with its augmentation; segmenters as the 2017 post did. The
         learning rate is so low that random weights cannot diverge: a NaN step would cost less than another.
@@ -133,7 +133,7 @@ class WorkloadData:
 
 
 def user_data(workload: Workload, root: Path) -> WorkloadData:
-    """Reads the user's data: its own counts and image sizes, with the workload's network and batch.
+    """Read the user's data: its own counts and image sizes, with the workload's network and batch.
 
     Raises:
         InputMissingError: no split to train on, or as `read.read`.
@@ -153,7 +153,7 @@ def user_data(workload: Workload, root: Path) -> WorkloadData:
 
 
 def sample_data(workload: Workload) -> WorkloadData:
-    """Returns the sample scenes as the workload's data, from the cache or written now.
+    """Return the sample scenes as the workload's data, from the cache or written now.
 
     Raises:
         NotPermittedError, StorageError: the cache cannot be written.
@@ -189,7 +189,7 @@ def sample_data(workload: Workload) -> WorkloadData:
 
 
 def write_scenes(folder: Path, size_hw: tuple[int, int], file_format: Literal["jpg", "png"]) -> None:
-    """Writes the scenes at that size into a hidden folder, which is then renamed: `folder` appears whole or not at all.
+    """Write the scenes at that size into a hidden folder, which is then renamed: `folder` appears whole or not at all.
 
     A complete `folder` is left as it is, because another run may be reading from it.
     """
@@ -221,7 +221,7 @@ def write_scenes(folder: Path, size_hw: tuple[int, int], file_format: Literal["j
 def _resized(
     scene: SampleScene, size_hw: tuple[int, int], rng: np.random.Generator
 ) -> tuple[UInt8[ndarray, "H W 3"], Float[ndarray, "N 4"], UInt8[ndarray, "H W"]]:
-    """Returns the largest centred part of a scene with these proportions, resized; boxes keep at least one pixel."""
+    """Return the largest centred part of a scene with these proportions, resized; boxes keep at least one pixel."""
     (height, width), (old_height, old_width) = size_hw, scene.mask.shape
     scale = max(height / old_height, width / old_width)
     part_hw = min(round(height / scale), old_height), min(round(width / scale), old_width)

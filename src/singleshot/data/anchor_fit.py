@@ -101,7 +101,7 @@ class AnchorReport:
         return _share_below(self.best_iou_fitted)
 
     def as_json(self) -> dict[str, Any]:
-        """Returns the figures and the histogram as a JSON object; shares are fractions, an open size is null."""
+        """Return the figures and the histogram as a JSON object; shares are fractions, an open size is null."""
         edges = np.linspace(0, 1, 21)
         return {
             "iou_threshold": IOU_THRESHOLD,
@@ -128,7 +128,7 @@ class AnchorReport:
 
 
 def report(samples: Sequence[Sample], config: SSDConfig) -> AnchorReport:
-    """Measures the coverage by the anchors of a config, and fits better ones.
+    """Measure the coverage by the anchors of a config, and fits better ones.
 
     Args:
         samples: images with boxes; those of unknown size are left out.
@@ -151,7 +151,7 @@ def report(samples: Sequence[Sample], config: SSDConfig) -> AnchorReport:
 
 
 def coverage_warning(samples: Sequence[Sample], config: SSDConfig) -> str | None:
-    """Returns a line for a user whose data has many objects that no anchor covers; None where they are few.
+    """Return a line for a user whose data has many objects that no anchor covers; None where they are few.
 
     Of more than some thousand images, evenly spaced ones are measured.
     """
@@ -179,7 +179,7 @@ def _share_below(best: Float[ndarray, " N"]) -> float:
 def boxes_at_input(
     samples: Sequence[Sample], preprocess: Preprocess
 ) -> tuple[Float[ndarray, "N 4"], Int[ndarray, " N"]]:
-    """Returns all boxes of some images in pixels of the network's input, and their class ids. N may be 0.
+    """Return all boxes of some images in pixels of the network's input, and their class ids. N may be 0.
 
     An image whose annotation does not give its size is left out, and so are crowds, which are never trained on.
     Difficult boxes count: they are trained on.
@@ -199,7 +199,7 @@ def best_iou(
     input_size_hw: tuple[int, int],
     clip: Clip = "none",
 ) -> Float[ndarray, "N K"]:
-    """Returns every box's best IoU with the anchors of each of the K levels, 0…1. Boxes are pixels of the input.
+    """Return every box's best IoU with the anchors of each of the K levels, 0…1. Boxes are pixels of the input.
 
     Equals `anchors.anchors_cxcywh` with `boxes.pairwise_iou`, without the table of all pairs. (N, 0) for no levels.
     """
@@ -221,7 +221,7 @@ def coverage(
     clip: Clip = "none",
     iou_threshold: float = 0.5,
 ) -> float:
-    """Returns the share of the objects that overlap some anchor by at least `iou_threshold`; 1.0 for no objects."""
+    """Return the share of the objects that overlap some anchor by at least `iou_threshold`; 1.0 for no objects."""
     if len(boxes_xyxy) == 0:
         return 1.0
     return float((best_iou(boxes_xyxy, levels, input_size_hw, clip).max(axis=1) >= iou_threshold).mean())
@@ -230,7 +230,7 @@ def coverage(
 def _nearest_offsets(
     centres_xy: Float[ndarray, "N 2"], level: FeatureMap, input_size_hw: tuple[int, int], clip: Clip
 ) -> Float[ndarray, "N 2"]:
-    """Returns each centre's distance to the nearest centre of an anchor of that level, in x and in y, 0 or more."""
+    """Return each centre's distance to the nearest centre of an anchor of that level, in x and in y, 0 or more."""
     columns = []
     for axis, (cells, length) in enumerate(zip(level.size_hw[::-1], input_size_hw[::-1], strict=True)):
         grid = (np.arange(cells) + 0.5) * (length / cells if level.step is None else level.step)
@@ -244,7 +244,7 @@ def _nearest_offsets(
 
 
 def _shapes_wh(level: FeatureMap, input_size_hw: tuple[int, int], clip: Clip) -> Float[ndarray, "S 2"]:
-    """Returns width and height of a level's anchors in pixels of the input, after `clip`."""
+    """Return width and height of a level's anchors in pixels of the input, after `clip`."""
     shapes = np.array(level.shapes_wh)
     return shapes if clip == "none" else np.minimum(shapes, input_size_hw[::-1])
 
@@ -252,7 +252,7 @@ def _shapes_wh(level: FeatureMap, input_size_hw: tuple[int, int], clip: Clip) ->
 def _iou_of_shapes(
     offsets: Float[ndarray, "N 2"], sizes_wh: Float[ndarray, "N 2"], shapes: Float[ndarray, "S 2"]
 ) -> Float[ndarray, "N S"]:
-    """Returns the IoU of N boxes with S others whose centres are `offsets` away.
+    """Return the IoU of N boxes with S others whose centres are `offsets` away.
 
     >>> _iou_of_shapes(np.array([[0.0, 0.0], [5.0, 0.0]]), np.full((2, 2), 10.0), np.array([[10.0, 10.0]]))
     array([[1.        ],
@@ -276,7 +276,7 @@ def fit_anchors(
     clip: Clip = "none",
     iou_threshold: float = 0.5,
 ) -> tuple[FeatureMap, ...]:
-    """Returns levels with the cells and the counts of `levels`, whose anchors cover more of these objects.
+    """Return levels with the cells and the counts of `levels`, whose anchors cover more of these objects.
 
     The grid and the number of anchors in a cell do not change, so a fitted detector costs the same. Each level's two
     sizes and its ratios change one at a time, as long as more objects are covered. The search starts twice: from
@@ -327,12 +327,12 @@ class _Grid:
     least: float
 
     def best(self, level: FeatureMap) -> Float[ndarray, " N"]:
-        """Returns each object's best IoU with the anchors of that level."""
+        """Return each object's best IoU with the anchors of that level."""
         return _iou_of_shapes(self.offsets, self.sizes_wh, _shapes_wh(level, self.input_size_hw, self.clip)).max(axis=1)
 
 
 def _score(best: Float[ndarray, " N"], iou_threshold: float) -> float:
-    """Returns the share covered, softened so that a small step has a gradient, plus a little for overlap as such."""
+    """Return the share covered, softened so that a small step has a gradient, plus a little for overlap as such."""
     soft = 1 / (1 + np.exp(-(best - iou_threshold) / _SOFTNESS))
     return float(soft.mean() + 0.1 * best.mean())
 
@@ -340,7 +340,7 @@ def _score(best: Float[ndarray, " N"], iou_threshold: float) -> float:
 def _climb(
     levels: tuple[FeatureMap, ...], grids: Sequence[_Grid], iou_threshold: float
 ) -> tuple[tuple[FeatureMap, ...], float]:
-    """Changes one number at a time, always to its best value, until a whole sweep gains nothing."""
+    """Change one number at a time, always to its best value, until a whole sweep gains nothing."""
     table = np.stack([grid.best(level) for grid, level in zip(grids, levels, strict=True)], axis=1)
     score, current = _score(table.max(axis=1), iou_threshold), list(levels)
     for _ in range(_MAX_SWEEPS):
@@ -358,7 +358,7 @@ def _climb(
 
 
 def _moves(level: FeatureMap, least: float) -> Iterator[FeatureMap]:
-    """Yields the level with one of its numbers changed."""
+    """Yield the level with one of its numbers changed."""
     most = level.max_size
     for factor in _FACTORS:
         low = max(level.min_size * factor, least)
@@ -377,7 +377,7 @@ def _moves(level: FeatureMap, least: float) -> Iterator[FeatureMap]:
 def _sizes_by_quantiles(
     levels: Sequence[FeatureMap], grids: Sequence[_Grid], sides: Float[ndarray, " N"]
 ) -> tuple[FeatureMap, ...]:
-    """Returns the levels with sizes at the quantiles of the objects' own."""
+    """Return the levels with sizes at the quantiles of the objects' own."""
     quantiles = np.quantile(sides, np.linspace(0.02, 0.98, len(levels) + 1)).tolist()
     found = []
     for level, grid, (low, high) in zip(levels, grids, pairwise(quantiles), strict=True):
@@ -387,7 +387,7 @@ def _sizes_by_quantiles(
 
 
 def _rounded(level: FeatureMap) -> FeatureMap:
-    """Returns the level with sizes to a tenth of a pixel, for people to read, and ascending ratios."""
+    """Return the level with sizes to a tenth of a pixel, for people to read, and ascending ratios."""
     low = round(level.min_size, 1)
     high = None if level.max_size is None else max(low, round(level.max_size, 1))
     return replace(level, min_size=low, max_size=high, ratios=tuple(sorted(level.ratios)))
@@ -420,17 +420,17 @@ class AnchorFile:
                 raise ConfigError(f"feature_maps[{index}] has a length that is not a positive number of pixels")
 
     def to_json(self) -> str:
-        """Returns the text of the file."""
+        """Return the text of the file."""
         return json.dumps(to_json_dict(self), indent=2) + "\n"
 
 
 def write_anchors(path: Path, anchors: AnchorFile) -> None:
-    """Writes the file, whole or not at all. Raises as `atomic.write_text`."""
+    """Write the file, whole or not at all. Raises as `atomic.write_text`."""
     atomic.write_text(path, anchors.to_json())
 
 
 def read_anchors(path: Path) -> AnchorFile:
-    """Reads a file of anchors.
+    """Read a file of anchors.
 
     Raises:
         InputMissingError: the file does not exist.
@@ -456,7 +456,7 @@ def read_anchors(path: Path) -> AnchorFile:
 
 
 def draw_best_iou(found: AnchorReport, path: Path, *, title: str) -> None:
-    """Saves the histogram of best IoU as a PNG, for the model's own anchors and the fitted ones.
+    """Save the histogram of best IoU as a PNG, for the model's own anchors and the fitted ones.
 
     Args:
         found: the figures.

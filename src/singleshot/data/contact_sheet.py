@@ -42,7 +42,7 @@ class Tile:
 
 
 def image_tiles(dataset: Dataset, indices: Sequence[int], *, tile_px: int = 320) -> list[Tile]:
-    """Returns some images of a split with their boxes; a question mark marks difficult ones.
+    """Return some images of a split with their boxes; a question mark marks difficult ones.
 
     Args:
         dataset: the split.
@@ -76,7 +76,7 @@ def augmentation_tiles(
     seed: int = 0,
     tries: int = 3,
 ) -> list[Tile]:
-    """Returns a row of tiles for each augmentation: the image as it is evaluated, then as it is trained on.
+    """Return a row of tiles for each augmentation: the image as it is evaluated, then as it is trained on.
 
     Each step is first applied alone and always, then all are applied together by their probabilities.
 
@@ -112,7 +112,7 @@ def augmentation_tiles(
 
 
 def sheet(tiles: Sequence[Tile], *, columns: int) -> UInt8[ndarray, "H W 3"]:
-    """Returns the tiles row by row on one page, each with its caption above. At least one tile is required."""
+    """Return the tiles row by row on one page, each with its caption above. At least one tile is required."""
     high = max(tile.image.shape[0] for tile in tiles)
     wide = max(tile.image.shape[1] for tile in tiles)
     strips = [caption(tile.text, wide) for tile in tiles]
@@ -130,7 +130,7 @@ def sheet(tiles: Sequence[Tile], *, columns: int) -> UInt8[ndarray, "H W 3"]:
 
 
 def _singles(augmentation: Augmentation) -> list[tuple[str, Augmentation]]:
-    """Returns each step that the augmentation may apply, alone and with probability 1."""
+    """Return each step that the augmentation may apply, alone and with probability 1."""
     found = []
     never = {f"{name}_probability": 0.0 for name in _STEPS}
     for name, field in zip(_STEPS, never, strict=True):
@@ -149,7 +149,7 @@ def _singles(augmentation: Augmentation) -> list[tuple[str, Augmentation]]:
 def _shrunk(
     image: UInt8[ndarray, "H W 3"], boxes_xyxy: Float[ndarray, "N 4"], side: int
 ) -> tuple[UInt8[ndarray, "h w 3"], Float[ndarray, "N 4"]]:
-    """Returns the image and its boxes, shrunk so that the longer side is at most `side`."""
+    """Return the image and its boxes, shrunk so that the longer side is at most `side`."""
     height, width = image.shape[:2]
     factor = min(1.0, side / max(height, width))
     if factor == 1.0:

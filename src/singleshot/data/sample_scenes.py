@@ -40,7 +40,7 @@ class SampleScene:
 
 @cache
 def sample_scenes() -> tuple[SampleScene, ...]:
-    """Returns the scenes; no two of the first five have one size."""
+    """Return the scenes; no two of the first five have one size."""
     rows = json.loads((FOLDER / "scenes.json").read_text(encoding="utf-8"))["scenes"]
     return tuple(
         SampleScene(
@@ -54,5 +54,5 @@ def sample_scenes() -> tuple[SampleScene, ...]:
 
 
 def mask_names() -> tuple[str, ...]:
-    """Returns the class names of the masks, by number."""
+    """Return the class names of the masks, by number."""
     return tuple(json.loads((FOLDER / "scenes.json").read_text(encoding="utf-8"))["mask"])

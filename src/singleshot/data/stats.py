@@ -56,12 +56,12 @@ class Stats:
         return np.bincount(self.class_ids, minlength=len(self.class_names))
 
     def common_sizes_hw(self, most: int = 5) -> list[tuple[tuple[int, int], int]]:
-        """Returns the most frequent image sizes with their counts, most frequent first."""
+        """Return the most frequent image sizes with their counts, most frequent first."""
         counts = Counter((int(height), int(width)) for height, width in self.image_sizes_hw)
         return counts.most_common(most)
 
     def as_json(self) -> dict[str, Any]:
-        """Returns the figures as a JSON object.
+        """Return the figures as a JSON object.
 
         Quantiles are keyed by their share: `"0.5"` is the median; they are null for no objects.
         """
@@ -96,7 +96,7 @@ class Stats:
 
 
 def measure(dataset: Dataset) -> Stats:
-    """Returns the figures of a split; of one without images they are all 0 or empty."""
+    """Return the figures of a split; of one without images they are all 0 or empty."""
     samples = dataset.samples
     boxes_xyxy = np.concatenate([np.zeros((0, 4)), *(sample.boxes_xyxy for sample in samples)])
     class_ids = np.concatenate([np.zeros(0, np.int64), *(sample.class_ids for sample in samples)])
@@ -126,7 +126,7 @@ def _quantiles(values: Float[ndarray, " N"]) -> dict[str, float] | None:
 
 
 def draw_stats(stats: Stats, path: Path, *, title: str) -> None:
-    """Saves six plots as a PNG: classes, image sizes, boxes an image, sizes and shapes of objects by class.
+    """Save six plots as a PNG: classes, image sizes, boxes an image, sizes and shapes of objects by class.
 
     Args:
         stats: the figures; plots without data stay empty.
@@ -175,7 +175,7 @@ def _draw_image_sizes(axes: Any, stats: Stats) -> None:
 
 
 def _draw_by_class(axes: Any, stats: Stats, values: Float[ndarray, " N"], title: str, label: str) -> None:
-    """Draws a histogram on a logarithmic axis, with a line for each of the most frequent classes."""
+    """Draw a histogram on a logarithmic axis, with a line for each of the most frequent classes."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
     axes.set(title=title, xlabel=label, ylabel="objects", xscale="log")
@@ -194,5 +194,5 @@ def _draw_by_class(axes: Any, stats: Stats, values: Float[ndarray, " N"], title:
 
 
 def _without_formulas(text: str) -> str:
-    """Escapes the characters that start a formula in matplotlib."""
+    """Escape the characters that start a formula in matplotlib."""
     return text.replace("$", r"\$")

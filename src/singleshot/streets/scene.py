@@ -28,7 +28,7 @@ MIN_INSIDE = 0.6
 
 @dataclass
 class Plan:
-    """What is to be painted. `objects` are the annotated items, each with the posts that carry it."""
+    """The content of a scene before painting; `objects` are the annotated items, each with the posts that carry it."""
 
     camera: Camera
     street: Street

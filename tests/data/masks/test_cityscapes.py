@@ -17,15 +17,15 @@ from singleshot.structures import UNKNOWN, VOID
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     for split, city, count in (("train", "aachen", 2), ("train", "bonn", 1), ("test", "berlin", 1)):
-        images, truths = tmp_path / "leftImg8bit" / split / city, tmp_path / "gtFine" / split / city
+        images, masks = tmp_path / "leftImg8bit" / split / city, tmp_path / "gtFine" / split / city
         images.mkdir(parents=True)
-        truths.mkdir(parents=True)
+        masks.mkdir(parents=True)
         for i in range(count):
             name = f"{city}_{i:06d}_000019"
             cv2.imwrite(str(images / f"{name}_leftImg8bit.png"), np.zeros((4, 6, 3), np.uint8))
             ids = np.array([[7, 8, 33, 0, 1, 29]] * 4, np.uint8)
-            cv2.imwrite(str(truths / f"{name}_gtFine_labelIds.png"), ids)
-            cv2.imwrite(str(truths / f"{name}_gtFine_labelTrainIds.png"), ids)
+            cv2.imwrite(str(masks / f"{name}_gtFine_labelIds.png"), ids)
+            cv2.imwrite(str(masks / f"{name}_gtFine_labelTrainIds.png"), ids)
     return tmp_path
 
 

@@ -105,8 +105,8 @@ def test_a_damaged_or_truncated_png_is_refused(tmp_path: Path) -> None:
         path.write_bytes(good[:cut])
         with pytest.raises(DataError, match=r"truncated|corrupt"):
             mask_files.read(path, THREE)
-    for place in range(16, len(good) - 4, 17):
-        path.write_bytes(good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :])
+    for offset in range(16, len(good) - 4, 17):
+        path.write_bytes(good[:offset] + bytes([good[offset] ^ 1]) + good[offset + 1 :])
         with pytest.raises(DataError):
             mask_files.read(path, THREE)
     path.write_bytes(b"")

@@ -42,7 +42,7 @@ def test_split_folders_and_plain_folders_without_splits_are_read(halves: Any, tm
         mask_folders.read(plain, "val")
 
 
-def test_a19_a_missing_mask_and_a_missing_picture_are_faults(halves: Any) -> None:
+def test_a19_a_missing_mask_and_a_missing_image_are_faults(halves: Any) -> None:
     halves.mask("train", 0).rename(halves.root / "masks" / "train" / "stray.png")
     split = mask_folders.read(halves.root, "train")
     assert len(split) == 3

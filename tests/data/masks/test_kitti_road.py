@@ -22,8 +22,8 @@ def road(tmp_path: Path) -> Path:
     for category, count in (("um", 7), ("umm", 6), ("uu", 1)):
         for i in range(count):
             cv2.imwrite(str(training / "image_2" / f"{category}_{i:06d}.png"), np.zeros((4, 6, 3), np.uint8))
-            truth = np.array([[RED, MAGENTA, BLACK] * 2] * 4, np.uint8)
-            cv2.imwrite(str(training / "gt_image_2" / f"{category}_road_{i:06d}.png"), truth[..., ::-1])
+            mask = np.array([[RED, MAGENTA, BLACK] * 2] * 4, np.uint8)
+            cv2.imwrite(str(training / "gt_image_2" / f"{category}_road_{i:06d}.png"), mask[..., ::-1])
             if category == "um":
                 lane = np.array([[RED] * 6] * 4, np.uint8)
                 cv2.imwrite(str(training / "gt_image_2" / f"um_lane_{i:06d}.png"), lane[..., ::-1])
@@ -52,8 +52,8 @@ def test_the_test_split_has_no_masks(road: Path) -> None:
 
 
 def test_a19_a_missing_mask_and_a_mask_without_image_are_faults(road: Path) -> None:
-    truths = road / "data_road/training/gt_image_2"
-    (truths / "umm_road_000000.png").rename(truths / "uu_road_000009.png")
+    masks = road / "data_road/training/gt_image_2"
+    (masks / "umm_road_000000.png").rename(masks / "uu_road_000009.png")
     split = kitti_road.read(road, "train")
     assert sorted(fault.kind for fault in split.faults) == ["missing-mask", "missing-picture"]
 
@@ -64,8 +64,8 @@ def test_an_unknown_split_or_folder_is_refused(road: Path, tmp_path: Path) -> No
     assert not kitti_road.looks_like(tmp_path / "elsewhere")
     with pytest.raises(InputMissingError, match="not a KITTI road folder"):
         kitti_road.read(tmp_path / "elsewhere", "train")
-    for picture in (road / "data_road/testing/image_2").iterdir():
-        picture.unlink()
+    for image in (road / "data_road/testing/image_2").iterdir():
+        image.unlink()
     with pytest.raises(DataError, match="0 images"):
         kitti_road.read(road, "test")
 
@@ -98,12 +98,12 @@ def test_a_road_point_projects_to_the_pixel_worked_out_by_hand(tmp_path: Path) -
 
 def test_cells_take_the_pixel_of_the_devkit_and_the_far_end_is_on_top(tmp_path: Path) -> None:
     matrix = kitti_road.homography(kitti_road.read_calibration(calibration(tmp_path / "c.txt")))
-    rows, columns, seen = kitti_road.birds_eye_pixels(matrix, (100, 400))
+    rows, columns, inside = kitti_road.birds_eye_pixels(matrix, (100, 400))
     assert rows.shape == (800, 400)
     # Cell (0, 200): x = 0.025 m, z = 45.975 m: u = 200.05, v = 53.26, which is column 200 and row 53 counted from 1.
-    assert (rows[0, 200], columns[0, 200], bool(seen[0, 200])) == (52, 199, True)
+    assert (rows[0, 200], columns[0, 200], bool(inside[0, 200])) == (52, 199, True)
     # Cell (799, 0): x = −9.975 m, z = 6.025 m: u = 34.44, v = 74.90.
-    assert (rows[799, 0], columns[799, 0], bool(seen[799, 0])) == (73, 33, True)
+    assert (rows[799, 0], columns[799, 0], bool(inside[799, 0])) == (73, 33, True)
 
 
 def test_cells_beyond_the_image_get_the_outside_value(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_cells_beyond_the_image_get_the_outside_value(tmp_path: Path) -> None:
     assert view.shape == kitti_road.VIEW_HW
     # v up to 60 needs z of 150 / 10 = 15 m and more: (46 − 15) / 0.05 = 620 rows from the top.
     assert view[:620, 200].max() == 1 and view[620:, 200].min() == 255
-    # u = 100·x/z + 200 from 1 on needs x ≥ −1.99·z: nearer than 5 m, and so everywhere; in a narrow picture it is not.
+    # u = 100·x/z + 200 from 1 on needs x ≥ −1.99·z: nearer than 5 m, and so everywhere; in a narrow image it is not.
     narrow = kitti_road.birds_eye_view(np.ones((400, 200), np.uint8), matrix, outside=255)
     assert narrow[0, 199] == 1 and narrow[0, 200] == 255  # u is 199.95, and 200.05
 

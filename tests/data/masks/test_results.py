@@ -100,7 +100,7 @@ def test_original_ids_and_pure_void_pass_the_train_id_check(halves: Any, tmp_pat
 
 
 def test_a_set_in_which_no_file_has_a_value_above_18_is_refused_as_a_whole(halves: Any, tmp_path: Path) -> None:
-    def judged(split: Dataset, *masks_of: list[int]) -> None:
+    def check(split: Dataset, *masks_of: list[int]) -> None:
         train_ids = mask_results.TrainIdCheck(split)
         for ids in masks_of:
             train_ids.update(np.array([ids], np.uint8))
@@ -108,12 +108,12 @@ def test_a_set_in_which_no_file_has_a_value_above_18_is_refused_as_a_whole(halve
 
     few_void = [0] * 30 + [VOID]  # road by 7, and one pixel of an id that is no class
     with pytest.raises(DataError, match="no value above 18 in the whole set") as raised:
-        judged(cityscapes_split(halves), few_void, few_void)
+        check(cityscapes_split(halves), few_void, few_void)
     assert raised.value.kind == "train-ids"
-    judged(cityscapes_split(halves), few_void, [13])  # a car: original ids
-    judged(cityscapes_split(halves), [0, 0])  # all road, and nothing strange
-    judged(cityscapes_split(halves))
-    judged(mask_folders.read(halves.root, "val"), few_void)
+    check(cityscapes_split(halves), few_void, [13])  # a car: original ids
+    check(cityscapes_split(halves), [0, 0])  # all road, and nothing undefined
+    check(cityscapes_split(halves))
+    check(mask_folders.read(halves.root, "val"), few_void)
 
 
 def test_one_name_in_two_folders_is_refused_with_both_paths(halves: Any, tmp_path: Path) -> None:
@@ -125,11 +125,11 @@ def test_one_name_in_two_folders_is_refused_with_both_paths(halves: Any, tmp_pat
 
 def test_the_kitti_map_of_the_image_is_preferred_in_any_sort_order(halves: Any, tmp_path: Path) -> None:
     split = mask_folders.read(halves.root, "val")
-    samples = [replace(sample, image_id=f"um_{place:06d}") for place, sample in enumerate(split.samples)]
+    samples = [replace(sample, image_id=f"um_{index:06d}") for index, sample in enumerate(split.samples)]
     split = replace(split, layout="kitti_road", samples=samples)
     for folder in ("above", "in_picture"):
-        for place in range(2):
-            write(tmp_path / "out" / folder, f"um_road_{place:06d}.png", np.zeros((4, 4), np.uint8))
+        for index in range(2):
+            write(tmp_path / "out" / folder, f"um_road_{index:06d}.png", np.zeros((4, 4), np.uint8))
     for folder in (tmp_path / "out", tmp_path / "out" / "in_picture"):
         assert [path.parent.name for path in mask_results.find(folder, split) if path] == ["in_picture"] * 2
 

@@ -102,12 +102,12 @@ CODE = MaskCode(tuple(LABELS[i].train_id if i < len(LABELS) else VOID if i == VO
 
 
 def looks_like(root: Path) -> bool:
-    """Returns whether a folder has the layout of Cityscapes."""
+    """Return whether a folder has the layout of Cityscapes."""
     return (root / IMAGE_FOLDER).is_dir() and ((root / MASK_FOLDER).is_dir() or (root / IMAGE_FOLDER / "test").is_dir())
 
 
 def read(root: Path | str, split: str, *, annotated: bool | None = None) -> Dataset:
-    """Reads one split, in order of city and name.
+    """Read one split, in order of city and name.
 
     Args:
         root: the folder that contains `leftImg8bit` and `gtFine`.
@@ -145,7 +145,7 @@ def read(root: Path | str, split: str, *, annotated: bool | None = None) -> Data
 
 
 def splits(root: Path) -> list[str]:
-    """Returns the names of a folder's splits, sorted. Raises InputMissingError for another layout."""
+    """Return the names of a folder's splits, sorted. Raises InputMissingError for another layout."""
     if not looks_like(root):
         remedy = "A Cityscapes folder contains leftImg8bit/ and gtFine/"
         raise InputMissingError("not a Cityscapes folder", remedy=remedy, file=root)
@@ -153,12 +153,12 @@ def splits(root: Path) -> list[str]:
 
 
 def instance_path(mask_path: Path) -> Path:
-    """Returns the path of the file that numbers a mask's instances, which may not exist."""
+    """Return the path of the file that numbers a mask's instances, which may not exist."""
     return mask_path.with_name(mask_path.name.replace(MASK_END, INSTANCE_END))
 
 
 def to_ids(class_ids: UInt8[ndarray, "H W"]) -> UInt8[ndarray, "H W"]:
-    """Returns class ids as the ids that the server takes; `VOID` becomes 0, unlabeled.
+    """Return class ids as the ids that the server takes; `VOID` becomes 0, unlabeled.
 
     >>> to_ids(np.array([[0, 18, 255]], dtype=np.uint8)).tolist()
     [[7, 33, 0]]

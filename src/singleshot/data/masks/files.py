@@ -52,7 +52,7 @@ class Pair:
 
 
 def read(path: Path, code: MaskCode) -> UInt8[ndarray, "H W"]:
-    """Returns the class id of every pixel, `VOID` where there is none.
+    """Return the class id of every pixel, `VOID` where there is none.
 
     Args:
         path: a PNG file: grey of up to 8 bits or a palette (numbers are classes), or RGB where the code has colours.
@@ -82,7 +82,7 @@ def read(path: Path, code: MaskCode) -> UInt8[ndarray, "H W"]:
 
 
 def read_instances(path: Path) -> UInt16[ndarray, "H W"]:
-    """Returns the numbers of an instance mask of 8 or 16 bits, unchanged. Raises as `read`, except for values."""
+    """Return the numbers of an instance mask of 8 or 16 bits, unchanged. Raises as `read`, except for values."""
     raw = _decode(path)
     if raw.ndim == 3:
         raise _unsupported("a mask of instances in colour", "Name the file with numbers", path)
@@ -90,7 +90,7 @@ def read_instances(path: Path) -> UInt16[ndarray, "H W"]:
 
 
 def read_grey(path: Path) -> UInt8[ndarray, "H W"]:
-    """Returns the numbers of an 8-bit file of one channel unchanged, such as a map of probability.
+    """Return the numbers of an 8-bit file of one channel unchanged, such as a map of probability.
 
     Raises as `read`, except for values.
     """
@@ -101,29 +101,29 @@ def read_grey(path: Path) -> UInt8[ndarray, "H W"]:
 
 
 def size_hw(path: Path) -> tuple[int, int]:
-    """Returns height and width of a mask from its header alone. Raises as `read`, as far as the header shows it."""
+    """Return height and width of a mask from its header alone. Raises as `read`, as far as the header shows it."""
     width, height, _, _ = _header(_first_bytes(path), path)
     return height, width
 
 
 def is_colour(path: Path) -> bool:
-    """Returns whether a mask encodes classes by colours, from its header alone."""
+    """Return whether a mask encodes classes by colours, from its header alone."""
     return _header(_first_bytes(path), path)[3] in (RGB, RGBA)
 
 
 def encode(mask: UInt8[ndarray, "H W"] | UInt8[ndarray, "H W 3"]) -> bytes:
-    """Returns a PNG file with exactly these numbers, or this RGB image."""
+    """Return a PNG file with exactly these numbers, or this RGB image."""
     pixels = mask if mask.ndim == 2 else cv2.cvtColor(mask, cv2.COLOR_RGB2BGR)
     return np.asarray(cv2.imencode(".png", pixels)[1]).tobytes()
 
 
 def pixels_per_class(mask: UInt8[ndarray, "H W"], classes: int) -> Int[ndarray, " C"]:
-    """Returns the number of pixels of each class, without void."""
+    """Return the number of pixels of each class, without void."""
     return np.bincount(mask[mask != VOID], minlength=classes)[:classes].astype(np.int64)
 
 
 def samples_of(pairs: Iterable[Pair]) -> tuple[tuple[Sample, ...], tuple[Fault, ...]]:
-    """Returns the valid pairs as samples without boxes, in order, and the faults of the others, all fatal.
+    """Return the valid pairs as samples without boxes, in order, and the faults of the others, all fatal.
 
     The kinds of fault are `missing-picture`, `missing-mask`, `other-size-mask`, and those of `images` and of `read`
     that a header shows. Wrong values appear only when the pixels are read.
@@ -156,7 +156,7 @@ def samples_of(pairs: Iterable[Pair]) -> tuple[tuple[Sample, ...], tuple[Fault, 
 
 
 def masks_without_image(masks: Sequence[Path], where: str) -> tuple[Fault, ...]:
-    """Returns a fault for each of these masks; `where` names the folder in which the image should be."""
+    """Return a fault for each of these masks; `where` names the folder in which the image should be."""
     message = f"a mask without an image: no image of this name in {where}. Add the image or delete the mask"
     return tuple(Fault(mask, None, "missing-picture", "fatal", message) for mask in masks)
 
@@ -170,7 +170,7 @@ def _missing(pair: Pair, file: Path) -> Fault:
 
 
 def _decode(path: Path) -> ndarray:
-    """Returns uint8 or uint16 (H, W), or uint8 RGB (H, W, 3)."""
+    """Return uint8 or uint16 (H, W), or uint8 RGB (H, W, 3)."""
     data = file_bytes(path, MAX_FILE_BYTES, kind="too-large-mask")
     width, height, depth, colour_type = _header(data[:_HEADER_BYTES], path)
     if colour_type == GREY_ALPHA or (depth == 16 and colour_type != GREY):
@@ -197,7 +197,7 @@ def _first_bytes(path: Path) -> bytes:
 
 
 def _header(data: bytes, path: Path) -> tuple[int, int, int, int]:
-    """Returns width, height, bits a channel and colour type."""
+    """Return width, height, bits a channel and colour type."""
     if data[:8] != SIGNATURE or data[12:16] != b"IHDR" or len(data) < _HEADER_BYTES:
         found = "a JPEG, which blurs borders between classes" if data[:3] == b"\xff\xd8\xff" else "not a PNG file"
         raise DataError(f"{found}; masks are PNG", kind="not-a-mask", remedy="Export the masks as PNG", file=path)
@@ -205,7 +205,7 @@ def _header(data: bytes, path: Path) -> tuple[int, int, int, int]:
 
 
 def _check_chunks(data: bytes, path: Path) -> None:
-    """Raises where a chunk is cut off or fails its checksum: OpenCV returns a full array for half a file."""
+    """Raise where a chunk is cut off or fails its checksum: OpenCV returns a full array for half a file."""
     start = 8
     while start + 12 <= len(data):
         (length,) = struct.unpack_from(">I", data, start)
@@ -221,7 +221,7 @@ def _check_chunks(data: bytes, path: Path) -> None:
 
 
 def _without_palette(data: bytes) -> bytes:
-    """Returns a PNG with a palette as a grey one: its pixels are numbers that a decoder would turn into colours."""
+    """Return a PNG with a palette as a grey one: its pixels are numbers that a decoder would turn into colours."""
     header = b"IHDR" + data[16:25] + bytes([GREY]) + data[26:29]
     parts = [SIGNATURE, struct.pack(">I", 13), header, struct.pack(">I", zlib.crc32(header))]
     start = _HEADER_BYTES
@@ -281,7 +281,7 @@ def _unsupported(message: str, remedy: str, path: Path) -> DataError:
 
 
 def _ranges(values: list[int]) -> str:
-    """Returns ascending whole numbers as text, with runs as ranges.
+    """Return ascending whole numbers as text, with runs as ranges.
 
     >>> _ranges([0, 1, 2, 5, 255])
     '0–2, 5, 255'

@@ -56,12 +56,12 @@ class MaskClasses:
 
 
 def looks_like(root: Path) -> bool:
-    """Returns whether a folder has one of the layouts above."""
+    """Return whether a folder has one of the layouts above."""
     return _is_voc(root) or _is_plain(root) or bool(_list_splits(root)) or bool(_folder_splits(root))
 
 
 def read(root: Path | str, split: str) -> Dataset:
-    """Reads one split, in the order of its list, or of names where there is no list.
+    """Read one split, in the order of its list, or of names where there is no list.
 
     Args:
         root: a folder in one of the layouts above.
@@ -108,7 +108,7 @@ def read(root: Path | str, split: str) -> Dataset:
 
 
 def splits(root: Path) -> list[str]:
-    """Returns the names of a folder's splits; [] where it has none of the layouts above."""
+    """Return the names of a folder's splits; [] where it has none of the layouts above."""
     if _is_voc(root):
         return sorted(path.stem for path in (root / "ImageSets" / "Segmentation").glob("*.txt"))
     found = [*_list_splits(root), *_folder_splits(root)]
@@ -130,7 +130,7 @@ def _subfolders(folder: Path) -> list[str]:
 
 
 def _list_splits(root: Path) -> list[str]:
-    """Returns the splits that are lists of pairs; other text files have no pair in their first line."""
+    """Return the splits that are lists of pairs; other text files have no pair in their first line."""
     if find_classes(root) is None:
         return []
     return [path.stem for path in sorted(root.glob("*.txt")) if path.name != "classes.txt" and is_list(path)]
@@ -188,7 +188,7 @@ def _voc_classes(root: Path) -> MaskClasses:
 
 
 def is_list(file: Path) -> bool:
-    """Returns whether the first line of a file is a pair; False for pipes and folders. Raises NotPermittedError."""
+    """Return whether the first line of a file is a pair; False for pipes and folders. Raises NotPermittedError."""
     try:
         with opened(file) as stream:
             text = stream.readline(4096).decode("utf-8-sig", "surrogateescape").strip()
@@ -198,7 +198,7 @@ def is_list(file: Path) -> bool:
 
 
 def read_list(file: Path) -> tuple[list[Pair], tuple[Fault, ...]]:
-    """Reads the pairs of a list, in its order, with paths below its folder.
+    """Read the pairs of a list, in its order, with paths below its folder.
 
     Image ids are the stems of the files, or where two share one (`0001.png` of two sequences) their paths. An image
     that is listed twice is used once, and gives a warning (`duplicate-id`).
@@ -229,7 +229,7 @@ def read_list(file: Path) -> tuple[list[Pair], tuple[Fault, ...]]:
 
 
 def _lines(file: Path) -> list[tuple[int, str]]:
-    """Returns the lines of a list that are not empty, with their 1-based numbers."""
+    """Return the lines of a list that are not empty, with their 1-based numbers."""
     try:
         data = file_bytes(file, MAX_LIST_BYTES)
     except DataError as error:
@@ -246,7 +246,7 @@ def _repeated(file: Path, line: int, name: str, first: int) -> Fault:
 
 
 def _columns(text: str, folder: Path) -> tuple[str, str] | None:
-    """Splits a line into image and mask: at a tab, at its only space, or at the space where both files exist."""
+    """Split a line into image and mask: at a tab, at its only space, or at the space where both files exist."""
     if "\t" in text:
         parts = [part.strip() for part in text.split("\t")]
         return (parts[0], parts[1]) if len(parts) == 2 else None
@@ -259,7 +259,7 @@ def _columns(text: str, folder: Path) -> tuple[str, str] | None:
 
 
 def _below(folder: Path, name: str) -> Path:
-    """Returns a listed file's path below the list's folder.
+    """Return a listed file's path below the list's folder.
 
     Lists contain absolute paths of their author's machine (SegNet's begin with `/SegNet/CamVid/`): of those, the
     longest end that exists below the folder is used.
@@ -270,12 +270,12 @@ def _below(folder: Path, name: str) -> Path:
 
 
 def find_classes(folder: Path) -> Path | None:
-    """Returns the class list of a folder, None where it has none."""
+    """Return the class list of a folder, None where it has none."""
     return next((folder / name for name in CLASS_FILES if (folder / name).is_file()), None)
 
 
 def read_classes(folder: Path) -> MaskClasses:
-    """Reads the class list of a folder.
+    """Read the class list of a folder.
 
     Raises:
         InputMissingError: the folder has none.
@@ -299,7 +299,7 @@ def read_classes(folder: Path) -> MaskClasses:
 
 
 def classes_from_names(names: list[str], file: Path) -> MaskClasses:
-    """Returns classes 0, 1, … of these names. Raises DataError, which names `file`, for a name that occurs twice."""
+    """Return classes 0, 1, … of these names. Raises DataError, which names `file`, for a name that occurs twice."""
     return _classes_from_rows([{"id": index, "name": name} for index, name in enumerate(names)], file)
 
 
@@ -334,7 +334,7 @@ def _classes_from_rows(rows: Any, file: Path) -> MaskClasses:
 
 
 def _class_fields(row: Any, index: int, file: Path) -> tuple[int, str, tuple[int, int, int] | None, bool]:
-    """Returns number, name, colour and whether the class is evaluated, each of its own type."""
+    """Return number, name, colour and whether the class is evaluated, each of its own type."""
     message = f"entry {index} is not a class"
     remedy = 'Write for example {"id": 3, "name": "road", "colour": [128, 64, 128]}'
     if not isinstance(row, dict):

@@ -46,12 +46,12 @@ _MATRIX_SHAPES = {"P2": (3, 4), "R0_rect": (3, 3), "Tr_cam_to_road": (3, 4)}
 
 
 def looks_like(root: Path) -> bool:
-    """Returns whether a folder has the layout of KITTI road, or contains it as `data_road`."""
+    """Return whether a folder has the layout of KITTI road, or contains it as `data_road`."""
     return any((folder / "training" / "gt_image_2").is_dir() for folder in (root, root / "data_road"))
 
 
 def read(root: Path | str, split: str) -> Dataset:
-    """Reads one split, in order of name.
+    """Read one split, in order of name.
 
     Args:
         root: the folder that contains `training`, or contains `data_road`.
@@ -92,7 +92,7 @@ def read(root: Path | str, split: str) -> Dataset:
 
 
 def category_of(image_id: str) -> str:
-    """Returns `um`, `umm` or `uu`.
+    """Return `um`, `umm` or `uu`.
 
     >>> category_of("umm_000012")
     'umm'
@@ -101,13 +101,13 @@ def category_of(image_id: str) -> str:
 
 
 def result_name(image_id: str) -> str:
-    """Returns the file name of an image's ground truth, which is also that of a result: `um_road_000000.png`."""
+    """Return the file name of an image's ground truth, which is also that of a result: `um_road_000000.png`."""
     category, _, number = image_id.partition("_")
     return f"{category}_road_{number}.png"
 
 
 def _train_or_val(image_ids: Iterable[str]) -> dict[str, str]:
-    """Returns `train` or `val` for each image, counted within its category."""
+    """Return `train` or `val` for each image, counted within its category."""
     split_of, counts = dict[str, str](), Counter[str]()
     for image_id in image_ids:
         category = category_of(image_id)
@@ -117,12 +117,12 @@ def _train_or_val(image_ids: Iterable[str]) -> dict[str, str]:
 
 
 def calibration_path(image_path: Path) -> Path:
-    """Returns the path of an image's calibration file, which may not exist."""
+    """Return the path of an image's calibration file, which may not exist."""
     return image_path.parent.parent / "calib" / f"{image_path.stem}.txt"
 
 
 def read_calibration(path: Path) -> dict[str, Float[ndarray, "_ _"]]:
-    """Reads the matrices `P2`, `R0_rect` and `Tr_cam_to_road` of a file with a line `name: numbers` each.
+    """Read the matrices `P2`, `R0_rect` and `Tr_cam_to_road` of a file with a line `name: numbers` each.
 
     Raises:
         InputMissingError: the file does not exist.
@@ -155,7 +155,7 @@ def read_calibration(path: Path) -> dict[str, Float[ndarray, "_ _"]]:
 
 
 def homography(calibration: dict[str, Float[ndarray, "_ _"]]) -> Float[ndarray, "3 3"]:
-    """Returns the matrix that maps (x, z, 1) in metres on the road to (u·w, v·w, w) in pixels of the image."""
+    """Return the matrix that maps (x, z, 1) in metres on the road to (u·w, v·w, w) in pixels of the image."""
     rectify, to_road = np.eye(4), np.eye(4)
     rectify[:3, :3] = calibration["R0_rect"]
     to_road[:3] = calibration["Tr_cam_to_road"]
@@ -166,7 +166,7 @@ def homography(calibration: dict[str, Float[ndarray, "_ _"]]) -> Float[ndarray, 
 def birds_eye_pixels(
     matrix: Float[ndarray, "3 3"], size_hw: tuple[int, int]
 ) -> tuple[Int[ndarray, "800 400"], Int[ndarray, "800 400"], Bool[ndarray, "800 400"]]:
-    """Returns for each cell of the view its row and column in an image of that size, and whether it is inside."""
+    """Return for each cell of the view its row and column in an image of that size, and whether it is inside."""
     x = np.arange(VIEW_HW[1]) * CELL_M + X_M[0] + CELL_M / 2
     z = Z_M[1] - CELL_M / 2 - np.arange(VIEW_HW[0]) * CELL_M
     across, ahead = np.meshgrid(x, z)
@@ -182,7 +182,7 @@ def birds_eye_pixels(
 def birds_eye_view(
     image: UInt8[ndarray, "H W"], matrix: Float[ndarray, "3 3"], *, outside: int
 ) -> UInt8[ndarray, "800 400"]:
-    """Returns the bird's-eye view of a mask or a map of probability, with `outside` beyond the image."""
+    """Return the bird's-eye view of a mask or a map of probability, with `outside` beyond the image."""
     height, width = image.shape
     rows, columns, inside = birds_eye_pixels(matrix, (height, width))
     return np.where(inside, image[rows, columns], np.uint8(outside))

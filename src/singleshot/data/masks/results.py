@@ -31,7 +31,7 @@ _FIRST_BEYOND = min(label.train_id for label in cityscapes.EVALUATED if label.id
 
 
 def result_name(dataset: Dataset, sample: Sample) -> str:
-    """Returns the file name of an image's result."""
+    """Return the file name of an image's result."""
     if dataset.layout == "cityscapes":
         return f"{sample.image_id}_pred_labelIds.png"
     if dataset.layout == "kitti_road":
@@ -40,20 +40,20 @@ def result_name(dataset: Dataset, sample: Sample) -> str:
 
 
 def check_target(folder: Path, *, overwrite: bool) -> None:
-    """Raises CannotCreateError where a folder for results is not empty and may not be overwritten."""
+    """Raise CannotCreateError where a folder for results is not empty and may not be overwritten."""
     if folder.exists() and not (folder.is_dir() and (overwrite or not any(folder.iterdir()))):
         raise CannotCreateError("already exists", remedy="Choose another folder or pass --overwrite", file=folder)
 
 
 def write(folder: Path, dataset: Dataset, sample: Sample, class_ids: UInt8[ndarray, "H W"]) -> Path:
-    """Writes one image's mask under its name, in the data set's own numbers. Returns the file."""
+    """Write one image's mask under its name, in the data set's own numbers. Returns the file."""
     path = folder / result_name(dataset, sample)
     atomic.write_bytes(path, files.encode(in_own_numbers(dataset, class_ids)))
     return path
 
 
 def in_own_numbers(dataset: Dataset, class_ids: UInt8[ndarray, "H W"]) -> UInt8[ndarray, "H W"]:
-    """Returns class ids as the data set's mask files number them; unchanged where those files are in colour."""
+    """Return class ids as the data set's mask files number them; unchanged where those files are in colour."""
     if dataset.layout == "cityscapes":
         return cityscapes.to_ids(class_ids)
     code = dataset.mask_code
@@ -67,12 +67,12 @@ def in_own_numbers(dataset: Dataset, class_ids: UInt8[ndarray, "H W"]) -> UInt8[
 
 
 def _only_colours(code: MaskCode) -> bool:
-    """Returns whether no number of a single-channel mask is a class."""
+    """Return whether no number of a single-channel mask is a class."""
     return all(class_id in (VOID, UNKNOWN) for class_id in code.values)
 
 
 def find(folder: Path, dataset: Dataset, *, partial: bool = False) -> list[Path | None]:
-    """Finds each sample's result file, in order.
+    """Find each sample's result file, in order.
 
     A file is an image's result if it has our name for it, is named by the image id, has the mask's name, or begins
     with the image id; in this order. A file that is named for one image is not used for another. Of KITTI road a map
@@ -120,7 +120,7 @@ def find(folder: Path, dataset: Dataset, *, partial: bool = False) -> list[Path 
 
 
 def _beginning_with(image_id: str, names: Sequence[str]) -> Sequence[str]:
-    """Returns those of some sorted names that begin with an image id and an underscore."""
+    """Return those of some sorted names that begin with an image id and an underscore."""
     start = bisect.bisect_left(names, f"{image_id}_")
     end = start
     while end < len(names) and names[end].startswith(f"{image_id}_"):
@@ -129,7 +129,7 @@ def _beginning_with(image_id: str, names: Sequence[str]) -> Sequence[str]:
 
 
 def coverage(found: Sequence[Path | None]) -> str | None:
-    """Returns a warning for results of a part of the split; None where every image has one."""
+    """Return a warning for results of a part of the split; None where every image has one."""
     count = sum(path is not None for path in found)
     if count == len(found):
         return None
@@ -137,7 +137,7 @@ def coverage(found: Sequence[Path | None]) -> str | None:
 
 
 def read(path: Path, dataset: Dataset, size_hw: tuple[int, int]) -> UInt8[ndarray, "H W"]:
-    """Reads one result as class ids, `VOID` where it names no class that is evaluated.
+    """Read one result as class ids, `VOID` where it names no class that is evaluated.
 
     Raises:
         DataError: not of the image's size (`other-size-mask`), values that are not defined, or train ids where ids of
@@ -169,20 +169,20 @@ class TrainIdCheck:
         self._void = self._beyond = False
 
     def update(self, class_ids: UInt8[ndarray, "H W"]) -> None:
-        """Adds one result, as `read` returns it."""
+        """Add one result, as `read` returns it."""
         if self._applies and not (self._void and self._beyond):
             occurs = np.bincount(class_ids.ravel(), minlength=VOID + 1) > 0
             self._void |= bool(occurs[VOID])
             self._beyond |= bool(occurs[_FIRST_BEYOND:VOID].any())
 
     def check(self, folder: Path) -> None:
-        """Raises DataError (`train-ids`) where no result has a class with an id above 18, and some have no class."""
+        """Raise DataError (`train-ids`) where no result has a class with an id above 18, and some have no class."""
         if self._void and not self._beyond:
             raise _train_ids(f"no value above {_LAST_TRAIN_ID} in the whole set", folder)
 
 
 def check_size(path: Path, result: UInt8[ndarray, "H W"], size_hw: tuple[int, int]) -> None:
-    """Raises DataError where a result does not have its image's size."""
+    """Raise DataError where a result does not have its image's size."""
     if result.shape != tuple(size_hw):
         message = f"the result is {result.shape[1]}×{result.shape[0]}, its image {size_hw[1]}×{size_hw[0]}"
         raise DataError(message, kind="other-size-mask", remedy="Write results at the image's own size", file=path)
