@@ -29,17 +29,15 @@ def test_an_image_is_shrunk_together_with_its_boxes(drawn: Dataset) -> None:
 
 
 def test_difficult_objects_get_a_question_mark_and_no_objects_no_boxes(drawn: Dataset, monkeypatch) -> None:
-    drawn_names: list[list[str]] = []
-    monkeypatch.setattr(
-        contact_sheet, "draw_boxes", lambda image, boxes, names, colours: drawn_names.append(names) or image
-    )
+    labels: list[list[str]] = []
+    monkeypatch.setattr(contact_sheet, "draw_boxes", lambda image, boxes, names, colours: labels.append(names) or image)
     sample = next(each for each in drawn.samples if len(each.boxes_xyxy))
     hard = replace(sample, difficult=np.ones(len(sample.boxes_xyxy), bool))
     empty = replace(
         sample, boxes_xyxy=sample.boxes_xyxy[:0], class_ids=sample.class_ids[:0], difficult=hard.difficult[:0]
     )
     contact_sheet.image_tiles(replace(drawn, samples=[hard, empty]), [0, 1])
-    assert all(name.endswith(" ?") for name in drawn_names[0]) and drawn_names[0] and drawn_names[1] == []
+    assert all(name.endswith(" ?") for name in labels[0]) and labels[0] and labels[1] == []
 
 
 def test_each_augmentation_has_a_row_that_starts_with_the_evaluated_image(drawn: Dataset) -> None:

@@ -63,9 +63,7 @@ def test_annotations_are_plausible_and_inside_the_image(videos: list[list[Frame]
 
 def test_road_users_enter_and_leave_and_the_street_stays(videos: list[list[Frame]]) -> None:
     tracks = [[set(frame.track_ids.tolist()) for frame in video] for video in videos]
-    assert any(
-        video_tracks[0] - video_tracks[-1] or video_tracks[-1] - video_tracks[0] for video_tracks in tracks
-    ) and all(map(any, tracks))
+    assert any(each[0] - each[-1] or each[-1] - each[0] for each in tracks) and all(map(any, tracks))
     # Most of the image is street: between two frames it differs by noise alone.
     first, second = (frame.image.astype(int) for frame in videos[0][:2])
     assert np.median(np.abs(first - second)) < 12
