@@ -23,7 +23,7 @@ DENSE = 4096
 
 def make_dense(network: Any) -> None:
     """fc6 and fc7 of a vgg300 at their full size, in place, with what reads them made to fit."""
-    vgg = network.trunk.vgg
+    vgg = network.backbone.vgg
     vgg.fc6 = nn.Conv2d(512, DENSE, 7, padding=3)
     vgg.fc7 = nn.Conv2d(DENSE, DENSE, 1)
     for name, layer in list(network.named_modules()):

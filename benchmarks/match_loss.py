@@ -20,8 +20,8 @@ import torch
 from benchmarks.peers import Peer, peer_argument
 from benchmarks.scenes import TrainingBatch, training_batch
 from benchmarks.timing import Seconds, interleaved, machine, one_thread, ratio, table
+from singleshot.detection.coding import RawDetections
 from singleshot.detection.loss import LossConfig, multibox_loss
-from singleshot.detection.raw import RawDetections
 
 TARGET = 3.5
 TORCHVISION = LossConfig(matching="force-best", negative_iou=None)

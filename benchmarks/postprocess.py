@@ -18,8 +18,8 @@ import torch
 from benchmarks import scenes
 from benchmarks.peers import Peer, peer_argument
 from benchmarks.timing import Seconds, interleaved, machine, one_thread, ratio, table
+from singleshot.detection.coding import RawDetections
 from singleshot.detection.postprocess import Postprocess, postprocess
-from singleshot.detection.raw import RawDetections
 from singleshot.preprocess import Preprocess
 from singleshot.structures import Detections, LabelMap
 

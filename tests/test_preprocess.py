@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from singleshot import boxes, preprocess
-from singleshot.detection.presets import FLAVOURS
+from singleshot.detection.ssd import MODELS
 from singleshot.errors import ConfigError
 from singleshot.preprocess import Preprocess
 
 
 def of_flavour(name: str) -> Preprocess:
-    flavour = FLAVOURS[name]
+    flavour = MODELS[name]
     return Preprocess((1, 256), flavour.mean_rgb, flavour.std_rgb)
 
 

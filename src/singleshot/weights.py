@@ -17,8 +17,7 @@ from torch import Tensor
 
 from singleshot.backbones.vgg import atrous_vgg16
 from singleshot.config import from_json_dict, to_json_dict
-from singleshot.detection.presets import Trunk
-from singleshot.detection.ssd import SSD, SSDConfig
+from singleshot.detection.ssd import SSD, BackboneName, SSDConfig
 from singleshot.errors import ConfigError, DataError
 from singleshot.preprocess import Preprocess
 from singleshot.segmentation.fcn import FCN, FCNConfig
@@ -54,7 +53,7 @@ class BackboneConfig:
             from it; the size does not.
     """
 
-    trunk: Trunk
+    trunk: BackboneName
     preprocess: Preprocess
 
 
@@ -211,7 +210,7 @@ def refuse_absurd(config: SSDConfig | FCNConfig) -> None:
             raise ConfigError(f"an input of {config.input_size_hw} is not a segmenter's")
         return
     sides = [*config.input_size_hw, *(side for row in config.anchors for side in row.size_hw)]
-    boxes = sum(row.boxes for row in config.anchors)
+    boxes = sum(level.num_anchors for level in config.anchors)
     thresholds = config.postprocess
     counts = (thresholds.candidates_per_class, thresholds.max_detections)
     if not (min(sides) > 0 and max(sides) <= LONGEST_SIDE and 0 < boxes <= MOST_BOXES):
@@ -220,7 +219,7 @@ def refuse_absurd(config: SSDConfig | FCNConfig) -> None:
         raise ConfigError(f"{counts[0]} candidates and {counts[1]} detections are not a detector's limits")
 
 
-def _backbone_state(trunk: Trunk) -> dict[str, Tensor]:
+def _backbone_state(trunk: BackboneName) -> dict[str, Tensor]:
     """Names and shapes of a backbone's tensors; VGG-16's alone, because the others come as whole detectors."""
     if trunk != "vgg16":
         raise ConfigError(f"a {trunk} backbone is stored in whole detectors only")

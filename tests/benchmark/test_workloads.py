@@ -7,9 +7,9 @@ import pytest
 
 from singleshot.benchmark import workloads
 from singleshot.benchmark.workloads import CITYSCAPES_CLASSES, WORKLOADS, Workload
-from singleshot.detection.presets import FLAVOURS as DETECTORS
+from singleshot.detection.ssd import MODELS as DETECTORS
 from singleshot.errors import InputMissingError, StorageError
-from singleshot.segmentation.presets import FLAVOURS as SEGMENTERS
+from singleshot.segmentation.fcn import MODELS as SEGMENTERS
 from singleshot.streets.write import make
 
 

@@ -22,7 +22,7 @@ from singleshot.data.anchor_fit import (
     draw_best_iou,
     fit_anchors,
 )
-from singleshot.detection.anchors import FeatureMap, anchors_xyxy
+from singleshot.detection.anchors import AnchorLevel, anchors_xyxy
 from singleshot.detection.ssd import SSD, config_for
 from singleshot.errors import ConfigError, InputMissingError
 from singleshot.preprocess import Preprocess
@@ -107,13 +107,13 @@ def test_best_iou_equals_the_table_of_all_pairs(model: str, size_hw, clip: str) 
 
 
 def test_best_iou_half_a_cell_off_by_hand() -> None:
-    row = FeatureMap((4, 4), 8.0, 8.0, None, ())
+    row = AnchorLevel(size_hw=(4, 4), step=8.0, min_size=8.0, max_size=None, ratios=())
     # Centres at 4, 12, 20, 28. A box around (8, 12) lies 4 to the side: 4·8 common of 64 + 64 − 32.
     assert best_iou(np.array([[4.0, 8.0, 12.0, 16.0]]), [row], (32, 32)).item() == pytest.approx(32 / 96)
 
 
 def test_no_boxes_and_no_levels_give_empty_tables() -> None:
-    row = FeatureMap((4, 4), 8.0, 8.0, None, ())
+    row = AnchorLevel(size_hw=(4, 4), step=8.0, min_size=8.0, max_size=None, ratios=())
     assert best_iou(np.zeros((0, 4)), [row], (32, 32)).shape == (0, 1)
     assert best_iou(np.zeros((3, 4)), [], (32, 32)).shape == (3, 0)
 
@@ -163,7 +163,7 @@ def test_small_objects_that_no_anchor_covers_are_covered_after_the_fit() -> None
 def test_the_count_of_anchors_stays_and_coarse_levels_keep_large_ones() -> None:
     rows = fit_anchors(small_lights(), VGG300.anchors, (300, 300))
     assert [row.size_hw for row in rows] == [row.size_hw for row in VGG300.anchors]
-    assert [row.boxes_per_cell for row in rows] == [4, 6, 6, 6, 4, 4]
+    assert [row.anchors_per_cell for row in rows] == [4, 6, 6, 6, 4, 4]
     assert [row.step for row in rows] == [row.step for row in VGG300.anchors]
     assert all(row.min_size > 1.5 * 300 / row.size_hw[0] - 0.1 or row.min_size >= old.min_size
                for row, old in zip(rows[1:], VGG300.anchors[1:], strict=True))  # fmt: skip

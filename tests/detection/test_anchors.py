@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from singleshot.boxes import cxcywh_to_xyxy, pairwise_iou
-from singleshot.detection.anchors import FeatureMap, anchors_cxcywh, anchors_xyxy
+from singleshot.detection.anchors import AnchorLevel, anchors_cxcywh, anchors_xyxy
 from singleshot.detection.ssd import config_for
 
 
@@ -26,7 +26,9 @@ def square(low: float, high: float) -> list[float]:
 
 def test_shapes_and_centres_worked_by_hand():
     # 2 rows, 3 columns on an input 40 high and 60 wide; 16·√4 = 32 and 16/√4 = 8; √(16·25) = 20.
-    anchors = anchors_cxcywh([FeatureMap((2, 3), 20.0, 16.0, 25.0, (4.0,))], (40, 60))
+    anchors = anchors_cxcywh(
+        [AnchorLevel(size_hw=(2, 3), step=20.0, min_size=16.0, max_size=25.0, ratios=(4.0,))], (40, 60)
+    )
     assert anchors.shape == (2 * 3 * 4, 4) and anchors.dtype == torch.float32
     pixels = anchors * torch.tensor([60.0, 40.0, 60.0, 40.0])
     expected = [[10, 10, 16, 16], [10, 10, 20, 20], [10, 10, 32, 8], [10, 10, 8, 32], [30, 10, 16, 16]]
@@ -35,15 +37,17 @@ def test_shapes_and_centres_worked_by_hand():
 
 
 def test_without_a_step_centres_divide_the_input_evenly():
-    anchors = anchors_cxcywh([FeatureMap((2, 4), None, 10.0, None, ())], (100, 300))
+    anchors = anchors_cxcywh(
+        [AnchorLevel(size_hw=(2, 4), step=None, min_size=10.0, max_size=None, ratios=())], (100, 300)
+    )
     torch.testing.assert_close(anchors[:4, 0], torch.tensor([0.125, 0.375, 0.625, 0.875]))
     torch.testing.assert_close(anchors[::4, 1], torch.tensor([0.25, 0.75]))
 
 
 def test_the_2017_order_is_square_ratios_inverses_larger_square():
-    row = FeatureMap((1, 1), None, 36.0, 64.0, (4.0, 9.0), order="2017")
+    row = AnchorLevel(size_hw=(1, 1), step=None, min_size=36.0, max_size=64.0, ratios=(4.0, 9.0), order="2017")
     np.testing.assert_allclose(row.shapes_wh, [(36, 36), (72, 18), (108, 12), (18, 72), (12, 108), (48, 48)])
-    assert row.boxes_per_cell == len(row.shapes_wh)
+    assert row.anchors_per_cell == len(row.shapes_wh)
 
 
 def test_no_maps_give_no_boxes():
@@ -52,7 +56,9 @@ def test_no_maps_give_no_boxes():
 
 
 def test_clipping_sizes_leaves_centres_and_clipping_all_moves_them():
-    maps = [FeatureMap((2, 2), 40.0, 120.0, None, ())]  # the second centre is at 60 of 50 pixels
+    maps = [
+        AnchorLevel(size_hw=(2, 2), step=40.0, min_size=120.0, max_size=None, ratios=())
+    ]  # the second centre is at 60 of 50 pixels
     free, sizes, both = (anchors_cxcywh(maps, (50, 50), clip)[-1].tolist() for clip in ("none", "sizes", "all"))
     np.testing.assert_allclose(free, [1.2, 1.2, 2.4, 2.4], rtol=1e-6)
     np.testing.assert_allclose(sizes, [1.2, 1.2, 1.0, 1.0], rtol=1e-6)
@@ -78,7 +84,7 @@ def test_clipping_sizes_leaves_centres_and_clipping_all_moves_them():
 )
 def test_the_number_of_boxes_follows_from_the_rows(flavour, count):
     rows = config_for(flavour, ["thing"]).anchors
-    assert len(preset_xyxy(flavour)) == count == sum(row.boxes for row in rows)
+    assert len(preset_xyxy(flavour)) == count == sum(row.num_anchors for row in rows)
 
 
 REFERENCE = {

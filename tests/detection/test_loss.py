@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from singleshot import boxes
+from singleshot.detection.coding import RawDetections
 from singleshot.detection.loss import LossConfig, count_matches, dense_losses, hardest_negatives, multibox_loss
 from singleshot.detection.matching import BACKGROUND, match_tensors
-from singleshot.detection.raw import RawDetections
 
 Losses = dict[str, torch.Tensor]
 ANCHORS = torch.tensor([[x / 8, y / 8, 0.2, 0.2] for y in range(8) for x in range(8)])

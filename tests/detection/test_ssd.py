@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from singleshot.detection.presets import FLAVOURS
-from singleshot.detection.raw import RawDetections, fold_unnamed
-from singleshot.detection.ssd import SSD, SSDConfig, _as_rows, config_for
+from singleshot.detection.coding import RawDetections, fold_unnamed
+from singleshot.detection.ssd import MODELS, SSD, SSDConfig, _as_rows, config_for
 from singleshot.errors import ConfigError
 from singleshot.preprocess import Preprocess
 
@@ -37,7 +36,7 @@ def test_parameter_counts_are_the_published_ones(flavour, classes, count):
     assert sum(parameter.numel() for parameter in model.parameters()) == count
 
 
-@pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.parametrize("flavour", MODELS)
 def test_every_flavour_answers_once_for_every_default_box(flavour):
     with torch.device("meta"), torch.no_grad():
         model = SSD(config_for(flavour, NAMES)).eval()
@@ -117,10 +116,13 @@ def test_the_rows_of_an_answer_are_the_rows_of_the_default_boxes():
         for heads, width in ((model.class_heads, model.columns), (model.box_heads, 4)):
             for head, row in zip(heads, model.config.anchors, strict=True):
                 head.weight.zero_()
-                head.bias.copy_(torch.arange(row.boxes_per_cell).repeat_interleave(width))
+                head.bias.copy_(torch.arange(row.anchors_per_cell).repeat_interleave(width))
         raw = model(torch.randn(1, 3, 128, 192))
     shape_of_box = torch.cat(
-        [torch.arange(row.boxes_per_cell).repeat(row.boxes // row.boxes_per_cell) for row in model.config.anchors]
+        [
+            torch.arange(row.anchors_per_cell).repeat(row.num_anchors // row.anchors_per_cell)
+            for row in model.config.anchors
+        ]
     )
     assert torch.equal(raw.class_logits[0], shape_of_box[:, None].expand(-1, 4).float())
     assert torch.equal(raw.box_offsets[0], shape_of_box[:, None].expand(-1, 4).float())
@@ -136,8 +138,8 @@ def test_a_cells_answer_belongs_to_the_default_boxes_at_its_place():
         head.bias.zero_()
         head.weight[:, :, 1, 1] = 1.0  # each cell answers for itself alone
         answer = _as_rows(head(features), model.columns)[0, :, 0]
-    spoken = model.anchors_cxcywh[: row.boxes][answer > 0]
-    assert len(spoken) == row.boxes_per_cell
+    spoken = model.anchors_cxcywh[: row.num_anchors][answer > 0]
+    assert len(spoken) == row.anchors_per_cell
     torch.testing.assert_close(spoken[:, :2], torch.tensor([[17.5 / 24, 5.5 / 16]]).expand(len(spoken), 2))
 
 
@@ -180,7 +182,7 @@ def test_batch_normalisation_is_one_field():
     assert "trunk.vgg.norm4_3.running_mean" in state and "trunk.vgg.conv4_3.bias" not in state
 
 
-@pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.parametrize("flavour", MODELS)
 def test_a_config_survives_json(flavour):
     config = config_for(flavour, NAMES)
     assert SSDConfig.from_json_dict(json.loads(json.dumps(config.to_json_dict()))) == config
@@ -214,7 +216,7 @@ def test_an_input_too_small_for_its_maps_is_refused():
 
 def test_default_boxes_of_another_input_are_refused():
     config = replace(config_for("lite320-fine", NAMES), preprocess=Preprocess((160, 160)))
-    with pytest.raises(ConfigError, match="default boxes are for maps 40x40"):
+    with pytest.raises(ConfigError, match="anchors are for feature maps of 40x40"):
         SSD(config)
 
 

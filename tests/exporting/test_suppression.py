@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from singleshot.detection.nms import nms
+from singleshot.detection.postprocess import nms
 from singleshot.exporting.suppression import LoopSuppression, OperatorSuppression, loop
 
 

@@ -1,14 +1,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 from singleshot.errors import ConfigError
-from singleshot.segmentation.fcn import FCN, PADDING, FCNConfig, StagedHead, config_for
-from singleshot.segmentation.presets import FLAVOURS
+from singleshot.segmentation.fcn import (
+    FCN,
+    MODELS,
+    PADDING,
+    FCNConfig,
+    StagedHead,
+    TrainedUpsampling,
+    bilinear_kernel,
+    config_for,
+    enlarge_bilinearly,
+)
 
 SIZES = [(1, 1), (2, 31), (33, 64), (160, 576), (161, 577), (375, 500), (255, 257)]
 
@@ -32,7 +42,7 @@ def test_the_networks_have_the_published_numbers_of_parameters() -> None:
     assert parameters(on_meta("fcn8s-2017", 2)) == 134_291_782
 
 
-@pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.parametrize("flavour", MODELS)
 def test_any_picture_gives_scores_of_its_own_size(flavour: str) -> None:
     network = on_meta(flavour, 5)
     with torch.no_grad():
@@ -113,3 +123,40 @@ def test_a_config_survives_json_and_refuses_nonsense() -> None:
     for changes in ({"class_names": ("one",)}, {"colours": ((1, 2, 3),)}, {"trunk": "vgg16"}, {"stride": 16}):
         with pytest.raises(ConfigError):
             replace(config, **changes)
+
+
+@pytest.mark.parametrize("factor", [2, 3, 8, 16, 32])
+def test_copies_of_the_kernel_a_factor_apart_add_up_to_one(factor: int) -> None:
+    kernel = bilinear_kernel(factor)
+    assert kernel.shape == (2 * factor - factor % 2,) * 2
+    ones = enlarge_bilinearly(torch.ones(1, 1, 4, 5), factor)
+    inside = ones[0, 0, factor:-factor, factor:-factor]
+    torch.testing.assert_close(inside, torch.ones_like(inside))
+
+
+def test_doubling_worked_by_hand() -> None:
+    # Cells 1 and 3: the pixels between them are 1.5 and 2.5, a quarter and three quarters of the way.
+    row = enlarge_bilinearly(torch.tensor([[[[1.0, 3.0], [1.0, 3.0]]]]), 2)[0, 0, 2]
+    torch.testing.assert_close(row, torch.tensor([0.25, 0.75, 1.5, 2.5, 2.25, 0.75]))
+
+
+def test_each_class_is_enlarged_by_itself_in_both_forms() -> None:
+    scores = torch.zeros(2, 3, 4, 4)
+    scores[:, 1] = 1.0
+    frozen = enlarge_bilinearly(scores, 8)
+    trained = TrainedUpsampling(3, 8)(scores)
+    assert frozen.shape == (2, 3, 40, 40) and trained.shape == (2, 3, 32, 32)
+    for answer in (frozen, trained):
+        assert answer[:, [0, 2]].abs().max() == 0 and answer[:, 1].max() > 0.99
+    # SAME padding cuts half the kernel's overhang off on every side.
+    torch.testing.assert_close(trained, frozen[:, :, 4:-4, 4:-4])
+
+
+def test_upsampling_of_no_images_is_empty() -> None:
+    assert TrainedUpsampling(2, 8)(torch.zeros(0, 2, 3, 3)).shape == (0, 2, 24, 24)
+
+
+def test_the_kernel_is_made_on_the_device_of_the_scores(device_watch: Any) -> None:
+    with device_watch:
+        assert enlarge_bilinearly(torch.empty(1, 3, 4, 5, device="meta"), 8).shape == (1, 3, 40, 48)
+    assert device_watch.on_host == []

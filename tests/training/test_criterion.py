@@ -53,7 +53,7 @@ def test_one_part_on_one_rank_is_the_plain_loss_bit_for_bit() -> None:
     weights = torch.tensor([1.0, 7.0])
     criterion = SegmentationCriterion(PixelLossConfig(soft_iou=0.5), weights)
     losses = criterion(logits, masks, criterion.totals(masks))
-    plain = pixel_loss(logits, masks, PixelLossConfig(soft_iou=0.5), weights).parts()
+    plain = pixel_loss(logits, masks, PixelLossConfig(soft_iou=0.5), weights)
     assert all(torch.equal(losses[name], plain[name]) for name in ("pixel", "soft_iou"))
 
 

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from singleshot import weights
-from singleshot.backbones.freezing import blocks
 from singleshot.backbones.vgg import atrous_vgg16
 from singleshot.data.masks import folders as mask_folders
 from singleshot.detection.ssd import SSD, config_for
@@ -81,8 +80,8 @@ def test_from_a_detector_the_rows_of_classes_with_the_same_name_are_copied_whate
     began = new_network(recipe(detector), ("dog", "cat", "car", "owl"))
     source, network = weights.load(detector).network, began.network
     for theirs, ours, row in zip(source.class_heads, network.class_heads, network.config.anchors, strict=True):
-        old = theirs.weight.view(row.boxes_per_cell, 4, -1)  # background, car, bus, cat
-        new = ours.weight.view(row.boxes_per_cell, 5, -1)  # background, dog, cat, car, owl
+        old = theirs.weight.view(row.anchors_per_cell, 4, -1)  # background, car, bus, cat
+        new = ours.weight.view(row.anchors_per_cell, 5, -1)  # background, dog, cat, car, owl
         assert torch.equal(new[:, 0], old[:, 0])
         assert torch.equal(new[:, 2], old[:, 3]) and torch.equal(new[:, 3], old[:, 1])
         assert not torch.equal(new[:, 1], old[:, 1]) and not torch.equal(new[:, 1], old[:, 2])
@@ -164,12 +163,12 @@ def test_frozen_blocks_get_no_gradient_and_keep_their_statistics(detector: Path)
 def test_vggs_blocks_end_at_its_pools(trunk: Path):
     network = new_network(recipe(trunk, "vgg300", freeze=1), NAMES).network
     names = {layer: name for name, layer in network.trunk.vgg.named_children()}
-    found = [[names[layer] for layer in part] for part in blocks(network.trunk)]
+    found = [[names[layer] for layer in part] for part in network.backbone.blocks_by_depth()]
     assert found[0] == ["conv1_1", "relu1_1", "conv1_2", "relu1_2", "pool1"]
     assert found[4][-1] == "pool5" and found[5] == ["fc6", "relu6", "fc7", "relu7"] and len(found) == 6
     still = {name for name, parameter in network.named_parameters() if not parameter.requires_grad}
     assert {name.split(".")[2] for name in still} == {"conv1_1", "conv1_2"}
-    with pytest.raises(ConfigError, match="7 blocks are to be frozen and the trunk has 6"):
+    with pytest.raises(ConfigError, match="7 blocks are to be frozen and the backbone has 6"):
         new_network(recipe(trunk, "vgg300", freeze=7), NAMES)
 
 

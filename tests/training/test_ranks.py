@@ -81,8 +81,8 @@ CONVERSATION = """
 import json, os, sys, torch, torch.distributed as dist
 from pathlib import Path
 from torch import nn
-from singleshot.backbones.batch_norm import BatchNorm
-from singleshot.backbones.synced_batch_norm import synced
+from singleshot.backbones.layers import BatchNorm
+from singleshot.backbones.layers import synced
 from singleshot.errors import ConfigError, DataError
 from singleshot.training.devices import open_fabric
 from singleshot.training.ranks import Ranks

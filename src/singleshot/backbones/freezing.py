@@ -1,75 +1,67 @@
-"""Layers that stay what they are in training, and a trunk's blocks, by which they are counted from the picture on."""
+"""Backbones as blocks, and networks of which the first blocks may be frozen."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import TypeVar
 
 from torch import nn
 
-from singleshot.backbones.fine import FinePyramid
-from singleshot.backbones.mobilenet import MobileNetPyramid, MobileNetSkips
-from singleshot.backbones.vgg import VGG16, VGGPyramid
 from singleshot.errors import ConfigError
 
 Itself = TypeVar("Itself", bound="Freezable")
 
 
-class Freezable(nn.Module):
-    """A network of which some layers may be left alone.
+class Backbone(nn.Module):
+    """The network below the heads: normalised images (B, 3, H, W) → a tuple of feature maps, finest first.
 
     Attributes:
-        frozen: layers that stay what they are in training; see `freeze`.
+        channels: of each feature map.
+    """
+
+    channels: tuple[int, ...]
+
+    def blocks_by_depth(self) -> list[list[nn.Module]]:
+        """Return the layers that may be frozen, in blocks, from the image on. Extra layers are not among them."""
+        raise NotImplementedError
+
+
+class Freezable(nn.Module):
+    """A network with a backbone, some layers of which may be excluded from training.
+
+    Attributes:
+        frozen: the excluded layers; see `freeze`.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.frozen: list[nn.Module] = []
 
+    @property
+    def backbone(self) -> Backbone:
+        """The network below the heads."""
+        raise NotImplementedError
+
     def freeze(self, layers: Sequence[nn.Module]) -> None:
-        """Exclude layers from learning, in place: no gradients, and statistics of norm layers stay too."""
+        """Exclude layers from training, in place: no gradients, and norm layers keep their statistics."""
         self.frozen = list(layers)
         for layer in self.frozen:
             layer.requires_grad_(False)
         self.train(self.training)
 
+    def freeze_blocks(self, count: int) -> None:
+        """Freeze the first `count` blocks of the backbone, in place. Raises ConfigError if there are fewer."""
+        if not count:
+            return
+        blocks = self.backbone.blocks_by_depth()
+        if count > len(blocks):
+            message = f"{count} blocks are to be frozen and the backbone has {len(blocks)}"
+            raise ConfigError(message, remedy="Lower --freeze")
+        self.freeze([layer for block in blocks[:count] for layer in block])
+
     def train(self: Itself, mode: bool = True) -> Itself:
-        """As every module's, but frozen layers stay in evaluation."""
+        """Switch between training and evaluation; frozen layers stay in evaluation."""
         super().train(mode)
         for layer in self.frozen:
             layer.eval()
         return self
-
-
-def blocks(trunk: nn.Module) -> list[list[nn.Module]]:
-    """A trunk in the order of its depth, in blocks.
-
-    VGG-16: what is between two pools, conv1 to conv5, then fc6 and fc7. The others: the stem, then each block.
-
-    Raises ConfigError for a trunk of another kind.
-    """
-    if isinstance(trunk, VGGPyramid):
-        return blocks(trunk.vgg)
-    if isinstance(trunk, VGG16):
-        found: dict[int, list[nn.Module]] = {}
-        for name, layer in trunk.named_children():
-            number = min(int(re.sub(r"^[a-z]+|_.*", "", name)), 6)  # relu4_3 is in block 4, fc7 in the sixth
-            found.setdefault(number, []).append(layer)
-        return list(found.values())
-    if isinstance(trunk, MobileNetPyramid | MobileNetSkips):
-        return [[trunk.stem], *([block] for block in trunk.blocks), [trunk.last]]
-    if isinstance(trunk, FinePyramid):
-        return [[trunk.stem], *([stage] for stage in trunk.stages)]
-    raise ConfigError(f"a trunk of {type(trunk).__name__} has no blocks to freeze", remedy="Leave out --freeze")
-
-
-def freeze_blocks(network: Freezable, trunk: nn.Module, count: int) -> None:
-    """Freeze the first `count` blocks of a network's trunk, in place. Raises ConfigError where there are fewer."""
-    if not count:
-        return
-    parts = blocks(trunk)
-    if count > len(parts):
-        what = f"{count} blocks are to be frozen and the trunk has {len(parts)}"
-        raise ConfigError(what, remedy="Lower --freeze")
-    network.freeze([layer for part in parts[:count] for layer in part])

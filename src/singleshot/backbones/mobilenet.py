@@ -1,8 +1,8 @@
-"""MobileNetV3-Large (Howard et al. 2019) as SSDLite's trunk: a detector that a small machine can run.
+"""MobileNetV3-Large (Howard et al. 2019) as SSDLite's backbone: a detector that a small machine can run.
 
 Layer for layer the network behind torchvision's `ssdlite320_mobilenet_v3_large`, so that its published weights fit:
 the tail is reduced to half its width, and the first feature map is the expansion inside the block that goes from
-stride 16 to stride 32. State-dict entries come in that model's order under names of our own.
+stride 16 to stride 32. State-dict entries come in that model's order under our own names.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from singleshot.backbones.batch_norm import BatchNorm
-from singleshot.backbones.convolution import Convolution
+from singleshot.backbones.freezing import Backbone
+from singleshot.backbones.layers import BatchNorm, Convolution
 
 Activation = Literal["relu", "hardswish", "relu6", "none"]
 EPSILON, MOMENTUM = 1e-3, 0.03  # of SSDLite's batch normalisation; the published weights were trained with them
@@ -24,11 +24,11 @@ STEM_CHANNELS = 16
 
 @dataclass(frozen=True)
 class Bottleneck:
-    """A row of the trunk: widen by a 1×1 convolution, filter each channel by itself, narrow again.
+    """One block: widen by a 1×1 convolution, filter each channel by itself, narrow again.
 
     Args:
-        expanded: channels in the middle; where equal to what comes in, nothing is widened.
-        out: channels that come out. They are added to those that come in where number and size agree.
+        expanded: channels in the middle; if equal to those that come in, nothing is widened.
+        out: channels that come out. They are added to those that come in if number and size agree.
         kernel: side of the filter of each channel.
         stride: of that filter.
         squeeze: weigh the channels by squeeze-and-excitation after the filter.
@@ -65,23 +65,39 @@ LARGE = (
 LARGE_LAST, LARGE_EXTRAS = 480, (512, 256, 256, 128)
 
 
-class MobileNetPyramid(nn.Module):
-    """The feature maps of SSDLite on MobileNetV3: tapped expansions, the last map of the trunk, extra maps.
+class MobileNet(Backbone):
+    """Stem, bottlenecks and last convolution: what detector and segmenter share, by the same names.
 
     Args:
-        rows: the trunk.
-        last: channels of the 1×1 convolution at the trunk's end.
+        rows: the bottlenecks.
+        last: channels of the 1×1 convolution at the end.
+    """
+
+    def __init__(self, rows: Sequence[Bottleneck], last: int) -> None:
+        super().__init__()
+        self.stem = ConvNorm(3, STEM_CHANNELS, 3, stride=2, activation="hardswish")
+        widths = [STEM_CHANNELS, *(row.out for row in rows)]
+        self.blocks = nn.ModuleList(_Block(row, width) for row, width in zip(rows, widths, strict=False))
+        self.last = ConvNorm(widths[-1], last, 1, activation="hardswish")
+
+    def blocks_by_depth(self) -> list[list[nn.Module]]:
+        """Return the stem, each bottleneck, the last convolution."""
+        return [[self.stem], *([block] for block in self.blocks), [self.last]]
+
+
+class MobileNetPyramid(MobileNet):
+    """The feature maps of SSDLite on MobileNetV3: tapped expansions, the last map of the backbone, extra maps.
+
+    Args:
+        rows: see `MobileNet`.
+        last: see `MobileNet`.
         extras: channels of each extra map; each halves the size.
     """
 
     def __init__(
         self, rows: Sequence[Bottleneck] = LARGE, last: int = LARGE_LAST, extras: Sequence[int] = LARGE_EXTRAS
     ) -> None:
-        super().__init__()
-        self.stem = ConvNorm(3, STEM_CHANNELS, 3, stride=2, activation="hardswish")
-        widths = [STEM_CHANNELS, *(row.out for row in rows)]
-        self.blocks = nn.ModuleList(_Block(row, width) for row, width in zip(rows, widths, strict=False))
-        self.last = ConvNorm(widths[-1], last, 1, activation="hardswish")
+        super().__init__(rows, last)
         self.extras = nn.ModuleList(
             extra_map(channels, out) for channels, out in zip((last, *extras), extras, strict=False)
         )
@@ -91,7 +107,7 @@ class MobileNetPyramid(nn.Module):
             initialise_narrow(extra)
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> tuple[Tensor, ...]:
-        """One map (B, channels[i], h_i, w_i) a row of default boxes, finest first."""
+        """Compute one map (B, channels[i], h_i, w_i) for each anchor level, finest first."""
         maps, x = [], self.stem(images)
         for block in self.blocks:
             x, tapped = block(x)
@@ -104,30 +120,26 @@ class MobileNetPyramid(nn.Module):
         return tuple(maps)
 
 
-class MobileNetSkips(nn.Module):
-    """The same trunk for dense answers: the last maps of stride 8 (40 channels), 16 (112) and 32 (480).
+class MobileNetSkips(MobileNet):
+    """The same backbone for segmentation: the last maps of stride 8 (40 channels), 16 (112) and 32 (480).
 
-    Layers bear the names that they have in `MobileNetPyramid`, so that weights of one fit the other.
+    Layers have the same names as in `MobileNetPyramid`, so that weights of one fit the other.
     """
 
     def __init__(self, rows: Sequence[Bottleneck] = LARGE, last: int = LARGE_LAST) -> None:
-        super().__init__()
-        self.stem = ConvNorm(3, STEM_CHANNELS, 3, stride=2, activation="hardswish")
-        widths = [STEM_CHANNELS, *(row.out for row in rows)]
-        self.blocks = nn.ModuleList(_Block(row, width) for row, width in zip(rows, widths, strict=False))
-        self.last = ConvNorm(widths[-1], last, 1, activation="hardswish")
-        # A map is the last of its stride where the next block halves it.
+        super().__init__(rows, last)
+        # A map is the last of its stride if the next block halves it.
         strides = [i for i, row in enumerate(rows) if row.stride == 2][-2:]
         self.skips = tuple(i - 1 for i in strides)
         self.channels = (*(rows[i].out for i in self.skips), last)
         initialise(self)
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> tuple[Tensor, ...]:
-        """Three maps (B, channels[i], h_i, w_i), finest first."""
+        """Compute three maps (B, channels[i], h_i, w_i), finest first."""
         maps, x = [], self.stem(images)
-        for place, block in enumerate(self.blocks):
+        for index, block in enumerate(self.blocks):
             x, _ = block(x)
-            if place in self.skips:
+            if index in self.skips:
                 maps.append(x)
         return (*maps, self.last(x))
 
@@ -155,12 +167,12 @@ class SqueezeExcitation(nn.Module):
         self.relu, self.gate = nn.ReLU(inplace=True), nn.Hardsigmoid(inplace=True)
 
     def forward(self, features: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
-        """The weighed map."""
+        """Weigh the channels of a map."""
         return features * self.gate(self.excite(self.relu(self.squeeze(self.mean(features)))))
 
 
 def separable_head(channels: int, out: int) -> nn.Sequential:
-    """SSDLite's head: a 3×3 filter of each channel by itself with ReLU6, then a 1×1 convolution with a bias."""
+    """Return SSDLite's head: a 3×3 filter of each channel by itself with ReLU6, then a 1×1 convolution with a bias."""
     head = nn.Sequential(
         ConvNorm(channels, channels, 3, groups=channels, activation="relu6"), nn.Conv2d(channels, out, 1)
     )
@@ -169,7 +181,7 @@ def separable_head(channels: int, out: int) -> nn.Sequential:
 
 
 def extra_map(channels: int, out: int) -> nn.Sequential:
-    """SSDLite's extra layer: narrow to half of `out`, halve the size channel by channel, widen; all with ReLU6."""
+    """Return SSDLite's extra layer: narrow to half of `out`, halve the size by channel, widen; all with ReLU6."""
     middle = out // 2
     return nn.Sequential(
         ConvNorm(channels, middle, 1, activation="relu6"),
@@ -179,7 +191,7 @@ def extra_map(channels: int, out: int) -> nn.Sequential:
 
 
 def divisible_by_8(channels: float) -> int:
-    """The nearest multiple of 8, at least 8, and not below nine tenths of `channels` (MobileNet's rule).
+    """Return the nearest multiple of 8, at least 8, and not below nine tenths of `channels` (MobileNet's rule).
 
     >>> divisible_by_8(18.0), divisible_by_8(30.0), divisible_by_8(3.0)
     (24, 32, 8)
@@ -189,7 +201,7 @@ def divisible_by_8(channels: float) -> int:
 
 
 def initialise(module: nn.Module) -> None:
-    """Start a trunk for training from scratch, in place: He's rule by outputs, biases 0, norms at 1 and 0."""
+    """Initialise a backbone for training from scratch, in place: He's rule by outputs, biases 0, norms at 1 and 0."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out")
@@ -198,7 +210,7 @@ def initialise(module: nn.Module) -> None:
 
 
 def initialise_narrow(module: nn.Module) -> None:
-    """Start extra layers and heads, in place: a normal distribution of deviation .03, biases 0 (SSDLite's)."""
+    """Initialise extra layers and heads, in place: a normal distribution of deviation .03, biases 0 (SSDLite's)."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.normal_(layer.weight, std=0.03)

@@ -1,12 +1,13 @@
-"""VGG-16 (Simonyan and Zisserman 2014) in two shapes: the à-trous trunk of SSD and the plain one of FCN.
+"""VGG-16 (Simonyan and Zisserman 2014) in two shapes: the à-trous backbone of SSD and the plain one of FCN.
 
-Both share thirteen convolutions and differ in what becomes of the two large fully connected layers. SSD keeps every
+Both share thirteen convolutions and differ in the two large fully connected layers. SSD keeps every
 fourth of their outputs and three of seven taps a side and spreads the taps by dilation, which halves the work; FCN
 runs them whole, as 7×7 and 1×1 convolutions. All pooling rounds sizes up, as Caffe does: 75 cells become 38.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -15,25 +16,27 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from singleshot.backbones.batch_norm import BatchNorm
-from singleshot.backbones.convolution import Convolution
-from singleshot.backbones.l2norm import L2Norm
+from singleshot.backbones.freezing import Backbone
+from singleshot.backbones.layers import BatchNorm, Convolution, L2Norm
 
 Norm = Literal["none", "batch"]
 ExtrasName = Literal["caffe-300", "caffe-512", "2017-300", "2017-512"]
 CONVOLUTIONS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 
 
-class VGG16(nn.Module):
+class VGG16(Backbone):
     """Named layers in a row, some of whose outputs are the result: use `atrous_vgg16` or `plain_vgg16`.
 
     Layers are named as in the paper's Caffe model: conv1_1, relu1_1, pool1, … fc7, relu7, with norm1_1, … where
     there is batch normalisation. Weights start by He's rule, biases at 0.
     """
 
-    def __init__(self, layers: Sequence[tuple[str, nn.Module]], taps: frozenset[str]) -> None:
+    def __init__(
+        self, layers: Sequence[tuple[str, nn.Module]], taps: frozenset[str], channels: tuple[int, ...]
+    ) -> None:
         super().__init__()
         self.taps = taps
+        self.channels = channels
         for name, layer in layers:
             self.add_module(name, layer)
             if isinstance(layer, nn.Conv2d):
@@ -41,7 +44,7 @@ class VGG16(nn.Module):
                 _zero_bias(layer)
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> tuple[Tensor, ...]:
-        """The tapped maps, finest first, each (B, C, h, w)."""
+        """Compute the tapped maps, finest first, each (B, C, h, w)."""
         results, x = [], images
         for name, layer in self.named_children():
             x = layer(x)
@@ -49,9 +52,17 @@ class VGG16(nn.Module):
                 results.append(x)
         return tuple(results)
 
+    def blocks_by_depth(self) -> list[list[nn.Module]]:
+        """Return what is between two pools, conv1 to conv5, then fc6 and fc7."""
+        blocks: dict[int, list[nn.Module]] = {}
+        for name, layer in self.named_children():
+            number = min(int(re.sub(r"^[a-z]+|_.*", "", name)), 6)  # relu4_3 is in block 4, fc7 in the sixth
+            blocks.setdefault(number, []).append(layer)
+        return list(blocks.values())
+
 
 def atrous_vgg16(norm: Norm = "none") -> VGG16:
-    """The trunk of SSD: conv4_3 (512 channels, stride 8) and fc7 (1024 channels, stride 16).
+    """Return the backbone of SSD: conv4_3 (512 channels, stride 8) and fc7 (1024 channels, stride 16).
 
     pool5 does not stride, fc6 is a 3×3 convolution of dilation 6, and there is no dropout (Liu et al. 2016,
     section 3; Caffe's VGGNetBody with `need_fc, fully_conv, reduced, dilated`).
@@ -65,14 +76,14 @@ def atrous_vgg16(norm: Norm = "none") -> VGG16:
         *_activated("fc6", _convolution(512, 1024, 3, norm, padding=6, dilation=6), norm),
         *_activated("fc7", _convolution(1024, 1024, 1, norm), norm),
     ]
-    return VGG16([*_thirteen_convolutions(norm), *tail], frozenset({"relu4_3", "relu7"}))
+    return VGG16([*_thirteen_convolutions(norm), *tail], frozenset({"relu4_3", "relu7"}), (512, 1024))
 
 
 def plain_vgg16(fc6_padding: int = 3, dropout: float = 0.5) -> VGG16:
-    """The trunk of FCN: pool3 (256 channels, stride 8), pool4 (512, stride 16) and fc7 (4096, stride 32).
+    """Return the backbone of FCN: pool3 (256 channels, stride 8), pool4 (512, stride 16) and fc7 (4096, stride 32).
 
     Args:
-        fc6_padding: 3 keeps the size of pool5; Berkeley's FCN has 0 there and pads the picture by 100 instead.
+        fc6_padding: 3 keeps the size of pool5; Berkeley's FCN has 0 there and pads the image by 100 instead.
         dropout: probability after fc6 and fc7, in training.
     """
     tail = [
@@ -82,7 +93,7 @@ def plain_vgg16(fc6_padding: int = 3, dropout: float = 0.5) -> VGG16:
         *_activated("fc7", _convolution(4096, 4096, 1, "none"), "none"),
         ("drop7", nn.Dropout(dropout)),
     ]
-    return VGG16([*_thirteen_convolutions("none"), *tail], frozenset({"pool3", "pool4", "drop7"}))
+    return VGG16([*_thirteen_convolutions("none"), *tail], frozenset({"pool3", "pool4", "drop7"}), (256, 512, 4096))
 
 
 @dataclass(frozen=True)
@@ -135,8 +146,8 @@ EXTRAS: dict[ExtrasName, tuple[ExtraLayer, ...]] = {
 }
 
 
-class VGGPyramid(nn.Module):
-    """The feature maps of SSD on VGG-16: conv4_3 (normalised), fc7, and one map an extra layer.
+class VGGPyramid(Backbone):
+    """The feature maps of SSD on VGG-16: conv4_3 (normalised), fc7, and one map for each extra layer.
 
     Args:
         extras: which extra layers; the name says whose padding and for which input they are made.
@@ -154,13 +165,17 @@ class VGGPyramid(nn.Module):
         )
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> tuple[Tensor, ...]:
-        """One map (B, channels[i], h_i, w_i) a row of default boxes, finest first."""
+        """Compute one map (B, channels[i], h_i, w_i) for each anchor level, finest first."""
         conv4_3, x = self.vgg(images)
         maps = [self.conv4_3_norm(conv4_3), x]
         for extra in self.extras:
             x = extra(x)
             maps.append(x)
         return tuple(maps)
+
+    def blocks_by_depth(self) -> list[list[nn.Module]]:
+        """Return the blocks of VGG-16."""
+        return self.vgg.blocks_by_depth()
 
 
 class _Extra(nn.Module):
@@ -189,10 +204,10 @@ class _Extra(nn.Module):
 def decimate_fc6(
     weight: Float[Tensor, "4096 25088"] | Float[Tensor, "4096 512 7 7"], bias: Float[Tensor, " 4096"]
 ) -> tuple[Float[Tensor, "1024 512 3 3"], Float[Tensor, " 1024"]]:
-    """The à-trous fc6 out of the dense one: every fourth output, taps 0, 3 and 6 of each axis.
+    """Make the à-trous fc6 out of the dense one: every fourth output, taps 0, 3 and 6 of each axis.
 
     At dilation 3 and padding 3 the result is the dense 7×7 convolution with its other taps set to 0. SSD then uses
-    dilation 6, which no dense kernel equals: a choice of the authors that training makes good.
+    dilation 6, which no dense kernel equals: a choice of the authors that training compensates.
     The flat form is a fully connected layer's, channel first.
     """
     return weight.reshape(4096, 512, 7, 7)[::4, :, ::3, ::3].clone(), bias[::4].clone()
@@ -201,7 +216,7 @@ def decimate_fc6(
 def decimate_fc7(
     weight: Float[Tensor, "4096 4096"] | Float[Tensor, "4096 4096 1 1"], bias: Float[Tensor, " 4096"]
 ) -> tuple[Float[Tensor, "1024 1024 1 1"], Float[Tensor, " 1024"]]:
-    """The narrow fc7 out of the dense one: every fourth output of every fourth input, to fit `decimate_fc6`."""
+    """Make the narrow fc7 out of the dense one: every fourth output of every fourth input, to fit `decimate_fc6`."""
     return weight.reshape(4096, 4096, 1, 1)[::4, ::4].clone(), bias[::4].clone()
 
 
@@ -217,8 +232,8 @@ def xavier_as_caffe(layer: nn.Conv2d) -> None:
 def _thirteen_convolutions(norm: Norm) -> list[tuple[str, nn.Module]]:
     layers, channels = [], 3
     for stage, widths in enumerate(CONVOLUTIONS, start=1):
-        for place, width in enumerate(widths, start=1):
-            layers += _activated(f"conv{stage}_{place}", _convolution(channels, width, 3, norm, padding=1), norm)
+        for index, width in enumerate(widths, start=1):
+            layers += _activated(f"conv{stage}_{index}", _convolution(channels, width, 3, norm, padding=1), norm)
             channels = width
         if stage < len(CONVOLUTIONS):
             layers.append((f"pool{stage}", nn.MaxPool2d(2, ceil_mode=True)))

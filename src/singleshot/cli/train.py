@@ -180,10 +180,10 @@ def stored_recipe(folder: Path) -> Recipe:
 def with_anchors(recipe: Recipe, path: Path) -> Recipe:
     """Return the recipe with the anchors in a file. Raises ConfigError if they are for another model, size or fit."""
     from singleshot.data import anchor_fit
-    from singleshot.detection.presets import FLAVOURS
+    from singleshot.detection.ssd import MODELS
 
     fitted = anchor_fit.read_anchors(path)
-    side = FLAVOURS[recipe.model].anchors.side if recipe.model in FLAVOURS else 0
+    side = MODELS[recipe.model].anchors.side if recipe.model in MODELS else 0
     expected = (recipe.model, recipe.input_size_hw or (side, side), recipe.fit)
     if (fitted.model, fitted.input_size_hw, fitted.fit) != expected:
         height, width = fitted.input_size_hw

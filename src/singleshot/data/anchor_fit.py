@@ -28,7 +28,7 @@ from numpy import ndarray
 from singleshot import boxes
 from singleshot.boxes import area
 from singleshot.config import from_json_dict, to_json_dict
-from singleshot.detection.anchors import Clip, FeatureMap
+from singleshot.detection.anchors import AnchorLevel, Clip
 from singleshot.detection.ssd import SSDConfig
 from singleshot.errors import ConfigError, DataError
 from singleshot.preprocess import Fit, Preprocess, boxes_to_input
@@ -88,7 +88,7 @@ class AnchorReport:
     groups: tuple[Group, ...]
     best_iou: Float[ndarray, " N"]
     best_iou_fitted: Float[ndarray, " N"]
-    suggested: tuple[FeatureMap, ...]
+    suggested: tuple[AnchorLevel, ...]
 
     @property
     def unreached(self) -> float:
@@ -195,7 +195,7 @@ def boxes_at_input(
 
 def best_iou(
     boxes_xyxy: Float[ndarray, "N 4"],
-    levels: Sequence[FeatureMap],
+    levels: Sequence[AnchorLevel],
     input_size_hw: tuple[int, int],
     clip: Clip = "none",
 ) -> Float[ndarray, "N K"]:
@@ -215,7 +215,7 @@ def best_iou(
 
 def coverage(
     boxes_xyxy: Float[ndarray, "N 4"],
-    levels: Sequence[FeatureMap],
+    levels: Sequence[AnchorLevel],
     input_size_hw: tuple[int, int],
     *,
     clip: Clip = "none",
@@ -228,7 +228,7 @@ def coverage(
 
 
 def _nearest_offsets(
-    centres_xy: Float[ndarray, "N 2"], level: FeatureMap, input_size_hw: tuple[int, int], clip: Clip
+    centres_xy: Float[ndarray, "N 2"], level: AnchorLevel, input_size_hw: tuple[int, int], clip: Clip
 ) -> Float[ndarray, "N 2"]:
     """Return each centre's distance to the nearest centre of an anchor of that level, in x and in y, 0 or more."""
     columns = []
@@ -243,7 +243,7 @@ def _nearest_offsets(
     return np.stack(columns, axis=1)
 
 
-def _shapes_wh(level: FeatureMap, input_size_hw: tuple[int, int], clip: Clip) -> Float[ndarray, "S 2"]:
+def _shapes_wh(level: AnchorLevel, input_size_hw: tuple[int, int], clip: Clip) -> Float[ndarray, "S 2"]:
     """Return width and height of a level's anchors in pixels of the input, after `clip`."""
     shapes = np.array(level.shapes_wh)
     return shapes if clip == "none" else np.minimum(shapes, input_size_hw[::-1])
@@ -270,12 +270,12 @@ def _iou_of_shapes(
 
 def fit_anchors(
     boxes_xyxy: Float[ndarray, "N 4"],
-    levels: Sequence[FeatureMap],
+    levels: Sequence[AnchorLevel],
     input_size_hw: tuple[int, int],
     *,
     clip: Clip = "none",
     iou_threshold: float = 0.5,
-) -> tuple[FeatureMap, ...]:
+) -> tuple[AnchorLevel, ...]:
     """Return levels with the cells and the counts of `levels`, whose anchors cover more of these objects.
 
     The grid and the number of anchors in a cell do not change, so a fitted detector costs the same. Each level's two
@@ -326,7 +326,7 @@ class _Grid:
     clip: Clip
     least: float
 
-    def best(self, level: FeatureMap) -> Float[ndarray, " N"]:
+    def best(self, level: AnchorLevel) -> Float[ndarray, " N"]:
         """Return each object's best IoU with the anchors of that level."""
         return _iou_of_shapes(self.offsets, self.sizes_wh, _shapes_wh(level, self.input_size_hw, self.clip)).max(axis=1)
 
@@ -338,8 +338,8 @@ def _score(best: Float[ndarray, " N"], iou_threshold: float) -> float:
 
 
 def _climb(
-    levels: tuple[FeatureMap, ...], grids: Sequence[_Grid], iou_threshold: float
-) -> tuple[tuple[FeatureMap, ...], float]:
+    levels: tuple[AnchorLevel, ...], grids: Sequence[_Grid], iou_threshold: float
+) -> tuple[tuple[AnchorLevel, ...], float]:
     """Change one number at a time, always to its best value, until a whole sweep gains nothing."""
     table = np.stack([grid.best(level) for grid, level in zip(grids, levels, strict=True)], axis=1)
     score, current = _score(table.max(axis=1), iou_threshold), list(levels)
@@ -357,7 +357,7 @@ def _climb(
     return tuple(current), score
 
 
-def _moves(level: FeatureMap, least: float) -> Iterator[FeatureMap]:
+def _moves(level: AnchorLevel, least: float) -> Iterator[AnchorLevel]:
     """Yield the level with one of its numbers changed."""
     most = level.max_size
     for factor in _FACTORS:
@@ -375,8 +375,8 @@ def _moves(level: FeatureMap, least: float) -> Iterator[FeatureMap]:
 
 
 def _sizes_by_quantiles(
-    levels: Sequence[FeatureMap], grids: Sequence[_Grid], sides: Float[ndarray, " N"]
-) -> tuple[FeatureMap, ...]:
+    levels: Sequence[AnchorLevel], grids: Sequence[_Grid], sides: Float[ndarray, " N"]
+) -> tuple[AnchorLevel, ...]:
     """Return the levels with sizes at the quantiles of the objects' own."""
     quantiles = np.quantile(sides, np.linspace(0.02, 0.98, len(levels) + 1)).tolist()
     found = []
@@ -386,7 +386,7 @@ def _sizes_by_quantiles(
     return tuple(found)
 
 
-def _rounded(level: FeatureMap) -> FeatureMap:
+def _rounded(level: AnchorLevel) -> AnchorLevel:
     """Return the level with sizes to a tenth of a pixel, for people to read, and ascending ratios."""
     low = round(level.min_size, 1)
     high = None if level.max_size is None else max(low, round(level.max_size, 1))
@@ -410,7 +410,7 @@ class AnchorFile:
     model: str
     input_size_hw: tuple[int, int]
     fit: Fit
-    feature_maps: tuple[FeatureMap, ...]
+    feature_maps: tuple[AnchorLevel, ...]
 
     def __post_init__(self) -> None:
         for index, row in enumerate(self.feature_maps):

@@ -1,16 +1,20 @@
-"""Default boxes: the boxes at fixed places that the network's answers are relative to.
+"""Anchors: the boxes at fixed positions that the network's predictions are relative to (default boxes in the paper).
 
-Each feature map is one row of numbers. Every cell of a map carries the same few shapes at its centre, so how many
-boxes there are, and how many channels a head needs, follows from the rows and is written down nowhere else.
-Weights only make sense with the very boxes and the very order that they were trained with: map, row of cells,
-column, shape. Sizes follow Caffe's PriorBox layer (Liu et al. 2016, section 2.2 and its code).
+Each feature map has one `AnchorLevel`. Every cell of a map has the same few shapes at its centre, so how many anchors
+there are, and how many channels a head needs, follows from the levels and is written nowhere else. Weights only fit
+the very anchors and the very order that they were trained with: level, row of cells, column, shape. Sizes follow
+Caffe's PriorBox layer (Liu et al. 2016, section 2.2 and its code).
+
+`AnchorPreset` is a published or our own set of levels, before a network says how many cells its maps have. Sources:
+`examples/ssd/ssd_pascal.py` and `ssd_coco.py` of the reference (its 512 levels from three agreeing ports), the posts
+of 2017 and the code of 2018 of a TensorFlow re-implementation, and torchvision's documentation.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -20,13 +24,14 @@ from torch import Tensor
 from singleshot import boxes
 
 Clip = Literal["none", "sizes", "all"]
-# The device is named: a network that is being laid out on the meta device still has real default boxes.
-_PLACE = {"dtype": torch.float64, "device": torch.device("cpu")}
+ShapeOrder = Literal["caffe", "2017"]
+# The device is explicit: a network that is built on the meta device still has real anchors.
+_FLOAT64 = {"dtype": torch.float64, "device": torch.device("cpu")}
 
 
-@dataclass(frozen=True)
-class FeatureMap:
-    """The default boxes of one feature map. Lengths are pixels of the network's input.
+@dataclass(frozen=True, kw_only=True)
+class AnchorLevel:
+    """The anchors of one feature map. Lengths are pixels of the network's input.
 
     Args:
         size_hw: rows and columns of the map.
@@ -44,13 +49,13 @@ class FeatureMap:
     min_size: float
     max_size: float | None
     ratios: tuple[float, ...]
-    order: Literal["caffe", "2017"] = "caffe"
+    order: ShapeOrder = "caffe"
 
     @property
     def shapes_wh(self) -> tuple[tuple[float, float], ...]:
-        """Width and height of each box of a cell, in the order of the boxes.
+        """Width and height of each anchor of a cell, in the order of the anchors.
 
-        >>> FeatureMap((1, 1), 300.0, 36.0, 64.0, (4.0,)).shapes_wh
+        >>> AnchorLevel(size_hw=(1, 1), step=300.0, min_size=36.0, max_size=64.0, ratios=(4.0,)).shapes_wh
         ((36.0, 36.0), (48.0, 48.0), (72.0, 18.0), (18.0, 72.0))
         """
         larger = [] if self.max_size is None else [math.sqrt(self.min_size * self.max_size)]
@@ -62,39 +67,38 @@ class FeatureMap:
         return (*squares, *(shape for pair in zip(wide, tall, strict=True) for shape in pair))
 
     @property
-    def boxes_per_cell(self) -> int:
-        """How many boxes one cell carries.
+    def anchors_per_cell(self) -> int:
+        """Number of anchors of one cell.
 
-        >>> FeatureMap((38, 38), 8.0, 30.0, 60.0, (2.0,)).boxes_per_cell
+        >>> AnchorLevel(size_hw=(38, 38), step=8.0, min_size=30.0, max_size=60.0, ratios=(2.0,)).anchors_per_cell
         4
         """
         return 1 + (self.max_size is not None) + 2 * len(self.ratios)
 
     @property
-    def boxes(self) -> int:
-        """How many boxes the whole map carries."""
-        return self.size_hw[0] * self.size_hw[1] * self.boxes_per_cell
+    def num_anchors(self) -> int:
+        """Number of anchors of the whole map."""
+        return self.size_hw[0] * self.size_hw[1] * self.anchors_per_cell
 
 
 def anchors_cxcywh(
-    maps: Sequence[FeatureMap], input_size_hw: tuple[int, int], clip: Clip = "none"
+    levels: Sequence[AnchorLevel], input_size_hw: tuple[int, int], clip: Clip = "none"
 ) -> Float[Tensor, "A 4"]:
-    """All default boxes as (cx, cy, w, h) in fractions of the network's input, float32.
+    """Return all anchors as (cx, cy, w, h) in fractions of the network's input, float32.
 
-    They are computed in double precision and rounded once. Boxes near the edge reach outside 0…1.
+    They are computed in double precision and rounded once. Anchors near the edge reach outside 0…1.
 
     Args:
-        maps: one row a feature map, in the order of the network's maps.
+        levels: one for each feature map, in the order of the network's maps.
         input_size_hw: height and width of the network's input in pixels.
         clip: limits that some networks were trained with. `sizes`: width and height to 1, which changes the shape
-            of boxes larger than the input (torchvision); `all`: the centre too, which moves the last ones of a map
+            of anchors larger than the input (torchvision); `all`: the centre too, which moves the last ones of a map
             whose cells reach over the edge (ssd.pytorch and its descendants). Neither cuts corners off.
 
     Returns:
-        (A, 4) in the order map, row, column, shape; (0, 4) for no maps.
+        (A, 4) in the order level, row, column, shape; (0, 4) for no levels.
     """
-    rows = [_map_anchors(feature_map, input_size_hw) for feature_map in maps]
-    anchors = torch.cat([torch.zeros(0, 4, **_PLACE), *rows])
+    anchors = torch.cat([torch.zeros(0, 4, **_FLOAT64), *(_level_anchors(level, input_size_hw) for level in levels)])
     if clip != "none":
         first = 2 if clip == "sizes" else 0
         anchors[:, first:] = anchors[:, first:].clamp(0, 1)
@@ -102,19 +106,116 @@ def anchors_cxcywh(
 
 
 def anchors_xyxy(
-    maps: Sequence[FeatureMap], input_size_hw: tuple[int, int], clip: Clip = "none"
+    levels: Sequence[AnchorLevel], input_size_hw: tuple[int, int], clip: Clip = "none"
 ) -> Float[Tensor, "A 4"]:
-    """The same boxes as corners (x1, y1, x2, y2). `clip` acts before, on (cx, cy, w, h); see `anchors_cxcywh`."""
-    return boxes.cxcywh_to_xyxy(anchors_cxcywh(maps, input_size_hw, clip))
+    """Return the same as corners (x1, y1, x2, y2). `clip` acts before, on (cx, cy, w, h); see `anchors_cxcywh`."""
+    return boxes.cxcywh_to_xyxy(anchors_cxcywh(levels, input_size_hw, clip))
 
 
-def _map_anchors(feature_map: FeatureMap, input_size_hw: tuple[int, int]) -> Float[Tensor, "N 4"]:
-    rows, columns = feature_map.size_hw
+def _level_anchors(level: AnchorLevel, input_size_hw: tuple[int, int]) -> Float[Tensor, "N 4"]:
+    rows, columns = level.size_hw
     height, width = input_size_hw
-    step_y, step_x = (height / rows, width / columns) if feature_map.step is None else (feature_map.step,) * 2
-    centre_y = (torch.arange(rows, **_PLACE) + 0.5) * step_y / height
-    centre_x = (torch.arange(columns, **_PLACE) + 0.5) * step_x / width
-    shapes = torch.tensor(feature_map.shapes_wh, **_PLACE) / torch.tensor([width, height], **_PLACE)
+    step_y, step_x = (height / rows, width / columns) if level.step is None else (level.step,) * 2
+    centre_y = (torch.arange(rows, **_FLOAT64) + 0.5) * step_y / height
+    centre_x = (torch.arange(columns, **_FLOAT64) + 0.5) * step_x / width
+    shapes = torch.tensor(level.shapes_wh, **_FLOAT64) / torch.tensor([width, height], **_FLOAT64)
     cells = torch.cartesian_prod(centre_y, centre_x).flip(-1)
-    count = feature_map.boxes_per_cell
-    return torch.cat([cells.repeat_interleave(count, 0), shapes.repeat(rows * columns, 1)], dim=1)
+    return torch.cat([cells.repeat_interleave(level.anchors_per_cell, 0), shapes.repeat(rows * columns, 1)], dim=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnchorPreset:
+    """Anchors for a square input, before the network says how many cells each map has.
+
+    Sizes are listed once, as a ladder: a level's larger size is the next level's smaller one.
+
+    Args:
+        side: height and width in pixels of the input that the numbers are for.
+        sizes: smaller size of each level in pixels, and after them the larger size of the last level.
+        ratios: of each level; see `AnchorLevel`.
+        steps: of each level in pixels; empty if centres divide the input evenly.
+        last_square: whether the last level has its larger square. If not, `sizes` ends with the last level's own size.
+        order: of the shapes in a cell; see `AnchorLevel`.
+        clip: see `anchors_cxcywh`.
+    """
+
+    side: int
+    sizes: tuple[float, ...]
+    ratios: tuple[tuple[float, ...], ...]
+    steps: tuple[float, ...] = ()
+    last_square: bool = True
+    order: ShapeOrder = "caffe"
+    clip: Clip = "none"
+
+    def levels(
+        self, map_sizes_hw: Sequence[tuple[int, int]], input_size_hw: tuple[int, int]
+    ) -> tuple[AnchorLevel, ...]:
+        """Return the levels for a network with maps of these sizes. Raises ValueError for another number of maps.
+
+        For another input than the preset's own, anchors keep their share of the image: lengths grow by the root of
+        the ratio of areas, squares in pixels stay squares in pixels, and centres divide the input evenly.
+        """
+        own_size = input_size_hw == (self.side, self.side)
+        growth = 1.0 if own_size else math.sqrt(input_size_hw[0] * input_size_hw[1]) / self.side
+        count = len(self.ratios)
+        low = [size * growth for size in self.sizes[:count]]
+        high = [*(size * growth for size in self.sizes[1:]), *([] if self.last_square else [None])]
+        steps = self.steps if self.steps and own_size else (None,) * count
+        return tuple(
+            AnchorLevel(
+                size_hw=size_hw, step=step, min_size=min_size, max_size=max_size, ratios=ratios, order=self.order
+            )
+            for size_hw, step, min_size, max_size, ratios in zip(
+                map_sizes_hw, steps, low, high, self.ratios, strict=True
+            )
+        )
+
+
+def _truncated(preset: AnchorPreset) -> AnchorPreset:
+    """Round sizes down, as the reference's layer does, which stores them as integers."""
+    return replace(preset, sizes=tuple(float(int(size)) for size in preset.sizes))
+
+
+def _scaled(side: int, scales: Sequence[float]) -> tuple[float, ...]:
+    """Return sizes that were published as fractions of the input."""
+    return tuple(scale * side for scale in scales)
+
+
+def _linear(low: float, high: float, count: int) -> tuple[float, ...]:
+    return tuple(low + (high - low) * index / (count - 1) for index in range(count))
+
+
+_TWO, _THREE = (2.0,), (2.0, 3.0)
+_RATIOS_300 = (_TWO, _THREE, _THREE, _THREE, _TWO, _TWO)
+_RATIOS_512 = (_TWO, _THREE, _THREE, _THREE, _THREE, _TWO, _TWO)
+
+VOC_300 = AnchorPreset(
+    side=300,
+    sizes=(30.0, 60.0, 111.0, 162.0, 213.0, 264.0, 315.0),
+    ratios=_RATIOS_300,
+    steps=(8.0, 16.0, 32.0, 64.0, 100.0, 300.0),
+)
+COCO_300 = replace(VOC_300, sizes=(21.0, 45.0, 99.0, 153.0, 207.0, 261.0, 315.0))
+VOC_512_FLOAT = AnchorPreset(
+    side=512,
+    sizes=(35.84, 76.8, 153.6, 230.4, 307.2, 384.0, 460.8, 537.6),
+    ratios=_RATIOS_512,
+    steps=(8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0),
+)
+VOC_512 = _truncated(VOC_512_FLOAT)
+COCO_512 = _truncated(replace(VOC_512_FLOAT, sizes=(20.48, 51.2, 133.12, 215.04, 296.96, 378.88, 460.8, 542.72)))
+TORCHVISION_300 = replace(VOC_300, sizes=_scaled(300, (0.07, 0.15, 0.33, 0.51, 0.69, 0.87, 1.05)), clip="sizes")
+LITE_320 = AnchorPreset(side=320, sizes=_scaled(320, (*_linear(0.2, 0.95, 6), 1.0)), ratios=(_THREE,) * 6, clip="sizes")
+FINE_320 = AnchorPreset(side=320, sizes=(16.0, 32.0, 64.0, 112.0, 160.0, 224.0, 288.0), ratios=(_THREE,) * 6)
+POST_300 = AnchorPreset(
+    side=300, sizes=_scaled(300, _linear(0.1, 0.95, 6)), ratios=(_THREE,) * 6, last_square=False, order="2017"
+)
+POST_512 = AnchorPreset(
+    side=512, sizes=_scaled(512, _linear(0.07, 0.95, 7)), ratios=(_THREE,) * 7, last_square=False, order="2017"
+)
+LATER_300 = AnchorPreset(
+    side=300, sizes=_scaled(300, (0.1, 0.2, 0.375, 0.55, 0.725, 0.9, 1.075)), ratios=_RATIOS_300, order="2017"
+)
+LATER_512 = AnchorPreset(
+    side=512, sizes=_scaled(512, (0.07, 0.15, 0.3, 0.45, 0.6, 0.75, 0.9, 1.05)), ratios=_RATIOS_512, order="2017"
+)

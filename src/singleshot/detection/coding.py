@@ -1,11 +1,11 @@
-"""Box coding: the language in which the network speaks about boxes.
+"""The network's output and its box coding.
 
 SSD never predicts a box. It predicts how far a box is from an anchor (paper, equation 2): the centre moves by a
 fraction of the anchor's size, the size grows by a power of e, and both are divided by a variance so that targets
 spread over about one unit.
 
-    boxes  → encode → offsets    what training aims at
-    boxes  ← decode ← offsets    what inference reads back
+    boxes  → encode → offsets    the targets of training
+    boxes  ← decode ← offsets    the predictions
 
 Every box here is (cx, cy, w, h) in fractions of the network's input, with w, h > 0. The variances are the
 reference's 0.1 and 0.2 (the 2017 post's factors 10 and 5).
@@ -14,6 +14,8 @@ reference's 0.1 and 0.2 (the 2017 post's factors 10 and 5).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -21,13 +23,26 @@ from torch import Tensor
 
 CENTRE_VARIANCE = 0.1
 SIZE_VARIANCE = 0.2
-# exp() of an untrained network's answer must stay finite. No box is 62.5 times its anchor, so this changes no
-# answer that could be right (torchvision clamps at the same place).
+# exp() of an untrained network's output must stay finite. No box is 62.5 times its anchor, so this changes no
+# prediction that could be right (torchvision clamps at the same value).
 MAX_GROWTH = math.log(1000.0 / 16.0)
 
 
+class RawDetections(NamedTuple):
+    """The only return type of a detection network, in training and in evaluation. Loss and postprocess take it.
+
+    Args:
+        class_logits: (B, A, C + 1) before the softmax; column 0 is background, column k + 1 is class k.
+            A network with unnamed slots (`SSDConfig`) has their columns too, until `fold_unnamed`.
+        box_offsets: (B, A, 4) centre shift and growth against each anchor, as `encode` defines them.
+    """
+
+    class_logits: Float[Tensor, "B A K"]
+    box_offsets: Float[Tensor, "B A 4"]
+
+
 def encode(boxes_cxcywh: Float[Tensor, "*B 4"], anchors_cxcywh: Float[Tensor, "*B 4"]) -> Float[Tensor, "*B 4"]:
-    """Offsets that carry each anchor onto its box; `decode(encode(b, a), a) == b`.
+    """Compute the offsets that carry each anchor onto its box; `decode(encode(b, a), a) == b`.
 
     A box without width or height has no offsets: the result is −inf. Readers refuse such boxes.
 
@@ -41,7 +56,7 @@ def encode(boxes_cxcywh: Float[Tensor, "*B 4"], anchors_cxcywh: Float[Tensor, "*
 
 
 def decode(offsets: Float[Tensor, "*B A 4"], anchors_cxcywh: Float[Tensor, "A 4"]) -> Float[Tensor, "*B A 4"]:
-    """The boxes (cx, cy, w, h) that the offsets speak of; the inverse of `encode` for growth up to 62.5 times.
+    """Compute the boxes (cx, cy, w, h) of the offsets; the inverse of `encode` for growth up to 62.5 times.
 
     >>> decode(torch.tensor([[1.0, 0.0, 0.0, 0.0]]), torch.tensor([[0.5, 0.5, 0.2, 0.2]]))
     tensor([[0.5200, 0.5000, 0.2000, 0.2000]])
@@ -49,3 +64,29 @@ def decode(offsets: Float[Tensor, "*B A 4"], anchors_cxcywh: Float[Tensor, "A 4"
     centre = anchors_cxcywh[..., :2] + offsets[..., :2] * CENTRE_VARIANCE * anchors_cxcywh[..., 2:]
     size = anchors_cxcywh[..., 2:] * (offsets[..., 2:] * SIZE_VARIANCE).clamp(max=MAX_GROWTH).exp()
     return torch.cat([centre, size], dim=-1)
+
+
+def fold_unnamed(raw: RawDetections, unnamed_slots: Sequence[int]) -> RawDetections:
+    """Remove the columns that name no class; the probabilities of all others stay as they are.
+
+    Their share of the softmax goes to the background, because e^l_background is replaced by the sum of their e^l.
+
+    Args:
+        raw: the network's output, (B, A, K).
+        unnamed_slots: columns above 0; see `SSDConfig`. With none, `raw` itself is returned.
+
+    Returns:
+        class logits of (B, A, K − slots): background, then the classes by id.
+
+    >>> odds = torch.tensor([[[2.0, 3.0, 1.0, 4.0]]])
+    >>> folded = fold_unnamed(RawDetections(odds.log(), torch.zeros(1, 1, 4)), (2,))
+    >>> folded.class_logits.softmax(-1).mul(10).round()
+    tensor([[[3., 3., 4.]]])
+    """
+    if not unnamed_slots:
+        return raw
+    logits = raw.class_logits
+    unnamed = [0, *unnamed_slots]
+    named = [column for column in range(logits.shape[-1]) if column not in unnamed]
+    background = logits[..., unnamed].logsumexp(-1, keepdim=True)
+    return RawDetections(torch.cat([background, logits[..., named]], -1), raw.box_offsets)

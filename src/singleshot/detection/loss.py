@@ -22,11 +22,9 @@ from torch.autograd.function import once_differentiable
 
 from singleshot.compiled import compiled
 from singleshot.config import Above, AtLeast, Config, Range
-from singleshot.detection.coding import encode
-from singleshot.detection.exponential import HIGHEST, LOWEST, exponentiate
-from singleshot.detection.greatest import greatest
+from singleshot.detection.coding import RawDetections, encode
 from singleshot.detection.matching import BACKGROUND, Matcher, Rule
-from singleshot.detection.raw import RawDetections
+from singleshot.detection.numerics import HIGHEST, LOWEST, exponentiate, greatest
 
 # Anchors whose loss is computed together: their logits and the work space fit into the first cache.
 _BLOCK = 32

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from singleshot import boxes
 from singleshot.compiled import compiled
-from singleshot.detection.greatest import ranked
+from singleshot.detection.numerics import ranked
 
 BACKGROUND = -1
 """Assigned to an anchor that learns no box and may be a negative of the loss."""

@@ -1,8 +1,8 @@
-"""SSD: a trunk's feature maps, and on each map one head for classes and one for boxes.
+"""SSD: a backbone's feature maps, and on each map one head for classes and one for boxes.
 
-One `forward` with one return type in every mode. Losses, matching, NMS and pixels are none of its business: they
-are functions of `RawDetections` and of the default boxes that ride along here. The config beside the class is all
-that it takes to build the network again, and travels with the weights.
+One `forward` with one return type in every mode. Losses, matching, NMS and pixels are separate: they are functions of
+`RawDetections` and of the anchors that are stored here. `SSDConfig` is all that it takes to build the network again,
+and travels with the weights; `MODELS` are the configs that have names.
 """
 
 from __future__ import annotations
@@ -11,62 +11,66 @@ import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from singleshot import config
-from singleshot.backbones.fine import FinePyramid
-from singleshot.backbones.freezing import Freezable
+from singleshot.backbones.freezing import Backbone, Freezable
 from singleshot.backbones.mobilenet import MobileNetPyramid, separable_head
+from singleshot.backbones.residual import ResidualPyramid
 from singleshot.backbones.vgg import Norm, VGGPyramid, xavier_as_caffe
-from singleshot.detection.anchors import Clip, FeatureMap, anchors_cxcywh
+from singleshot.config import Config, from_json_dict, to_json_dict
+from singleshot.detection import anchors as presets
+from singleshot.detection.anchors import AnchorLevel, AnchorPreset, Clip, anchors_cxcywh
+from singleshot.detection.coding import RawDetections
 from singleshot.detection.postprocess import Postprocess
-from singleshot.detection.presets import FLAVOURS, Extras, Heads, Trunk
-from singleshot.detection.raw import RawDetections
 from singleshot.errors import ConfigError, nearest
 from singleshot.preprocess import Fit, Preprocess
 from singleshot.structures import LabelMap
 
+BackboneName = Literal["vgg16", "mobilenetv3-large", "residual-fine"]
+Extras = Literal["caffe-300", "caffe-512", "2017-300", "2017-512", "built-in"]
+Heads = Literal["conv3x3", "separable"]
+Colour = tuple[float, float, float]
+
 
 @dataclass(frozen=True)
-class SSDConfig:
-    """Everything that a detector is, save its weights. `config_for` fills it.
-
-    Args:
-        flavour: the preset that it came from, for people to read; nothing is looked up by it.
-        class_names: without the background, in the order of class ids.
-        anchors: one row a feature map.
-        clip_anchors: see `anchors_cxcywh`.
-        trunk: the network below the feature maps.
-        extras: its extra layers; `vgg16` has four variants, the others have theirs `built-in`.
-        norm: `batch` puts batch normalisation into `vgg16`; the others always have it.
-        heads: `conv3x3`, or `separable` as in SSDLite.
-        preprocess: how pictures become the input; its `size_hw` is the network's input size.
-        postprocess: thresholds that go with the weights.
-        unnamed_slots: columns of the class logits that name no class, ascending; column 0 is the background. Lists
-            with gaps in their ids have them (torchvision's COCO: 91 columns for 80 classes). They take part in the
-            softmax and never reach a user: see `raw.fold_unnamed`.
+class SSDConfig(Config):
+    """Everything that a detector is, except its weights. `config_for` fills it. Its fields are those of the file.
 
     Raises:
         ConfigError: there are no classes, or an unnamed slot is not a column.
     """
 
     flavour: str
+    """Name of the model that it was made from, for people to read; nothing is looked up by it."""
     class_names: tuple[str, ...]
-    anchors: tuple[FeatureMap, ...]
+    """Without the background, in the order of class ids."""
+    anchors: tuple[AnchorLevel, ...]
+    """One level for each feature map."""
     clip_anchors: Clip = "none"
-    trunk: Trunk = "vgg16"
+    """Limits of the anchors; see `anchors_cxcywh`."""
+    trunk: BackboneName = "vgg16"
+    """The backbone."""
     extras: Extras = "caffe-300"
+    """Extra layers of the backbone; vgg16 has four variants, the others have theirs built-in."""
     norm: Norm = "none"
+    """batch puts batch normalisation into vgg16; the others always have it."""
     heads: Heads = "conv3x3"
+    """conv3x3, or separable as in SSDLite."""
     preprocess: Preprocess = field(default_factory=Preprocess)
+    """How images become the input; its size_hw is the network's input size."""
     postprocess: Postprocess = field(default_factory=Postprocess)
+    """Thresholds that belong to the weights."""
     unnamed_slots: tuple[int, ...] = ()
+    """Columns of the class logits that name no class, ascending; column 0 is the background. Lists with gaps in their
+    ids have them (torchvision's COCO: 91 columns for 80 classes). They take part in the softmax and never reach a
+    user: see `coding.fold_unnamed`."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.class_names:
             raise ConfigError("a detector needs at least one class", remedy="Give class names, without the background")
         slots = self.unnamed_slots
@@ -74,6 +78,16 @@ class SSDConfig:
             raise ConfigError(
                 f"unnamed_slots {slots} are not ascending columns of {self.columns}", remedy="Count the background as 0"
             )
+
+    @property
+    def model(self) -> str:
+        """Name of the model that it was made from."""
+        return self.flavour
+
+    @property
+    def backbone(self) -> BackboneName:
+        """Name of the backbone."""
+        return self.trunk
 
     @property
     def columns(self) -> int:
@@ -87,7 +101,7 @@ class SSDConfig:
 
     @property
     def label_map(self) -> LabelMap:
-        """Class names by id. Raises DataError where a name is empty or occurs twice."""
+        """Class names by id. Raises DataError for a name that is empty or occurs twice."""
         return LabelMap(self.class_names)
 
     @property
@@ -96,70 +110,125 @@ class SSDConfig:
         return self.preprocess.size_hw
 
     def to_json_dict(self) -> dict[str, Any]:
-        """The config as JSON holds it."""
-        return config.to_json_dict(self)
+        """Return the config as JSON stores it."""
+        return to_json_dict(self)
 
     @staticmethod
     def from_json_dict(data: Any) -> SSDConfig:
-        """The inverse of `to_json_dict`. Raises ConfigError on unknown, missing or mistyped fields."""
-        return config.from_json_dict(SSDConfig, data)
+        """Make a config from what `to_json_dict` returned. Raises ConfigError for a wrong field."""
+        return from_json_dict(SSDConfig, data)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """Anchors and the network that they belong to; the fields are those of `SSDConfig`."""
+
+    anchors: AnchorPreset
+    backbone: BackboneName = "vgg16"
+    extras: Extras = "caffe-300"
+    heads: Heads = "conv3x3"
+    mean_rgb: Colour = (123.0, 117.0, 104.0)
+    std_rgb: Colour = (1.0, 1.0, 1.0)
+    postprocess: Postprocess = field(default_factory=Postprocess)
+
+
+_GREY: Colour = (127.5, 127.5, 127.5)
+_TORCHVISION_MEAN: Colour = (0.48235 * 255, 0.45882 * 255, 0.40784 * 255)
+
+MODELS: dict[str, Model] = {
+    "vgg300": Model(anchors=presets.VOC_300),
+    "vgg512": Model(anchors=presets.VOC_512, extras="caffe-512"),
+    "vgg512-float": Model(anchors=presets.VOC_512_FLOAT, extras="caffe-512"),
+    "vgg300-coco": Model(anchors=presets.COCO_300),
+    "vgg512-coco": Model(anchors=presets.COCO_512, extras="caffe-512"),
+    "vgg300-2017": Model(anchors=presets.POST_300, extras="2017-300"),
+    "vgg512-2017": Model(anchors=presets.POST_512, extras="2017-512"),
+    "vgg300-2018": Model(anchors=presets.LATER_300, extras="2017-300"),
+    "vgg512-2018": Model(anchors=presets.LATER_512, extras="2017-512"),
+    "ssd300-torchvision": Model(
+        anchors=presets.TORCHVISION_300,
+        mean_rgb=_TORCHVISION_MEAN,
+        postprocess=Postprocess(clip_before_nms=True),
+    ),
+    "lite320": Model(
+        anchors=presets.LITE_320,
+        backbone="mobilenetv3-large",
+        extras="built-in",
+        heads="separable",
+        mean_rgb=_GREY,
+        std_rgb=_GREY,
+        postprocess=Postprocess(
+            score_threshold=0.001,
+            nms_iou=0.55,
+            candidates_per_class=300,
+            max_detections=300,
+            clip_before_nms=True,
+        ),
+    ),
+    "lite320-fine": Model(
+        anchors=presets.FINE_320, backbone="residual-fine", extras="built-in", mean_rgb=_GREY, std_rgb=_GREY
+    ),
+}
 
 
 def config_for(
-    flavour: str,
+    model: str,
     class_names: Sequence[str],
     input_size_hw: tuple[int, int] | None = None,
     *,
     fit: Fit = "warp",
-    anchors: Sequence[FeatureMap] | None = None,
+    anchors: Sequence[AnchorLevel] | None = None,
 ) -> SSDConfig:
-    """The config of a flavour for some classes.
+    """Return the config of a model for some classes.
 
     Args:
-        flavour: a name out of `presets.FLAVOURS`.
+        model: a name out of `MODELS`.
         class_names: without the background.
-        input_size_hw: another input than the flavour's own; default boxes grow with it (`AnchorPreset`).
-        fit: how pictures come to the input, see `Preprocess`.
-        anchors: other default boxes than the flavour's, for the same maps and that input.
+        input_size_hw: another input than the model's own; anchors grow with it (`AnchorPreset`).
+        fit: how images come to the input, see `Preprocess`.
+        anchors: other anchors than the model's, for the same maps and that input.
 
     Raises:
-        ConfigError: the flavour is unknown, the input is too small for its maps, or `anchors` are for other maps.
+        ConfigError: the model is unknown, the input is too small for its maps, or `anchors` are for other maps.
     """
-    if flavour not in FLAVOURS:
-        near = nearest(flavour, FLAVOURS)
-        remedy = f"Did you mean {near}?" if near else f"Known ones: {', '.join(FLAVOURS)}"
-        raise ConfigError(f"unknown flavour {flavour!r}", remedy=remedy)
-    preset = FLAVOURS[flavour]
-    size_hw = input_size_hw or (preset.anchors.side, preset.anchors.side)
-    map_sizes_hw = feature_sizes(preset.trunk, preset.extras, size_hw)
+    if model not in MODELS:
+        near = nearest(model, MODELS)
+        remedy = f"Did you mean {near}?" if near else f"Known ones: {', '.join(MODELS)}"
+        raise ConfigError(f"unknown model {model!r}", remedy=remedy)
+    made = MODELS[model]
+    size_hw = input_size_hw or (made.anchors.side, made.anchors.side)
+    map_sizes_hw = feature_sizes(made.backbone, made.extras, size_hw)
     if anchors is not None:
-        _check_maps(tuple(row.size_hw for row in anchors), map_sizes_hw)
+        _check_maps(tuple(level.size_hw for level in anchors), map_sizes_hw)
     return SSDConfig(
-        flavour=flavour,
+        flavour=model,
         class_names=tuple(class_names),
-        anchors=tuple(anchors or preset.anchors.feature_maps(map_sizes_hw, size_hw)),
-        clip_anchors=preset.anchors.clip,
-        trunk=preset.trunk,
-        extras=preset.extras,
-        heads=preset.heads,
-        preprocess=Preprocess(size_hw, preset.mean_rgb, preset.std_rgb, fit=fit),
-        postprocess=preset.postprocess,
+        anchors=tuple(anchors or made.anchors.levels(map_sizes_hw, size_hw)),
+        clip_anchors=made.anchors.clip,
+        trunk=made.backbone,
+        extras=made.extras,
+        heads=made.heads,
+        preprocess=Preprocess(size_hw, made.mean_rgb, made.std_rgb, fit=fit),
+        postprocess=made.postprocess,
     )
 
 
 @functools.cache
-def feature_sizes(trunk: Trunk, extras: Extras, input_size_hw: tuple[int, int]) -> tuple[tuple[int, int], ...]:
-    """Height and width of each feature map for an input of that size.
+def feature_sizes(
+    backbone: BackboneName, extras: Extras, input_size_hw: tuple[int, int]
+) -> tuple[tuple[int, int], ...]:
+    """Return height and width of each feature map for an input of that size.
 
-    The network itself is asked, by a run without memory or arithmetic. Raises ConfigError if the input is too small.
+    The network itself is run, without memory or arithmetic. Raises ConfigError if the input is too small.
     """
     with torch.device("meta"), torch.no_grad():
-        network = _pyramid(trunk, extras, "none").eval()
+        network = _pyramid(backbone, extras, "none").eval()
         try:
             maps = network(torch.empty(1, 3, *input_size_hw))
         except RuntimeError as error:
             height, width = input_size_hw
-            raise ConfigError(f"an input of {height}x{width} is too small for {trunk}", remedy="Enlarge it") from error
+            message = f"an input of {height}x{width} is too small for {backbone}"
+            raise ConfigError(message, remedy="Enlarge it") from error
     return tuple((features.shape[2], features.shape[3]) for features in maps)
 
 
@@ -168,11 +237,11 @@ class SSD(Freezable):
 
     Attributes:
         config: what it was built from.
-        anchors_cxcywh: (A, 4) default boxes as fractions of the input, a buffer that moves with the module and is
-            not saved: the config has it.
+        anchors_cxcywh: (A, 4) anchors as fractions of the input, a buffer that moves with the module and is not
+            saved: the config has it.
 
     Raises:
-        ConfigError: the rows of default boxes do not fit the network's feature maps.
+        ConfigError: the anchors do not fit the network's feature maps.
     """
 
     anchors_cxcywh: Tensor
@@ -180,25 +249,32 @@ class SSD(Freezable):
     def __init__(self, config: SSDConfig) -> None:
         super().__init__()
         self.config = config
-        found = feature_sizes(config.trunk, config.extras, config.input_size_hw)
-        _check_maps(tuple(row.size_hw for row in config.anchors), found)
-        self.trunk = _pyramid(config.trunk, config.extras, config.norm)
+        map_sizes_hw = feature_sizes(config.trunk, config.extras, config.input_size_hw)
+        _check_maps(tuple(level.size_hw for level in config.anchors), map_sizes_hw)
+        self.trunk = _pyramid(config.trunk, config.extras, config.norm)  # the name in stored files
         self.columns = config.columns
-        rows = list(zip(self.trunk.channels, config.anchors, strict=True))
+        channels, counts = self.trunk.channels, [level.anchors_per_cell for level in config.anchors]
         self.class_heads = nn.ModuleList(
-            _head(config.heads, channels, row.boxes_per_cell * self.columns) for channels, row in rows
+            _head(config.heads, width, count * self.columns) for width, count in zip(channels, counts, strict=True)
         )
-        self.box_heads = nn.ModuleList(_head(config.heads, channels, row.boxes_per_cell * 4) for channels, row in rows)
+        self.box_heads = nn.ModuleList(
+            _head(config.heads, width, count * 4) for width, count in zip(channels, counts, strict=True)
+        )
         if config.trunk == "residual-fine":
             _start_as_background(self.class_heads, self.columns)
         anchors = anchors_cxcywh(config.anchors, config.input_size_hw, config.clip_anchors)
         self.register_buffer("anchors_cxcywh", anchors, persistent=False)
 
     @property
+    def backbone(self) -> Backbone:
+        """The network below the heads, extra layers included."""
+        return self.trunk
+
+    @property
     def class_layers(self) -> dict[str, int]:
-        """The layers that have a row for each class, by name, with the anchors a cell: each anchor has its own rows."""
-        last = ".1" if self.config.heads == "separable" else ""
-        return {f"class_heads.{index}{last}": row.boxes_per_cell for index, row in enumerate(self.config.anchors)}
+        """The layers that have a row for each class, by name, with the anchors of a cell: each has its own rows."""
+        suffix = ".1" if self.config.heads == "separable" else ""
+        return {f"class_heads.{i}{suffix}": level.anchors_per_cell for i, level in enumerate(self.config.anchors)}
 
     @property
     def class_rows(self) -> dict[str, int]:
@@ -206,10 +282,10 @@ class SSD(Freezable):
         return {"": 0, **dict(zip(self.config.class_names, self.config.class_columns, strict=True))}
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> RawDetections:
-        """Class logits and box offsets for every default box.
+        """Compute class logits and box offsets for every anchor.
 
         Args:
-            images: normalised as `config.preprocess` says, of the config's input size. B may be 0 in evaluation.
+            images: normalised by `config.preprocess`, of the config's input size. B may be 0 in evaluation.
 
         Returns:
             float32 (B, A, C + 1), unnamed slots included, and (B, A, 4), whatever precision the network computes in.
@@ -222,12 +298,13 @@ class SSD(Freezable):
 
 def _check_maps(expected: tuple[tuple[int, int], ...], found: tuple[tuple[int, int], ...]) -> None:
     if found != expected:
-        what = f"default boxes are for maps {_listed(expected)}, the network has {_listed(found)}"
-        raise ConfigError(what, remedy="Use the model and the input size that they were made for")
+        wanted, present = (", ".join(f"{height}x{width}" for height, width in sizes) for sizes in (expected, found))
+        message = f"the anchors are for feature maps of {wanted}, the network has {present}"
+        raise ConfigError(message, remedy="Use the model and the input size that they were made for")
 
 
 def _start_as_background(class_heads: nn.ModuleList, columns: int) -> None:
-    """Let every default box begin with 1 % for all classes together (Lin et al. 2017b, section 4.1).
+    """Let every anchor begin with 1 % for all classes together (Lin et al. 2017b, section 4.1).
 
     Otherwise the first hundred steps, which are many in a run of minutes, go into learning that objects are rare.
     """
@@ -236,12 +313,12 @@ def _start_as_background(class_heads: nn.ModuleList, columns: int) -> None:
         bias.view(-1, columns)[:, 0] = math.log(99.0 * (columns - 1))
 
 
-def _pyramid(trunk: Trunk, extras: Extras, norm: Norm) -> VGGPyramid | MobileNetPyramid | FinePyramid:
-    if trunk == "vgg16" and extras != "built-in":
+def _pyramid(backbone: BackboneName, extras: Extras, norm: Norm) -> Backbone:
+    if backbone == "vgg16" and extras != "built-in":
         return VGGPyramid(extras, norm)
-    if trunk != "vgg16" and extras == "built-in":
-        return MobileNetPyramid() if trunk == "mobilenetv3-large" else FinePyramid()
-    raise ConfigError(f"trunk {trunk} has no extra layers called {extras}")
+    if backbone != "vgg16" and extras == "built-in":
+        return MobileNetPyramid() if backbone == "mobilenetv3-large" else ResidualPyramid()
+    raise ConfigError(f"backbone {backbone} has no extra layers called {extras}")
 
 
 def _head(kind: Heads, channels: int, out: int) -> nn.Module:
@@ -252,14 +329,10 @@ def _head(kind: Heads, channels: int, out: int) -> nn.Module:
     return head
 
 
-def _as_rows(answer: Float[Tensor, "B D h w"], width: int) -> Float[Tensor, "B N {width}"]:
-    """A head's map as one row a default box: cells row by row, the shapes of a cell side by side.
+def _as_rows(features: Float[Tensor, "B D h w"], width: int) -> Float[Tensor, "B N {width}"]:
+    """Reshape a head's output to one row an anchor: cells row by row, the anchors of a cell side by side.
 
     With channels-last strides this is the memory's own order, and nothing is copied.
     """
-    batch, channels, height, columns = answer.shape
-    return answer.permute(0, 2, 3, 1).reshape(batch, height * columns * (channels // width), width)
-
-
-def _listed(sizes_hw: Sequence[tuple[int, int]]) -> str:
-    return ", ".join(f"{height}x{width}" for height, width in sizes_hw)
+    batch, channels, height, columns = features.shape
+    return features.permute(0, 2, 3, 1).reshape(batch, height * columns * (channels // width), width)

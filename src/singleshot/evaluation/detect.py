@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from singleshot.data.load.loader import EvalDetection, Loader, LoaderOptions, Shard
-from singleshot.detection.raw import RawDetections
+from singleshot.detection.coding import RawDetections
 from singleshot.errors import Fault
 from singleshot.prediction.predictor import Detector
 from singleshot.structures import Batch, BoxTargets, Dataset, Detections

@@ -9,7 +9,7 @@ from typing import Literal, overload
 
 from singleshot.data import read
 from singleshot.data.faults import OnBad, refuse_or_list
-from singleshot.detection.raw import RawDetections
+from singleshot.detection.coding import RawDetections
 from singleshot.errors import DataError, Fault, UsageError
 from singleshot.evaluation.coco import CocoReport, judge_coco
 from singleshot.evaluation.detect import detect

@@ -20,8 +20,7 @@ from numpy import ndarray
 
 from singleshot import preprocess
 from singleshot.boxes import cxcywh_to_xyxy
-from singleshot.detection.coding import decode
-from singleshot.detection.raw import RawDetections, fold_unnamed
+from singleshot.detection.coding import RawDetections, decode, fold_unnamed
 from singleshot.errors import ParityError, UsageError
 from singleshot.prediction.backends.backend import Backend
 from singleshot.prediction.export_record import Precision
@@ -233,7 +232,7 @@ def _candidates(
     config = model.network.config
     folded = fold_unnamed(raw, config.unnamed_slots)
     corners = cxcywh_to_xyxy(decode(folded.box_offsets[0], model.network.anchors_cxcywh)).numpy()
-    seen_hw = preprocess.seen_hw(size_hw, config.input_size_hw, config.preprocess.fit)
+    seen_hw = preprocess.padded_hw(size_hw, config.input_size_hw, config.preprocess.fit)
     if config.postprocess.clip_before_nms:
         edges = np.array([size_hw[1] / seen_hw[1], size_hw[0] / seen_hw[0]] * 2, dtype=np.float32)
         corners = corners.clip(0.0, edges)

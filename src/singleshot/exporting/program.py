@@ -14,8 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from singleshot import boxes
-from singleshot.detection.coding import decode
-from singleshot.detection.raw import RawDetections
+from singleshot.detection.coding import RawDetections, decode
 from singleshot.detection.ssd import SSD
 from singleshot.exporting.folding import folded
 from singleshot.exporting.sampling import Frame, frame_of, normalise, positions, sample, to_input

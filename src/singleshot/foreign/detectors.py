@@ -43,7 +43,7 @@ _MODEL = {
 def slots_of(tensors: Mapping[str, Tensor], kind: Format, path: Path) -> int:
     """Return the number of columns of a file's class logits, background included. Raises DataError if it is unclear."""
     head = tensors.get(FIRST_HEAD[kind])
-    boxes = config_for(_MODEL[kind], ("any",)).anchors[0].boxes_per_cell
+    boxes = config_for(_MODEL[kind], ("any",)).anchors[0].anchors_per_cell
     if head is None or head.ndim != 4 or head.shape[0] % boxes or head.shape[0] // boxes < 2:
         found = "is missing" if head is None else f"is {tuple(head.shape)}"
         raise DataError(
@@ -88,7 +88,7 @@ def _config(kind: Format, class_names: Sequence[str], unnamed_slots: tuple[int, 
         return replace(config, clip_anchors="all", postprocess=limits)
     if kind.startswith("lufficc"):
         # Every box above the threshold enters NMS; 100 per image are kept.
-        boxes = sum(row.boxes for row in config.anchors)
+        boxes = sum(level.num_anchors for level in config.anchors)
         limits = Postprocess(candidates_per_class=boxes, max_detections=100)
         rows = config.anchors
         if kind == "lufficc-512":  # the last map's larger size there is 537.65, and 537.6 elsewhere

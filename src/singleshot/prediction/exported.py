@@ -19,7 +19,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from singleshot.detection.raw import RawDetections
+from singleshot.detection.coding import RawDetections
 from singleshot.detection.ssd import SSD, SSDConfig
 from singleshot.errors import UsageError
 from singleshot.prediction.backends.backend import Backend

@@ -28,8 +28,8 @@ from torch import Tensor
 
 from singleshot import preprocess
 from singleshot.classes import colours
+from singleshot.detection.coding import RawDetections, fold_unnamed
 from singleshot.detection.postprocess import Postprocess, postprocess
-from singleshot.detection.raw import RawDetections, fold_unnamed
 from singleshot.detection.ssd import SSD
 from singleshot.errors import UsageError
 from singleshot.images import read_image

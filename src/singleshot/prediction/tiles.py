@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from numpy import ndarray
 
 from singleshot.boxes import area, pairwise_intersection
-from singleshot.detection.nms import nms
+from singleshot.detection.postprocess import nms
 from singleshot.errors import UsageError
 from singleshot.structures import Detections
 

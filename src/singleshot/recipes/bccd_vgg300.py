@@ -13,17 +13,17 @@ from __future__ import annotations
 
 from singleshot.data.augment.augment import Augmentation
 from singleshot.data.augment.sampling import WHOLE, CropSampler
-from singleshot.detection.anchors import FeatureMap
+from singleshot.detection.anchors import AnchorLevel
 from singleshot.training.optimizer import OptimizerConfig, Schedule
 from singleshot.training.recipe import Recipe
 
 FITTED = (
-    FeatureMap((38, 38), 8.0, 22.5, 100.2, (1.5,)),
-    FeatureMap((19, 19), 16.0, 56.4, 78.3, (1.5, 2.0)),
-    FeatureMap((10, 10), 32.0, 96.6, 162.0, (1.25, 3.0)),
-    FeatureMap((5, 5), 64.0, 97.2, 213.0, (2.0, 3.0)),
-    FeatureMap((3, 3), 100.0, 213.0, 264.0, (2.0,)),
-    FeatureMap((1, 1), 300.0, 264.0, 315.0, (2.0,)),
+    AnchorLevel(size_hw=(38, 38), step=8.0, min_size=22.5, max_size=100.2, ratios=(1.5,)),
+    AnchorLevel(size_hw=(19, 19), step=16.0, min_size=56.4, max_size=78.3, ratios=(1.5, 2.0)),
+    AnchorLevel(size_hw=(10, 10), step=32.0, min_size=96.6, max_size=162.0, ratios=(1.25, 3.0)),
+    AnchorLevel(size_hw=(5, 5), step=64.0, min_size=97.2, max_size=213.0, ratios=(2.0, 3.0)),
+    AnchorLevel(size_hw=(3, 3), step=100.0, min_size=213.0, max_size=264.0, ratios=(2.0,)),
+    AnchorLevel(size_hw=(1, 1), step=300.0, min_size=264.0, max_size=315.0, ratios=(2.0,)),
 )
 
 RECIPE = Recipe(

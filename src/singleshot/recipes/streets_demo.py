@@ -12,17 +12,17 @@ from __future__ import annotations
 
 from singleshot.data.augment.augment import Augmentation
 from singleshot.data.augment.sampling import WHOLE, CropSampler
-from singleshot.detection.anchors import FeatureMap
+from singleshot.detection.anchors import AnchorLevel
 from singleshot.training.optimizer import OptimizerConfig, Schedule
 from singleshot.training.recipe import Recipe
 
 FITTED = (
-    FeatureMap((30, 40), None, 16.9, 38.8, (1.75, 3.0)),
-    FeatureMap((15, 20), None, 38.3, 73.7, (1.75, 3.0)),
-    FeatureMap((8, 10), None, 63.7, 148.4, (2.0, 3.0)),
-    FeatureMap((4, 5), None, 93.0, 138.6, (2.0, 3.0)),
-    FeatureMap((2, 3), None, 138.6, 194.0, (2.0, 3.0)),
-    FeatureMap((1, 2), None, 194.0, 249.4, (2.0, 3.0)),
+    AnchorLevel(size_hw=(30, 40), step=None, min_size=16.9, max_size=38.8, ratios=(1.75, 3.0)),
+    AnchorLevel(size_hw=(15, 20), step=None, min_size=38.3, max_size=73.7, ratios=(1.75, 3.0)),
+    AnchorLevel(size_hw=(8, 10), step=None, min_size=63.7, max_size=148.4, ratios=(2.0, 3.0)),
+    AnchorLevel(size_hw=(4, 5), step=None, min_size=93.0, max_size=138.6, ratios=(2.0, 3.0)),
+    AnchorLevel(size_hw=(2, 3), step=None, min_size=138.6, max_size=194.0, ratios=(2.0, 3.0)),
+    AnchorLevel(size_hw=(1, 2), step=None, min_size=194.0, max_size=249.4, ratios=(2.0, 3.0)),
 )
 
 RECIPE = Recipe(

@@ -18,8 +18,8 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
+from singleshot.detection.coding import RawDetections
 from singleshot.detection.loss import LossConfig, count_matches, multibox_loss
-from singleshot.detection.raw import RawDetections
 from singleshot.detection.ssd import SSD
 from singleshot.preprocess import boxes_to_fractions
 from singleshot.segmentation.loss import PixelLossConfig, pixel_loss, pixel_weight
@@ -140,6 +140,6 @@ class SegmentationCriterion:
     ) -> dict[str, Tensor]:
         """Return `pixel`, and `soft_iou` where the config wants it, see `pixel_loss`."""
         weight, _, ranks = totals
-        losses = pixel_loss(outputs, targets, self.config, self.class_weights).parts()
+        losses = pixel_loss(outputs, targets, self.config, self.class_weights)
         of_rank = (weight / ranks).clamp(min=torch.finfo(torch.float32).tiny)
         return losses | {"pixel": losses["pixel"] * (pixel_weight(targets, self.class_weights) / of_rank)}

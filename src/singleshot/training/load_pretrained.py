@@ -17,10 +17,8 @@ import torch
 from torch import Tensor
 
 from singleshot import weights
-from singleshot.backbones.freezing import freeze_blocks
 from singleshot.detection import ssd
-from singleshot.detection.presets import FLAVOURS
-from singleshot.detection.ssd import SSD, SSDConfig
+from singleshot.detection.ssd import MODELS, SSD, SSDConfig
 from singleshot.errors import ConfigError, DataError
 from singleshot.prediction.load import find_weights
 from singleshot.segmentation import fcn
@@ -106,7 +104,7 @@ def new_network(recipe: Recipe, class_names: Sequence[str], colours: Sequence[tu
     if source is None:
         return Start(network)
     report = load_pretrained(network, source)
-    freeze_blocks(network, network.trunk, recipe.freeze)
+    network.freeze_blocks(recipe.freeze)
     return Start(network, report, {"weights": recipe.weights, "sha256": source.sha256, **source.provenance})
 
 
@@ -116,7 +114,7 @@ def resumed_network(recipe: Recipe, config: Any, provenance: Mapping[str, Any] |
     Raises ConfigError for a config of another version.
     """
     network = FCN(FCNConfig.from_json_dict(config)) if recipe.is_segmentation else SSD(weights.config_of(config))
-    freeze_blocks(network, network.trunk, recipe.freeze)
+    network.freeze_blocks(recipe.freeze)
     return Start(network, provenance=provenance)
 
 
@@ -175,7 +173,7 @@ def model_of(path: Path) -> str:
         raise DataError(message, kind="other-task", remedy="Name one by --model, such as fcn8s-lite", file=path)
     config = record.get("config")
     model = config.get("flavour") if isinstance(config, dict) else None
-    return model if model in FLAVOURS else DEFAULT_MODEL
+    return model if model in MODELS else DEFAULT_MODEL
 
 
 def _with_input_of(config: AnyConfig, source: Source, path: Path) -> AnyConfig:

@@ -15,13 +15,13 @@ from typing import Annotated, Any, Literal
 from singleshot.config import Above, AtLeast, Config, HalfOpen, Range, from_json_dict, to_json_dict, with_defaults
 from singleshot.data.augment.augment import Augmentation
 from singleshot.data.augment.sampling import WHOLE, CropSampler
-from singleshot.detection.anchors import FeatureMap
+from singleshot.detection.anchors import AnchorLevel
 from singleshot.detection.loss import LossConfig
-from singleshot.detection.presets import FLAVOURS
+from singleshot.detection.ssd import MODELS
 from singleshot.errors import ConfigError, nearest
 from singleshot.preprocess import Fit
+from singleshot.segmentation.fcn import MODELS as SEGMENTERS
 from singleshot.segmentation.loss import PixelLossConfig
-from singleshot.segmentation.presets import FLAVOURS as SEGMENTERS
 from singleshot.training.checkpoint import CheckpointConfig
 from singleshot.training.optimizer import OptimizerConfig, Schedule
 
@@ -42,7 +42,7 @@ class Recipe(Config):
     """Another input size than the model's own, height and width in pixels."""
     fit: Fit = "warp"
     """How images are fitted to the input size: `warp` stretches, `letterbox` keeps proportions and fills the margin."""
-    anchors: tuple[FeatureMap, ...] | None = None
+    anchors: tuple[AnchorLevel, ...] | None = None
     """Other anchors than the model's own (`singleshot data anchors`)."""
     epochs: Annotated[int, AtLeast(1)] | None = 100
     """Passes over the training data."""
@@ -110,8 +110,8 @@ class Recipe(Config):
         if self.accumulate > 1 and self.pixel_loss.soft_iou:
             message = f"accumulate is {self.accumulate}, and soft IoU cannot be added up from parts of a batch"
             raise ConfigError(message, remedy="Set accumulate or pixel_loss.soft_iou, not both")
-        known = FLAVOURS.get(self.model)
-        if self.norm == "batch" and (self.is_segmentation or (known is not None and known.trunk != "vgg16")):
+        known = MODELS.get(self.model)
+        if self.norm == "batch" and (self.is_segmentation or (known is not None and known.backbone != "vgg16")):
             message = f"norm is batch, which {self.model} has no choice of"
             raise ConfigError(message, remedy="Leave norm out: it is for models with a VGG backbone")
 

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from singleshot.backbones.synced_batch_norm import synced
+from singleshot.backbones.layers import synced
 from singleshot.data import anchor_fit
 from singleshot.data.faults import OnBad
 from singleshot.data.load.loader import (

@@ -14,7 +14,7 @@ import torch
 
 from singleshot.data.augment.augment import pad_mask, resize_mask
 from singleshot.data.faults import OnBad
-from singleshot.detection.raw import RawDetections
+from singleshot.detection.coding import RawDetections
 from singleshot.detection.ssd import SSD
 from singleshot.errors import Fault
 from singleshot.evaluation.detect import detect

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from singleshot.detection.presets import FLAVOURS
+from singleshot.detection.ssd import MODELS
 from singleshot.errors import DataError, InputMissingError
 from singleshot.prediction.backends.pt2 import open_pt2
 from singleshot.prediction.backends.pt2_check import record_text
@@ -137,7 +137,7 @@ def of_segmenter(flavour: str, names: tuple[str, ...]) -> Any:
 
 
 def of_detector(flavour: str, names: tuple[str, ...]) -> Any:
-    side = FLAVOURS[flavour].anchors.side
+    side = MODELS[flavour].anchors.side
     network = made.SSD(made.config_for(flavour, names, (side, side), fit="letterbox")).eval()
     return made.DetectorProgram(network, made.LoopSuppression(), "both", made.torch.bfloat16)
 

@@ -1,8 +1,11 @@
-"""e to the power of x for many numbers at once, in compiled loops.
+"""Numeric loops that loss, matching and postprocessing share: e to the power of x, and the k greatest of n numbers.
 
-A softmax over thousands of anchors is all exponentials, and numba calls the C library for one at a time. This one is
+A softmax over thousands of anchors is all exponentials, and numba calls the C library for one at a time. Here it is
 arithmetic alone, so the compiler does eight or sixteen at once: e^x = 2^n · e^r with n whole and |r| ≤ ln 2 / 2, where
-a polynomial of degree 7 is enough for float32. Within 2 units in the last place of the true value.
+a polynomial of degree 7 is enough for float32. The result is within 2 units in the last place of the true value.
+
+The hardest negatives, the candidates of a class and the best anchors of an object are all "the k greatest of n", with
+k far below n. A partition finds the k-th in time proportional to n; one more pass collects what is not below it.
 """
 
 from __future__ import annotations
@@ -41,3 +44,34 @@ def exponentiate(values, whole, power):  # noqa: ANN001, ANN201
         r = (values[i] - n * _LN2_HIGH) - n * _LN2_LOW
         rest = _C2 + r * (_C3 + r * (_C4 + r * (_C5 + r * (_C6 + r * _C7))))
         values[i] = (np.float32(1) + (r + r * r * rest)) * power[i]
+
+
+@compiled
+def greatest(values, count):  # noqa: ANN001, ANN201
+    """Return the indices, rising, of the `count` greatest of (N,) `values`; all if N is not above `count`.
+
+    Of equal values the earlier ones are taken. There must be no NaN among them.
+    """
+    if count >= len(values):
+        return np.arange(len(values))
+    if count <= 0:
+        return np.empty(0, np.int64)
+    least = np.partition(values, len(values) - count)[len(values) - count]
+    equals = count
+    for value in values:
+        equals -= value > least
+    indices = np.empty(count, np.int64)
+    filled = 0
+    for i in range(len(values)):
+        if values[i] > least or (values[i] == least and equals > 0):
+            equals -= values[i] == least
+            indices[filled] = i
+            filled += 1
+    return indices
+
+
+@compiled
+def ranked(values, count):  # noqa: ANN001, ANN201
+    """Return the indices of the `count` greatest of (N,) `values`, greatest first; equal values keep their order."""
+    indices = greatest(values, count)
+    return indices[np.argsort(-values[indices], kind="mergesort")]

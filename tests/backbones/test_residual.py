@@ -2,21 +2,23 @@ from __future__ import annotations
 
 import torch
 
-from singleshot.backbones.fine import FineLayout, FinePyramid, FineSkips, Stage
+from singleshot.backbones.residual import ResidualLayout, ResidualPyramid, ResidualSkips, Stage
 
-SMALL = FineLayout((4, 8), (Stage(8, 1, stride=1), Stage(8, 2), Stage(16, 1), Stage(16, 1)), merged=8, extras=(16, 8))
+SMALL = ResidualLayout(
+    (4, 8), (Stage(8, 1, stride=1), Stage(8, 2), Stage(16, 1), Stage(16, 1)), merged=8, extras=(16, 8)
+)
 
 
 def test_the_first_map_has_stride_8():
     with torch.device("meta"), torch.no_grad():
-        network = FinePyramid().eval()
+        network = ResidualPyramid().eval()
         maps = network(torch.empty(1, 3, 320, 320))
     assert [tuple(features.shape[2:]) for features in maps] == [(40, 40), (20, 20), (10, 10), (5, 5), (3, 3), (2, 2)]
     assert network.channels == tuple(features.shape[1] for features in maps)
 
 
 def test_any_layout_and_any_size_of_picture_will_do():
-    maps = FinePyramid(SMALL).eval()(torch.randn(1, 3, 70, 101))
+    maps = ResidualPyramid(SMALL).eval()(torch.randn(1, 3, 70, 101))
     assert [tuple(features.shape[1:]) for features in maps] == [
         (8, 9, 13),
         (8, 5, 7),
@@ -28,7 +30,7 @@ def test_any_layout_and_any_size_of_picture_will_do():
 
 def test_a_fine_cell_knows_what_is_far_away_by_the_merge_alone():
     torch.manual_seed(0)
-    network = FinePyramid(SMALL).eval()
+    network = ResidualPyramid(SMALL).eval()
     image = torch.randn(1, 3, 128, 128)
     changed = image.clone()
     changed[..., 96:] += 1.0
@@ -45,21 +47,21 @@ def test_a_fine_cell_knows_what_is_far_away_by_the_merge_alone():
 
 
 def test_every_parameter_learns():
-    network = FinePyramid(SMALL)
+    network = ResidualPyramid(SMALL)
     sum(features.square().mean() for features in network(torch.randn(2, 3, 64, 96))).backward()
     assert [name for name, parameter in network.named_parameters() if parameter.grad is None] == []
 
 
 def test_no_pictures_give_empty_maps():
     with torch.no_grad():
-        assert [features.shape[0] for features in FinePyramid(SMALL).eval()(torch.zeros(0, 3, 64, 64))] == [0] * 5
+        assert [features.shape[0] for features in ResidualPyramid(SMALL).eval()(torch.zeros(0, 3, 64, 64))] == [0] * 5
 
 
 def test_the_skips_begin_at_stride_4_and_share_the_pyramids_names():
     with torch.device("meta"), torch.no_grad():
-        network = FineSkips().eval()
+        network = ResidualSkips().eval()
         maps = network(torch.empty(1, 3, 64, 96))
-        pyramid = FinePyramid().state_dict()
+        pyramid = ResidualPyramid().state_dict()
     assert [tuple(features.shape[1:]) for features in maps] == [(32, 16, 24), (64, 8, 12), (64, 4, 6), (192, 2, 3)]
     assert network.channels == (32, 64, 64, 192)
     assert all(pyramid[name].shape == tensor.shape for name, tensor in network.state_dict().items())

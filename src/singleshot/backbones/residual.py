@@ -1,10 +1,10 @@
-"""A small residual trunk of our own: trains from scratch on a CPU in minutes and sees small objects.
+"""A small residual backbone of our own: trains from scratch on a CPU in minutes and detects small objects.
 
 Two choices make it so. Its blocks are plain 3×3 convolutions (He et al. 2016) at strides 4 to 32: on a CPU with
 bfloat16 units those run near the arithmetic peak, while the channel-by-channel filters of MobileNet wait for memory
-(training steps at 320×320 on two cores, one short run each: 95 pictures a second at batch 16, against 17 of
+(training steps at 320×320 on two cores, one short run each: 95 images a second at batch 16, against 17 of
 MobileNetV3-Large at batch 8). And the coarse maps are merged downwards into those of stride 16 and 8
-(Lin et al. 2017), so that a cell that is fine enough for a 16-pixel object also knows what is around it. Neither is
+(Lin et al. 2017), so that a cell that is fine enough for a 16-pixel object has its surroundings as context. Neither is
 in the SSD paper.
 """
 
@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from singleshot.backbones.batch_norm import BatchNorm
-from singleshot.backbones.convolution import Convolution
+from singleshot.backbones.freezing import Backbone
+from singleshot.backbones.layers import BatchNorm, Convolution
 from singleshot.backbones.mobilenet import initialise
 
 
@@ -31,11 +31,11 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class FineLayout:
-    """Widths and depths of the trunk.
+class ResidualLayout:
+    """Widths and depths of the backbone.
 
     Args:
-        stem: channels of two convolutions, each of which halves the picture.
+        stem: channels of two convolutions, each of which halves the image.
         stages: at strides 4, 8, 16 and 32; the last three give feature maps.
         merged: channels of the maps of stride 8 and 16 after the merge.
         extras: channels of further maps; each halves the size.
@@ -47,12 +47,12 @@ class FineLayout:
     extras: tuple[int, ...] = (128, 128, 128)
 
 
-class FinePyramid(nn.Module):
-    """Feature maps of stride 8, 16, 32 and one a further layer; `channels` are theirs."""
+class ResidualPyramid(Backbone):
+    """The feature maps of stride 8, 16 and 32, and one for each extra layer."""
 
-    def __init__(self, layout: FineLayout | None = None) -> None:
+    def __init__(self, layout: ResidualLayout | None = None) -> None:
         super().__init__()
-        layout = layout or FineLayout()
+        layout = layout or ResidualLayout()
         first, second = layout.stem
         self.stem = nn.Sequential(_convolution(3, first, stride=2), _convolution(first, second, stride=2))
         widths = [second, *(stage.width for stage in layout.stages)]
@@ -70,11 +70,15 @@ class FinePyramid(nn.Module):
         initialise(self)
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> tuple[Tensor, ...]:
-        """One map (B, channels[i], h_i, w_i) a row of default boxes, finest first."""
+        """Compute one map (B, channels[i], h_i, w_i) for each anchor level, finest first."""
         return self.maps_of(self.stages_of(images))
 
+    def blocks_by_depth(self) -> list[list[nn.Module]]:
+        """Return the stem, then each stage."""
+        return [[self.stem], *([stage] for stage in self.stages)]
+
     def stages_of(self, images: Float[Tensor, "B 3 H W"]) -> list[Tensor]:
-        """What each stage gives, finest first, before the merge."""
+        """Compute the output of each stage, finest first, before the merge."""
         x, stages = self.stem(images), []
         for stage in self.stages:
             x = stage(x)
@@ -82,7 +86,7 @@ class FinePyramid(nn.Module):
         return stages
 
     def maps_of(self, stages: list[Tensor]) -> tuple[Tensor, ...]:
-        """The feature maps out of the stages' own."""
+        """Merge the outputs of the stages into the feature maps."""
         x = stages[-1]
         fine, middle, coarse = (lateral(x) for lateral, x in zip(self.lateral, stages[-3:], strict=True))
         middle = _add_enlarged(middle, coarse)
@@ -94,19 +98,19 @@ class FinePyramid(nn.Module):
         return tuple(maps)
 
 
-class FineSkips(FinePyramid):
-    """The same trunk for dense answers: stage 1's map of stride 4, then the merged ones of stride 8, 16 and 32.
+class ResidualSkips(ResidualPyramid):
+    """The same backbone for segmentation: stage 1's map of stride 4, then the merged ones of stride 8, 16 and 32.
 
-    Layers bear the names that they have in `FinePyramid`, so that weights of one fit the other.
+    Layers have the same names as in `ResidualPyramid`, so that weights of one fit the other.
     """
 
-    def __init__(self, layout: FineLayout | None = None) -> None:
-        layout = layout or FineLayout(extras=())
+    def __init__(self, layout: ResidualLayout | None = None) -> None:
+        layout = layout or ResidualLayout(extras=())
         super().__init__(layout)
         self.channels = (layout.stages[0].width, *self.channels)
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> tuple[Tensor, ...]:
-        """Four maps (B, channels[i], h_i, w_i), finest first."""
+        """Compute four maps (B, channels[i], h_i, w_i), finest first."""
         stages = self.stages_of(images)
         return (stages[0], *self.maps_of(stages))
 
@@ -125,8 +129,8 @@ class _Residual(nn.Module):
 
 def _stage(stage: Stage, channels: int) -> nn.Sequential:
     blocks = [
-        _Residual(stage.width if place else channels, stage.width, 1 if place else stage.stride)
-        for place in range(stage.blocks)
+        _Residual(stage.width if index else channels, stage.width, 1 if index else stage.stride)
+        for index in range(stage.blocks)
     ]
     return nn.Sequential(*blocks)
 
