@@ -13,7 +13,7 @@ from singleshot.cli.main import app
 from singleshot.errors import CannotCreateError, NotPermittedError, SingleshotError, StorageError, UsageError
 from singleshot.images import read_image
 from singleshot.prediction.frames import Frame, ImageError
-from singleshot.prediction.picture_process import PictureProcess
+from singleshot.prediction.image_reader import ImageReader
 from tests.prediction.videos import make
 
 
@@ -70,7 +70,7 @@ def test_predict_continues_after_a_file_system_error(
 ) -> None:
     (folder / "bad.jpg").write_bytes(b"<html>")  # 65, which is not the worst
 
-    def frames(_reading: PictureProcess, files: Sequence[Path]) -> Iterator[Frame | ImageError]:
+    def frames(_reading: ImageReader, files: Sequence[Path]) -> Iterator[Frame | ImageError]:
         """Reads in this process, where one picture is refused."""
         for file in files:
             try:
@@ -80,7 +80,7 @@ def test_predict_continues_after_a_file_system_error(
             except SingleshotError as fault:
                 yield ImageError(str(file), fault)
 
-    monkeypatch.setattr(PictureProcess, "frames", frames)
+    monkeypatch.setattr(ImageReader, "frames", frames)
     result = run(untrained, folder, "--json", tmp_path / "p.json", "--out", tmp_path / "out", "--threshold", "0")
     assert result.exit_code == code
     rows = json.loads((tmp_path / "p.json").read_text())["pictures"]

@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 from singleshot.cli.main import app
 from singleshot.errors import CannotCreateError, DataError, UsageError
-from singleshot.prediction.picture_process import PictureProcess
+from singleshot.prediction.image_reader import ImageReader
 from tests.conftest import MaskFolder
 from tests.prediction import dangerous
 
@@ -105,7 +105,7 @@ def test_predict_draws_overlays_and_writes_masks(halves: Any, trained: Path, tmp
 def test_c19_a_segmenter_survives_an_image_that_crashes_the_decoder(
     halves: Any, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(PictureProcess, "__init__", partialmethod(PictureProcess.__init__, dangerous.dangerous))
+    monkeypatch.setattr(ImageReader, "__init__", partialmethod(ImageReader.__init__, dangerous.dangerous))
     source = halves.root / "images" / "val"
     (source / "crash.png").write_bytes((source / "00.png").read_bytes())
     result = run("predict", trained, source, "--json", tmp_path / "p.json")

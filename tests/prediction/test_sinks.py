@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from singleshot.errors import StorageError, UsageError
-from singleshot.prediction.sinks import targets, write_picture
+from singleshot.prediction.annotations import targets, write_image
 
 OUT = Path("out")
 
@@ -28,9 +28,9 @@ def test_i12_pictures_of_one_stem_in_two_folders_do_not_cover_each_other_up():
 
 
 def test_a_name_that_would_still_be_shared_is_refused():
-    with pytest.raises(UsageError, match="two pictures"):
+    with pytest.raises(UsageError, match="two images"):
         targets([Path("one/a/x.jpg"), Path("two/a/x.jpg")], OUT)
-    with pytest.raises(UsageError, match="two pictures"):
+    with pytest.raises(UsageError, match="two images"):
         targets([Path("a/x.jpg"), Path("b/x.jpg"), Path("c/a-x.jpg.jpg")], OUT)
 
 
@@ -57,7 +57,7 @@ def test_a_png_is_written_exactly_and_a_jpeg_nearly(tmp_path: Path):
     coarse = np.random.default_rng(0).integers(0, 256, (4, 5, 3), dtype=np.uint8)
     image = cv2.resize(coarse, (50, 40), interpolation=cv2.INTER_CUBIC)
     for name, tolerance in (("a.png", 0), ("a.jpg", 8)):
-        write_picture(tmp_path / "new" / name, image)
+        write_image(tmp_path / "new" / name, image)
         back = cv2.cvtColor(cv2.imread(str(tmp_path / "new" / name)), cv2.COLOR_BGR2RGB)
         assert np.abs(back.astype(int) - image).mean() <= tolerance
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["a.jpg", "a.png"]
@@ -65,5 +65,5 @@ def test_a_png_is_written_exactly_and_a_jpeg_nearly(tmp_path: Path):
 
 def test_a_picture_that_no_jpeg_can_hold_is_an_error_of_ours(tmp_path: Path):
     with pytest.raises(StorageError, match="could not be encoded"):
-        write_picture(tmp_path / "a.jpg", np.zeros((1, 65_501, 3), dtype=np.uint8))
+        write_image(tmp_path / "a.jpg", np.zeros((1, 65_501, 3), dtype=np.uint8))
     assert list(tmp_path.iterdir()) == []

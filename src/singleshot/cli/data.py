@@ -165,7 +165,7 @@ def show(
     from singleshot.cli import terminal
     from singleshot.cli.train import find_recipe, parse_size
     from singleshot.data import contact_sheet
-    from singleshot.prediction.sinks import write_picture
+    from singleshot.prediction.annotations import write_image
     from singleshot.structures import evenly_spaced
 
     outputs.check_outside(path, out)
@@ -197,7 +197,7 @@ def show(
     else:
         chosen = [indices[index] for index in evenly_spaced(len(indices), count)]
         tiles = contact_sheet.image_tiles(dataset, chosen)
-    write_picture(out, contact_sheet.sheet(tiles, columns=columns))
+    write_image(out, contact_sheet.sheet(tiles, columns=columns))
     terminal.show(f"{len(tiles)} images: {out}")
 
 

@@ -115,13 +115,13 @@ def _draw_pictures(folder: Path, dataset: Dataset, found: list[Detections]) -> P
     """Write annotated copies of the scenes with the most objects into a folder. Returns the folder."""
     from singleshot.drawing import draw
     from singleshot.images import read_image
-    from singleshot.prediction import sinks
+    from singleshot.prediction import annotations
 
     busiest = sorted(range(len(dataset)), key=lambda place: -len(dataset.samples[place].boxes_xyxy))[:PICTURES]
     for place in busiest:
         sample = dataset.samples[place]
         drawn = draw(read_image(sample.image_path), found[place], threshold=0.4)
-        sinks.write_picture(folder / f"{sample.image_id}.jpg", drawn)
+        annotations.write_image(folder / f"{sample.image_id}.jpg", drawn)
     return folder
 
 

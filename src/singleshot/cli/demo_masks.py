@@ -66,7 +66,7 @@ def segment_scenes(
 def _draw(folder: Path, dataset: Dataset, index: int, found: Any) -> None:
     from singleshot.drawing import draw
     from singleshot.images import read_image
-    from singleshot.prediction import sinks
+    from singleshot.prediction import annotations
 
     sample = dataset.samples[index]
-    sinks.write_picture(folder / f"{sample.image_id}.jpg", draw(read_image(sample.image_path), found))
+    annotations.write_image(folder / f"{sample.image_id}.jpg", draw(read_image(sample.image_path), found))

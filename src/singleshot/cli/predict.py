@@ -14,8 +14,8 @@ from singleshot.errors import DataError, SingleshotError, UsageError
 
 if TYPE_CHECKING:
     from singleshot.cli.predict_plan import Plan
-    from singleshot.prediction.annotation_files import AnnotationFile
-    from singleshot.prediction.picture_process import PictureProcess
+    from singleshot.prediction.annotations import Sink
+    from singleshot.prediction.image_reader import ImageReader
     from singleshot.prediction.predictor import Predictor, Segmenter
     from singleshot.prediction.sources import Sources
     from singleshot.prediction.stream import StreamOptions
@@ -58,9 +58,9 @@ def predict(
     from singleshot.cli.predict_pictures import look
     from singleshot.cli.predict_plan import plan
     from singleshot.prediction import choosing
-    from singleshot.prediction.annotation_files import KINDS, parse_kinds
+    from singleshot.prediction.annotations import KINDS, parse_kinds
+    from singleshot.prediction.image_reader import ImageReader
     from singleshot.prediction.load import load
-    from singleshot.prediction.picture_process import PictureProcess
     from singleshot.prediction.predictor import Segmenter
     from singleshot.prediction.sources import resolve
     from singleshot.prediction.stream import StreamOptions
@@ -86,7 +86,7 @@ def predict(
     planned = plan(found, weights=weights, out=out, kinds=kinds, json_file=json_file, overwrite=overwrite)
     with contextlib.ExitStack() as stack:
         # The child starts while the weights are loaded here.
-        reading = stack.enter_context(PictureProcess()) if found.images else None
+        reading = stack.enter_context(ImageReader()) if found.images else None
         with terminal.download(f"fetching {weights}") as observer:
             model = load(weights, backend=backend, bf16=bf16, trust=trust, observer=observer)
         if isinstance(model, Segmenter):
@@ -123,7 +123,7 @@ def _watch(
     options: StreamOptions,
     found: Sources,
     planned: Plan,
-    files: Sequence[AnnotationFile],
+    files: Sequence[Sink],
     *,
     rows: list[dict[str, Any]],
     failures: list[SingleshotError],
@@ -165,7 +165,7 @@ def _masks(
     segmenter: Segmenter,
     found: Sources,
     planned: Plan,
-    reading: PictureProcess | None,
+    reading: ImageReader | None,
     save: str | None,
     overwrite: bool,
 ) -> None:
@@ -205,16 +205,14 @@ def reported(planned: Plan, facts: Mapping[str, Any]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _files(
-    planned: Plan, label_map: LabelMap, videos: Sequence[Mapping[str, Any]]
-) -> Iterator[Sequence[AnnotationFile]]:
+def _files(planned: Plan, label_map: LabelMap, videos: Sequence[Mapping[str, Any]]) -> Iterator[Sequence[Sink]]:
     """The files of `--save`, open while inside.
 
     They keep a name that says so where the work breaks off, or a video's row tells that not all of it could be read.
     """
-    from singleshot.prediction.annotation_files import open_files
+    from singleshot.prediction.annotations import open_sinks
 
-    files = open_files(planned.kinds, planned.out, label_map) if planned.out is not None else []
+    files = open_sinks(planned.kinds, planned.out, label_map) if planned.out is not None else []
     whole = False
     try:
         yield files

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from singleshot.errors import SingleshotError
-from singleshot.prediction import sinks
-from singleshot.prediction.annotation_files import AnnotationFile, frame_facts
+from singleshot.prediction import annotations
+from singleshot.prediction.annotations import Sink, result_row
 from singleshot.prediction.frames import ImageError, ImageResult
-from singleshot.prediction.picture_process import PictureProcess
+from singleshot.prediction.image_reader import ImageReader
+from singleshot.prediction.predict_files import predict_images
 from singleshot.prediction.predictor import Detector
-from singleshot.prediction.stream import StreamOptions, pipeline, results
+from singleshot.prediction.stream import StreamOptions
 from singleshot.structures import Detections
 
 
@@ -21,10 +21,10 @@ def look(
     detector: Detector,
     options: StreamOptions,
     pictures: Sequence[Path],
-    reading: PictureProcess,
+    reading: ImageReader,
     *,
     copies: Mapping[Path, Path],
-    files: Sequence[AnnotationFile] = (),
+    files: Sequence[Sink] = (),
     names: Mapping[Path, str] | None = None,
     rows: list[dict[str, Any]],
     failures: list[SingleshotError],
@@ -44,21 +44,19 @@ def look(
     """
     from singleshot.cli import terminal
 
-    # One at a time and one waiting: pictures may be large, and a person watches the lines come.
-    stages = pipeline(detector, reading.frames(pictures), replace(options, batch_size=1), depth=1)
     with terminal.bar("pictures", len(pictures)) as advance:
-        for done, seen in enumerate(results(stages), start=1):
+        for done, seen in enumerate(predict_images(detector, pictures, options, reading), start=1):
             if isinstance(seen, ImageResult) and seen.drawn is not None:
-                sinks.write_picture(copies[Path(seen.source)], seen.drawn)
+                annotations.write_image(copies[Path(seen.source)], seen.drawn)
             if isinstance(seen, ImageError):
                 failures.append(seen.error)
                 terminal.warn(str(seen.error))
                 rows.append({"file": seen.source, "error": str(seen.error)})
             elif isinstance(seen.result, Detections):
                 found = seen.result
-                rows.append({"file": seen.frame.source, **frame_facts(seen), "detections": found.as_json()})
+                rows.append(result_row(seen))
                 for file in files:
-                    file.add(seen, found, (names or {}).get(Path(seen.frame.source), seen.frame.name))
+                    file.add(seen, (names or {}).get(Path(seen.frame.source), seen.frame.name))
                 said = ", ".join(f"{row['class']} {row['score']:.2f}" for row in found.as_json()) or "nothing"
                 terminal.show(f"{seen.frame.source}: {said}")
             advance(done)

@@ -11,8 +11,8 @@ from typing import Any
 
 from singleshot.cli import outputs
 from singleshot.errors import CannotCreateError, UsageError
-from singleshot.prediction import sinks
-from singleshot.prediction.annotation_files import KINDS
+from singleshot.prediction import annotations
+from singleshot.prediction.annotations import KINDS
 from singleshot.prediction.line_file import partial
 from singleshot.prediction.sources import Sources
 from singleshot.storage import atomic
@@ -71,8 +71,8 @@ def plan(
     pictures: dict[Path, Path] = {}
     videos: dict[Path | int, Path] = {}
     if out is not None:
-        pictures = sinks.targets(found.images, out)
-        videos |= sinks.targets(found.videos, out, suffix=".mp4")
+        pictures = annotations.targets(found.images, out)
+        videos |= annotations.targets(found.videos, out, suffix=".mp4")
         videos |= {index: out / f"camera_{index}.mp4" for index in found.cameras}
     made = [out / KINDS[kind][1] for kind in kinds] if out is not None else []
     lists = [path for path in made if path.suffix]

@@ -6,19 +6,19 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from singleshot.errors import DataError, SingleshotError
-from singleshot.prediction import camera
-from singleshot.prediction.annotation_files import AnnotationFile, frame_facts
+from singleshot.prediction.annotations import Sink, result_row
 from singleshot.prediction.backends import threads
-from singleshot.prediction.frames import ImageError, ImageResult
+from singleshot.prediction.frames import ImageResult
+from singleshot.prediction.predict_files import VideoPrediction
 from singleshot.prediction.predictor import Predictor
-from singleshot.prediction.stages import Times, table
-from singleshot.prediction.stream import StreamOptions, pipeline, results
+from singleshot.prediction.stages import Times
+from singleshot.prediction.stream import StreamOptions
 from singleshot.prediction.video_reader import VideoReader
 from singleshot.prediction.video_writer import VideoWriter
 from singleshot.structures import Detections
@@ -51,8 +51,9 @@ class Watched:
         if isinstance(found, Detections) and found.track_ids is not None:
             self.things.update(zip(found.track_ids.tolist(), map(str, found.class_names), strict=True))
         if keep_row:
-            facts = {"detections": found.as_json()} if isinstance(found, Detections) else {"shares": found.shares()}
-            self.row["frames"].append({**frame_facts(seen), **facts})
+            row = result_row(seen)
+            del row["file"]
+            self.row["frames"].append(row)
 
     def summary(self) -> str:
         """What was seen, in a few words."""
@@ -70,7 +71,7 @@ def watch(
     source: Path | int,
     *,
     target: Path | None = None,
-    files: Sequence[AnnotationFile] = (),
+    files: Sequence[Sink] = (),
     name: str = "video",
     keep_rows: bool = True,
 ) -> Watched:
@@ -94,43 +95,37 @@ def watch(
 
     cores = threads.cores()
     live = isinstance(source, int)
-    reader = None if live else VideoReader(source, threads=max(1, cores // 4))
-    frames = camera.frames(source) if isinstance(source, int) else reader or ()
+    video = VideoPrediction(predictor, source, options)
+    reader = video.reader
     copy: _Copy | None = None if target is None else _Copy(target, reader, max(1, cores // 2))
     watched = Watched({"file": f"camera {source}" if live else str(source), "frames": []})
-    stages = pipeline(predictor, frames, replace(options, batch_size=1) if live else options, moving=True)
-    if copy is not None:
-        stages.times.append(copy.times)
-    cpu, done, whole = time.process_time(), 0, False
+    done, whole = 0, False
     with contextlib.ExitStack() as stack:
-        stack.callback(lambda: None if reader is None else reader.close())
+        stack.callback(video.close)
         advance = stack.enter_context(frames_bar(watched.row["file"], reader.expected if reader else None))
-        found = results(stages)
         try:
-            for seen in found:
-                if isinstance(seen, ImageError):
-                    raise seen.error
+            for seen in video:
                 if copy is not None:
                     copy.write(seen)
                 done += 1
                 watched.add(seen, keep_row=keep_rows)
                 if isinstance(seen.result, Detections):
                     for file in files:
-                        file.add(seen, seen.result, f"{name}_{done - 1:06d}")
+                        file.add(seen, f"{name}_{done - 1:06d}")
                 advance(done)
-            watched.fault = None if reader is None else reader.fault()
+            watched.fault = video.fault()
             whole = watched.fault is None
         except KeyboardInterrupt:
             watched.stopped = watched.row["stopped"] = True
             whole = live
         finally:
-            found.close()
+            video.close()
             if copy is not None:
                 written = copy.close(whole=whole)
                 if written is not None and not whole:
                     terminal.warn(f"{written}: {copy.written} frames, not the whole video")
-    watched.table = table(stages, done, time.process_time() - cpu, cores)
-    watched.row |= {"seconds": round(stages.wall_s, 3), "frame_count": done}
+    watched.table = video.stage_table(*([] if copy is None else [copy.times]))
+    watched.row |= {"seconds": round(video.seconds, 3), "frame_count": done}
     for note in [*(reader.notes if reader else ()), *(copy.notes if copy else ())]:
         terminal.warn(f"{watched.row['file']}: {note}")
     if watched.fault is not None:

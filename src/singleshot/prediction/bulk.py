@@ -34,8 +34,8 @@ from singleshot.errors import (
 from singleshot.prediction.choosing import Choice, choice
 from singleshot.prediction.frames import Frame, ImageError
 from singleshot.prediction.hand import TRIES, Hand
+from singleshot.prediction.image_reader import ImageReader
 from singleshot.prediction.load import find_weights, load
-from singleshot.prediction.picture_process import PictureProcess
 from singleshot.prediction.predictor import Segmenter
 from singleshot.storage import atomic
 from singleshot.storage.download import Observer
@@ -159,7 +159,7 @@ class Worker:
         if _digest(Path(self._job.weights)) != self._job.sha256:
             what = "not the weights of this work any more"
             raise ConfigError(what, remedy="Put them back, or begin with another --out", file=self._job.weights)
-        self._reading = PictureProcess()  # it starts while the weights are loaded
+        self._reading = ImageReader()  # it starts while the weights are loaded
         model = load(self._job.weights)
         if isinstance(model, Segmenter):
             raise UsageError("--engine is for detectors", remedy="Leave it out")

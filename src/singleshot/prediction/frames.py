@@ -94,7 +94,9 @@ class ImageError:
     Args:
         source: where it should have come from.
         error: why it could not be read.
+        of_video: whether it is the end of a video, of which all readable frames came before.
     """
 
     source: str
     error: SingleshotError
+    of_video: bool = False

@@ -24,7 +24,7 @@ from singleshot.evaluation.judge_masks import counted
 from singleshot.evaluation.miou import MiouJudge
 from singleshot.evaluation.segment import segment
 from singleshot.images import read_image
-from singleshot.prediction import sinks
+from singleshot.prediction import annotations
 from singleshot.prediction.load import load
 from singleshot.prediction.predictor import Detector, Segmenter
 from singleshot.reporting import page, training_part
@@ -128,7 +128,7 @@ def _leave(folder: Path | None, dataset: Dataset, place: int, found: Detections 
     if folder is not None:
         image = read_image(dataset.samples[place].image_path)
         name = f"{place:05}-{dataset.samples[place].image_path.stem}.jpg"
-        sinks.write_picture(folder / name, draw(image, found))
+        annotations.write_image(folder / name, draw(image, found))
 
 
 def _left_out(dataset: Dataset, unread: Sequence[Fault]) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ import pytest
 from singleshot.data.boxes import voc_xml
 from singleshot.data.boxes.check_box import INCLUSIVE, check_box
 from singleshot.errors import UsageError
-from singleshot.prediction.annotation_files import KINDS, inside, open_files, parse_kinds
+from singleshot.prediction.annotations import KINDS, inside, open_sinks, parse_kinds
 from singleshot.prediction.frames import Frame, ImageResult
 from singleshot.storage import atomic
 from singleshot.structures import Detections, LabelMap
@@ -26,10 +26,10 @@ def written(out: Path) -> None:
     found = Detections(boxes, scores, class_ids, LABELS.names_of(class_ids), (100, 100), np.array([4, 2, 9]))
     picture = ImageResult(Frame(np.zeros((100, 100, 3), np.uint8), "in/a.png"), found)
     frame = ImageResult(Frame(np.zeros((100, 100, 3), np.uint8), "b.mp4", 7, Fraction(7, 10)), found[:0])
-    files = open_files(list(KINDS), out, LABELS)
+    files = open_sinks(list(KINDS), out, LABELS)
     for file in files:
-        file.add(picture, found, "a")
-        file.add(frame, frame.result if isinstance(frame.result, Detections) else found, "b_000007")
+        file.add(picture, "a")
+        file.add(frame, "b_000007")
         file.close()
 
 
@@ -74,12 +74,12 @@ def test_files_of_frames_are_forced_to_the_disk_in_the_end_and_not_one_by_one(
 ) -> None:
     forced: list[str] = []
     monkeypatch.setattr(atomic, "sync", lambda path: forced.append(path.name))
-    (file,) = open_files(["yolo"], tmp_path, LABELS)
+    (file,) = open_sinks(["yolo"], tmp_path, LABELS)
     none = np.zeros(0, np.int64)
     nothing = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), none, LABELS.names_of(none), (9, 9))
     for index in range(3):
         frame = ImageResult(Frame(np.zeros((9, 9, 3), np.uint8), "b.mp4", index, Fraction(index, 10)), nothing)
-        file.add(frame, nothing, f"b_{index:06d}")
+        file.add(frame, f"b_{index:06d}")
     assert forced == []
     file.close()
     assert sorted(forced) == ["b_000000.txt", "b_000001.txt", "b_000002.txt", "classes.txt", "yolo"]

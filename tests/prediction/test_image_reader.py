@@ -9,7 +9,7 @@ import pytest
 from singleshot.errors import DataError
 from singleshot.images import read_image
 from singleshot.prediction.frames import Frame, ImageError
-from singleshot.prediction.picture_process import PictureProcess
+from singleshot.prediction.image_reader import ImageReader
 from tests.prediction.dangerous import dangerous
 
 
@@ -22,7 +22,7 @@ def files(tmp_path: Path) -> list[Path]:
 
 
 def test_c19_a_picture_that_crashes_or_hangs_the_decoder_is_named_and_the_rest_go_on(files: list[Path]) -> None:
-    with PictureProcess(dangerous, timeout_s=2.0) as reading:
+    with ImageReader(dangerous, timeout_s=2.0) as reading:
         seen = list(reading.frames(files))
     assert [each.source for each in seen] == [str(file) for file in files]
     assert [place for place, each in enumerate(seen) if isinstance(each, Frame)] == [0, 2, 3, 5]
@@ -38,7 +38,7 @@ def test_c19_a_picture_that_crashes_or_hangs_the_decoder_is_named_and_the_rest_g
 
 def test_what_is_wrong_with_a_picture_is_told_as_in_this_process(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"<html>")
-    with PictureProcess() as reading:
+    with ImageReader() as reading:
         one, two = reading.frames([tmp_path / "a.jpg", tmp_path / "none.jpg"])
     assert isinstance(one, ImageError) and isinstance(two, ImageError)
     with pytest.raises(DataError) as here:
@@ -48,7 +48,7 @@ def test_what_is_wrong_with_a_picture_is_told_as_in_this_process(tmp_path: Path)
 
 
 def test_pictures_keep_their_names_after_somebody_left_early(files: list[Path]) -> None:
-    with PictureProcess(dangerous, timeout_s=2.0) as reading:
+    with ImageReader(dangerous, timeout_s=2.0) as reading:
         first = next(iter(reading.frames([files[0], files[2], files[3]])))
         assert isinstance(first, Frame) and (first.image == 0).all()
         (later,) = reading.frames([files[5]])
@@ -56,5 +56,5 @@ def test_pictures_keep_their_names_after_somebody_left_early(files: list[Path]) 
 
 
 def test_no_pictures_need_no_answer() -> None:
-    with PictureProcess() as reading:
+    with ImageReader() as reading:
         assert list(reading.frames([])) == []

@@ -1,7 +1,7 @@
-"""Pictures read by a process that may die: one that crashes or hangs its decoder is named, and the rest go on.
+"""Images read by a child process: one that crashes or hangs the decoder is reported, and the rest go on.
 
-The child reads ahead while the network works here, and hands the pixels over through a pipe. When it dies, the first
-picture without an answer is the one at fault; a new child goes on with the next.
+The child reads ahead while the network works here, and sends the pixels through a pipe. When it dies, the first image
+without an answer is the one at fault; a new child goes on with the next.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from singleshot.decoder_process import DecoderProcess, GivenUpError
 from singleshot.errors import DataError
 from singleshot.images import read_image
 from singleshot.prediction.frames import Frame, ImageError
-from singleshot.prediction.picture_child import serve
+from singleshot.prediction.image_child import serve
 from singleshot.storage.files import REPLACE
 
 AHEAD = 2
 
 
-class PictureProcess:
-    """A child that reads pictures. It starts at once, so that it is ready when the network is.
+class ImageReader:
+    """A child process that reads images. It starts at once, so that it is ready when the network is.
 
     Args:
-        read: what reads a file; it must be importable by name.
-        timeout_s: how long one picture may take.
+        read: reads a file; it must be importable by name.
+        timeout_s: how long one image may take.
 
     A script that uses this needs `if __name__ == "__main__":` around its calls, as all that starts processes does.
     """
@@ -37,18 +37,18 @@ class PictureProcess:
         self._decoder = DecoderProcess(serve, read, timeout_s=timeout_s)
         self._asked = deque[Path]()
 
-    def __enter__(self) -> PictureProcess:
+    def __enter__(self) -> ImageReader:
         return self
 
     def __exit__(self, *_exception: object) -> None:
         self.close()
 
     def frames(self, files: Sequence[Path]) -> Iterator[Frame | ImageError]:
-        """The pictures in order, each as it is or with what is wrong with it.
+        """Yield the images in order, each as a frame or as an error.
 
         Raises StoppedError where no child can be started.
         """
-        if self._asked:  # somebody left early: these answers are nobody's
+        if self._asked:  # an earlier call was left early, and its answers are pending
             self._decoder.restart()
         coming, asked = deque(files), deque[Path]()
         self._asked = asked
@@ -58,11 +58,11 @@ class PictureProcess:
                 self._decoder.ask(asked[-1])
             file = asked.popleft()
             try:
-                answer = self._answer(file)
+                answer = self._receive(file)
             except GivenUpError as given_up:
                 fault = DataError(given_up.message, kind=given_up.kind, remedy=REPLACE, file=file)
                 answer = ImageError(str(file), fault)
-                for lost in asked:  # what the dead one had been asked
+                for lost in asked:  # what the dead child had been asked
                     self._decoder.ask(lost)
             yield answer
 
@@ -70,10 +70,10 @@ class PictureProcess:
         """End the child."""
         self._decoder.end()
 
-    def _answer(self, file: Path) -> Frame | ImageError:
-        kind, said = self._decoder.receive()
+    def _receive(self, file: Path) -> Frame | ImageError:
+        kind, content = self._decoder.receive()
         if kind is not None:
-            return ImageError(str(file), kind(**said))
-        image = np.empty(said, np.uint8)
+            return ImageError(str(file), kind(**content))
+        image = np.empty(content, np.uint8)
         self._decoder.receive(into=image.reshape(-1).data)
         return Frame(image, str(file))

@@ -1,4 +1,4 @@
-"""The child's side of `picture_process`: reads what it is told to, until nobody tells it anything more.
+"""The child's side of `image_reader`: reads what it is told to, until nobody tells it anything more.
 
 A file of its own, which needs neither PyTorch nor anything that does: the child is ready before the network is.
 """
