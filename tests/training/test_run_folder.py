@@ -98,13 +98,13 @@ def test_f7_f9_a_folder_that_cannot_be_written_to_ends_as_storage_and_lets_go_of
     (tmp_path / "run").mkdir()
     with monkeypatch.context() as patch:
         patch.setattr(Path, "unlink", full)
-        with pytest.raises(StorageError, match="No space left"):
+        with pytest.raises(StorageError, match="disk is full"):
             RunFolder(tmp_path / "run")
         patch.setattr(Path, "open", full)
     folder = RunFolder(tmp_path / "run", overwrite=True)  # the lock was given back
     with monkeypatch.context() as patch:
         patch.setattr(Path, "open", full)
-        with pytest.raises(StorageError, match=r"bad_steps.jsonl: writing failed \(No space left"):
+        with pytest.raises(StorageError, match=r"bad_steps.jsonl: the disk is full"):
             folder.log_bad_step({"step": 1})
     folder.close()
 

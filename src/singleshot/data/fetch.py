@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from singleshot.data.unpacking import unpack
-from singleshot.errors import CannotCreateError, NotPermittedError, StorageError, UsageError
+from singleshot.errors import CannotCreateError, UsageError, os_errors
 from singleshot.storage import atomic, download
 
 PUBLISHER = "http://host.robots.ox.ac.uk/pascal/VOC"
@@ -114,21 +114,16 @@ def _unpack_into(file: Path, out: Path, archive: Archive, tell: Observer) -> int
     hidden = out / f".{archive.file_name}.{os.getpid()}.tmp"
     size = file.stat().st_size
     try:
-        hidden.mkdir(parents=True)
-        files, _ = unpack(
-            file,
-            hidden,
-            max_bytes=archive.max_bytes,
-            on_bytes=lambda done: tell(f"unpacking {archive.file_name}", done, size),
-        )
-        for path in sorted(path for path in hidden.rglob("*") if path.is_file()):
-            _move(path, out / path.relative_to(hidden))
-    except PermissionError as error:
-        raise NotPermittedError("no permission to write", remedy="Choose another --out", file=out) from error
-    except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
-        raise CannotCreateError("cannot be created", remedy="Choose another --out", file=out) from error
-    except OSError as error:
-        raise StorageError(f"unpacking failed ({error.strerror or error})", remedy="Free space", file=out) from error
+        with os_errors(out, "write"):
+            hidden.mkdir(parents=True)
+            files, _ = unpack(
+                file,
+                hidden,
+                max_bytes=archive.max_bytes,
+                on_bytes=lambda done: tell(f"unpacking {archive.file_name}", done, size),
+            )
+            for path in sorted(path for path in hidden.rglob("*") if path.is_file()):
+                _move(path, out / path.relative_to(hidden))
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
     return files

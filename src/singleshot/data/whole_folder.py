@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from singleshot.errors import CannotCreateError, NotPermittedError, StorageError
+from singleshot.errors import CannotCreateError, os_errors
 
 
 @contextmanager
@@ -29,18 +29,13 @@ def whole_folder(out: Path) -> Iterator[Path]:
     target = out.resolve()
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        if out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
-            raise CannotCreateError("already exists", remedy="Name a folder that is not there yet", file=out)
-        temporary.mkdir(parents=True)
-        yield temporary
-        if target.exists():
-            target.rmdir()
-        temporary.rename(target)
-    except PermissionError as error:
-        raise NotPermittedError("no permission to write", remedy="Choose another folder", file=out) from error
-    except (FileExistsError, NotADirectoryError) as error:
-        raise CannotCreateError("cannot be created", remedy="Choose another folder", file=out) from error
-    except OSError as error:
-        raise StorageError(f"writing failed ({error.strerror or error})", remedy="Free space", file=out) from error
+        with os_errors(out, "write", elsewhere="Choose another folder"):
+            if out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
+                raise CannotCreateError("already exists", remedy="Name a folder that does not exist yet", file=out)
+            temporary.mkdir(parents=True)
+            yield temporary
+            if target.exists():
+                target.rmdir()
+            temporary.rename(target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 import torch
 
 from singleshot.detection.ssd import SSD
-from singleshot.errors import StorageError, UsageError
+from singleshot.errors import UsageError, os_errors
 from singleshot.exporting.program import DetectorProgram, Form, SegmenterProgram
 from singleshot.exporting.suppression import LoopSuppression, OperatorSuppression, Suppression
 from singleshot.prediction.backends.backend import Backend
@@ -73,10 +73,8 @@ def build(network: SSD | FCN, record: ExportRecord, file_format: Format, path: P
         StorageError: the disk is full or failing.
     """
     makers = {"pt2": _pt2, "onnx": _onnx, "openvino": _openvino}
-    try:
+    with os_errors(path, "write"):
         return makers[file_format](network, record, path, inputs)
-    except OSError as error:
-        raise StorageError(f"writing failed ({error.strerror or error})", remedy="Free space", file=path) from error
 
 
 def _pt2(network: SSD | FCN, record: ExportRecord, path: Path, _inputs: Sequence[Any]) -> Built:

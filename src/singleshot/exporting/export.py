@@ -19,7 +19,7 @@ from numpy import ndarray
 
 from singleshot import weights
 from singleshot.data.sample_scenes import sample_scenes
-from singleshot.errors import CannotCreateError, DataError, InputMissingError, NotPermittedError, UsageError
+from singleshot.errors import CannotCreateError, DataError, InputMissingError, UsageError, os_errors
 from singleshot.exporting import calibration, parity
 from singleshot.exporting.building import SUFFIXES, Format, build, check_choice
 from singleshot.exporting.calibration import Calibration, Cost
@@ -203,13 +203,9 @@ def _images(folder: str | Path | None, measured: Calibration | None) -> Sequence
 
 def _folder_beside(target: Path) -> tempfile.TemporaryDirectory[str]:
     """A hidden folder on the target's own file system, gone in the end."""
-    try:
+    with os_errors(target, "create"):
         target.parent.mkdir(parents=True, exist_ok=True)
         return tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent)
-    except PermissionError as error:
-        raise NotPermittedError("no permission to write", remedy="Choose another --out", file=target) from error
-    except OSError as error:
-        raise CannotCreateError("cannot be created", remedy="Choose another --out", file=target) from error
 
 
 def _publish(made: Path, target: Path) -> None:

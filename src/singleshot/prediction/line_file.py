@@ -6,11 +6,9 @@ and for good where the work breaks off, the file is called `<stem>.partial.<suff
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 
-from singleshot.errors import CannotCreateError, NotPermittedError, StorageError
+from singleshot.errors import os_errors
 from singleshot.storage import atomic
 
 
@@ -35,18 +33,18 @@ class LineFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with self._errors():
+        with os_errors(self.path, "write"):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._stream = partial(path).open("w", encoding="utf-8", errors="surrogateescape", newline="\n")
 
     def write(self, text: str) -> None:
         """Add text. Raises StorageError where the disk is full or failing."""
-        with self._errors():
+        with os_errors(self.path, "write"):
             self._stream.write(text)
 
     def close(self, *, whole: bool = True) -> Path:
         """End the file and say what it is called. Raises StorageError as `write`."""
-        with self._errors():
+        with os_errors(self.path, "write"):
             self._stream.close()
             there = partial(self.path)
             atomic.sync(there)
@@ -54,15 +52,3 @@ class LineFile:
                 there.replace(self.path)
                 atomic.sync(self.path.parent)
         return self.path if whole else there
-
-    @contextlib.contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except PermissionError as error:
-            raise NotPermittedError("no permission to write", remedy="Choose another --out", file=self.path) from error
-        except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
-            raise CannotCreateError("cannot be created", remedy="Choose another --out", file=self.path) from error
-        except OSError as error:
-            what = f"writing failed ({error.strerror or error})"
-            raise StorageError(what, remedy="Free space", file=self.path) from error

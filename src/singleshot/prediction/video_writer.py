@@ -9,7 +9,6 @@ pressed Ctrl-C) becomes an ordinary MP4 too, but keeps the name that says so.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
 
-from singleshot.errors import CannotCreateError, ConfigError, NotPermittedError, SingleshotError, StorageError
+from singleshot.errors import ConfigError, SingleshotError, StorageError, from_os_error
 from singleshot.prediction.line_file import partial
 from singleshot.prediction.video_format import video_format
 from singleshot.prediction.video_reader import import_av, open_local
@@ -169,14 +168,11 @@ class VideoWriter:
             yield
         except SingleshotError:
             raise
-        except PermissionError as error:
-            raise NotPermittedError("no permission to write", remedy="Choose another --out", file=self.path) from error
-        except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
-            raise CannotCreateError("cannot be created", remedy="Choose another --out", file=self.path) from error
-        except (OSError, self._av.error.FFmpegError) as error:
-            full = getattr(error, "errno", None) == errno.ENOSPC
-            what = "the disk is full" if full else f"writing failed ({getattr(error, 'strerror', None) or error})"
-            raise StorageError(what, remedy="Free space" if full else None, file=self.path) from error
+        except OSError as error:
+            raise from_os_error(error, self.path, "write") from error
+        except self._av.error.FFmpegError as error:  # some of its errors are OSErrors, and some have a number only
+            system = OSError(error.errno, error.strerror or str(error))
+            raise from_os_error(system, self.path, "write") from error
 
 
 class _Sound:

@@ -35,7 +35,7 @@ import safetensors.torch
 from torch import Tensor
 
 from singleshot.config import Above, AtLeast, Config
-from singleshot.errors import DataError, NotPermittedError, SingleshotError, StorageError
+from singleshot.errors import DataError, SingleshotError, StorageError, from_os_error, os_errors
 from singleshot.storage import atomic, sealed
 
 SCHEMA = 1
@@ -104,15 +104,14 @@ def write(root: Path, step: int, tensors: Mapping[str, Tensor], facts: Mapping[s
         atomic.sync(root)
         for path in same:  # not before the new one is safe under its name
             _remove(path)
-    except PermissionError as error:
-        raise NotPermittedError("no permission to save a checkpoint", remedy="Give write access", file=root) from error
-    except FileNotFoundError as error:
-        raise StorageError("the folder was removed while the run went on", remedy="Start again", file=root) from error
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        what = _shortage(root, len(data) + len(manifest)) if full else f"saving failed ({error.strerror or error})"
-        remedy = "Free space, then --resume" if full else "See to the disk, then --resume"
-        raise StorageError(what, remedy=remedy, file=root) from error
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            message = _shortage(root, len(data) + len(manifest))
+            raise StorageError(message, remedy="Free space, then --resume", file=root) from error
+        if error.errno == errno.ENOENT:
+            message = "the folder was removed while the run went on"
+            raise StorageError(message, remedy="Start again", file=root) from error
+        raise from_os_error(error, root, "write", elsewhere="Make the folder writable, then --resume") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return final
@@ -224,8 +223,8 @@ def _remove_each(paths: list[Path]) -> None:
         try:
             _remove(path)
         except OSError as error:
-            what = f"an old checkpoint cannot be removed ({error.strerror or error})"
-            raise StorageError(what, remedy="See to the disk, then --resume", file=path) from error
+            message = f"an old checkpoint cannot be removed ({error.strerror or error})"
+            raise StorageError(message, remedy="Check the disk, then --resume", file=path) from error
 
 
 def _remove(path: Path) -> None:
@@ -236,10 +235,8 @@ def _remove(path: Path) -> None:
 
 def _steps(root: Path) -> list[tuple[tuple[int, int], Path]]:
     """The checkpoints with their order, oldest first."""
-    try:
+    with os_errors(root, "read"):
         folders = [path for path in root.iterdir() if _NAME.fullmatch(path.name)] if root.is_dir() else []
-    except OSError as error:
-        raise StorageError(f"reading failed ({error.strerror})", remedy="See to the disk", file=root) from error
     return sorted((_order(path), path) for path in folders)
 
 
@@ -282,14 +279,11 @@ def _manifest(path: Path) -> dict[str, Any]:
 
 
 def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise damaged("missing", path) from error
-    except PermissionError as error:
-        raise NotPermittedError("no permission to read", remedy="Change its permissions", file=path) from error
-    except OSError as error:
-        raise StorageError(f"reading failed ({error.strerror})", remedy="See to the disk", file=path) from error
+    with os_errors(path, "read"):
+        try:
+            return path.read_bytes()
+        except FileNotFoundError as error:
+            raise damaged("missing", path) from error
 
 
 PULSE_S = 5.0

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from singleshot.errors import CannotCreateError, Fault, NotPermittedError, StorageError
+from singleshot.errors import CannotCreateError, Fault, os_errors
 from singleshot.storage import atomic
 from singleshot.storage.lock import FolderLock, locked_by
 from singleshot.training import checkpoint
@@ -62,29 +62,23 @@ class RunFolder:
                 raise CannotCreateError(f"in use by another training{by_whom}", remedy=ELSEWHERE, file=root)
             remedy = "Choose another --out, go on with --resume, or replace it with --overwrite"
             raise CannotCreateError("already exists", remedy=remedy, file=root)
-        try:
+        with os_errors(root, "create", elsewhere=ELSEWHERE):
             root.mkdir(parents=True, exist_ok=True)
-        except PermissionError as error:
-            raise NotPermittedError("no permission to make it", remedy=ELSEWHERE, file=root) from error
-        except OSError as error:
-            raise CannotCreateError(f"cannot be made ({error.strerror})", remedy=ELSEWHERE, file=root) from error
         self._lock = FolderLock(root)
         try:
-            if not resume:
-                for left_over in ("bad.jsonl", "bad_steps.jsonl"):  # of the run that this one replaces
-                    (root / left_over).unlink(missing_ok=True)
-                checkpoint.remove_all(self.checkpoints)
-            elif (root / "bad.jsonl").is_file():
-                lines = (root / "bad.jsonl").read_text(encoding="utf-8", errors="replace").splitlines()
-                self._faults = dict.fromkeys(lines)
-            self.checkpoints.mkdir(exist_ok=True)
-            checkpoint.clean(self.checkpoints)
-            for name in ("best.safetensors", "last.safetensors", "log.csv", "recipe.json", "bad.jsonl"):
-                atomic.clean(root / name)
-        except OSError as error:
-            self.close()
-            raise StorageError(f"cannot be written to ({error.strerror})", remedy=ELSEWHERE, file=root) from error
-        except StorageError:
+            with os_errors(root, "write", elsewhere=ELSEWHERE):
+                if not resume:
+                    for left_over in ("bad.jsonl", "bad_steps.jsonl"):  # of the run that this one replaces
+                        (root / left_over).unlink(missing_ok=True)
+                    checkpoint.remove_all(self.checkpoints)
+                elif (root / "bad.jsonl").is_file():
+                    lines = (root / "bad.jsonl").read_text(encoding="utf-8", errors="replace").splitlines()
+                    self._faults = dict.fromkeys(lines)
+                self.checkpoints.mkdir(exist_ok=True)
+                checkpoint.clean(self.checkpoints)
+                for name in ("best.safetensors", "last.safetensors", "log.csv", "recipe.json", "bad.jsonl"):
+                    atomic.clean(root / name)
+        except BaseException:
             self.close()
             raise
 
@@ -130,11 +124,8 @@ class RunFolder:
         """Add a line to `bad_steps.jsonl`. Raises StorageError where the disk is full or failing."""
         file = self.root / "bad_steps.jsonl"
         if self._writes:
-            try:
-                with file.open("a", encoding="utf-8") as stream:
-                    stream.write(json.dumps(record) + "\n")
-            except OSError as error:
-                raise StorageError(f"writing failed ({error.strerror})", remedy="Free space", file=file) from error
+            with os_errors(file, "write", elsewhere=ELSEWHERE), file.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(record) + "\n")
 
     def go_back(self, rows: Sequence[Mapping[str, Any]], step: int) -> None:
         """Take `log.csv` and `bad_steps.jsonl` back to a checkpoint: those rows, and no bad step from `step` on."""
