@@ -1,4 +1,4 @@
-"""The house rules that a machine can check; CONTRIBUTING.md says them in words."""
+"""The conventions that a program can check; CONTRIBUTING.md states them in words."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "singleshot"
 FILES = sorted(SOURCE.rglob("*.py"))
 
-# Calls that have one home, and everything but the home must ask there. `*` stands for any file of a folder.
-HOMES = {
+# Calls that only some files may make. `*` stands for any file of a folder.
+ALLOWED_CALLERS = {
     "cv2.imread": ("images.py",),
     "cv2.imdecode": ("images.py", "data/masks/files.py"),
     "PIL.Image.open": (),
@@ -29,7 +29,7 @@ HOMES = {
     "print": ("cli/*",),
 }
 
-# Source files whose claims are proved in another file's tests, and why.
+# Source files that are tested in another file, and where.
 TESTED_ELSEWHERE = {
     "__init__.py": "its public names are tried by tests/test_readme.py and by the tests of what they lead to",
     "__main__.py": "two lines, tried by every test of the command line that starts a process",
@@ -42,22 +42,15 @@ TESTED_ELSEWHERE = {
     "cli/train.py": "tests/cli/test_workflow.py and its doctest",
     "cli/predict_pictures.py": "tests/cli/test_predict.py and the rows of tests/cli/test_predict_images.py",
     "cli/predict_plan.py": "tests/cli/test_predict.py",
-    "prediction/streaming.py": "its stages are tried as a stream: tests/prediction/test_stream.py",
     "cli/demo_masks.py": "the demo is tried as a whole: tests/cli/test_workflow.py",
     "cli/evaluate_masks.py": "tests/cli/test_workflow_masks.py",
     "cli/predict_masks.py": "tests/cli/test_workflow_masks.py",
-    "segmentation/presets.py": "rows of choices, each built by tests/segmentation/test_fcn.py",
-    "segmentation/light.py": "tests/segmentation/test_fcn.py runs it on both of its trunks",
     "reporting/detection_part.py": "the page as a whole: tests/reporting/test_pages.py",
     "reporting/examples_part.py": "tests/reporting/test_pages.py",
     "reporting/masks_part.py": "tests/reporting/test_pages.py",
     "cli/report.py": "tests/reporting/test_report.py",
     "evaluation/report.py": "a record of figures, filled and read by tests/evaluation/test_judge.py",
     "evaluation/table.py": "tests/evaluation/test_judge.py",
-    "detection/raw.py": "a record of two tensors, made and read by tests/detection/test_ssd.py",
-    "detection/presets.py": "rows of numbers, tried against golden ones by tests/detection/test_anchors.py",
-    "data/load/epochs.py": "both its loaders: tests/data/load/test_loader.py and test_mask_loader.py",
-    "data/load/mask_batch.py": "tests/data/load/test_mask_loader.py",
     "cli/data.py": "the group of the verbs, which have tests of their own",
     "data/augment/option_checks.py": "tried through every option by tests/data/augment/test_augment.py",
     "streets/scenery.py": "tests/streets/test_scene.py",
@@ -103,49 +96,49 @@ def bad_ignores(text: str) -> list[str]:
     ]
 
 
-def open_ends(text: str) -> list[str]:
+def todos(text: str) -> list[str]:
     return [each for each in comments(text) if re.search(r"\b(TODO|FIXME|XXX|HACK)\b", each)]
 
 
-def test_there_is_something_to_check() -> None:
+def test_source_files_are_found() -> None:
     assert len(CODE) >= 5
 
 
 @each_code_file
-def test_a_file_says_first_what_it_is_about(path: Path) -> None:
+def test_a_file_starts_with_a_docstring(path: Path) -> None:
     docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
     assert docstring, "a file starts with a docstring"
     assert docstring.partition("\n\n")[0].rstrip().endswith((".", ":")), "its first paragraph is a sentence"
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if is_folder_init(path)], ids=name_of)
-def test_a_folder_is_only_a_folder(path: Path) -> None:
+def test_a_folder_init_is_empty(path: Path) -> None:
     assert not path.read_text(encoding="utf-8").strip(), "names are imported from the file that defines them"
 
 
 @each_code_file
-def test_a_check_holds_under_python_o(path: Path) -> None:
+def test_no_check_is_an_assert(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     assert [node.lineno for node in ast.walk(tree) if isinstance(node, ast.Assert)] == [], "`python -O` drops asserts"
 
 
 @each_code_file
-def test_what_has_one_home_is_called_only_there(path: Path) -> None:
-    strays = [
+def test_restricted_calls_are_made_by_their_files_only(path: Path) -> None:
+    violations = [
         call
         for call in calls(path.read_text(encoding="utf-8"))
-        if call in HOMES and not any(path.relative_to(SOURCE).match(home) for home in HOMES[call])
+        if call in ALLOWED_CALLERS and not any(path.relative_to(SOURCE).match(allowed) for allowed in ALLOWED_CALLERS[call])
     ]
-    assert strays == []
+    assert violations == []
 
 
 @each_code_file
-def test_nothing_is_left_open(path: Path) -> None:
-    assert open_ends(path.read_text(encoding="utf-8")) == []
+def test_no_comment_is_a_todo(path: Path) -> None:
+    assert todos(path.read_text(encoding="utf-8")) == []
 
 
 @each_code_file
-def test_a_silenced_checker_is_told_what_to_ignore(path: Path) -> None:
+def test_an_ignore_comment_names_its_rule(path: Path) -> None:
     assert bad_ignores(path.read_text(encoding="utf-8")) == []
 
 
@@ -167,18 +160,18 @@ def test_decisions_are_numbered_one_by_one_and_listed() -> None:
     assert [page for page in pages if f"({page})" not in index] == []
 
 
-def test_a_decision_is_a_short_page_with_its_three_parts() -> None:
+def test_a_decision_is_a_short_page_with_three_parts() -> None:
     for page in (ROOT / "docs" / "decisions").glob("0*.md"):
         lines = page.read_text(encoding="utf-8").splitlines()
         assert [line for line in lines if line.startswith("## ")] == ["## Context", "## Decision", "## Consequences"]
         assert len(lines) <= 40, page.name
 
 
-def test_the_checks_above_find_what_they_look_for() -> None:
+def test_the_checks_find_violations() -> None:
     bad = (
         "import numpy as np\nfrom torch import load\nnp.load('x')  # type: ignore\nload('y')  # TODO: later\nprint(1)\n"
     )
     assert list(calls(bad)) == ["numpy.load", "torch.load", "print"]
     assert bad_ignores(bad) == ["# type: ignore"]
-    assert open_ends(bad) == ["# TODO: later"]
+    assert todos(bad) == ["# TODO: later"]
     assert bad_ignores("x = 1  # type: ignore[arg-type]\ny = 2  # noqa: N801\n") == []
