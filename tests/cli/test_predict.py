@@ -85,7 +85,7 @@ def test_predict_continues_after_a_file_system_error(
     assert result.exit_code == code
     rows = json.loads((tmp_path / "p.json").read_text())["pictures"]
     assert [Path(row["file"]).name for row in rows if "error" in row] == ["1.jpg", "bad.jpg"]
-    assert error.message in rows[1]["error"] and "2 of 4 pictures could not be read" in result.stderr
+    assert error.message in rows[1]["error"] and "2 of 4 images could not be read" in result.stderr
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"0.jpg", "2.jpg"}
 
 

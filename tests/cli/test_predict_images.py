@@ -73,7 +73,7 @@ def test_c2_to_c13_bad_images_are_named_and_good_ones_processed(untrained: Path,
     assert good == {"c05", "c06", "c07-grey", "c07-palette", "c07-alpha", "c08", "c11"}
     assert {path.stem for path in (tmp_path / "out").iterdir()} == good
     assert all(rows[stem]["size_hw"] == [60, 80] for stem in good)
-    assert "4 of 11 pictures could not be read" in result.stderr
+    assert "4 of 11 images could not be read" in result.stderr
     # C6: the right colours. C7: alpha over white. C8: scaled, not clipped.
     assert np.abs(read_image(folder / "c06.jpg").astype(int) - image).mean() < 3
     assert read_image(folder / "c07-alpha.png")[50, 50].tolist() == pytest.approx([147, 172, 207], abs=2)

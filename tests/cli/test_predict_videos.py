@@ -17,7 +17,7 @@ import av
 import pytest
 from typer.testing import CliRunner, Result
 
-from singleshot.cli import main, predict_videos
+from singleshot.cli import main, predict_outputs
 from singleshot.cli.main import app
 from singleshot.errors import CannotCreateError, InputMissingError, UsageError
 from singleshot.prediction import camera
@@ -111,14 +111,14 @@ def test_d11_ctrl_c_in_a_video_loses_no_earlier_row(
     untrained: Path, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second, last = (make(tmp_path / f"{name}.mp4", 6) for name in "abc")
-    add = predict_videos.Watched.add
+    add = predict_outputs.VideoRow.add
 
-    def stopping(self: Any, seen: Any, *, keep_row: bool) -> None:
-        add(self, seen, keep_row=keep_row)
-        if seen.frame.source == str(second) and seen.frame.index == 2:
+    def stopping(self: Any, item: Any, *, keep: bool) -> None:
+        add(self, item, keep=keep)
+        if item.frame.source == str(second) and item.frame.index == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(predict_videos.Watched, "add", stopping)
+    monkeypatch.setattr(predict_outputs.VideoRow, "add", stopping)
     picture = next((scenes / "JPEGImages").iterdir())
     arguments = [untrained, picture, first, second, last, "--json", tmp_path / "p.json"]
     with pytest.raises(SystemExit) as ended:

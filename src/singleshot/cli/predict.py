@@ -1,249 +1,263 @@
-"""`singleshot predict`: what a model sees in pictures, videos and cameras, drawn onto copies and written to files."""
+"""`singleshot predict`: detections or segmentations of images, videos and cameras, drawn and saved."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from singleshot.cli.predict_masks import check_kinds, predict_masks
 from singleshot.errors import DataError, SingleshotError, UsageError
 
 if TYPE_CHECKING:
-    from singleshot.cli.predict_plan import Plan
-    from singleshot.prediction.annotations import Sink
-    from singleshot.prediction.image_reader import ImageReader
-    from singleshot.prediction.predictor import Predictor, Segmenter
-    from singleshot.prediction.sources import Sources
+    from singleshot.cli.predict_outputs import Outputs, VideoRow
+    from singleshot.prediction.frames import ImageResult
+    from singleshot.prediction.predictor import Predictor
     from singleshot.prediction.stream import StreamOptions
-    from singleshot.structures import LabelMap
+    from singleshot.prediction.video_reader import VideoReader
+    from singleshot.prediction.video_writer import VideoWriter
 
 
 def predict(
-    weights: Annotated[Path, typer.Argument(help="A weights file.")],
-    sources: Annotated[list[str], typer.Argument(help="Pictures, videos, folders, patterns, or a camera's number.")],
+    weights: Annotated[Path, typer.Argument(help="A weights file, an export, a known name, or owner/name on the hub.")],
+    sources: Annotated[
+        list[str], typer.Argument(help="Images, videos, folders, glob patterns, or the number of a camera.")
+    ],
     out: Annotated[Path | None, typer.Option(help="Write annotated copies into this folder.")] = None,
     threshold: Annotated[
-        str | None, typer.Option(help="Only what scores at least this: 0.5 if left out, or by class: 0.5,car=0.3.")
+        str | None, typer.Option(help="Lowest score to show, 0.5 by default; also by class: 0.5,car=0.3.")
     ] = None,
-    classes: Annotated[str | None, typer.Option(help="Only these classes: car,person.")] = None,
+    classes: Annotated[str | None, typer.Option(help="Show only these classes: car,person.")] = None,
     save: Annotated[
         str | None,
-        typer.Option(help="Files beside the copies: json,csv,voc,yolo,coco; of a segmenter ids,colours,probability."),
+        typer.Option(help="Files for --out: json,csv,voc,yolo,coco; of a segmenter ids,colours,probability."),
     ] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write all detections to this file.")] = None,
-    tiles: Annotated[bool, typer.Option("--tiles", help="Look at large pictures in overlapping tiles too.")] = False,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all results to this file.")] = None,
+    tiles: Annotated[
+        bool, typer.Option("--tiles", help="Detect in overlapping tiles of large images as well.")
+    ] = False,
     tile_size: Annotated[
-        int | None, typer.Option(help="Side of a tile in pixels; else as large as the network's input.", min=32)
+        int | None, typer.Option(help="Side of a tile in pixels; by default that of the network input.", min=32)
     ] = None,
-    track: Annotated[bool, typer.Option("--track", help="Give things in videos a number that they keep.")] = False,
+    track: Annotated[bool, typer.Option("--track", help="Number the objects in videos.")] = False,
     engine: Annotated[
-        str | None, typer.Option(help="For very many pictures: ray (a cluster) or process. Goes on where it stopped.")
+        str | None, typer.Option(help="For very many images: ray (a cluster) or process. Resumes where it stopped.")
     ] = None,
-    backend: Annotated[str | None, typer.Option(help="What runs the file: torch, pt2, onnx or openvino.")] = None,
+    backend: Annotated[str | None, typer.Option(help="Runtime for the file: torch, pt2, onnx or openvino.")] = None,
     bf16: Annotated[bool, typer.Option("--bf16", help="Compute in bfloat16 (torch, openvino).")] = False,
     trust: Annotated[bool, typer.Option("--trust", help="Open a .pt2 even if it could run code.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
 ) -> None:
-    """Find objects in pictures and videos, or with a segmenter give every pixel a class.
+    """Detect objects in images and videos, or with a segmenter assign a class to every pixel.
 
-    A picture that cannot be read is named, the rest go on, and the exit code says so. Of a damaged video every readable
-    frame is used. Ctrl-C leaves a video that can be played.
+    An unreadable image is reported, the others are processed, and the exit code shows it. Of a damaged video every
+    readable frame is used. Ctrl-C leaves a playable video.
     """
     from singleshot.cli import terminal
-    from singleshot.cli.predict_bulk import predict_bulk
-    from singleshot.cli.predict_pictures import look
-    from singleshot.cli.predict_plan import plan
     from singleshot.prediction import choosing
-    from singleshot.prediction.annotations import KINDS, parse_kinds
-    from singleshot.prediction.image_reader import ImageReader
-    from singleshot.prediction.load import load
-    from singleshot.prediction.predictor import Segmenter
-    from singleshot.prediction.sources import resolve
-    from singleshot.prediction.stream import StreamOptions
-    from singleshot.prediction.tiles import Tiling
 
     thresholds = choosing.parse_threshold(str(choosing.DEFAULT) if threshold is None else threshold)
     if engine is not None:
+        from singleshot.cli.predict_bulk import predict_bulk
+
         given = {"--save": save, "--json": json_file, "--tiles": tiles, "--tile-size": tile_size, "--track": track}
         given |= {"--backend": backend, "--bf16": bf16, "--trust": trust}
-        _refuse(given, "--engine leaves detections.json in --out, and knows no", "Leave it out")
-        names = _names(classes)
+        _refuse(given, "--engine writes only detections.json into --out, without", "Omit it")
+        names = _split(classes)
         predict_bulk(
             weights, sources, engine=engine, out=out, thresholds=thresholds, classes=names, overwrite=overwrite
         )
         return
+    from singleshot.cli.predict_outputs import open_outputs, plan
+    from singleshot.prediction.annotations import KINDS
+    from singleshot.prediction.image_reader import ImageReader
+    from singleshot.prediction.load import load
+    from singleshot.prediction.predict_files import predict_images
+    from singleshot.prediction.sources import resolve
+    from singleshot.prediction.stream import StreamOptions
+    from singleshot.prediction.tiles import Tiling
+
     found = resolve(sources)
     if found.videos:
         from singleshot.prediction.video_reader import import_av
 
         import_av()
-    # What a segmenter saves is planned by `predict_masks`: before the weights are loaded nobody knows which it is.
-    kinds = [kind for kind in _names(save) or () if kind in KINDS]
-    planned = plan(found, weights=weights, out=out, kinds=kinds, json_file=json_file, overwrite=overwrite)
+    kinds = _split(save) or []
+    # Whether it is a segmenter is known only after loading, which comes after the checks of the outputs.
+    detection_kinds = [kind for kind in kinds if kind in KINDS]
+    targets = plan(found, weights, detection_kinds, out=out, json_file=json_file, overwrite=overwrite)
     with contextlib.ExitStack() as stack:
-        # The child starts while the weights are loaded here.
-        reading = stack.enter_context(ImageReader()) if found.images else None
+        # The process that reads images starts while the weights are loaded.
+        reader = stack.enter_context(ImageReader()) if found.images else None
         with terminal.download(f"fetching {weights}") as observer:
-            model = load(weights, backend=backend, bf16=bf16, trust=trust, observer=observer)
-        if isinstance(model, Segmenter):
+            model: Any = load(weights, backend=backend, bf16=bf16, trust=trust, observer=observer)
+        videos = (*found.videos, *found.cameras)
+        if model.task == "segmentation":
             given = {"--threshold": threshold, "--classes": classes, "--tiles": tiles, "--tile-size": tile_size}
-            _refuse(given | {"--track": track}, "a segmenter knows no", "Leave it out, or name a detector's weights")
-            _masks(model, found, planned, reading, save, overwrite)
-            return
-        parse_kinds(save)
-        chosen = choosing.choice(model.label_map, thresholds, _names(classes))
-        side_hw = (tile_size, tile_size) if tile_size else model.input_size_hw
-        options = StreamOptions(chosen, Tiling(side_hw) if tiles or tile_size else None, track, out is not None)
-        failures: list[SingleshotError] = []
-        facts: dict[str, Any] = {"threshold": thresholds[""] if set(thresholds) == {""} else thresholds}
-        facts |= {"pictures": [], "videos": []}
-        with reported(planned, facts), _files(planned, model.label_map, facts["videos"]) as files:
-            if reading is not None:
-                look(
-                    model,
-                    options,
-                    found.images,
-                    reading,
-                    copies=planned.pictures,
-                    files=files,
-                    names=planned.names(),
-                    rows=facts["pictures"],
-                    failures=failures,
-                )
-            stopped = _watch(model, options, found, planned, files, rows=facts["videos"], failures=failures)
-    _end(failures, 0 if found.videos or found.cameras else len(found.images), stopped=stopped)
-
-
-def _watch(
-    predictor: Predictor[Any, Any],
-    options: StreamOptions,
-    found: Sources,
-    planned: Plan,
-    files: Sequence[Sink],
-    *,
-    rows: list[dict[str, Any]],
-    failures: list[SingleshotError],
-) -> bool:
-    """Look at all videos and cameras, one after the other; whether Ctrl-C ended the last of them, a camera.
-
-    `rows` for `--json` and `failures` grow meanwhile. Raises KeyboardInterrupt where Ctrl-C left something undone.
-    """
-    from singleshot.cli import terminal
-    from singleshot.cli.predict_videos import watch
-
-    everything = (*found.videos, *found.cameras)
-    for source in everything:
-        target = planned.videos.get(source)
-        name = "frame" if target is None else target.stem
-        try:
-            keep_rows = planned.json_file is not None
-            watched = watch(predictor, options, source, target=target, files=files, name=name, keep_rows=keep_rows)
-        except DataError as error:
-            failures.append(error)
-            terminal.warn(str(error))
-            rows.append({"file": str(source), "error": str(error)})
-            continue
-        if watched.fault is not None:
-            failures.append(watched.fault)
-            terminal.warn(str(watched.fault))
-        rows.append(watched.row)
-        terminal.show(f"{source}: {watched.summary()}")
-        for line in watched.table:
-            terminal.note(line)
-        if watched.stopped:
-            if source is everything[-1] and isinstance(source, int):
-                return True
-            raise KeyboardInterrupt
-    return False
-
-
-def _masks(
-    segmenter: Segmenter,
-    found: Sources,
-    planned: Plan,
-    reading: ImageReader | None,
-    save: str | None,
-    overwrite: bool,
-) -> None:
-    """A segmenter's pictures, or its videos."""
-    from singleshot.prediction.stream import StreamOptions
-
-    if found.images and (found.videos or found.cameras):
-        raise UsageError("pictures and videos at once", remedy="Give a segmenter one kind at a time")
-    failures: list[SingleshotError] = []
-    facts: dict[str, Any] = {"classes": list(segmenter.label_map.names), "pictures": [], "videos": []}
-    if reading is not None:
-        kinds = _names(save) or []
-        check_kinds(kinds, found.images, planned, overwrite=overwrite)
-        with reported(planned, facts):
-            frames, total = reading.frames(found.images), len(found.images)
-            predict_masks(segmenter, frames, planned, kinds, total=total, rows=facts["pictures"], failures=failures)
-        _end(failures, len(found.images))
-        return
-    if save:
-        raise UsageError("--save of masks is for pictures", remedy="Leave it out: the video shows the classes")
-    with reported(planned, facts):
-        options = StreamOptions(drawing=planned.out is not None)
-        stopped = _watch(segmenter, options, found, planned, (), rows=facts["videos"], failures=failures)
-    _end(failures, 0, stopped=stopped)
-
-
-@contextlib.contextmanager
-def reported(planned: Plan, facts: Mapping[str, Any]) -> Iterator[None]:
-    """Write the `--json` file in the end, also where the work breaks off: what was seen by then is in it."""
-    try:
-        yield
-    except BaseException:
-        with contextlib.suppress(SingleshotError):  # the other failure is told
-            planned.write_json({**facts, "stopped": True})
-        raise
-    planned.write_json(facts)
-
-
-@contextlib.contextmanager
-def _files(planned: Plan, label_map: LabelMap, videos: Sequence[Mapping[str, Any]]) -> Iterator[Sequence[Sink]]:
-    """The files of `--save`, open while inside.
-
-    They keep a name that says so where the work breaks off, or a video's row tells that not all of it could be read.
-    """
-    from singleshot.prediction.annotations import open_sinks
-
-    files = open_sinks(planned.kinds, planned.out, label_map) if planned.out is not None else []
-    whole = False
-    try:
-        yield files
-        whole = not any("error" in row for row in videos)
-    finally:
-        for file in files:
-            file.close(whole=whole)
-
-
-def _refuse(given: Mapping[str, object], what: str, remedy: str) -> None:
-    """Refuse options that would change nothing. Raises UsageError with the first that was given."""
-    for name, value in given.items():
-        if value is not None and value is not False:
-            raise UsageError(f"{what} {name}", remedy=remedy)
-
-
-def _names(text: str | None) -> list[str] | None:
-    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]
-
-
-def _end(failures: Sequence[SingleshotError], pictures: int, *, stopped: bool = False) -> None:
-    """Exit with the worst code of all that failed, if any did, or as Ctrl-C does.
-
-    `pictures` is 0 where videos count too.
-    """
-    from singleshot.cli import terminal
-
-    if failures:
-        of = f" of {pictures} pictures could not be read" if pictures else " could not be read, or not in full"
-        terminal.warn(f"{len(failures)}{of}")
+            _refuse(given | {"--track": track}, "a segmenter has no", "Omit it, or give a detector's weights")
+            if found.images and videos:
+                raise UsageError("images and videos together", remedy="Give a segmenter one of both")
+            if save and videos:
+                raise UsageError("--save of masks is for images", remedy="Omit it: the video shows the classes")
+            model = replace(model, with_probabilities=True) if "probability" in kinds else model
+            facts: dict[str, Any] = {"classes": list(model.label_map.names)}
+            options = StreamOptions(drawing=out is not None)
+        else:
+            facts = {"threshold": thresholds[""] if set(thresholds) == {""} else thresholds}
+            chosen = choosing.choice(model.label_map, thresholds, _split(classes))
+            side_hw = (tile_size, tile_size) if tile_size else model.input_size_hw
+            tiling = Tiling(side_hw) if tiles or tile_size else None
+            options = StreamOptions(chosen, tiling, track, out is not None)
+        outputs = stack.enter_context(open_outputs(targets, model, kinds, facts))
+        if reader is not None:
+            results = predict_images(model, found.images, options, reader)
+            for item in terminal.track(results, "images", len(found.images)):
+                outputs.add_image(item)
+        stopped = False
+        for source in videos:
+            try:
+                row = predict_video(model, options, source, outputs)
+            except DataError as error:
+                outputs.add_unreadable_video(source, error)
+                continue
+            outputs.add_video(row)
+            # Ctrl-C is the only way to end a camera; anywhere else something is left undone.
+            stopped = row.stopped
+            if stopped and not (isinstance(source, int) and source is videos[-1]):
+                raise KeyboardInterrupt
+    failed = len(outputs.sinks.errors)
+    if failed:
+        what = "could not be read completely" if videos else f"of {len(found.images)} images could not be read"
+        terminal.warn(f"{failed} {what}")
     if stopped:
         raise KeyboardInterrupt
-    if failures:
-        raise typer.Exit(max(error.exit_code for error in failures))
+    if failed:
+        raise typer.Exit(outputs.sinks.exit_code)
+
+
+def predict_video(
+    predictor: Predictor[Any, Any], options: StreamOptions, source: Path | int, outputs: Outputs
+) -> VideoRow:
+    """Predict the frames of a video, or of a camera, until its end or Ctrl-C, and save them as they come.
+
+    Args:
+        predictor: the model.
+        options: what to do with each frame.
+        source: a video file, or the number of a camera.
+        outputs: take each frame's result. After damage or Ctrl-C the drawn copy keeps a name that marks it as partial;
+            Ctrl-C is the normal end of a camera.
+
+    Raises:
+        DataError: no frame can be read. Later damage is not raised but returned as the row's `error`.
+        ConfigError, CannotCreateError, NotPermittedError, StorageError: the copy cannot be written.
+    """
+    from singleshot.cli import terminal
+    from singleshot.cli.predict_outputs import VideoRow
+    from singleshot.prediction.predict_files import VideoPrediction
+
+    row, target, complete = VideoRow(source), outputs.targets.videos.get(source), False
+    with contextlib.closing(VideoPrediction(predictor, source, options)) as video, contextlib.ExitStack() as stack:
+        copy = None if target is None else VideoCopy(target, video.reader)
+        reader = video.reader
+        advance = stack.enter_context(terminal.frames_bar(row.file, reader.expected if reader else None))
+        try:
+            for item in video:
+                if copy is not None:
+                    copy.write(item)
+                outputs.add_frame(row, item)
+                advance(row.frame_count)
+            row.error = video.fault()
+            complete = row.error is None
+        except KeyboardInterrupt:
+            row.stopped, complete = True, reader is None
+        finally:
+            video.close()
+            if copy is not None:
+                path = copy.close(complete=complete)
+                if path is not None and not complete:
+                    terminal.warn(f"{path}: {copy.written} frames, not the whole video")
+        row.stage_times = video.stage_table(*([] if copy is None else [copy.times]))
+        row.seconds = video.seconds
+    for note in [*(reader.notes if reader else ()), *(copy.notes if copy else ())]:
+        terminal.warn(f"{row.file}: {note}")
+    return row
+
+
+class VideoCopy:
+    """Writes the drawn frames of a video. It is opened at once if the frame size is known, for a camera later.
+
+    Args:
+        target: the file.
+        reader: of the original, whose rate, pixel aspect and sound are kept; None for a camera.
+
+    Attributes:
+        times: spent on encoding.
+    """
+
+    def __init__(self, target: Path, reader: VideoReader | None) -> None:
+        from singleshot.prediction.backends.threads import cores
+        from singleshot.prediction.stages import Times
+        from singleshot.prediction.video_writer import VideoWriter
+
+        self._target, self._threads, self.times = target, max(1, cores() // 2), Times("encode")
+        self._writer: VideoWriter | None = None
+        if reader is not None:
+            self._writer = VideoWriter(
+                target,
+                reader.size_hw,
+                rate=reader.rate,
+                pixel_aspect=reader.pixel_aspect,
+                sound_from=reader.path,
+                threads=self._threads,
+            )
+
+    def write(self, item: ImageResult) -> None:
+        """Write a drawn frame."""
+        from singleshot.prediction.video_writer import VideoWriter
+
+        if item.drawn is None:
+            return
+        start, cpu = time.perf_counter(), time.thread_time()
+        if self._writer is None:
+            self._writer = VideoWriter(self._target, item.frame.size_hw, threads=self._threads)
+        self._writer.write(item.drawn, item.frame.time or Fraction(0), item.frame.duration)
+        self.times.add(time.perf_counter() - start, time.thread_time() - cpu, 0.0)
+
+    @property
+    def written(self) -> int:
+        """Number of frames in the file."""
+        return 0 if self._writer is None else self._writer.written
+
+    @property
+    def notes(self) -> list[str]:
+        """What could not be kept of the original."""
+        return [] if self._writer is None else self._writer.notes
+
+    def close(self, *, complete: bool) -> Path | None:
+        """Finish the file and return its path; None if nothing was written.
+
+        Of an incomplete file errors are suppressed: another error ended it and is reported.
+        """
+        if self._writer is None:
+            return None
+        if complete:
+            return self._writer.close()
+        with contextlib.suppress(SingleshotError):
+            return self._writer.close(whole=False)
+        return None
+
+
+def _refuse(given: Mapping[str, object], message: str, remedy: str) -> None:
+    """Refuse options that would have no effect. Raises UsageError with the first that was given."""
+    for name, value in given.items():
+        if value is not None and value is not False:
+            raise UsageError(f"{message} {name}", remedy=remedy)
+
+
+def _split(text: str | None) -> list[str] | None:
+    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]

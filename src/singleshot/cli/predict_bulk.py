@@ -1,4 +1,4 @@
-"""`singleshot predict --engine`: very many pictures, by a cluster or a process that may die; nothing is done twice."""
+"""`singleshot predict --engine`: very many images, in processes or a cluster, resumable: no shard is done twice."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from singleshot.prediction.bulk import Engine
 
 ENGINES = ("ray", "process")
-MOST_LIST_BYTES = 1 << 30
+MAX_LIST_BYTES = 1 << 30
 
 
 def predict_bulk(
@@ -29,21 +29,21 @@ def predict_bulk(
     classes: Sequence[str] | None,
     overwrite: bool,
 ) -> None:
-    """Look at pictures shard by shard, and leave `OUT/detections.json` as `--json` would have it.
+    """Predict images shard by shard, and write `OUT/detections.json` like the report of `--json`.
 
     Args:
         weights: a detector's weights.
-        sources: pictures, folders and patterns, or one `.txt` file that lists pictures, one a line.
+        sources: images, folders and glob patterns, or one `.txt` file that lists images, one per line.
         engine: of `ENGINES`.
-        out: the work's folder. The same command goes on with what is not done yet.
-        thresholds: least score by class name; the empty name stands for the rest.
-        classes: the classes that are shown, or None for all.
-        overwrite: begin anew in a folder that holds other or finished work.
+        out: the folder of the job. Running the same command again resumes it.
+        thresholds: lowest score by class name; the empty name stands for all others.
+        classes: the classes to show, or None for all.
+        overwrite: start again in a folder with another job or a finished one.
 
     Raises:
-        UsageError: an unknown engine, no folder, or something that is no picture.
-        CannotCreateError: the folder holds other work, or this work and it is finished.
-        typer.Exit: with the worst code of the pictures that could not be read, after all others were done.
+        UsageError: an unknown engine, no folder, or a source that is not an image.
+        CannotCreateError: the folder contains another job, or this one, finished.
+        typer.Exit: with the highest exit code of the images that could not be read, after all others are done.
     """
     from singleshot.cli import outputs, terminal
     from singleshot.prediction import bulk, hand
@@ -51,19 +51,19 @@ def predict_bulk(
 
     run = find_engine(engine)
     if out is None:
-        raise UsageError("--engine needs a folder for its work", remedy="Give --out DIR")
-    names = listed(Path(sources[0])) if len(sources) == 1 and sources[0].endswith(".txt") else sources
+        raise UsageError("--engine needs a folder", remedy="Give --out DIR")
+    names = read_list(Path(sources[0])) if len(sources) == 1 and sources[0].endswith(".txt") else sources
     found = resolve(names)
     if found.videos or found.cameras:
-        raise UsageError("--engine is for pictures", remedy="Leave videos and cameras out")
+        raise UsageError("--engine is for images", remedy="Omit videos and cameras")
     outputs.check_folder(out)
     with terminal.download(f"fetching {weights}") as observer:
         job = bulk.make_job(weights, found.images, thresholds=thresholds, classes=classes, observer=observer)
     todo = bulk.open_job(out, job, overwrite=overwrite)
     if len(todo) < job.shards:
-        terminal.show(f"{job.shards - len(todo)} of {job.shards} shards are done already")
+        terminal.show(f"{job.shards - len(todo)} of {job.shards} shards were already done")
     with hand.held(out):
-        # Closed where this ends early: workers go with it.
+        # Closed if this ends early, which ends the workers.
         with terminal.bar("shards", len(todo)) as advance, contextlib.closing(run(out, todo)) as shards:
             for done, _ in enumerate(shards, start=1):
                 advance(done)
@@ -72,38 +72,41 @@ def predict_bulk(
         failed = bulk.finish(out, job, facts)
     for row in failed:
         terminal.warn(row["error"])
-    terminal.show(f"{len(found.images)} pictures: {out / 'detections.json'}")
+    terminal.show(f"{len(found.images)} images: {out / 'detections.json'}")
     if failed:
-        terminal.warn(f"{len(failed)} of {len(found.images)} pictures could not be read")
+        terminal.warn(f"{len(failed)} of {len(found.images)} images could not be read")
         raise typer.Exit(max(row["exit_code"] for row in failed))
 
 
 def find_engine(name: str) -> Engine:
-    """The engine of that name. Raises UsageError for no such, ConfigError where it is not installed."""
+    """Return an engine. Raises UsageError for an unknown name, ConfigError if it is not installed."""
     from singleshot.prediction import process_engine, ray_engine
 
     if name not in ENGINES:
-        raise UsageError(f"no engine is called {name!r}", remedy=f"Known are {', '.join(ENGINES)}")
+        raise UsageError(f"no engine {name!r}", remedy=f"There are {', '.join(ENGINES)}")
     if name == "ray":
         ray_engine.import_ray()  # before anything is written
         return ray_engine.run
     return process_engine.run
 
 
-def listed(file: Path) -> list[str]:
-    """The pictures that a list names, one a line; empty lines do not count.
+def read_list(file: Path) -> list[str]:
+    """Read a list of images, one per line; empty lines are ignored.
 
-    Raises InputMissingError for none, DataError for a list that is not UTF-8, and what `file_bytes` raises.
+    Raises:
+        InputMissingError: an image does not exist, or the list is empty.
+        DataError: the list is not UTF-8.
+        SingleshotError: what `file_bytes` raises.
     """
     try:
-        lines = file_bytes(file, MOST_LIST_BYTES).decode("utf-8-sig").splitlines()
+        lines = file_bytes(file, MAX_LIST_BYTES).decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        what, remedy = "not UTF-8 text", "Save the list as UTF-8, a picture a line"
-        raise DataError(what, kind="bad-list", remedy=remedy, file=file) from error
+        message, remedy = "not UTF-8 text", "Save the list as UTF-8, one image per line"
+        raise DataError(message, kind="bad-list", remedy=remedy, file=file) from error
     names = [line.strip() for line in lines if line.strip()]
     for number, name in enumerate(lines, start=1):
         if name.strip() and not Path(name.strip()).exists():
-            raise InputMissingError(f"no such picture: {name.strip()}", remedy="Mend the list", file=file, line=number)
+            raise InputMissingError(f"no such image: {name.strip()}", remedy="Correct the list", file=file, line=number)
     if not names:
-        raise InputMissingError("the list is empty", remedy="Name pictures in it, one a line", file=file)
+        raise InputMissingError("the list is empty", remedy="Name images in it, one per line", file=file)
     return names
