@@ -16,7 +16,6 @@ from singleshot.config import (
     HalfOpen,
     Ordered,
     Range,
-    check_number,
     descriptions,
     field_help,
     from_json_dict,
@@ -110,20 +109,6 @@ def test_anything_else_is_refused_by_name(change, message):
 def test_a_list_is_not_a_config():
     with pytest.raises(ConfigError, match="weights metadata is"):
         from_json_dict(Outer, [1, 2], "weights metadata")
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), -0.001, 1.001, 1])
-def test_a_number_outside_its_range_is_named_with_the_range(value: float | int) -> None:
-    with pytest.raises(ConfigError, match=r"momentum is .*\. Give a number of 0 or more, below 1"):
-        check_number("momentum", value, 0, 1, below=True)
-
-
-def test_the_ends_of_a_range_count_unless_they_are_left_out() -> None:
-    check_number("share", 0.0, 0, 1)
-    check_number("share", 1, 0, 1)
-    check_number("rate", 1e30, 0, above=True)
-    with pytest.raises(ConfigError, match=r"rate is 0\.0\. Give a number above 0"):
-        check_number("rate", 0.0, 0, above=True)
 
 
 @dataclass(frozen=True)
@@ -285,3 +270,16 @@ def test_configs_need_the_standard_library_alone() -> None:
         "assert not {'torch', 'numpy', 'pydantic', 'annotated_types', 'yaml'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), -0.001, 1.001, 1])
+def test_a_number_outside_its_range_is_named_with_the_range(value: float | int) -> None:
+    with pytest.raises(ConfigError, match=r"momentum is .*\. Give a number of 0 or more, below 1"):
+        Optimizer(momentum=value)
+
+
+def test_the_ends_of_a_range_belong_to_it_unless_they_are_excluded() -> None:
+    assert 0.0 in Range(0, 1) and 1 in Range(0, 1) and 1e30 in Above(0) and 1 in Above(0, 1)
+    assert 0.0 not in Above(0) and 1 not in HalfOpen(0, 1) and 0 in HalfOpen(0, 1) and 0 in AtLeast(0)
+    with pytest.raises(ConfigError, match=r"lr is 0\.0\. Give a number above 0"):
+        Optimizer(lr=0.0)

@@ -49,7 +49,6 @@ TESTED_ELSEWHERE = {
     "cli/report.py": "tests/reporting/test_report.py",
     "evaluation/report.py": "a record of figures, filled and read by tests/evaluation/test_judge.py",
     "evaluation/table.py": "tests/evaluation/test_judge.py",
-    "data/augment/option_checks.py": "tried through every option by tests/data/augment/test_augment.py",
     "streets/scenery.py": "tests/streets/test_scene.py",
 }
 
@@ -124,7 +123,8 @@ def test_restricted_calls_are_made_by_their_files_only(path: Path) -> None:
     violations = [
         call
         for call in calls(path.read_text(encoding="utf-8"))
-        if call in ALLOWED_CALLERS and not any(path.relative_to(SOURCE).match(allowed) for allowed in ALLOWED_CALLERS[call])
+        if call in ALLOWED_CALLERS
+        and not any(path.relative_to(SOURCE).match(allowed) for allowed in ALLOWED_CALLERS[call])
     ]
     assert violations == []
 

@@ -314,26 +314,6 @@ def _choices(hint: Any) -> Iterator[Any]:
             yield from _choices(option)
 
 
-def check_number(
-    name: str,
-    value: float | int,
-    low: float | int,
-    high: float | int = math.inf,
-    *,
-    above: bool = False,
-    below: bool = False,
-) -> None:
-    """Refuse a number that is not in a range. For what is not a `Config`.
-
-    Raises ConfigError.
-
-    >>> check_number("momentum", 0.9, 0, 1, below=True)
-    """
-    limits = Above(low, high) if above else HalfOpen(low, high) if below else Range(low, high)
-    if value not in limits:
-        raise ConfigError(f"{name} is {value}", remedy=f"Give a number {limits}")
-
-
 def _to_json(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
         return to_json_dict(value)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
+from typing import Annotated
 
-from singleshot.config import check_number
+from singleshot.config import Above, AtLeast, Config, Range
 from singleshot.errors import UsageError
 
 LINGER_S, LINGER_BYTES = 1.0, 2**20
@@ -16,7 +17,7 @@ LINGER_S, LINGER_BYTES = 1.0, 2**20
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Config):
     """The settings of one server.
 
     Args:
@@ -44,29 +45,24 @@ class Settings:
     """
 
     host: str = "127.0.0.1"
-    port: int = 8000
+    port: Annotated[int, Range(0, 65535)] = 8000
     token: str | None = None
     allowed_hosts: tuple[str, ...] = ()
-    batch_size: int = 8
-    latency_s: float = 0.01
-    queue_size: int = 64
-    max_body_bytes: int = 20 * 2**20
-    max_held_bytes: int = 256 * 2**20
-    max_pixels: int = 24_000_000
-    max_connections: int = 800
-    window_s: float = 4.5
+    batch_size: Annotated[int, AtLeast(1)] = 8
+    latency_s: Annotated[float, AtLeast(0)] = 0.01
+    queue_size: Annotated[int, AtLeast(1)] = 64
+    max_body_bytes: Annotated[int, AtLeast(1)] = 20 * 2**20
+    max_held_bytes: Annotated[int, AtLeast(1)] = 256 * 2**20
+    max_pixels: Annotated[int, AtLeast(1)] = 24_000_000
+    max_connections: Annotated[int, AtLeast(1)] = 800
+    window_s: Annotated[float, Above(0)] = 4.5
     window_bytes: int = 64 * 1024
-    answer_s: float = 30.0
-    drain_s: float = 30.0
+    answer_s: Annotated[float, Above(0)] = 30.0
+    drain_s: Annotated[float, Above(0)] = 30.0
     retry_after_s: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "queue_size", "max_body_bytes", "max_held_bytes", "max_pixels", "max_connections"):
-            check_number(name, getattr(self, name), 1)
-        for name in ("window_s", "answer_s", "drain_s"):
-            check_number(name, getattr(self, name), 0, above=True)
-        check_number("latency_s", self.latency_s, 0)
-        check_number("port", self.port, 0, 65535)
+        super().__post_init__()
         if self.token is not None and (len(self.token) < 8 or not self.token.isascii() or not self.token.isprintable()):
             raise UsageError(
                 "the token is too short or has unusual characters", remedy="Use 8 or more printable ASCII characters"

@@ -16,14 +16,14 @@ pixel.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, get_args
+from typing import Annotated, NamedTuple, get_args
 
 import cv2
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 from numpy import ndarray
 
-from singleshot.data.augment.option_checks import check_probability, check_range
+from singleshot.config import Range
 from singleshot.data.augment.photometric import Distortion, DistortionOptions, distort, draw_distortion
 from singleshot.data.augment.resample import Interpolation, resample
 from singleshot.data.augment.sampling import Window, WindowOptions, draw_window
@@ -35,38 +35,30 @@ NO_BOXES = np.zeros((0, 4))
 
 
 @dataclass(frozen=True)
-class Augmentation(DistortionOptions, WindowOptions):
+class Augmentation(DistortionOptions, WindowOptions, name="augmentation"):
     """All options of augmentation in one flat record; the defaults are the Caffe reference.
 
     Those of colours are explained in `DistortionOptions`, those of the window in `WindowOptions`.
-
-    Args:
-        clip_boxes: cut kept boxes off at the crop (the reference), or let them reach outside it (the 2017 post).
-        mirror_probability: how often left and right are exchanged.
-        flip_probability: how often top and bottom are exchanged, for pictures without an up, such as microscopy.
-        turn_probability: how often the picture is turned by one, two or three quarter turns.
-        interpolations: the ways to resize, one of which is chosen at random.
-        mean_rgb: the colour around an expanded picture, 0 … 255.
     """
 
     clip_boxes: bool = True
-    mirror_probability: float = 0.5
-    flip_probability: float = 0.0
-    turn_probability: float = 0.0
+    """Clip kept boxes at the crop (the reference), or let them reach outside it (the 2017 post)."""
+    mirror_probability: Annotated[float, Range(0, 1)] = 0.5
+    """Probability that left and right are exchanged."""
+    flip_probability: Annotated[float, Range(0, 1)] = 0.0
+    """Probability that top and bottom are exchanged, for images without an up, such as microscopy."""
+    turn_probability: Annotated[float, Range(0, 1)] = 0.0
+    """Probability that the image is turned by one, two or three quarter turns."""
     interpolations: tuple[Interpolation, ...] = get_args(Interpolation)
-    mean_rgb: tuple[int, int, int] = (123, 117, 104)
+    """The ways to resize, one of which is chosen at random."""
+    mean_rgb: Annotated[tuple[int, int, int], Range(0, 255)] = (123, 117, 104)
+    """The colour around an expanded image, 0 … 255."""
 
     def __post_init__(self) -> None:
-        DistortionOptions.__post_init__(self)
-        WindowOptions.__post_init__(self)
-        for name in ("mirror_probability", "flip_probability", "turn_probability"):
-            check_probability(name, getattr(self, name))
-        for value in self.mean_rgb:
-            check_range("mean_rgb", (0.0, float(value)), low=0.0, high=255.0)
-        unknown = [name for name in self.interpolations if name not in get_args(Interpolation)]
-        if unknown or not self.interpolations:
+        super().__post_init__()
+        if not self.interpolations:
             known = ", ".join(get_args(Interpolation))
-            raise ConfigError(f"interpolations is {self.interpolations}", remedy=f"Give one or more of {known}")
+            raise ConfigError("augmentation.interpolations is empty", remedy=f"Give one or more of {known}")
 
 
 CAFFE = Augmentation()

@@ -16,13 +16,14 @@ saturation and hue share one trip to HSV and back, where the reference makes two
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
 
 from singleshot.compiled import compiled
-from singleshot.data.augment.option_checks import check_probability, check_range
+from singleshot.config import Config, Ordered, Range
 
 HUES = 180
 """OpenCV's 8-bit hue plane holds 0 … 179."""
@@ -31,38 +32,27 @@ RGB_AS_IS = (0, 1, 2)
 
 
 @dataclass(frozen=True)
-class DistortionOptions:
-    """How often and how far colours are distorted. The defaults are the reference's.
+class DistortionOptions(Config, name="augmentation"):
+    """How often and how far colours are distorted. The defaults are the reference's."""
 
-    Args:
-        brightness_probability: how often a number is added to all values.
-        brightness_delta: the largest such number, of 255; drawn from −delta … delta.
-        contrast_probability: how often all values are multiplied.
-        contrast_range: the factors.
-        saturation_probability: how often the saturation plane is multiplied.
-        saturation_range: the factors.
-        hue_probability: how often the hue is turned.
-        hue_delta: the largest turn, on the scale where 180 is once around.
-        channel_order_probability: how often the channels are put in a random order (which may be the old one).
-    """
-
-    brightness_probability: float = 0.5
-    brightness_delta: float = 32.0
-    contrast_probability: float = 0.5
-    contrast_range: tuple[float, float] = (0.5, 1.5)
-    saturation_probability: float = 0.5
-    saturation_range: tuple[float, float] = (0.5, 1.5)
-    hue_probability: float = 0.5
-    hue_delta: float = 18.0
-    channel_order_probability: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name in ("brightness", "contrast", "saturation", "hue", "channel_order"):
-            check_probability(f"{name}_probability", getattr(self, f"{name}_probability"))
-        check_range("brightness_delta", (0.0, self.brightness_delta), low=0.0, high=255.0)
-        check_range("contrast_range", self.contrast_range, low=0.0)
-        check_range("saturation_range", self.saturation_range, low=0.0)
-        check_range("hue_delta", (0.0, self.hue_delta), low=0.0, high=HUES / 2)
+    brightness_probability: Annotated[float, Range(0, 1)] = 0.5
+    """Probability that a number is added to all values."""
+    brightness_delta: Annotated[float, Range(0, 255)] = 32.0
+    """The largest such number, of 255; drawn from −delta … delta."""
+    contrast_probability: Annotated[float, Range(0, 1)] = 0.5
+    """Probability that all values are multiplied."""
+    contrast_range: Annotated[tuple[float, float], Ordered(0)] = (0.5, 1.5)
+    """Range of the contrast factors."""
+    saturation_probability: Annotated[float, Range(0, 1)] = 0.5
+    """Probability that the saturation plane is multiplied."""
+    saturation_range: Annotated[tuple[float, float], Ordered(0)] = (0.5, 1.5)
+    """Range of the saturation factors."""
+    hue_probability: Annotated[float, Range(0, 1)] = 0.5
+    """Probability that the hue is turned."""
+    hue_delta: Annotated[float, Range(0, HUES / 2)] = 18.0
+    """The largest turn, on the scale where 180 is once around."""
+    channel_order_probability: Annotated[float, Range(0, 1)] = 0.0
+    """Probability that the channels are put in a random order (which may be the old one)."""
 
 
 @dataclass(frozen=True)

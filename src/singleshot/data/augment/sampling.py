@@ -16,13 +16,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
 from singleshot.compiled import compiled
-from singleshot.data.augment.option_checks import check_probability, check_range
+from singleshot.config import AtLeast, Config, Ordered, Range
 from singleshot.errors import ConfigError
 
 Window = tuple[int, int, int, int]
@@ -30,7 +31,7 @@ Window = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
-class CropSampler:
+class CropSampler(Config, name="augmentation.samplers"):
     """One kind of crop. It is satisfied by a crop whose IoU with *any one* box lies in min_iou … max_iou.
 
     Args:
@@ -42,15 +43,16 @@ class CropSampler:
     With neither bound every crop satisfies it, also in a picture without boxes, where no bound can be met.
     """
 
-    min_iou: float | None = None
-    max_iou: float | None = None
-    scale: tuple[float, float] = (0.3, 1.0)
-    aspect_ratio: tuple[float, float] = (0.5, 2.0)
+    min_iou: Annotated[float, Range(0, 1)] | None = None
+    max_iou: Annotated[float, Range(0, 1)] | None = None
+    scale: Annotated[tuple[float, float], Ordered(1e-3, 1)] = (0.3, 1.0)
+    aspect_ratio: Annotated[tuple[float, float], Ordered(1e-3)] = (0.5, 2.0)
 
     def __post_init__(self) -> None:
-        check_range("scale", self.scale, low=1e-3, high=1.0)
-        check_range("aspect_ratio", self.aspect_ratio, low=1e-3)
-        check_range("min_iou, max_iou", self.iou_range, low=0.0, high=1.0)
+        super().__post_init__()
+        if self.iou_range[0] > self.iou_range[1]:
+            message = f"{self._name}: min_iou, max_iou are {self.iou_range}"
+            raise ConfigError(message, remedy="Give a max_iou of min_iou or more")
 
     @property
     def iou_range(self) -> tuple[float, float]:
@@ -72,26 +74,17 @@ a free crop, and free here in pictures without boxes too (where the reference is
 
 
 @dataclass(frozen=True)
-class WindowOptions:
-    """How windows are drawn. The defaults are the reference's.
+class WindowOptions(Config, name="augmentation"):
+    """How windows are drawn. The defaults are the reference's."""
 
-    Args:
-        expand_probability: how often the picture is put on a larger canvas.
-        max_expand: the largest canvas, in sides of the picture; the factor is drawn from 1 … max_expand.
-        samplers: the kinds of crop, each as likely as the others among those that succeed; none for no crop.
-        trials: how many crops a sampler may try.
-    """
-
-    expand_probability: float = 0.5
-    max_expand: float = 4.0
+    expand_probability: Annotated[float, Range(0, 1)] = 0.5
+    """Probability that the image is put on a larger canvas."""
+    max_expand: Annotated[float, AtLeast(1)] = 4.0
+    """The largest canvas, in sides of the image; the factor is drawn from 1 … max_expand."""
     samplers: tuple[CropSampler, ...] = SSD_SAMPLERS
-    trials: int = 50
-
-    def __post_init__(self) -> None:
-        check_probability("expand_probability", self.expand_probability)
-        check_range("max_expand", (1.0, self.max_expand), low=1.0)
-        if self.trials < 1:
-            raise ConfigError(f"trials is {self.trials}", remedy="Give a sampler at least one trial")
+    """The kinds of crop, each as likely as the others among those that succeed; none for no crop."""
+    trials: Annotated[int, AtLeast(1)] = 50
+    """How many crops a sampler may try."""
 
 
 def draw_window(
