@@ -25,7 +25,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The cache's folder; files count as settled at once."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(cache, "SETTLED_NS", -(10**9))
-    cache._say_once.cache_clear()
+    cache._warn_once.cache_clear()
     yield tmp_path / "cache" / "singleshot" / "index"
 
 

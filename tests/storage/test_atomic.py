@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from singleshot.errors import CannotCreateError, NotPermittedError, SingleshotError, StorageError
+from singleshot.errors import CannotCreateError, DataError, NotPermittedError, SingleshotError, StorageError
 from singleshot.storage import atomic
 
 
@@ -154,3 +154,32 @@ def test_freeing_space_is_not_advised_for_a_read_only_mount(tmp_path: Path) -> N
 def test_a_name_with_a_nul_character_is_an_error_of_ours(tmp_path: Path) -> None:
     with pytest.raises(CannotCreateError, match="NUL character"):
         atomic.write_text(tmp_path / "a\0b", "x")
+
+
+def test_a_folder_appears_when_all_is_written(tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "out"
+    with atomic.new_folder(out) as folder:
+        (folder / "a").write_text("1")
+        assert not out.exists()
+    assert (out / "a").read_text() == "1"
+    assert list(out.parent.iterdir()) == [out]
+
+
+def test_an_empty_folder_may_be_filled_and_nothing_else_is_touched(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with atomic.new_folder(tmp_path / "empty") as folder:
+        (folder / "a").write_text("1")
+    for taken in (tmp_path / "empty", tmp_path / "empty" / "a", tmp_path / "empty" / "a" / "b"):
+        with pytest.raises(CannotCreateError), atomic.new_folder(taken):
+            pass
+    assert (tmp_path / "empty" / "a").read_text() == "1"
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "empty"]
+
+
+@pytest.mark.parametrize("error", [DataError("bad"), KeyboardInterrupt(), OSError(28, "No space left on device")])
+def test_what_fails_half_way_leaves_nothing(tmp_path: Path, error: BaseException) -> None:
+    wanted = StorageError if isinstance(error, OSError) else type(error)
+    with pytest.raises(wanted), atomic.new_folder(tmp_path / "out") as folder:
+        (folder / "a").write_text("1")
+        raise error
+    assert list(tmp_path.iterdir()) == []

@@ -1,6 +1,6 @@
-"""A data set that was read before opens at once: what the reader found is kept, outside the data folder.
+"""A cache of data sets that were read before, outside the data folder, so that they open at once.
 
-Reading 17,000 XML files takes seconds, and looking whether one has changed takes a tenth of one. So an index is kept
+Reading 17,000 XML files takes seconds, and checking whether one has changed takes a tenth of one. So an index is stored
 under the user's cache folder and used as long as *every* file and folder that the answer came from has the size, the
 times of change, and the inode that it had: an edit that keeps the size, and even one that sets the old time back, is
 noticed (the time of status change cannot be set). Files that changed in the last moments are not trusted, for a clock's
@@ -35,7 +35,7 @@ from singleshot.structures import Dataset, LabelMap
 
 MAGIC = b"singleshot index 1\n"
 READERS = 2
-"""Goes up with every change of what a reader answers: what an older one found is then read anew."""
+"""Goes up with every change of a reader's results: what an older one stored is then read anew."""
 SETTLED_NS = 2_000_000_000
 """A file counts as settled when its last change is older than this: FAT's clock ticks every two seconds."""
 _RECORD = "record"
@@ -44,10 +44,10 @@ log = logging.getLogger(__name__)
 
 
 def cached(identity: Mapping[str, Any], sources: Iterable[Path], build: Callable[[], Dataset]) -> Dataset:
-    """What `build` returns, from the cache if nothing has changed.
+    """Return what `build` returns, from the cache if nothing has changed.
 
     Args:
-        identity: what is asked for: layout, root, split and options, as JSON holds them. The version of the readers is
+        identity: what is to be read: layout, root, split and options, as JSON holds them. The version of the readers is
             added to it.
         sources: the files and folders that the answer depends on; folders with everything in them.
         build: reads the data set.
@@ -71,7 +71,7 @@ def cached(identity: Mapping[str, Any], sources: Iterable[Path], build: Callable
         try:
             atomic.write_bytes(file, _packed(dataset, table, facts))
         except SingleshotError as error:
-            _say_once(f"data sets are read anew each time: {error}")
+            _warn_once(f"data sets are read anew each time: {error}")
     return dataset
 
 
@@ -84,13 +84,13 @@ def folder() -> Path | None:
 
 
 def _file(identity: Mapping[str, Any]) -> Path | None:
-    place = folder()
+    base = folder()
     text = json.dumps([version("singleshot"), READERS, identity], sort_keys=True, ensure_ascii=True)
-    return None if place is None else place / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.index"
+    return None if base is None else base / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.index"
 
 
 def _facts(sources: Iterable[Path]) -> tuple[str, int]:
-    """A digest of what the file system says of the sources, and the time of the latest change among them."""
+    """Return a digest of the states of all files below the sources, and the time of the latest change."""
     digest = hashlib.sha256()
     newest = 0
     for source in sources:
@@ -105,7 +105,7 @@ def _facts(sources: Iterable[Path]) -> tuple[str, int]:
 
 
 def _walk(source: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """Every file below a source with its state, sorted by name; nothing for what cannot be looked at.
+    """Yield every file below a source with its state, sorted by name; nothing for what cannot be read.
 
     A folder that may not be listed gives no facts, and its reader then says so: such answers are not kept.
     """
@@ -139,7 +139,7 @@ def _packed(dataset: Dataset, table: SampleTable, facts: str) -> bytes:
 
 
 def _load(file: Path, facts: str, root: Path) -> Dataset | None:
-    """The data set in an index; None where there is none, or it is of another time, or damaged."""
+    """Return the data set in an index; None where there is none, or it is out of date or damaged."""
     try:
         content = file.read_bytes()
     except FileNotFoundError:
@@ -160,7 +160,7 @@ def _load(file: Path, facts: str, root: Path) -> Dataset | None:
 
 
 def _unpacked(body: bytes, facts: str, root: Path) -> Dataset | None:
-    """The inverse of `_packed`; None where the index is of another time."""
+    """The inverse of `_packed`; None where the index is out of date."""
     arrays = safetensors.numpy.load(body)
     record = json.loads(arrays.pop(_RECORD).tobytes())
     if record["facts"] != facts:
@@ -177,5 +177,5 @@ def _unpacked(body: bytes, facts: str, root: Path) -> Dataset | None:
 
 
 @functools.cache
-def _say_once(line: str) -> None:
+def _warn_once(line: str) -> None:
     log.warning("%s", line)

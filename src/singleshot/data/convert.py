@@ -14,8 +14,8 @@ from typing import Literal
 
 from singleshot.data.boxes import coco, voc, yolo
 from singleshot.data.boxes.writing import Item, items, note
-from singleshot.data.whole_folder import whole_folder
 from singleshot.errors import UsageError
+from singleshot.storage.atomic import new_folder
 from singleshot.structures import Dataset
 
 Layout = Literal["voc", "coco", "yolo"]
@@ -51,7 +51,7 @@ def convert(
     Raises:
         UsageError: no split, or splits with different classes.
         DataError: two images would get the same name, or one cannot be read.
-        CannotCreateError, NotPermittedError, StorageError: as `whole_folder`; nothing is left behind.
+        CannotCreateError, NotPermittedError, StorageError: as `new_folder`; nothing is left behind.
     """
     if not datasets:
         raise UsageError("no split to convert", remedy="Name one by --split")
@@ -70,7 +70,7 @@ def convert(
             if on_image is not None:
                 on_image(done.images)
 
-    with whole_folder(out) as folder:
+    with new_folder(out) as folder:
         done.notes = _WRITERS[to](datasets, counted(), folder)
     done.notes = note(masks, "mask is", "masks are", "not carried over: conversions are of boxes") + done.notes
     if datasets[0].layout == "voc":

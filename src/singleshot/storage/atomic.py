@@ -1,4 +1,4 @@
-"""Write a file so that a crash leaves the old content or the new, never half of it.
+"""Write a file or a folder so that a crash leaves the old content or the new, never half of it.
 
 A temporary file is written in the same folder (so that the last step is a rename and not a copy) and flushed to the
 disk; `os.replace` gives it its name; then the folder is flushed. SQLite does it this way. Many training tools write
@@ -11,10 +11,11 @@ import contextlib
 import glob
 import os
 import secrets
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from singleshot.errors import os_errors
+from singleshot.errors import CannotCreateError, os_errors
 
 
 def write(path: Path, fill: Callable[[Path], None], *, forced: bool = True) -> None:
@@ -58,6 +59,34 @@ def write_bytes(path: Path, data: bytes, *, forced: bool = True) -> None:
         temporary.write_bytes(data)
 
     write(path, fill, forced=forced)
+
+
+@contextlib.contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """Yield an empty folder to fill, which becomes `out` in the end: whole or not at all.
+
+    The work is done in a hidden folder beside `out`, which is removed where it fails.
+
+    Args:
+        out: the folder to make. It may exist if it is empty; nothing is ever replaced.
+
+    Raises:
+        CannotCreateError: `out` is a file or a folder that is not empty.
+        NotPermittedError, StorageError: as the file system says; nothing is left behind.
+    """
+    target = out.resolve()
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        with os_errors(out, "create", elsewhere="Choose another folder"):
+            if out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
+                raise CannotCreateError("already exists", remedy="Name a folder that does not exist yet", file=out)
+            temporary.mkdir(parents=True)
+            yield temporary
+            if target.exists():
+                target.rmdir()
+            temporary.rename(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def clean(path: Path) -> None:

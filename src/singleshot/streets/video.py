@@ -29,8 +29,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 from numpy import ndarray
 
-from singleshot.data.whole_folder import whole_folder
 from singleshot.errors import ConfigError, UsageError
+from singleshot.storage.atomic import new_folder
 from singleshot.streets import scene
 from singleshot.streets.objects import BODIES, CLASS_NAMES, car, pedestrian
 from singleshot.streets.painting import Item
@@ -259,7 +259,7 @@ def make_videos(
     Raises:
         UsageError: a number is out of range.
         ConfigError: `mp4` is requested and PyAV is not installed.
-        CannotCreateError, NotPermittedError, StorageError: as `whole_folder`; nothing is left behind.
+        CannotCreateError, NotPermittedError, StorageError: as `new_folder`; nothing is left behind.
     """
     if seed < 0 or videos < 1 or count < 1 or not 0 < fps <= 1000:
         message = f"seed {seed}, {videos} videos of {count} frames at {fps:g} a second"
@@ -270,7 +270,7 @@ def make_videos(
     if chosen == "mp4" and not _has_av():
         raise ConfigError("PyAV is not installed", remedy="pip install 'singleshot[video]', or choose png")
     listed = []
-    with whole_folder(out) as folder:
+    with new_folder(out) as folder:
         for number in range(videos):
             name = f"video_{number:03d}"
             target, lines = folder / (f"{name}.mp4" if chosen == "mp4" else name), []

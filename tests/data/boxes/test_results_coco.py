@@ -120,7 +120,7 @@ def test_g6_what_is_no_list_of_results_is_refused(tmp_path: Path, text: str) -> 
 
 def test_pictures_that_are_not_named_are_told(tmp_path: Path) -> None:
     warning = results.coverage_warning(read(tmp_path, GOOD), DATASET)
-    assert warning == "the results name 1 of 3 pictures; nothing in 30, x9"
+    assert warning == "the results name 1 of 3 images; nothing in 30, x9"
     rows = [{**GOOD, "image_id": image_id} for image_id in (7, 30, "x9")]
     assert results.coverage_warning(read(tmp_path, *rows), DATASET) is None
 

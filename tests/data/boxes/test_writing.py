@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from singleshot.data.boxes.writing import has_mask_areas, items, split_name
-from singleshot.data.whole_folder import whole_folder
 from singleshot.errors import DataError, InputMissingError, UsageError
+from singleshot.storage.atomic import new_folder
 from singleshot.structures import Dataset, LabelMap, Sample
 
 
@@ -71,6 +71,6 @@ def test_a_picture_that_cannot_be_read_is_named_and_not_the_output(tmp_path: Pat
     dataset = split("train", sample(tmp_path / "a.png"))
     (item,) = items([dataset], one_folder=True)
     (tmp_path / "a.png").unlink()
-    with pytest.raises(InputMissingError) as raised, whole_folder(tmp_path / "out") as folder:
+    with pytest.raises(InputMissingError) as raised, new_folder(tmp_path / "out") as folder:
         item.copy_image(folder / "a.png")
     assert raised.value.file == tmp_path / "a.png" and not (tmp_path / "out").exists()

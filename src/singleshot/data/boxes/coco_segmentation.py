@@ -1,8 +1,8 @@
-"""COCO's `segmentation` fields, checked and never drawn: a detector needs boxes, and drawing is what can be attacked.
+"""COCO's `segmentation` fields, checked and never drawn: a detector needs boxes, and drawing is open to attack.
 
 The C code that usually unpacks them divides by zero at a size of 0, and works for minutes on a polygon a hundred
 million pixels wide. Here polygons and run lengths are only counted: whether their numbers are numbers, and whether
-the runs cover the picture. What is left of a field is that answer, so a large file's polygons never fill the memory.
+the runs cover the image. The result replaces the field, so a large file's polygons never fill the memory.
 
 Format: cocoapi, `common/maskApi.c` (`rleFrString`) and `PythonAPI/pycocotools/coco.py` (`annToRLE`).
 """
@@ -21,7 +21,7 @@ class Runs:
     """Run lengths, summed up.
 
     Args:
-        size_hw: the picture's size as the field has it.
+        size_hw: the image's size as the field has it.
         pixels: the sum of the runs.
     """
 
@@ -30,7 +30,7 @@ class Runs:
 
 
 def checked(segmentation: Any) -> Runs | str | None:
-    """What is left of a field: the sum of its runs, what is wrong with it, or None for polygons that are well-formed.
+    """Check a field: return the sum of its runs, or what is wrong with it, or None for well-formed polygons.
 
     >>> checked([[10, 10, 20, 10, 20, 20]]) is None
     True
@@ -52,7 +52,7 @@ def _polygons(polygons: list[Any]) -> str | None:
             return "a polygon is not a list"
         if len(polygon) % 2:
             return f"a polygon of {len(polygon)} numbers, which are not pairs"
-        try:  # min and max compare all of them at C's speed, and cannot compare what is no number
+        try:  # min and max compare all of them at C's speed, and fail for anything but numbers
             low, high = min(polygon, default=0), max(polygon, default=0)
             far = low < -LARGEST_COORDINATE or high > LARGEST_COORDINATE
         except TypeError:

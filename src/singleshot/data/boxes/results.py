@@ -72,7 +72,7 @@ def file_name(split: str, class_name: str, *, competition: Competition = "comp4"
 
 
 def paths_in(folder: Path, dataset: Dataset, *, competition: Competition = "comp4") -> list[Path]:
-    """The files of a split's classes in a folder, in the order of the class ids, whether they are there or not."""
+    """Return the files of a split's classes in a folder, in the order of the class ids, whether they exist or not."""
     return [folder / file_name(dataset.split, name, competition=competition) for name in dataset.label_map.names]
 
 
@@ -87,18 +87,18 @@ def write_voc(
     """Write one file a class, an empty one too, and return their paths in the order of the class ids.
 
     Args:
-        detections: by picture, in the order of `dataset.samples`. Boxes may reach outside the picture: they are
-            neither clipped nor refused. A picture without detections has no line.
-        dataset: gives the split, the ids of the pictures and the class names; it needs no annotations.
+        detections: by image, in the order of `dataset.samples`. Boxes may reach outside the image: they are
+            neither clipped nor refused. An image without detections has no line.
+        dataset: gives the split, the ids of the images and the class names; it needs no annotations.
         folder: made where it is missing.
         competition: the first part of the files' names.
-        overwrite: replace files that are there already.
+        overwrite: replace files that exist already.
 
     Scores and coordinates are written with all their digits: `read` gives the very same numbers back, and so the same
     AP.
 
-    Raises DataError for an image id with a blank in it and for a NaN, CannotCreateError for a file that is there,
-    ValueError where detections and pictures do not pair off, and what `atomic.write` does.
+    Raises DataError for an image id with a blank in it and for a NaN, CannotCreateError for a file that exists,
+    ValueError where the numbers of detections and images differ, and what `atomic.write` does.
     """
     paths = paths_in(folder, dataset, competition=competition)
     existing = [path for path in paths if path.exists()]
@@ -126,17 +126,17 @@ def write_voc(
 
 
 def read_voc(source: Path, dataset: Dataset) -> list[Detections]:
-    """The detections of every picture of a split, in the order of `dataset.samples`.
+    """Read the detections of every image of a split, in the order of `dataset.samples`.
 
     Args:
         source: a folder with the files of one competition, or one of those files where a folder holds both.
-        dataset: what the results are for: split, ids of the pictures, class names. It needs no annotations.
+        dataset: what the results are for: split, ids of the images, class names. It needs no annotations.
 
-    Returns float64 boxes and scores (another program's order may hang on the last digit), in each picture best score
-    first, equal scores in the order of class and line. Pictures without a line have no detections. A picture whose
+    Returns float64 boxes and scores (another program's order may depend on the last digit), in each image best score
+    first, equal scores in the order of class and line. Images without a line have no detections. An image whose
     size its annotation does not give gets `size_hw` (0, 0).
 
-    Raises InputMissingError where `source` is not there. Raises DataError, with file and line, for a class without a
+    Raises InputMissingError where `source` does not exist. Raises DataError, with file and line, for a class without a
     file, a file of an unknown class, an unknown image id, and a line that is not an id and five finite numbers with
     right ≥ left − 1 and bottom ≥ top − 1 (a continuous box of no width is legal).
     """
@@ -149,7 +149,7 @@ def read_voc(source: Path, dataset: Dataset) -> list[Detections]:
                 "the results of this class are missing",
                 kind="class-without-file",
                 file=path,
-                remedy="The devkit wants a file for every class; make an empty one where nothing was found",
+                remedy="The devkit needs a file for every class; make an empty one where nothing was found",
             )
     indices = {sample.image_id: index for index, sample in enumerate(dataset.samples)}
     rows: list[tuple[float, ...]] = []
@@ -171,7 +171,7 @@ def read_voc(source: Path, dataset: Dataset) -> list[Detections]:
 
 
 def _locate(source: Path, split: str) -> tuple[Path, Competition]:
-    """The folder and the competition that `source` stands for."""
+    """Return the folder and the competition that `source` stands for."""
     if source.is_file():
         for competition in COMPETITIONS:
             if source.name.startswith(f"{competition}_det_{split}_"):
@@ -222,11 +222,11 @@ def _refuse_unknown_classes(folder: Path, competition: Competition, dataset: Dat
         if None in missing:
             continue
         near = nearest(name, names)
-        what = f"class {name!r} is unknown" + (f"; near: {near}" if near else "")
+        message = f"class {name!r} is unknown" + (f"; near: {near}" if near else "")
         for end, split, path_missing in zip(ends, splits, missing, strict=True):
-            what += f"; nor is it class {end!r} of split {split!r}, which has no {path_missing}"
+            message += f"; nor is it class {end!r} of split {split!r}, which has no {path_missing}"
         raise DataError(
-            what,
+            message,
             kind="unknown-class",
             file=path,
             remedy="Judge against the data that the results were made for, or move the file elsewhere",
@@ -281,24 +281,24 @@ def _why(line: str) -> str:
     return "the columns are not parted by blanks"
 
 
-def _bad_line(what: str, path: Path, number: int) -> DataError:
-    return DataError(what, kind="bad-line", file=path, line=number, remedy=f"A line is `{' '.join(_COLUMNS)}`")
+def _bad_line(message: str, path: Path, number: int) -> DataError:
+    return DataError(message, kind="bad-line", file=path, line=number, remedy=f"A line is `{' '.join(_COLUMNS)}`")
 
 
 # ---- COCO
 
 
 def write_coco(detections: Sequence[Detections], dataset: Dataset, file: Path, *, overwrite: bool = False) -> None:
-    """Write the detections of a split, with all their digits; a picture without any has no entry.
+    """Write the detections of a split, with all their digits; an image without any has no entry.
 
     Args:
-        detections: by picture, in the order of `dataset.samples`.
-        dataset: gives ids of pictures and categories. Where its format has none, a class's id is its place, from 1.
+        detections: by image, in the order of `dataset.samples`.
+        dataset: gives ids of images and categories. Where its format has none, a class's id is its index, from 1.
         file: the JSON.
-        overwrite: replace a file that is there.
+        overwrite: replace a file that exists.
 
-    Raises CannotCreateError for a file that is there, DataError for a NaN and for a class that the data set's
-    categories do not have, ValueError where detections and pictures do not pair off.
+    Raises CannotCreateError for a file that exists, DataError for a NaN and for a class that the data set's
+    categories do not have, ValueError where the numbers of detections and images differ.
     """
     if file.exists() and not overwrite:
         raise CannotCreateError("the file exists already", file=file, remedy="Name another file or --overwrite")
@@ -312,25 +312,27 @@ def write_coco(detections: Sequence[Detections], dataset: Dataset, file: Path, *
         for class_id, box_xywh, score in columns:
             category_id = category_ids[class_id]
             if category_id is None:
-                what = f"class {dataset.label_map.names[class_id]!r} is no category of the data set"
-                raise DataError(what, kind="unknown-class", file=dataset.root, remedy="Judge on data with that class")
+                message = f"class {dataset.label_map.names[class_id]!r} is no category of the data set"
+                raise DataError(
+                    message, kind="unknown-class", file=dataset.root, remedy="Evaluate on data with that class"
+                )
             rows.append({"image_id": image_id, "category_id": category_id, "bbox": box_xywh, "score": score})
     atomic.write_text(file, json.dumps(rows) + "\n")
 
 
 def read_coco(file: Path, dataset: Dataset) -> list[Detections]:
-    """The detections of every picture of a split, in the order of `dataset.samples`.
+    """Read the detections of every image of a split, in the order of `dataset.samples`.
 
     Args:
         file: the JSON.
         dataset: what the results are for.
 
-    Returns float64 boxes and scores, in each picture best score first, equal scores in the order of the file. Pictures
+    Returns float64 boxes and scores, in each picture best score first, equal scores in the order of the file. Images
     that the file does not name have no detections: see `coverage`.
 
-    Raises DataError for a file that is no such list, and for the first entry with an unknown picture or category, a
+    Raises DataError for a file that is no such list, and for the first entry with an unknown image or category, a
     box that is not four finite numbers with a width and height of 0 or more, or a score that is no number in 0…1; the
-    message gives its place, `[8].bbox`, and how many more there are.
+    message gives its position, `[8].bbox`, and how many more there are.
     """
     rows = read_json(file)
     if not isinstance(rows, list):
@@ -354,15 +356,15 @@ def read_coco(file: Path, dataset: Dataset) -> list[Detections]:
 
 
 def coverage_warning(found: Sequence[Detections], dataset: Dataset) -> str | None:
-    """What to tell a user whose results name only some of the pictures; None where they name all.
+    """Return a warning for results that name only some of the images; None where they name all.
 
-    A file of COCO results cannot name a picture in which nothing was found, so this is a warning and no error.
+    A file of COCO results cannot name an image in which nothing was found, so this is a warning and no error.
     """
     silent = [sample.image_id for sample, result in zip(dataset.samples, found, strict=True) if not len(result)]
     if not silent:
         return None
     some = ", ".join(silent[:SHOWN_IDS]) + (", …" if len(silent) > SHOWN_IDS else "")
-    return f"the results name {len(dataset) - len(silent)} of {len(dataset)} pictures; nothing in {some}"
+    return f"the results name {len(dataset) - len(silent)} of {len(dataset)} images; nothing in {some}"
 
 
 def _category_ids(dataset: Dataset) -> Sequence[int | None]:
@@ -373,13 +375,13 @@ def _as_number(image_id: str) -> int | str:
     return int(image_id) if image_id.isdecimal() and image_id.isascii() and str(int(image_id)) == image_id else image_id
 
 
-def _checked(row: Any, places: dict[str, int], classes: dict[int, int]) -> tuple[float, ...] | str:
-    """Place, class id, corners and score of an entry, or what is wrong with it, its field first."""
+def _checked(row: Any, indices: dict[str, int], classes: dict[int, int]) -> tuple[float, ...] | str:
+    """Return index, class id, corners and score of an entry, or what is wrong with it, its field first."""
     if not isinstance(row, dict):
         return f"{shown(row)} is not an object"
     image_id, category_id, score = row.get("image_id"), row.get("category_id"), row.get("score")
-    place = places.get(str(image_id)) if is_id(image_id) else None
-    if place is None:
+    index = indices.get(str(image_id)) if is_id(image_id) else None
+    if index is None:
         return f"image_id {shown(image_id)} is not in the split"
     class_id = classes.get(category_id) if type(category_id) is int else None
     if class_id is None:
@@ -390,7 +392,7 @@ def _checked(row: Any, places: dict[str, int], classes: dict[int, int]) -> tuple
     if not is_number(score) or not 0 <= score <= 1:
         return f"score {shown(score)} is no number from 0 to 1"
     x, y, width, height = box
-    return (float(place), float(class_id), x, y, x + width, y + height, float(score))
+    return (float(index), float(class_id), x, y, x + width, y + height, float(score))
 
 
 # ---- Both

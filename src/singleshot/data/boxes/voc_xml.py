@@ -1,13 +1,13 @@
-"""One Pascal VOC annotation: XML → what stands in it, with the line of every object, and back to XML.
+"""One Pascal VOC annotation: XML → size and objects, with the line of each, and back to XML.
 
-The XML comes from strangers, so the parser is expat with document types refused (entities can blow up or read files),
+The XML comes from anywhere, so the parser is expat with document types refused (entities can blow up or read files),
 with caps on size, depth and count, and with a number format of its own: Python's float() also takes "nan", "1e400",
 "1_0" and full-width digits. Only the tags that detection needs are read; the rest (`pose`, `truncated`, `path`, the
-boxes of a person's `part`s) is skipped, because real files hold anything there.
+boxes of a person's `part`s) is skipped, because real files have anything there.
 
 Corners stay as VOC writes them here, 1-based and inclusive: `voc.py` turns them into our continuous edges, and
 `annotation_xml` turns those back. The law: reading what was written gives the same boxes, to the last bit for
-float32 coordinates (0, or at least 2⁻²⁸ of a pixel: what is smaller is lost beside the 1 that is added).
+float32 coordinates (0, or at least 2⁻²⁸ of a pixel: anything smaller is lost beside the 1 that is added).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
+from singleshot.data.faults import make_fault
 from singleshot.errors import DataError, Fault
 from singleshot.storage.files import file_bytes
 
@@ -65,7 +66,7 @@ class Annotation:
     """One annotation file.
 
     Args:
-        size_hw: the picture's height and width; None where the file does not know.
+        size_hw: the image's height and width; None where the file does not give them.
         objects: those that could be read.
         faults: what is wrong with the rest.
         size_line: the 1-based line of the size, for messages.
@@ -78,12 +79,12 @@ class Annotation:
 
 
 def read(file: Path) -> Annotation:
-    """The annotation in a file. Raises what `files.file_bytes` and `parse` raise."""
+    """Read the annotation in a file. Raises what `files.file_bytes` and `parse` raise."""
     return parse(file_bytes(file, MAX_BYTES, kind="too-large-xml"), file=file)
 
 
 def parse(data: bytes, *, file: Path) -> Annotation:
-    """The annotation in the bytes of a file. An object with a fault is left out and its fault listed.
+    """Parse the bytes of an annotation file. An object with a fault is left out and its fault listed.
 
     Args:
         data: the XML.
@@ -99,11 +100,11 @@ def parse(data: bytes, *, file: Path) -> Annotation:
     try:
         reader.parser.Parse(data, True)
     except expat.ExpatError as error:
-        what = f"not well-formed XML: {expat.ErrorString(error.code)}, column {error.offset + 1}"
-        raise DataError(what, kind="bad-xml", remedy="Mend the file", file=file, line=error.lineno) from error
+        message = f"not well-formed XML: {expat.ErrorString(error.code)}, column {error.offset + 1}"
+        raise DataError(message, kind="bad-xml", remedy="Mend the file", file=file, line=error.lineno) from error
     except (LookupError, ValueError, Warning) as error:  # an encoding that Python does not know, or warns about
-        what = f"its declared encoding cannot be read ({error})"
-        raise DataError(what, kind="bad-xml", remedy="Save it as UTF-8", file=file, line=1) from error
+        message = f"its declared encoding cannot be read ({error})"
+        raise DataError(message, kind="bad-xml", remedy="Save it as UTF-8", file=file, line=1) from error
     size_hw = reader.size_hw()
     return Annotation(size_hw, tuple(reader.objects), tuple(reader.faults), reader.size_line)
 
@@ -144,8 +145,8 @@ class _Reader:
         if self.counts["element"] > MAX_ELEMENTS:
             raise self.failure(f"more than {MAX_ELEMENTS} tags", "too-large-xml")
         if depth == 1 and tag != "annotation":
-            what = f"the outermost tag is {_shown(tag)}, not <annotation>"
-            raise self.failure(what, "not-an-annotation", "Name a folder of Pascal VOC annotations")
+            message = f"the outermost tag is {_shown(tag)}, not <annotation>"
+            raise self.failure(message, "not-an-annotation", "Name a folder of Pascal VOC annotations")
         if depth == 2 and tag == "object":
             self.counts["object"] += 1
             if self.counts["object"] > MAX_OBJECTS:
@@ -203,8 +204,8 @@ class _Reader:
                 )
                 return
             if not _NUMBER.fullmatch(text.strip()):
-                what = f"<{corner}> of a box ({_shown(name)}) is {_shown(text)}, which is not a number"
-                self.fault("not-a-number", what, "Write plain digits such as 48 or 48.5", corner_line)
+                message = f"<{corner}> of a box ({_shown(name)}) is {_shown(text)}, which is not a number"
+                self.fault("not-a-number", message, "Write plain digits such as 48 or 48.5", corner_line)
                 return
             corners.append(float(text))
         xmin, ymin, xmax, ymax = corners
@@ -217,7 +218,7 @@ class _Reader:
         for side in ("height", "width"):
             text, line = self.size.get(("size", side), (None, self.size_line))
             if text is None:
-                self.fault("missing-tag", f"no <{side}> in <size>", "Write the picture's size", line)
+                self.fault("missing-tag", f"no <{side}> in <size>", "Write the image's size", line)
                 return None
             number = text.strip()
             if not _NUMBER.fullmatch(number) or float(number) < 0 or float(number) % 1:
@@ -226,17 +227,16 @@ class _Reader:
             sides.append((int(float(number)), line))
         (height, _), (width, line) = sides
         if not height or not width:
-            what = f"the annotated size is {width}×{height}; the picture's own is used"
-            self.fault("zero-picture-size", what, "Write the picture's size", line, fatal=False)
+            message = f"the annotated size is {width}×{height}; the image's own is used"
+            self.fault("zero-picture-size", message, "Write the image's size", line)
             return None
         return height, width
 
-    def fault(self, kind: str, what: str, remedy: str, line: int | None, *, fatal: bool = True) -> None:
-        severity = "fatal" if fatal else "warning"
-        self.faults.append(Fault(self.file, line, kind, severity, f"{what}. {remedy}."))
+    def fault(self, kind: str, message: str, remedy: str, line: int | None) -> None:
+        self.faults.append(make_fault(kind, message, self.file, line, remedy=remedy))
 
-    def failure(self, what: str, kind: str, remedy: str = "Replace or delete the file") -> DataError:
-        return DataError(what, kind=kind, remedy=remedy, file=self.file, line=self.parser.CurrentLineNumber)
+    def failure(self, message: str, kind: str, remedy: str = "Replace or delete the file") -> DataError:
+        return DataError(message, kind=kind, remedy=remedy, file=self.file, line=self.parser.CurrentLineNumber)
 
 
 def _shown(text: str) -> str:
@@ -251,10 +251,10 @@ def annotation_xml(
     difficult: Bool[ndarray, " N"] | None = None,
     truncated: Bool[ndarray, " N"] | None = None,
 ) -> str:
-    """The VOC annotation of a picture, as XML text that ends with a newline.
+    """Return the VOC annotation of an image, as XML text that ends with a newline.
 
     Args:
-        image_name: the picture's file name, such as `000001.jpg`.
+        image_name: the image's file name, such as `000001.jpg`.
         size_hw: its height and width in pixels.
         boxes_xyxy: (N, 4) continuous pixels; written 1-based and inclusive: x1 + 1, y1 + 1, x2, y2. N may be 0. A
             side below one pixel is written as it is, and `voc.read` takes it for a fault.

@@ -1,4 +1,4 @@
-"""What every writer of a data set needs: which file goes where under what name, and sentences about what is lost.
+"""Shared by the writers of data sets: the images to write, their names, and sentences about losses.
 
 Images are copied byte for byte and keep their names. A layout with one folder for all splits needs names that are
 unique in all of them; two images that would overwrite each other are refused by name.

@@ -244,8 +244,8 @@ class _Child:
             report = self.decoder.receive(0.0)
         except GivenUpError as given_up:
             self.give(rest)
-            what = f"{given_up.message}. Replace or delete it."
-            return ImageReport(path, None, faults=(Fault(path, None, given_up.kind, "fatal", what),))
+            message = f"{given_up.message}. Replace or delete it."
+            return ImageReport(path, None, faults=(Fault(path, None, given_up.kind, "fatal", message),))
         self.job, self.since = rest, time.monotonic()
         return report
 

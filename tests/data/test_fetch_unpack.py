@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from singleshot.data.unpacking import unpack
+from singleshot.data.fetch import unpack
 from singleshot.errors import DataError
 
 
@@ -91,7 +91,7 @@ def test_a18_an_archive_bomb_ends_at_the_cap_before_more_is_written(tmp_path: Pa
 
 
 def test_a18_too_many_members_are_a_bomb_too(tmp_path: Path, inside: Path, monkeypatch) -> None:
-    monkeypatch.setattr("singleshot.data.unpacking.MAX_MEMBERS", 3)
+    monkeypatch.setattr("singleshot.data.fetch.MAX_MEMBERS", 3)
     tar = archive(tmp_path / "a.tar", *(member(f"{i}", b"") for i in range(4)))
     with pytest.raises(DataError, match="'3'"):
         unpack(tar, inside, max_bytes=1000)
