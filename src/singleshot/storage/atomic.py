@@ -77,7 +77,7 @@ def new_folder(out: Path) -> Iterator[Path]:
     target = out.resolve()
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        with os_errors(out, "create", elsewhere="Choose another folder"):
+        with os_errors(out, "write", elsewhere="Choose another folder"):
             if out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
                 raise CannotCreateError("already exists", remedy="Name a folder that does not exist yet", file=out)
             temporary.mkdir(parents=True)
