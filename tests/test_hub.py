@@ -117,7 +117,7 @@ def test_a_config_that_does_not_belong_to_the_weights_is_65(good: Path, endpoint
 
 def test_a_repository_that_is_not_there_or_has_no_weights_is_66(good: Path, endpoint: str):
     publish(good)
-    with pytest.raises(InputMissingError, match="nobody/cells is neither a file here nor a repository"):
+    with pytest.raises(InputMissingError, match="nobody/cells is neither a local file nor a repository"):
         hub.fetch("nobody/cells", endpoint=endpoint)
     del Handler.files["/somebody/cells/resolve/main/model.safetensors"]
     with pytest.raises(InputMissingError, match=r"has no config\.json and model\.safetensors"):
@@ -216,6 +216,6 @@ def test_network_and_disk_are_told_apart(
 def test_a_segmenter_is_refused_with_advice_that_helps(tmp_path: Path):
     path = tmp_path / "s.safetensors"
     weights.save(path, FCN(fcn_config("fcn8s-lite", ("road", "sky"), (64, 96))), {})
-    with pytest.raises(DataError, match="a segmenter, and only detectors") as caught:
+    with pytest.raises(DataError, match="a segmenter, and the hub shares detectors only") as caught:
         hub.push(path, "me/road")
     assert "--metric" not in str(caught.value) and caught.value.file == path

@@ -22,10 +22,10 @@ SHOWN_FAULTS = 20
 
 
 def visible(text: str) -> str:
-    r"""The text as one harmless line: control characters, line ends, direction marks and stray bytes are escaped.
+    r"""Return the text as one harmless line, with control characters, direction marks and stray bytes escaped.
 
-    File and class names come from strangers, and one with an escape sequence or a newline in it could rewrite the
-    terminal or fake a message of ours.
+    File and class names are untrusted: one with an escape sequence or a newline could rewrite the terminal or fake a
+    message of ours.
 
     >>> print(visible("a\x1b[2Jb\n.jpg"))
     a\x1b[2Jb\n.jpg
@@ -33,7 +33,7 @@ def visible(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     hidden = ("Cc", "Cs", "Cf", "Zl", "Zp", "Co", "Cn")
-    # U+200D joins the parts of one emoji, and can do no harm.
+    # U+200D joins the parts of one emoji, and is harmless.
     return "".join(
         each.encode("unicode_escape").decode() if unicodedata.category(each) in hidden and each != "\u200d" else each
         for each in text
@@ -41,7 +41,7 @@ def visible(text: str) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """What a user may have meant by an unknown name: the known one that is most like it, or None. Case is no matter.
+    """Return the known name that is most similar to an unknown one, or None. Case is ignored.
 
     >>> nearest("rbc", ["WBC", "RBC", "Platelets"]), nearest("xyz", ["WBC"])
     ('RBC', None)
@@ -52,24 +52,24 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def sentence(text: str) -> str:
-    """The text with a full stop, unless it ends like a sentence already.
+    """Return the text with a full stop, unless it already ends like a sentence.
 
-    >>> sentence("Mend it"), sentence("Did you mean bccd?")
-    ('Mend it.', 'Did you mean bccd?')
+    >>> sentence("Fix it"), sentence("Did you mean bccd?")
+    ('Fix it.', 'Did you mean bccd?')
     """
     return text if text.endswith((".", "?", "!", "…")) else f"{text}."
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that is wrong with the user's data.
+    """One fault of the user's data.
 
     Args:
         file: the file at fault.
         line: its 1-based line, or None where the format has no lines (images).
         kind: a short, stable name such as `zero-size-box`; counts are made by it.
-        severity: `fatal` refuses training, `warning` is worth a look, `note` is for the record.
-        message: what is wrong and what to do, in one line.
+        severity: `fatal` refuses training, `warning` should be checked, `note` is for the record.
+        message: the fault and its remedy, in one line.
     """
 
     file: Path
@@ -79,20 +79,20 @@ class Fault:
     message: str
 
     def __str__(self) -> str:
-        place = f"{self.file}:{self.line}" if self.line is not None else f"{self.file}"
-        return visible(f"{place}: {self.message}")
+        position = f"{self.file}:{self.line}" if self.line is not None else f"{self.file}"
+        return visible(f"{position}: {self.message}")
 
     def as_json(self) -> dict[str, Any]:
-        """The fault as JSON holds it: `file` as text, the rest unchanged."""
+        """Return the fault for JSON: `file` as text, the rest unchanged."""
         return asdict(self) | {"file": str(self.file)}
 
 
 class SingleshotError(Exception):
-    """A failure with one line to read and one thing to do.
+    """A failure with a message of one line and a remedy.
 
     Args:
-        message: what went wrong, without a full stop at its end.
-        remedy: what to do about it, as a sentence without a full stop; None where nothing can be done.
+        message: the failure, without a full stop at its end.
+        remedy: what to do about it, as a sentence without a full stop; None: nothing.
         file: the file at fault, if one is.
         line: its 1-based line.
     """
@@ -107,11 +107,11 @@ class SingleshotError(Exception):
         self.file = None if file is None else Path(file)
 
     def __str__(self) -> str:
-        place = ""
+        position = ""
         if self.file is not None:
-            place = f"{self.file}:{self.line}: " if self.line is not None else f"{self.file}: "
+            position = f"{self.file}:{self.line}: " if self.line is not None else f"{self.file}: "
         remedy = f" {sentence(self.remedy)}" if self.remedy else ""
-        return visible(f"{place}{sentence(self.message)}{remedy}")
+        return visible(f"{position}{sentence(self.message)}{remedy}")
 
 
 class UsageError(SingleshotError):
@@ -138,7 +138,7 @@ class DataError(SingleshotError):
         self.kind = kind
 
     def as_fault(self) -> Fault:
-        """The same failure as a record, for work that goes on past a bad item. `file` must be known."""
+        """Return the failure as a record, for work that continues after a bad item. `file` must be known."""
         if self.file is None:
             raise ValueError("a fault needs a file")
         message = f"{sentence(self.message)} {sentence(self.remedy)}" if self.remedy else sentence(self.message)
@@ -166,13 +166,13 @@ class FaultyDataError(DataError):
 
 
 class InputMissingError(SingleshotError):
-    """A file or folder that the user named is not there."""
+    """A file or folder that the user named does not exist."""
 
     exit_code = 66
 
 
 def fault_of(error: DataError | InputMissingError, path: Path) -> Fault:
-    """What could not be read, as a fault; `path` is named where the error names no file."""
+    """Return an error of reading as a fault, with `path` where the error names no file."""
     if isinstance(error, DataError) and error.file is not None:
         return error.as_fault()
     return Fault(error.file or path, None, "missing-picture", "fatal", error.message)
@@ -185,31 +185,31 @@ class UnreachableError(SingleshotError):
 
 
 class ParityError(SingleshotError):
-    """An export does not answer as the model it was made from."""
+    """The results of an export differ from those of its model."""
 
     exit_code = 70
 
 
 class CannotCreateError(SingleshotError):
-    """An output cannot be made, most often because one is already there."""
+    """An output cannot be created, most often because it already exists."""
 
     exit_code = 73
 
 
 class StorageError(SingleshotError):
-    """Reading or writing failed underneath us: disk full, I/O error."""
+    """Reading or writing failed: disk full, I/O error."""
 
     exit_code = 74
 
 
 class StoppedError(SingleshotError):
-    """The work stopped half way and can be resumed."""
+    """The work stopped early and can be resumed."""
 
     exit_code = 75
 
 
 class SignalledError(StoppedError):
-    """A signal ended the work, which was saved and can be resumed. Exits with 128 + the signal's number."""
+    """A signal stopped the work, which was saved and can be resumed. Exits with 128 + the signal's number."""
 
     def __init__(self, message: str, *, number: int, remedy: str | None = None) -> None:
         super().__init__(message, remedy=remedy)
@@ -217,7 +217,7 @@ class SignalledError(StoppedError):
 
 
 class NotPermittedError(SingleshotError):
-    """The file system says no."""
+    """The file system denies access."""
 
     exit_code = 77
 

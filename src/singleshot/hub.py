@@ -1,7 +1,7 @@
-"""Detectors on the Hugging Face hub: `config.json` and `model.safetensors` in a repository, down and up.
+"""Download detectors from the Hugging Face hub and upload them: `config.json` and `model.safetensors` in a repository.
 
-`model.safetensors` is an ordinary weights file, whole by itself. `config.json` repeats its config for people and
-programs that look before they download; the two must agree, or somebody changed one of them.
+`model.safetensors` is an ordinary, complete weights file. `config.json` repeats its config for readers who inspect a
+repository before they download it; if the two differ, one of them was changed.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from singleshot.errors import (
     InputMissingError,
     NotPermittedError,
     SingleshotError,
-    StorageError,
     UnreachableError,
     UsageError,
+    from_os_error,
 )
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
@@ -33,7 +33,7 @@ _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?")
 
 
 def is_repository_id(text: str) -> bool:
-    """Whether text has the form of a hub id, `owner/name`, with `@revision` behind it or not.
+    """Return whether a text has the form of a hub id, `owner/name` or `owner/name@revision`.
 
     >>> is_repository_id("somebody/blood-cells@main"), is_repository_id("runs/a/best.safetensors")
     (True, False)
@@ -42,15 +42,15 @@ def is_repository_id(text: str) -> bool:
 
 
 def fetch(repository: str, *, endpoint: str | None = None) -> Path:
-    """The weights file of a repository, in the hub's own cache, downloaded if it is not there or was renewed.
+    """Return the weights file of a repository in the hub's own cache; downloaded if it is absent or out of date.
 
     Args:
         repository: `owner/name` or `owner/name@revision`.
-        endpoint: another hub than the public one; None follows the hub client's own settings.
+        endpoint: the address of another hub; None: the settings of the hub's client.
 
     Raises:
         InputMissingError: there is no such repository (or it is private), or no weights in it.
-        UnreachableError: the hub does not answer and nothing is in the cache.
+        UnreachableError: the hub does not answer and the cache has no copy.
         StorageError, NotPermittedError: the cache cannot be written.
         DataError: `config.json` does not belong to the weights, or these are damaged.
     """
@@ -65,7 +65,7 @@ def fetch(repository: str, *, endpoint: str | None = None) -> Path:
         ]
     except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
         raise InputMissingError(
-            f"{repository} is neither a file here nor a repository on the hub that you may see",
+            f"{repository} is neither a local file nor a repository on the hub that you have access to",
             remedy="Check the name, or log in with `hf auth login`",
         ) from error
     except errors.RemoteEntryNotFoundError as error:
@@ -73,23 +73,23 @@ def fetch(repository: str, *, endpoint: str | None = None) -> Path:
             f"{repository} on the hub has no {CONFIG} and {WEIGHTS}", remedy="It may be another program's model"
         ) from error
     except errors.HFValidationError as error:
-        raise UsageError(f"{repository!r} is no name of a repository", remedy="Write owner/name") from error
+        raise UsageError(f"{repository!r} is not a repository name", remedy="Write owner/name") from error
     except _failures(errors) as error:
-        what = f"{repository} is no file here, and the hub cannot be reached for it"
+        what = f"{repository} is not a local file, and the hub cannot be reached"
         raise _of_disk(error) or UnreachableError(what, remedy="Check path and network") from error
     _compare(paths[0], paths[1])
     return paths[1]
 
 
 def push(path: Path, repository: str, *, private: bool = False, endpoint: str | None = None) -> str:
-    """Put a weights file into a repository of the hub, which is made if it is not there. Returns its address.
+    """Upload a weights file to a repository of the hub, which is created if necessary. Returns its address.
 
     Raises:
-        DataError, InputMissingError: the file is not a good weights file of a detector.
-        UsageError: `repository` is no name of one.
-        NotPermittedError: you are not logged in, or the repository is somebody else's.
+        DataError, InputMissingError: the file is not a valid weights file of a detector.
+        UsageError: `repository` is not a repository name.
+        NotPermittedError: you are not logged in, or have no write access to the repository.
         UnreachableError: the hub does not answer.
-        StorageError: the disk failed.
+        StorageError: the disk is full or failing.
     """
     from huggingface_hub import CommitOperationAdd, HfApi, errors
 
@@ -103,14 +103,14 @@ def push(path: Path, repository: str, *, private: bool = False, endpoint: str | 
         ]
         hub.create_commit(repository, files, commit_message="singleshot weights push")
     except errors.HFValidationError as error:
-        raise UsageError(f"{repository!r} is no name of a repository", remedy="Write owner/name") from error
+        raise UsageError(f"{repository!r} is not a repository name", remedy="Write owner/name") from error
     except errors.LocalTokenNotFoundError as error:
         raise NotPermittedError("not logged in to the hub", remedy="Run `hf auth login`") from error
     except errors.HfHubHTTPError as error:
         status = getattr(error.response, "status_code", None)
         if status in (401, 403):
             raise NotPermittedError(
-                f"the hub does not let you write to {repository} ({status})", remedy="Run `hf auth login`"
+                f"no permission to write to {repository} on the hub ({status})", remedy="Run `hf auth login`"
             ) from error
         raise UnreachableError(f"the hub answers {status}", remedy="Try again later") from error
     except _failures(errors) as error:
@@ -120,17 +120,20 @@ def push(path: Path, repository: str, *, private: bool = False, endpoint: str | 
 
 
 def _failures(errors: Any) -> tuple[type[Exception], ...]:
-    """What the client raises where the network or the disk fails; its errors of connection need not be OSErrors."""
+    """Exceptions of the client for network and disk; its connection errors need not be OSErrors."""
     return OSError, getattr(errors, "HTTPError", OSError)
 
 
+_DISK_ERRORS = {errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT, errno.EIO}
+_REMEDY = "Set HF_HOME to another folder"
+
+
 def _of_disk(error: Exception) -> SingleshotError | None:
-    """The error of ours for a disk that fails; None where it is not the disk."""
-    code = getattr(error, "errno", None)
-    if code in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return NotPermittedError("no permission to write to the hub's cache", remedy="Set HF_HOME to another folder")
-    if code in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
-        return StorageError(f"writing to the hub's cache failed ({error})", remedy="Free space, or set HF_HOME")
+    """The error of ours for a failure of the hub's cache on the disk; None for any other failure."""
+    if isinstance(error, OSError) and error.errno == errno.EROFS:
+        return NotPermittedError("the hub's cache is mounted read-only", remedy=_REMEDY)
+    if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+        return from_os_error(error, Path(error.filename or "the hub's cache"), "write", elsewhere=_REMEDY)
     return None
 
 
@@ -140,17 +143,17 @@ def _detector(path: Path) -> weights.WeightsFile:
     except DataError as error:
         if error.kind != "other-task":
             raise
-        what = "a segmenter, and only detectors are shared by the hub"
-        raise DataError(what, kind="other-task", remedy="Pass on the file itself", file=path) from error
+        what = "a segmenter, and the hub shares detectors only"
+        raise DataError(what, kind="other-task", remedy="Share the file itself", file=path) from error
 
 
 def config_json(config: SSDConfig) -> str:
-    """What `config.json` holds: the config of the weights file, and which library reads it."""
+    """Return the text of `config.json`: the config of the weights file, and the library that reads it."""
     return json.dumps({"library_name": "singleshot", "singleshot": config.to_json_dict()}, indent=2) + "\n"
 
 
 def _host_is_known(endpoint: str) -> bool:
-    """Whether the hub's name resolves, or a proxy does that: the client itself tries for half a minute to find out."""
+    """Whether the hub's name resolves, or a proxy resolves it: the client itself tries for half a minute."""
     if urllib.request.getproxies():
         return True
     try:
@@ -164,7 +167,7 @@ def _compare(config_path: Path, weights_path: Path) -> None:
     try:
         stated = json.loads(config_path.read_text(encoding="utf-8"))["singleshot"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DataError(f"{CONFIG} is not one of singleshot's", kind="foreign-weights", file=config_path) from error
+        raise DataError(f"singleshot did not write this {CONFIG}", kind="foreign-weights", file=config_path) from error
     try:
         agreed = weights.config_of(stated) == _detector(weights_path).network.config
     except ConfigError as error:

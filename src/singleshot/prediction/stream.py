@@ -168,8 +168,8 @@ class _Steps:
             threshold = min(threshold, LOW_SCORE)
         detector: Any = self.predictor
         detect = functools.partial(detector.predict, threshold=threshold)  # a frame's tiles are batches of their own
-        assert self.options.tiling is not None
-        return [ImageResult(frame, detect_tiled(detect, frame.image, self.options.tiling)) for frame in frames]
+        tiling: Any = self.options.tiling
+        return [ImageResult(frame, detect_tiled(detect, frame.image, tiling)) for frame in frames]
 
     def _choose(self, _: list[Frame], found: list[ImageResult]) -> list[ImageResult]:
         choice: Any = self.options.choice
@@ -179,11 +179,11 @@ class _Steps:
         return [replace(each, result=self._tracked(each.result)) for each in found]
 
     def _tracked(self, found: Any) -> Detections:
-        assert self.tracker is not None
+        tracker: Any = self.tracker
         if self.options.choice is None:
-            return self.tracker.update(found)
+            return tracker.update(found)
         of_shown_classes = found[self.options.choice.wanted(found)]
-        return self.tracker.update(of_shown_classes, self.options.choice.thresholds[of_shown_classes.class_ids])
+        return tracker.update(of_shown_classes, self.options.choice.thresholds[of_shown_classes.class_ids])
 
     def _draw(self, _: list[Frame], found: list[ImageResult]) -> list[ImageResult]:
         return [replace(each, drawn=draw(each.frame.image, each.result)) for each in found]

@@ -1,9 +1,9 @@
-"""A file from the network: checked by its hash, continued where a connection broke, kept in a cache.
+"""Download a file: checked by its hash, continued after a broken connection, cached.
 
 Weights and data sets are hundreds of megabytes from servers that are slow and sometimes down. What has arrived stays
-beside the target as `<name>.part` and the next try asks for the rest alone, if it is still the same file there
-(`<name>.part.tag` holds the server's word for that); nothing appears under the target's own name before its hash was
-right. Processes that want one file at the same time take turns, and the later ones find it there.
+beside the target as `<name>.part`, and the next try requests the rest alone, if the server still has the same version
+(`<name>.part.tag` stores its tag); nothing appears under the target's own name before its hash is checked. Processes
+that want the same file wait for each other, and the later ones find it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from singleshot.errors import DataError, UnreachableError, os_errors
 from singleshot.storage.lock import locked
 
 Observer = Callable[[int, int | None], None]
-"""Is told how many bytes are there and how many there will be (None where the server does not say)."""
+"""Receives the number of bytes so far and in all (None where the server does not state it)."""
 Opener = Callable[[urllib.request.Request, float], Any]
 """Opens a request with a time-out in seconds, as `urllib.request.urlopen` does."""
 
@@ -45,7 +45,7 @@ def fetch(
     opener: Opener | None = None,
     wait_s: float = WAIT_S,
 ) -> Path:
-    """The file at `url` as `to`. It is not downloaded again if it is there with the right hash (or with no hash given).
+    """Download `url` to `to`, unless that exists with the right hash (or without a given one).
 
     Args:
         url: an http or https address.
@@ -53,16 +53,16 @@ def fetch(
         sha256: hexadecimal digits, all of them or only the first (torchvision's file names hold eight).
         md5: the same for MD5, which some publishers still use.
         observer: see `Observer`.
-        opener: see `Opener`; for tests and for proxies of one's own.
+        opener: see `Opener`; for tests and for special proxies.
         wait_s: seconds before another try, doubled at each.
 
     Returns:
         `to`.
 
     Raises:
-        UnreachableError: no network, no such host, the server refuses, or the connection broke again and again. What
-            has arrived is kept and continued by the next call.
-        DataError: the file is there in full and its hash is wrong; nothing is kept.
+        UnreachableError: no network, no such host, the server refuses, or the connection breaks again and again. What
+            has arrived stays, and the next call continues it.
+        DataError: the complete file has a wrong hash; it is removed.
         CannotCreateError, NotPermittedError, StorageError: the target cannot be written.
     """
     if urlsplit(url).scheme not in ("http", "https"):
@@ -117,7 +117,7 @@ def _fill(
 
 
 def hash_of(path: Path, kind: str = "sha256") -> str:
-    """The hexadecimal hash of a file."""
+    """Return the hexadecimal hash of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, kind).hexdigest()
 
