@@ -18,7 +18,7 @@ from benchmarks.scenes import split
 from benchmarks.timing import machine, one_thread
 from singleshot import boxes
 from singleshot.metrics.coco_ap import CocoFigures, CocoTruths, coco_ap
-from singleshot.metrics.voc_matching import FlatDetections
+from singleshot.metrics.detections import FlatDetections
 
 CLASSES = 20
 NAMES = (

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from singleshot.metrics.voc_matching import FlatDetections, GroundTruths
+from singleshot.metrics.detections import FlatDetections, GroundTruths
 
 BACKGROUND_LEAD = 12.0
 REGIMES = {"sparse": 110, "mid": 1800, "dense": 0}

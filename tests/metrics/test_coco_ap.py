@@ -11,7 +11,7 @@ import pytest
 
 from singleshot.errors import DataError
 from singleshot.metrics.coco_ap import CocoFigures, CocoTruths, coco_ap
-from singleshot.metrics.voc_matching import FlatDetections
+from singleshot.metrics.detections import FlatDetections
 
 NAMES = (
     "ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large",

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from singleshot.metrics import error_kinds as ek
+from singleshot.metrics.detections import FlatDetections, GroundTruths
 from singleshot.metrics.error_kinds import error_kinds
-from singleshot.metrics.voc_matching import FlatDetections, GroundTruths
 
 CAT, DOG = 0, 1
 

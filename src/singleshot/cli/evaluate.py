@@ -83,13 +83,13 @@ def evaluate(
     from singleshot.evaluation.evaluate import detect_readable
     from singleshot.evaluation.judge import SIZE_BANDS_PX, judge, threshold_warning
     from singleshot.evaluation.table import map_line, table
-    from singleshot.metrics.curves import draw_precision_recall, picture_format
+    from singleshot.metrics.curves import draw_precision_recall, image_format
     from singleshot.prediction.load import load_detector
 
     if curves is not None:
         if metric == "coco":
             raise UsageError("--curves draws VOC's curves", remedy="Use --metric voc12 with it")
-        picture_format(curves)
+        image_format(curves)
     writes_json = write_detections is not None and write_detections.suffix.lower() == ".json"
     inputs = (data, weights, detections)
     outputs.check(

@@ -16,7 +16,7 @@ import numpy as np
 from singleshot.data.load.samples import areas_of
 from singleshot.evaluation.report import Figures, as_text
 from singleshot.metrics.coco_ap import MAX_DETECTIONS, CocoFigures, CocoTruths, coco_ap
-from singleshot.metrics.voc_matching import FlatDetections, GroundTruths
+from singleshot.metrics.detections import FlatDetections, GroundTruths
 from singleshot.structures import Dataset, Detections, Sample
 
 SUMMARY = (
@@ -72,7 +72,7 @@ def judge_coco(detections: Sequence[Detections], dataset: Dataset) -> CocoReport
         raise ValueError(f"detections of {len(detections)} pictures do not pair off with {len(dataset)} pictures")
     names = dataset.label_map.names
     truths = _truths(dataset.samples)
-    figures = coco_ap(FlatDetections.from_pictures(detections), truths, len(names))
+    figures = coco_ap(FlatDetections.from_images(detections), truths, len(names))
     ignored = np.zeros(len(truths), np.bool_) if truths.is_crowd is None else truths.is_crowd
     counts = np.bincount(truths.class_ids[~ignored], minlength=len(names))
     return CocoReport(

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 
 from singleshot.evaluation.report import Figures, Report, SizeFigures
+from singleshot.metrics.detections import FlatDetections, GroundTruths
 from singleshot.metrics.voc_ap import ClassResult, Metric, above, mean_ap, voc_ap, voc_ap_of_sizes
-from singleshot.metrics.voc_matching import FlatDetections, GroundTruths
 from singleshot.structures import Dataset, Detections
 
 THRESHOLDS = (0.01, 0.1, 0.3, 0.5)
@@ -37,7 +37,7 @@ def judge(
     if len(detections) != len(dataset):
         raise ValueError(f"detections of {len(detections)} pictures do not pair off with {len(dataset)} pictures")
     names = dataset.label_map.names
-    found, there = FlatDetections.from_pictures(detections), GroundTruths.from_samples(dataset.samples)
+    found, there = FlatDetections.from_images(detections), GroundTruths.from_samples(dataset.samples)
     results = voc_ap(found, there, len(names), metric=metric)
     figures = _figures(names, results)
     return Report(

@@ -1,8 +1,8 @@
 """Average precision: one figure for a whole precision-recall curve, in the two ways that Pascal VOC defines.
 
 The input is the least that any protocol must agree on: for every detection of one class, best score first, whether
-it found an object or not. Who found what is the business of `voc_ap`. The two definitions differ by up to several
-points on the same detections, so a figure without its definition means nothing.
+it is matched to an object or not; `voc_ap` matches them. The two definitions differ by up to several
+points on the same detections, so an AP without its definition means nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
-# 0:0.1:1 in double precision, as published figures have it: 3 · 0.1, 6 · 0.1 and 7 · 0.1 come out one digit above 0.3,
+# 0:0.1:1 in double precision, as published results have it: 3 · 0.1, 6 · 0.1 and 7 · 0.1 come out one digit above 0.3,
 # 0.6 and 0.7.
 RECALL_STEPS = np.arange(11) * 0.1
 
@@ -19,13 +19,13 @@ RECALL_STEPS = np.arange(11) * 0.1
 def precision_recall(
     hits: Bool[ndarray, " N"], num_ground_truths: int
 ) -> tuple[Float[ndarray, " N"], Float[ndarray, " N"]]:
-    """Precision and recall after each detection, as two (N,) arrays of fractions in 0…1.
+    """Compute precision and recall after each detection, as two (N,) arrays of fractions in 0…1.
 
     Args:
-        hits: (N,) True where a detection found an object, best score first. None in, none out.
+        hits: (N,) True for a detection that is matched to an object, best score first. N may be 0.
         num_ground_truths: how many objects there are to find, at least 1.
 
-    Raises ValueError where there is nothing to find: recall has no meaning then.
+    Raises ValueError if there is nothing to find: recall has no meaning then.
 
     >>> precision, recall = precision_recall(np.array([True, False, True, True]), 4)
     >>> precision
@@ -40,7 +40,7 @@ def precision_recall(
 
 
 def eleven_point_ap(precision: Float[ndarray, " N"], recall: Float[ndarray, " N"]) -> float:
-    """AP of VOC2007: the mean, over recall 0, 0.1 … 1, of the best precision at that recall or beyond (0 if none).
+    """Compute the AP of VOC2007: the mean over recall 0, 0.1 … 1 of the best precision there or beyond (0 if none).
 
     Args:
         precision: (N,) fractions, best score first.
@@ -48,7 +48,7 @@ def eleven_point_ap(precision: Float[ndarray, " N"], recall: Float[ndarray, " N"
 
     Returns a fraction in 0…1; 0 for no detections. Source: VOC2007 devkit, `VOCevaldet.m`. The steps are k · 0.1 in
     double precision, so a recall of exactly 3/10, 6/10 or 7/10 just misses its step (0.30000000000000004). That is an
-    accident, and one that published figures rest on: without it a recall of 9/15 moves one by 0.036.
+    accident on which published results depend: without it a recall of 9/15 moves one by 0.036.
 
     >>> eleven_point_ap(*precision_recall(np.array([True, False, True, True]), 3))
     0.8409090909090909
@@ -59,7 +59,7 @@ def eleven_point_ap(precision: Float[ndarray, " N"], recall: Float[ndarray, " N"
 
 
 def all_point_ap(precision: Float[ndarray, " N"], recall: Float[ndarray, " N"]) -> float:
-    """AP of VOC2010 and later: the area under the precision that never rises with recall.
+    """Compute the AP of VOC2010 and later: the area under the precision that never rises with recall.
 
     Args:
         precision: (N,) fractions, best score first.
@@ -74,5 +74,5 @@ def all_point_ap(precision: Float[ndarray, " N"], recall: Float[ndarray, " N"]) 
 
 
 def _envelope(precision: ndarray) -> ndarray:
-    """At every place the best precision from there on."""
+    """Return, for every detection, the best precision from it on."""
     return np.maximum.accumulate(precision[::-1])[::-1]

@@ -1,13 +1,13 @@
 """Average precision and recall by COCO's protocol: the twelve figures, and the AP of every class.
 
-The counting is hotcoco's, which gives pycocotools' numbers (our tests hold it against them) in a fraction of its time.
-What neither tells a user is settled here, before a library sees the data: a class that does not exist, a score that is
-no number, boxes inside out, detections beyond the hundredth, and figures for which there is nothing to measure.
+The counting is hotcoco's, which gives pycocotools' numbers (our tests compare them) in a fraction of its time.
+What neither reports is checked here first: a class that does not exist, a score that is not a number, inverted boxes,
+detections beyond the hundredth, and values for which there is nothing to measure.
 
-A crowd region counts neither as found nor as missed, and takes any number of detections. Objects have an `area` of
+A crowd region counts neither as found nor as missed, and matches any number of detections. Objects have an `area` of
 their own, because COCO sorts them into small, medium and large by the area of their outline where there is one.
 
-Source: Lin et al. 2014, and `cocoeval.py` of the COCO API, whose ties are settled as ours are: by place in the split.
+Source: Lin et al. 2014, and `cocoeval.py` of the COCO API, whose ties are settled as ours: by the order of the split.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from numpy import ndarray
 
 from singleshot import boxes
 from singleshot.errors import DataError
-from singleshot.metrics.voc_matching import FlatDetections
+from singleshot.metrics.detections import FlatDetections
 
 MAX_DETECTIONS = 100
-"""So many detections of one class in one picture are judged, best score first."""
+"""Number of detections of one class in one image that are evaluated, best score first."""
 
 
 @dataclass(frozen=True)
 class CocoTruths:
-    """The objects and crowd regions of a whole split, in one table.
+    """The objects and crowd regions of a split.
 
     Args:
         boxes_xyxy: (G, 4) pixels, continuous.
         class_ids: (G,) 0-based.
-        image_indices: (G,) the place of each object's picture in the split.
-        is_crowd: (G,) regions that hold more objects than anyone counted; None: no object is a crowd.
+        image_indices: (G,) index of each object's image in the split.
+        is_crowd: (G,) regions of several objects that were not annotated one by one; None: no object is a crowd.
         areas: (G,) square pixels of the outlines, as annotated; None: the areas of the boxes.
     """
 
@@ -50,17 +50,17 @@ class CocoTruths:
 
 @dataclass(frozen=True)
 class CocoFigures:
-    """COCO's twelve figures, fractions of 1; None where the split has no object of that kind.
+    """COCO's twelve values, fractions of 1; None if the split has no object of that kind.
 
     Args:
         ap: mean over classes and over the overlaps 0.50, 0.55 … 0.95. `ap50` and `ap75` are at one overlap.
         ap_small: of objects below 32² pixels; `ap_medium` from there on below 96²; `ap_large` of the rest.
-        ar1: mean recall with one detection of a class in a picture; `ar10` and `ar100` with so many.
+        ar1: mean recall with one detection of a class in an image; `ar10` and `ar100` with that many.
         ar_small: `ar100` of objects of that size, and so on.
         class_ap: `ap` of every class, by class id. A class without objects has None and is in no mean.
         ground_truths: objects to find; crowd regions are not among them.
         detections: all of them.
-        cut: how many of them were not judged, for being beyond the 100 best of their class in their picture.
+        cut: number of them that were not evaluated, being beyond the 100 best of their class in their image.
     """
 
     ap: float | None
@@ -82,26 +82,26 @@ class CocoFigures:
 
 
 def coco_ap(detections: FlatDetections, ground_truths: CocoTruths, num_classes: int) -> CocoFigures:
-    """The figures of a split.
+    """Compute COCO's values for a split.
 
     Args:
-        detections: what was found. None at all is legal and gives 0 where there is something to find.
-        ground_truths: what is there.
+        detections: of the split. None at all is legal and gives 0 if there is something to find.
+        ground_truths: of the split.
         num_classes: C; every class id is below it.
 
-    Raises DataError for a class id outside 0…C−1 and for a box whose corners are inside out; `FlatDetections` has
-    refused numbers that are not finite.
+    Raises DataError for a class id outside 0…C−1 and for an inverted box; `FlatDetections` has refused numbers
+    that are not finite.
     """
-    # Imported here: training and VOC's figures must run where hotcoco is not installed.
+    # Imported here: training and VOC's AP must run without hotcoco.
     from hotcoco import COCO, COCOeval
 
-    for what, class_ids, boxes_xyxy in (
+    for kind, class_ids, boxes_xyxy in (
         ("detections", detections.class_ids, detections.boxes_xyxy),
         ("annotations", ground_truths.class_ids, ground_truths.boxes_xyxy),
     ):
-        _check(what, class_ids, boxes_xyxy, num_classes)
+        _check(kind, class_ids, boxes_xyxy, num_classes)
     num_images = 1 + max(detections.image_indices.max(initial=-1), ground_truths.image_indices.max(initial=-1))
-    there = COCO(
+    truths = COCO(
         {
             "images": [{"id": index} for index in range(num_images)],
             "categories": [{"id": index, "name": str(index)} for index in range(num_classes)],
@@ -114,8 +114,8 @@ def coco_ap(detections: FlatDetections, ground_truths: CocoTruths, num_classes: 
         detections.scores,
         detections.class_ids,
     )
-    found = there.load_res(np.column_stack([np.asarray(column, dtype=np.float64) for column in columns]))
-    run = COCOeval(there, found, "bbox")
+    found = truths.load_res(np.column_stack([np.asarray(column, dtype=np.float64) for column in columns]))
+    run = COCOeval(truths, found, "bbox")
     run.evaluate()
     run.accumulate()
     # Axes: 10 overlaps, 101 steps of recall (precision only), classes, sizes (all, small, medium, large), 1/10/100
@@ -146,7 +146,7 @@ def coco_ap(detections: FlatDetections, ground_truths: CocoTruths, num_classes: 
 
 
 def _annotations(ground_truths: CocoTruths) -> list[dict[str, object]]:
-    """COCO's records. Ids start at 1: the API takes a match with id 0 for no match."""
+    """Return COCO's records. Ids start at 1: the API takes a match with id 0 for no match."""
     boxes_xyxy = ground_truths.boxes_xyxy.astype(np.float64, copy=False)
     areas = boxes.area(boxes_xyxy) if ground_truths.areas is None else ground_truths.areas
     is_crowd = np.zeros(len(areas), np.bool_) if ground_truths.is_crowd is None else ground_truths.is_crowd
@@ -165,25 +165,25 @@ def _annotations(ground_truths: CocoTruths) -> list[dict[str, object]]:
 
 
 def _xywh(boxes_xyxy: ndarray) -> ndarray:
-    """COCO's form of a box: corner, width and height."""
+    """Convert boxes to COCO's form: corner, width and height."""
     wide = boxes_xyxy.astype(np.float64, copy=False)
     return np.concatenate([wide[:, :2], wide[:, 2:] - wide[:, :2]], axis=1)
 
 
-def _check(what: str, class_ids: ndarray, boxes_xyxy: ndarray, num_classes: int) -> None:
-    """Refuse what the protocol has no place for and its programs leave out without a word."""
-    strange = np.flatnonzero((class_ids < 0) | (class_ids >= num_classes))
-    if len(strange):
+def _check(kind: str, class_ids: ndarray, boxes_xyxy: ndarray, num_classes: int) -> None:
+    """Refuse what the protocol does not allow and its programs silently leave out."""
+    unknown = np.flatnonzero((class_ids < 0) | (class_ids >= num_classes))
+    if len(unknown):
         raise DataError(
-            f"{len(strange)} {what} have a class id outside 0…{num_classes - 1}, the first one is "
-            f"{int(class_ids[strange[0]])}",
+            f"{len(unknown)} {kind} have a class id outside 0…{num_classes - 1}, the first one is "
+            f"{int(class_ids[unknown[0]])}",
             kind="unknown-class",
-            remedy="Judge with the classes that the detections were made with",
+            remedy="Evaluate with the classes that the detections were made with",
         )
     inverted = np.flatnonzero((boxes_xyxy[:, 2:] < boxes_xyxy[:, :2]).any(axis=1))
     if len(inverted):
         raise DataError(
-            f"{len(inverted)} {what} have a box of negative width or height, the first one is row "
+            f"{len(inverted)} {kind} have a box of negative width or height, the first one is row "
             f"{int(inverted[0]) + 1}",
             kind="inverted-box",
             remedy="Write corners as left, top, right, bottom",
@@ -191,7 +191,7 @@ def _check(what: str, class_ids: ndarray, boxes_xyxy: ndarray, num_classes: int)
 
 
 def _beyond(detections: FlatDetections, num_classes: int, limit: int) -> int:
-    """How many detections are beyond the `limit` best of their class in their picture."""
+    """Count the detections beyond the `limit` best of their class in their image."""
     if len(detections) == 0:
         return 0
     groups = detections.image_indices.astype(np.int64) * num_classes + detections.class_ids
@@ -199,6 +199,6 @@ def _beyond(detections: FlatDetections, num_classes: int, limit: int) -> int:
 
 
 def _mean(table: ndarray) -> float | None:
-    """The mean over what could be measured; None where nothing could."""
+    """Return the mean over what could be measured; None if nothing could."""
     measured = table[table > -1]
     return float(measured.mean()) if len(measured) else None

@@ -1,7 +1,7 @@
-"""A picture of the precision-recall curves, with the confidence thresholds that a user can choose marked on them.
+"""Plot of precision-recall curves, with marks at the confidence thresholds that a user can choose.
 
-AP sums a curve up; a user has to pick one point of it. The marks answer the question behind every `--threshold`: how
-many objects are found there, and how much of what is shown is right?
+AP summarises a curve; a user has to choose one point of it. The marks tell for each `--threshold` how many objects are
+found, and how many of the detections are right.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FEW_CLASSES = 10
 
 
 def operating_point(result: ClassResult, threshold: float) -> tuple[float, float] | None:
-    """Recall and precision of a class when detections that score below `threshold` are dropped; None if none is left.
+    """Return recall and precision of a class without detections that score below `threshold`; None if none is left.
 
     >>> result = ClassResult(0.5, np.array([1.0, 0.5]), np.array([0.5, 0.5]), np.array([0.9, 0.2]), 2, 2)
     >>> operating_point(result, 0.1), operating_point(result, 0.3), operating_point(result, 0.95)
@@ -33,10 +33,10 @@ def operating_point(result: ClassResult, threshold: float) -> tuple[float, float
     return (float(result.recall[count - 1]), float(result.precision[count - 1])) if count else None
 
 
-def picture_format(path: Path) -> str:
-    """The format that a file's suffix asks for. Raises UsageError where it is none of `FORMATS`.
+def image_format(path: Path) -> str:
+    """Return the format of a file's suffix. Raises UsageError if it is none of `FORMATS`.
 
-    >>> picture_format(Path("curves.PNG"))
+    >>> image_format(Path("curves.PNG"))
     'png'
     """
     if path.suffix.lower() not in FORMATS:
@@ -48,7 +48,7 @@ def picture_format(path: Path) -> str:
 def draw_precision_recall(
     curves: Mapping[str, ClassResult], path: Path, *, thresholds: Sequence[float] = (0.01, 0.1, 0.3, 0.5)
 ) -> None:
-    """Save a picture of every class's curve, best AP first in the legend.
+    """Plot the curve of every class, best AP first in the legend.
 
     Args:
         curves: by class name. A class without objects is named in the legend (`n/a`) and has no line.
@@ -57,23 +57,23 @@ def draw_precision_recall(
 
     Raises UsageError for another suffix, and what `atomic.write` does.
     """
-    chosen = picture_format(path)
+    chosen = image_format(path)
     # Imported here: matplotlib takes a second to load, and only this function draws. Figure without pyplot keeps no
     # global state and opens no window.
     from matplotlib import colormaps
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    judged = sorted(((name, r) for name, r in curves.items() if r.ap is not None), key=lambda item: -(item[1].ap or 0))
+    present = sorted(((name, r) for name, r in curves.items() if r.ap is not None), key=lambda item: -(item[1].ap or 0))
     absent = [name for name, result in curves.items() if result.ap is None]
     columns = max(1, -(-len(curves) // LEGEND_ROWS))
     figure = Figure(figsize=(8.2 + 2.1 * columns, 6.6), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    few = len(judged) <= FEW_CLASSES
+    few = len(present) <= FEW_CLASSES
     # A few classes get colours that are easy to tell apart; of many, the colour tells the rank.
-    colours = colormaps["tab10"](np.arange(FEW_CLASSES)) if few else colormaps["turbo"](np.linspace(0, 1, len(judged)))
-    for colour, (name, result) in zip(colours, judged, strict=False):
+    colours = colormaps["tab10"](np.arange(FEW_CLASSES)) if few else colormaps["turbo"](np.linspace(0, 1, len(present)))
+    for colour, (name, result) in zip(colours, present, strict=False):
         recall, precision = _from_recall_zero(result)
         label = f"{result.ap:.3f}  {_plain(name)}"
         axes.plot(recall, precision, color=colour, linewidth=1.8 if few else 1.0, label=label)
@@ -84,24 +84,24 @@ def draw_precision_recall(
                 axes.plot(*point, marker, color=colour, **style)
     for name in absent:
         axes.plot([], [], " ", label=f"n/a  {_plain(name)}")
-    _furnish(axes, list(curves.values()), thresholds, columns)
-    # The format is said and not left to the name, because the name that `durable` writes under ends in .tmp.
+    _finish(axes, list(curves.values()), thresholds, columns)
+    # The format is explicit, because the temporary file that `atomic` writes ends in .tmp.
     atomic.write(path, lambda temporary: figure.savefig(temporary, format=chosen, dpi=120, bbox_inches="tight"))
 
 
 def _plain(name: str) -> str:
-    """The name as matplotlib shows it letter for letter: a dollar would begin a formula."""
+    """Escape dollars, which would begin a formula in matplotlib."""
     return name.replace("$", r"\$")
 
 
 def _from_recall_zero(result: ClassResult) -> tuple[np.ndarray, np.ndarray]:
-    """The curve's recall and precision, led in from recall 0 at the precision of the best detection."""
+    """Return recall and precision of the curve, which begins at recall 0 and the precision of the best detection."""
     start = result.precision[:1] if len(result.precision) else [0.0]
     return np.append(0.0, result.recall), np.append(start, result.precision)
 
 
-def _furnish(axes: Any, results: list[ClassResult], thresholds: Sequence[float], columns: int) -> None:
-    """Axes, grid and the two legends."""
+def _finish(axes: Any, results: list[ClassResult], thresholds: Sequence[float], columns: int) -> None:
+    """Add axes, grid and the two legends."""
     from matplotlib.lines import Line2D
 
     mean = mean_ap(results)

@@ -1,8 +1,8 @@
-"""What is wrong with wrong detections: each gets one kind of error, and each object one fate.
+"""Error analysis: each detection gets one kind of error, and each object one outcome.
 
-AP says how much is wrong and not what to do about it. Objects that are missed want more or larger training pictures,
-wrong classes want cleaner labels, poor boxes want better default boxes, duplicates a stricter NMS, and background that
-is taken for an object wants pictures without one. The kinds are decided at one score threshold, as a user meets them:
+AP tells how much is wrong, not what to do about it. Missed objects call for more or larger training images, wrong
+classes for cleaner labels, poor boxes for better anchors, duplicates for a stricter NMS, and background that is taken
+for an object for images without one. The kinds are decided at one score threshold, as users see them:
 
 - right: by VOC's rules the first to overlap an object of its class by at least 0.5;
 - duplicate: it overlaps so much an object of its class that was found already;
@@ -11,8 +11,8 @@ is taken for an object wants pictures without one. The kinds are decided at one 
 - background: anything else;
 - ignored: on a difficult object, which VOC counts neither way.
 
-An object is found; or else it was seen, with a wrong class or a poor box; or else it is missed. The two lists overlap
-nowhere, so that the counts of either add up. The names follow Hoiem et al. 2012 and TIDE (Bolya et al. 2020).
+An object is found; or else detected with a wrong class or a poor box; or else missed. Both lists are disjoint, so that
+the counts of either add up. The names follow Hoiem et al. 2012 and TIDE (Bolya et al. 2020).
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from jaxtyping import Float, Int, Int8
 from numpy import ndarray
 
 from singleshot.compiled import compiled
-from singleshot.metrics.voc_matching import IGNORED, NO_OBJECT, TRUE, FlatDetections, GroundTruths, match
+from singleshot.metrics.detections import FlatDetections, GroundTruths
+from singleshot.metrics.voc_ap import IGNORED, NO_OBJECT, TRUE, match
 
 KINDS = ("right", "duplicate", "wrong class", "poor box", "background", "ignored")
 RIGHT, DUPLICATE, WRONG_CLASS, POOR_BOX, BACKGROUND, PASSED_OVER = range(len(KINDS))
@@ -35,11 +36,11 @@ LEAST_IOU = 0.1
 
 @dataclass(frozen=True)
 class Errors:
-    """What became of every detection above a threshold, and of every object.
+    """The kind of every detection above a threshold, and the outcome of every object.
 
     Args:
         kinds: (D,) indices into `KINDS`, by detection.
-        objects: (D,) the object that a detection is about; `NO_OBJECT` for background.
+        objects: (D,) the object of each detection; `NO_OBJECT` for background.
         ious: (D,) its overlap with that object, 0…1; 0 without one.
         fates: (G,) indices into `FATES`, by object.
         confusion: (C + 1, C + 1) counts: rows are true classes, columns detected ones. The last column is of objects
@@ -54,24 +55,24 @@ class Errors:
     confusion: Int[ndarray, "C1 C1"]
 
     def count(self) -> dict[str, int]:
-        """Detections by kind."""
+        """Count the detections by kind."""
         return dict(zip(KINDS, np.bincount(self.kinds, minlength=len(KINDS)).tolist(), strict=True))
 
     def count_objects(self) -> dict[str, int]:
-        """Objects by fate."""
+        """Count the objects by outcome."""
         return dict(zip(FATES, np.bincount(self.fates, minlength=len(FATES)).tolist(), strict=True))
 
 
 def error_kinds(
     detections: FlatDetections, ground_truths: GroundTruths, num_classes: int, *, iou_threshold: float = 0.5
 ) -> Errors:
-    """Sort detections, those above the wanted score alone, and objects.
+    """Sort detections, already filtered by score, and objects.
 
     Args:
-        detections: what was found and would be shown. None at all is legal: then all objects are missed.
-        ground_truths: what is there. None at all is legal: then every detection is background.
+        detections: above the threshold. None at all is legal: then all objects are missed.
+        ground_truths: of the split. None at all is legal: then every detection is background.
         num_classes: C; every class id is below it.
-        iou_threshold: the least overlap that counts as found.
+        iou_threshold: least IoU of a match.
 
     Raises ValueError for a class id outside 0…C−1.
     """
@@ -112,7 +113,7 @@ def _fates(kinds: ndarray, objects: ndarray, ground_truths: GroundTruths) -> nda
         (POOR_BOX, MISPLACED),
         (WRONG_CLASS, MISNAMED),
         (RIGHT, FOUND),
-    ):  # the best one has the last word
+    ):  # the best one is written last
         fates[objects[kinds == kind]] = fate
     fates[ground_truths.difficult] = UNCOUNTED
     return fates
@@ -127,7 +128,7 @@ def _confusion(
     ranking: ndarray,
     num_classes: int,
 ) -> ndarray:
-    """The matrix of `Errors`. An object that is only misnamed goes to its best misnaming, the first of equal ones."""
+    """The matrix of `Errors`. An object with detections of other classes only counts for the best of them."""
     matrix = np.zeros((num_classes + 1, num_classes + 1), np.int64)
     named = np.full(len(ground_truths), num_classes)
     misnamed = ranking[kinds[ranking] == WRONG_CLASS]
@@ -155,9 +156,9 @@ def _nearest(
     truth_class_ids: ndarray,
     starts: ndarray,
 ) -> tuple[ndarray, ndarray, ndarray, ndarray]:
-    """For each detection the object of its class, and the one of another class, that it overlaps most.
+    """Find, for each detection, the object of its class and the one of another class that it overlaps most.
 
-    Objects of picture i are the rows starts[i]:starts[i+1]. Rows are −1 and overlaps 0 where there is none.
+    Objects of image i are the rows starts[i]:starts[i+1]. Rows are −1 and overlaps 0 where there is none.
     """
     count = len(boxes_xyxy)
     rows = np.full((2, count), -1, np.int64)

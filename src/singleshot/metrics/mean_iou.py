@@ -1,13 +1,13 @@
-"""Mean IoU and its kin from one confusion matrix over a whole set, the only right way to add pictures up.
+"""Mean IoU and related metrics from one confusion matrix over a whole set.
 
-The mean of each picture's own IoU, or of each batch's, is another number: it depends on how pictures are grouped.
-So pictures are only ever counted here, pixel by pixel, and divided once at the end.
+The mean of each image's own IoU, or of each batch's, is another number: it depends on how images are grouped.
+So pixels of all images are counted here, and divided once at the end.
 
     IoU of a class = TP / (TP + FP + FN), over the pixels whose truth is not void
 
-A class that neither truth nor prediction has anywhere has no IoU: it is None, is left out of the mean, and is named.
-A class that is predicted and never there has the IoU 0 and counts. Sources: Berkeley's `score.py`; Cityscapes'
-`evalPixelLevelSemanticLabeling.py`, whose IoU this is too.
+A class that occurs neither in truth nor in prediction has no IoU: it is None, is left out of the mean, and is named.
+A class that is predicted and never occurs in truth has the IoU 0 and counts.
+Sources: Berkeley's `score.py`; Cityscapes' `evalPixelLevelSemanticLabeling.py`, whose IoU is the same.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from singleshot.structures import VOID
 
 @dataclass(frozen=True)
 class IoUFigures:
-    """What a confusion matrix says. All figures are fractions in 0…1, None where nothing was judged.
+    """The values of a confusion matrix. All are fractions in 0…1, None if no pixel was evaluated.
 
     Args:
         miou: the mean over the classes that have an IoU.
         iou: by class name; None for a class that occurs neither in truth nor in prediction.
         pixel_accuracy: right pixels over all that are not void.
         mean_accuracy: the mean over classes of right pixels over true pixels; classes without a true pixel left out.
-        frequency_weighted_iou: IoU weighed by each class's share of true pixels.
-        pixels: that were judged.
+        frequency_weighted_iou: IoU weighted by each class's share of true pixels.
+        pixels: that were evaluated.
     """
 
     miou: float | None
@@ -50,23 +50,23 @@ class IoUFigures:
 
 
 def empty_matrix(num_classes: int) -> Int[ndarray, "C C1"]:
-    """Nothing counted yet: rows are true classes, columns predicted ones, the last column is no class at all."""
+    """Return an empty matrix: rows are true classes, columns predicted ones, the last column is no class at all."""
     return np.zeros((num_classes, num_classes + 1), dtype=np.int64)
 
 
 def confusion(truth: UInt8[ndarray, "H W"], predicted: UInt8[ndarray, "h w"], num_classes: int) -> Int[ndarray, "C C1"]:
-    """One picture's pixels, counted by true class and predicted class. Add these up over a set.
+    """Count one image's pixels by true class and predicted class. Add the results up over a set.
 
     Args:
-        truth: class ids, `VOID` where nothing is judged.
-        predicted: class ids; `VOID` is a prediction of no class, wrong wherever there is truth.
+        truth: class ids, `VOID` on pixels that are not evaluated.
+        predicted: class ids; `VOID` is a prediction of no class, wrong on every pixel that is evaluated.
         num_classes: C; ids are below it.
 
     Returns:
         (C, C + 1) counts. All void gives zeros.
 
     Raises:
-        ValueError: another id than the above occurs, or the sizes differ.
+        ValueError: another id occurs, or the sizes differ.
     """
     if truth.shape != predicted.shape:
         raise ValueError(f"truth is {truth.shape}, the prediction {predicted.shape}")
@@ -74,35 +74,35 @@ def confusion(truth: UInt8[ndarray, "H W"], predicted: UInt8[ndarray, "h w"], nu
     tables = np.zeros((4, 256, 256), dtype=np.uint32)
     _count(np.ascontiguousarray(truth).reshape(-1), np.ascontiguousarray(predicted).reshape(-1), tables)
     counts = tables.sum(axis=0, dtype=np.int64)
-    inside, strange = counts[:num_classes], counts[num_classes:VOID].any(axis=1)
-    foreign = inside[:, num_classes:VOID].any(axis=0)
-    if strange.any() or foreign.any():
-        ids = [*np.flatnonzero(strange), *np.flatnonzero(foreign)]
+    inside, unknown = counts[:num_classes], counts[num_classes:VOID].any(axis=1)
+    unknown_predicted = inside[:, num_classes:VOID].any(axis=0)
+    if unknown.any() or unknown_predicted.any():
+        ids = [*np.flatnonzero(unknown), *np.flatnonzero(unknown_predicted)]
         raise ValueError(f"class id {int(ids[0]) + num_classes} with {num_classes} classes")
     return np.concatenate([inside[:, :num_classes], inside[:, VOID:]], axis=1)
 
 
 def figures(matrix: Int[ndarray, "C C1"], names: Sequence[str]) -> IoUFigures:
-    """What the counts of a set come to, for classes of these names in the order of their ids."""
+    """Compute the values of a set's counts, for classes of these names in the order of their ids."""
     classes = len(names)
     right, true, predicted = np.diag(matrix).astype(np.float64), matrix.sum(axis=1), matrix[:, :classes].sum(axis=0)
     union = true + predicted - right
     pixels = int(true.sum())
-    known, there = union > 0, true > 0
+    known, occurring = union > 0, true > 0
     iou = np.divide(right, union, out=np.zeros(classes), where=known)
-    accuracy = np.divide(right, true, out=np.zeros(classes), where=there)
+    accuracy = np.divide(right, true, out=np.zeros(classes), where=occurring)
     return IoUFigures(
         miou=float(iou[known].mean()) if known.any() else None,
         iou={name: float(value) if has else None for name, value, has in zip(names, iou, known, strict=True)},
         pixel_accuracy=float(right.sum() / pixels) if pixels else None,
-        mean_accuracy=float(accuracy[there].mean()) if pixels else None,
+        mean_accuracy=float(accuracy[occurring].mean()) if pixels else None,
         frequency_weighted_iou=float((true * iou).sum() / pixels) if pixels else None,
         pixels=pixels,
     )
 
 
 def grouped(matrix: Int[ndarray, "C C1"], group_of: Sequence[int], groups: int) -> Int[ndarray, "G G1"]:
-    """The matrix of coarser classes: class c belongs to group `group_of[c]`. No class stays no group.
+    """Return the matrix of coarser classes: class c belongs to group `group_of[c]`. No class stays no group.
 
     So Cityscapes counts categories: another class of the same category is right, no class at all is a miss.
     """

@@ -1,6 +1,6 @@
 """KITTI road's MaxF, AP and working point, from 256 thresholds over maps of probability.
 
-A pixel counts as road where its value 0…255 is at least the threshold. Pixels are pooled over all pictures of a
+A pixel counts as road where its value 0…255 is at least the threshold. Pixels are pooled over all images of a
 category before anything is divided. MaxF is the best F1 over the thresholds; PRE, REC, FPR and FNR are those of the
 threshold that gives it (the lowest such one); AP is the mean of the best precision at recalls 0, 0.1 … 1.
 Conventions: the public Python of the KITTI road development kit (`helper.py`); Fritsch et al. 2013.
@@ -21,7 +21,7 @@ LEVELS = 256
 
 @dataclass(frozen=True)
 class RoadFigures:
-    """What one category comes to. Fractions in 0…1; None where it has no road pixel or no other pixel to judge.
+    """The values of one category. Fractions in 0…1; None if it has no road pixel or no other pixel to evaluate.
 
     Args:
         maxf: the best F1.
@@ -31,7 +31,7 @@ class RoadFigures:
         fpr: false positives over all pixels that are not road.
         fnr: 1 − recall.
         threshold: the value 0…255 from which a pixel counts as road there.
-        images: pictures that were pooled.
+        images: number of images that were pooled.
     """
 
     maxf: float | None
@@ -44,15 +44,15 @@ class RoadFigures:
     images: int
 
     def as_json(self) -> dict[str, float | int | None]:
-        """The figures by name."""
+        """Return the values by name."""
         return dict(vars(self))
 
 
 def histogram(truth: UInt8[ndarray, "H W"], values: UInt8[ndarray, "h w"]) -> Int[ndarray, "2 256"]:
-    """One picture's pixels: how many of each value are not road (row 0) and road (row 1). Add these up over a set.
+    """Count one image's pixels of each value, not road (row 0) and road (row 1). Add the results up over a set.
 
     Args:
-        truth: 1 where there is road, 0 where not, `VOID` where nothing is judged.
+        truth: 1 for road, 0 for the rest, `VOID` on pixels that are not evaluated.
         values: probability of road, 0…255.
 
     Raises:
@@ -64,7 +64,7 @@ def histogram(truth: UInt8[ndarray, "H W"], values: UInt8[ndarray, "h w"]) -> In
 
 
 def figures(pooled: Int[ndarray, "2 256"], images: int) -> RoadFigures:
-    """What the pooled counts of a category come to."""
+    """Compute the values of a category's pooled counts."""
     negatives, positives = (int(total) for total in pooled.sum(axis=1))
     if not positives or not negatives:
         return RoadFigures(None, None, None, None, None, None, None, images)
@@ -89,7 +89,7 @@ def figures(pooled: Int[ndarray, "2 256"], images: int) -> RoadFigures:
 
 
 def as_values(probability: Float[ndarray, "H W"]) -> UInt8[ndarray, "H W"]:
-    """Probabilities 0…1 as the 8-bit map that the benchmark reads, rounded.
+    """Round probabilities 0…1 to the 8-bit map that the benchmark reads.
 
     >>> as_values(np.array([[0.0, 0.5, 1.0]])).tolist()
     [[0, 128, 255]]

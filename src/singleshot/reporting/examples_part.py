@@ -16,6 +16,7 @@ from numpy import ndarray
 from singleshot.drawing import draw
 from singleshot.errors import SingleshotError
 from singleshot.images import read_image
+from singleshot.metrics.detections import FlatDetections, GroundTruths
 from singleshot.metrics.error_kinds import (
     BACKGROUND,
     DUPLICATE,
@@ -26,7 +27,7 @@ from singleshot.metrics.error_kinds import (
     WRONG_CLASS,
     Errors,
 )
-from singleshot.metrics.voc_matching import NO_OBJECT, FlatDetections, GroundTruths
+from singleshot.metrics.voc_ap import NO_OBJECT
 from singleshot.reporting import page
 from singleshot.reporting.album import Album, beside, crop
 from singleshot.reporting.page import Html

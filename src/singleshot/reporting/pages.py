@@ -14,8 +14,8 @@ from singleshot.evaluation.judge import THRESHOLDS
 from singleshot.evaluation.maxf import MaxfReport
 from singleshot.evaluation.miou import MiouReport
 from singleshot.evaluation.report import Report, as_text
+from singleshot.metrics.detections import FlatDetections, GroundTruths
 from singleshot.metrics.error_kinds import error_kinds
-from singleshot.metrics.voc_matching import FlatDetections, GroundTruths
 from singleshot.reporting import detection_part, examples_part, masks_part, page, training_part
 from singleshot.reporting.album import Album
 from singleshot.reporting.facts import machine
@@ -65,7 +65,7 @@ def write_detections(
     """
     names, album = dataset.label_map.names, Album()
     truths = GroundTruths.from_samples(dataset.samples)
-    flat_at = {each: FlatDetections.from_pictures([result.above(each) for result in found]) for each in THRESHOLDS}
+    flat_at = {each: FlatDetections.from_images([result.above(each) for result in found]) for each in THRESHOLDS}
     by_threshold = {each: error_kinds(flat, truths, len(names)) for each, flat in flat_at.items()}
     judged = examples_part.Judged(dataset, flat_at[ERRORS_AT], truths, by_threshold[ERRORS_AT], ERRORS_AT)
     at = figures.at_thresholds
