@@ -58,7 +58,7 @@ def test_a_box_without_area_overlaps_nothing_and_divides_nothing_by_zero():
     assert boxes.pairwise_iou(torch.from_numpy(empty), torch.from_numpy(empty)).item() == 0.0
 
 
-def test_clip_cuts_at_every_edge_and_empties_what_lies_outside():
+def test_clip_cuts_at_every_edge_and_empties_boxes_outside():
     cut = boxes.clip(array([(-5, -6, 50, 60), (30, 1, 40, 2), (-9, -9, -1, -1), (1, 2, 3, 4)]), (10, 20))
     assert cut.tolist() == [[0, 0, 20, 10], [20, 1, 20, 2], [0, 0, 0, 0], [1, 2, 3, 4]]
 
@@ -86,7 +86,7 @@ def test_tensors_give_what_arrays_give_for_any_leading_axes(leading: tuple[int, 
         np.testing.assert_allclose(got.numpy(), wanted, rtol=1e-12)
 
 
-def test_what_is_given_stays_as_it_was():
+def test_arguments_are_not_changed():
     there = array([(-5, -6, 50, 60)])
     before = there.copy()
     for function in (boxes.xyxy_to_cxcywh, boxes.cxcywh_to_xyxy):

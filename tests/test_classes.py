@@ -39,5 +39,5 @@ def test_a_colour_depends_on_its_id_alone() -> None:
     np.testing.assert_array_equal(classes.colours(3), classes.colours(80)[:3])
 
 
-def test_no_colour_drowns_in_a_dark_picture() -> None:
+def test_every_colour_is_visible_in_a_dark_image() -> None:
     assert (classes.colours(200) @ np.array([0.299, 0.587, 0.114])).min() > 90

@@ -21,7 +21,7 @@ def total(values):
     return result
 
 
-def test_a_kernel_gives_what_its_python_gives_also_for_nothing():
+def test_a_kernel_equals_its_python_also_for_empty_input():
     kernel = compiled(total)
     for values in (np.array([1.5, 2.5]), np.empty(0)):
         assert kernel(values) == total(values)
@@ -44,7 +44,7 @@ def test_code_that_numba_cannot_type_is_refused_at_the_first_call():
         kernel(np.empty(1))
 
 
-def test_other_peoples_kernels_keep_their_cache_folder():
+def test_kernels_of_other_packages_keep_their_cache_folder():
     before = numba.config.CACHE_DIR
     compiled(total)
     assert before == numba.config.CACHE_DIR
@@ -100,7 +100,7 @@ def kernel(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a16_without_any_folder_to_write_to_kernels_work_and_one_line_says_so(kernel: Path):
+def test_a16_without_a_writable_folder_kernels_work_and_one_line_warns(kernel: Path):
     unwritable = str(kernel / "file" / "cache")
     code = (
         "import pathlib, tempfile; from singleshot import compiled as c; real = c._writable;"
@@ -121,7 +121,7 @@ def test_a16_a_chosen_folder_that_cannot_be_written_is_named_and_the_next_one_ta
     assert len(done.stderr.splitlines()) == 1 and done.stderr.startswith(f"{unwritable} is not writable, so compiled")
 
 
-def test_machine_code_is_kept_where_the_user_says_or_beside_the_source_or_in_the_users_cache(tmp_path, monkeypatch):
+def test_machine_code_is_cached_by_choice_beside_the_source_or_in_the_users_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     source, blocked = tmp_path / "source", tmp_path / "file"

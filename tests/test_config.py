@@ -58,7 +58,7 @@ class Later:
     names: tuple[str, ...] = ()
 
 
-def test_e7_fields_that_came_later_take_their_defaults_at_every_depth_and_no_others():
+def test_e7_only_later_fields_take_their_defaults_at_every_depth():
     assert from_json_dict(Later, with_defaults(Later, {"inner": {"step": 2.0}})) == Later(Inner(2.0))
     stored = with_defaults(Later, {"inner": {"step": 2.0, "kind": "b"}, "other": {"step": None}, "more": 1})
     assert stored == {
@@ -78,7 +78,7 @@ def test_empty_tuples_survive_json():
     assert from_json_dict(Outer, through_json(config)) == config
 
 
-def test_a_whole_number_may_stand_for_a_float():
+def test_a_whole_number_is_read_as_a_float():
     data = through_json(CONFIG)
     data["rows"][1]["step"] = 300
     step = from_json_dict(Outer, data).rows[1].step
@@ -116,7 +116,7 @@ class Rate:
     value: float
 
 
-def test_a_whole_number_that_no_float_holds_is_no_float() -> None:
+def test_a_whole_number_beyond_the_range_of_floats_is_refused() -> None:
     assert from_json_dict(Rate, {"value": 300}) == Rate(300.0)
     with pytest.raises(ConfigError, match=r"config\.value is 1000000.*… Give a number\."):
         from_json_dict(Rate, {"value": 10**400})

@@ -64,7 +64,7 @@ def test_answers_come_in_the_order_of_the_questions_from_another_process(decoder
         ("hang", "could not be decoded within 2 s", "stuck-picture"),
     ],
 )
-def test_a_death_or_a_silence_is_told_once_and_a_new_process_answers(
+def test_a_crash_or_a_timeout_is_reported_once_and_a_new_process_answers(
     decoder: DecoderProcess, word: str, what: str, kind: str
 ) -> None:
     decoder.ask("a")

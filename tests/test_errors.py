@@ -59,7 +59,7 @@ def test_no_error_is_without_a_code():
         ({"remedy": "Mend it."}, "it broke. Mend it."),
     ],
 )
-def test_the_message_is_one_line_with_place_and_remedy(arguments: dict, line: str):
+def test_the_message_is_one_line_with_position_and_remedy(arguments: dict, line: str):
     assert str(SingleshotError("it broke", **arguments)) == line
 
 
@@ -126,7 +126,7 @@ def test_errors_import_the_standard_library_alone():
     subprocess.run([sys.executable, "-I", "-c", code, errors.__file__], check=True)
 
 
-def test_what_could_not_be_read_is_a_fault_of_the_file_that_it_names_or_of_the_picture():
+def test_a_read_error_is_a_fault_of_the_file_it_names_or_of_the_image():
     cut = DataError("cut", kind="truncated-picture", file="mask.png")
     assert fault_of(cut, Path("a.jpg")) == cut.as_fault()
     for error, file in ((InputMissingError("no such file", file="mask.png"), "mask.png"), (DataError("odd"), "a.jpg")):

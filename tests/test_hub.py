@@ -134,7 +134,7 @@ def test_without_network_it_is_69_in_one_line_unless_the_cache_has_it(good: Path
     assert caught.value.exit_code == 69 and "\n" not in str(caught.value)
 
 
-def test_what_is_no_name_of_a_repository_is_a_usage_error(good: Path):
+def test_an_invalid_repository_name_is_a_usage_error(good: Path):
     with pytest.raises(UsageError):
         hub.fetch("a/--b", endpoint="http://hub.invalid")
     for text in (
@@ -173,7 +173,7 @@ def test_push_makes_the_repository_and_uploads_the_two_files(good: Path, monkeyp
     assert seen["files"]["model.safetensors"] == good.read_bytes()
 
 
-def test_push_says_what_stands_in_the_way(good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_push_names_the_cause_of_a_failure(good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     (tmp_path / "bad.safetensors").write_bytes(b"no")
     with pytest.raises(DataError):
@@ -199,7 +199,7 @@ def test_push_says_what_stands_in_the_way(good: Path, tmp_path: Path, monkeypatc
         (errors.HfHubHTTPError.__bases__[0]("the connection broke"), UnreachableError, 69),
     ],
 )
-def test_network_and_disk_are_told_apart(
+def test_network_and_disk_failures_are_distinguished(
     good: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, kind: type[SingleshotError], code: int
 ):
     def fail(*_arguments: Any, **_options: Any) -> Any:

@@ -82,7 +82,7 @@ def test_a_web_page_named_jpg_is_recognised(tmp_path: Path) -> None:
     assert caught.value.kind == "not-a-picture"
 
 
-def test_a_picture_of_another_family_is_told_from_rubbish() -> None:
+def test_an_unsupported_format_is_distinguished_from_other_files() -> None:
     fault = _fault(b"\x00\x00\x00\x18ftypheic" + bytes(40))
     assert fault.kind == "unsupported-picture" and "heic" in fault.message
     assert _fault(b"\x01\x02\x03\x04 rubbish").kind == "not-a-picture"
@@ -139,7 +139,7 @@ def test_a_file_that_may_not_be_read_ends_with_77(tmp_path: Path) -> None:
     ],
     ids=["jpeg", "progressive-jpeg", "png", "bmp", "webp", "tiff"],
 )
-def test_a_picture_cut_anywhere_is_truncated(kind: str, options: dict[str, Any], magic: int) -> None:
+def test_an_image_cut_anywhere_is_truncated(kind: str, options: dict[str, Any], magic: int) -> None:
     data = _encoded(_pixels(12, 16), kind, **options)
     _decoded(data)
     lengths = {*range(magic, len(data), 7), magic, len(data) // 2, *range(len(data) - 13, len(data))}
@@ -158,7 +158,7 @@ def test_a_cut_gif_never_gives_other_pixels() -> None:
         np.testing.assert_array_equal(pixels, whole)
 
 
-def test_a_thumbnail_in_the_header_does_not_stand_in_for_the_end() -> None:
+def test_the_end_marker_of_a_thumbnail_does_not_count() -> None:
     """The thumbnail is a whole JPEG with an end mark of its own."""
     thumbnail = _encoded(_pixels(8, 8), "JPEG")
     segment = b"\xff\xe2" + struct.pack(">H", len(thumbnail) + 2) + thumbnail
@@ -182,7 +182,7 @@ def test_damaged_bytes_give_an_array_or_a_data_error() -> None:
                 assert str(error).startswith("x: ")
 
 
-def test_a_good_picture_after_a_bad_one_is_unaffected() -> None:
+def test_a_good_image_after_a_bad_one_is_unaffected() -> None:
     for kind in ("JPEG", "PNG", "WebP"):
         data = _encoded(_pixels(), kind)
         before = _decoded(data)
@@ -190,7 +190,7 @@ def test_a_good_picture_after_a_bad_one_is_unaffected() -> None:
         np.testing.assert_array_equal(_decoded(data), before)
 
 
-def test_data_behind_the_picture_is_ignored() -> None:
+def test_data_after_the_image_is_ignored() -> None:
     for kind in ("JPEG", "PNG", "BMP", "GIF", "WebP"):
         data = _encoded(_pixels(), kind)
         np.testing.assert_array_equal(_decoded(data + b"\x00trailing\xff" * 9), _decoded(data))
@@ -222,7 +222,7 @@ def test_stray_bytes_before_the_end_mark_are_forgiven_and_logged(caplog: pytest.
     ]
 
 
-def test_without_simplejpeg_opencv_decodes_alike_and_says_so_once(
+def test_without_simplejpeg_opencv_decodes_alike_and_warns_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     images._warn_fallback.cache_clear()
@@ -264,7 +264,7 @@ def test_fast_decoding_is_close_to_exact_on_a_real_photo(shared: Path) -> None:
     assert 0 < difference.mean() < 2
 
 
-def test_one_pixel_is_a_picture() -> None:
+def test_one_pixel_is_an_image() -> None:
     assert _decoded(_encoded(np.full((1, 1, 3), 9, np.uint8), "PNG")).tolist() == [[[9, 9, 9]]]
 
 
@@ -334,7 +334,7 @@ def test_an_animation_gives_its_first_frame() -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_picture_held_anyhow_comes_out_upright(orientation: int, tmp_path: Path) -> None:
+def test_every_exif_orientation_gives_an_upright_image(orientation: int, tmp_path: Path) -> None:
     """All eight files of one scene decode to the same pixels, and the header's size is theirs."""
     scene = Image.fromarray(_pixels())
     back = {6: 8, 8: 6}.get(orientation, orientation)  # a quarter turn is undone by the other one

@@ -63,7 +63,7 @@ def test_a_sample_whose_parts_differ_in_length_is_refused_with_its_name():
         Sample("a", Path("a.jpg"), None, boxes_xyxy, np.zeros(3, dtype=np.int64), none)
 
 
-def test_a_data_set_is_as_long_as_its_pictures():
+def test_the_length_of_a_data_set_is_its_number_of_images():
     empty = np.zeros((0, 4))
     sample = Sample("a", Path("a.jpg"), (5, 5), empty, np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.bool_))
     assert len(Dataset(Path(), "voc", "test", NAMES, (sample, sample))) == 2
@@ -103,7 +103,7 @@ def test_rows_are_selected_by_mask_slice_or_index():
     assert len(found[np.zeros(3, dtype=bool)]) == 0
 
 
-def test_json_holds_plain_numbers_and_nothing_for_no_detections():
+def test_json_has_plain_numbers_and_is_empty_without_detections():
     assert json.loads(json.dumps(detections([0.5], [1]).as_json())) == [
         {"class": "dog", "class_id": 1, "score": 0.5, "box_xyxy": [0.0, 1.0, 2.0, 3.0]}
     ]

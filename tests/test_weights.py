@@ -61,7 +61,7 @@ def refusal(path: Path) -> DataError:
     return caught.value
 
 
-def test_what_was_saved_answers_the_same_and_keeps_names_config_and_provenance(network: SSD, good: Path):
+def test_a_loaded_network_gives_equal_outputs_names_config_and_provenance(network: SSD, good: Path):
     loaded = weights.load(good)
     images = torch.randn(2, 3, 96, 128)
     with torch.inference_mode():
@@ -187,7 +187,7 @@ def test_a_safetensors_file_of_another_program_is_refused(tmp_path: Path):
 
 
 @pytest.mark.parametrize("content", [b"", b"x", b"\x80", b"{}", b"\xff" * 64, b"<html>not found</html>"])
-def test_what_is_no_weights_file_at_all_is_refused(tmp_path: Path, content: bytes):
+def test_a_file_of_another_format_is_refused(tmp_path: Path, content: bytes):
     path = tmp_path / "w.safetensors"
     path.write_bytes(content)
     refusal(path)
@@ -301,14 +301,14 @@ def test_names_order_and_unnamed_slots_survive_the_file_and_json(network: SSD, t
     assert weights.config_of(json.loads(json.dumps(config.to_json_dict()))) == config
 
 
-def test_a_config_from_before_a_field_was_there_is_read_as_what_it_was(network: SSD, tmp_path: Path):
+def test_a_config_without_later_fields_is_read_as_before(network: SSD, tmp_path: Path):
     old = to_json_dict(network.config)
     del old["unnamed_slots"], old["preprocess"]["fit"]
     path = write(tmp_path / "w", network.state_dict(), record_of(network, config=old))
     assert weights.load(path).network.config == network.config
 
 
-def test_what_was_loaded_stays_when_its_file_is_cut_short(good: Path, copy: Path, network: SSD):
+def test_loaded_weights_stay_when_their_file_is_truncated(good: Path, copy: Path, network: SSD):
     loaded = weights.load(copy).network
     with copy.open("r+b") as file:
         file.truncate(100)
@@ -327,14 +327,14 @@ def trunk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_a_trunk_is_read_with_what_it_has_and_is_no_detector(trunk: Path):
+def test_a_backbone_is_read_with_its_tensors_and_is_not_a_detector(trunk: Path):
     file = weights.read(trunk)
     assert isinstance(file, weights.BackboneFile) and file.config.preprocess.channel_order == "bgr"
     assert torch.equal(file.tensors["trunk.vgg.conv1_1.weight"], torch.ones(64, 3, 3, 3))
     assert refusal(trunk).kind == "trunk-weights"
 
 
-def test_e2_e5_e8_a_trunk_is_checked_as_a_detector_is(trunk: Path, tmp_path: Path):
+def test_e2_e5_e8_a_backbone_is_checked_like_a_detector(trunk: Path, tmp_path: Path):
     data = bytearray(trunk.read_bytes())
     data[-1] ^= 1
     (tmp_path / "flipped").write_bytes(data)

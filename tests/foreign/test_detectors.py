@@ -90,7 +90,7 @@ def test_other_seeds_and_class_counts_keep_every_tensor(kind, golden, slots, sha
     [("ssd.pytorch", SSD_PYTORCH, 300, 200, 4000), ("lufficc-300", LUFFICC, 300, 8732, 100),
      ("lufficc-512", LUFFICC, 512, 24564, 100)],
 )  # fmt: skip
-def test_the_ports_layers_find_their_places_with_their_boxes_and_thresholds(kind, layout, side, candidates, kept):
+def test_ports_of_ssd_pytorch_map_to_our_layers_boxes_and_thresholds(kind, layout, side, candidates, kept):
     tensors = port_state(layout, side)
     assert slots_of(tensors, kind, FILE) == 21
     network = detector_of(tensors, kind, names(20), (), FILE)
@@ -108,7 +108,7 @@ def test_the_ports_layers_find_their_places_with_their_boxes_and_thresholds(kind
         assert config.anchors[-1].max_size == 537.65 and config.anchors[0].min_size == 35.84
 
 
-def test_torchvisions_pictures_are_normalised_as_it_does(shared):
+def test_images_are_normalised_as_torchvision_does(shared):
     golden = "torchvision_ssdlite320_mobilenet_v3_large"
     network = detector_of(torchvision_state(shared, golden), "torchvision-lite320", names(20), (), FILE)
     white = normalise(torch.full((1, 1, 1, 3), 255, dtype=torch.uint8), network.config.preprocess)

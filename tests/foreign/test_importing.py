@@ -77,7 +77,7 @@ def test_class_names_of_ones_own_leave_no_slot_out_and_must_be_one_less_than_the
     assert config.class_names == tuple(classes.VOC) and config.unnamed_slots == ()
 
 
-def test_a_trunk_brings_its_channel_order_mean_and_provenance(tmp_path: Path):
+def test_a_backbone_has_its_channel_order_mean_and_provenance(tmp_path: Path):
     file = saved(tmp_path / "vgg16_reducedfc.pth", vgg_list(""))
     imported = import_weights("vgg16-reducedfc", out=tmp_path / "t.safetensors", file=file)
     trunk = weights.read(imported.path)
@@ -112,7 +112,7 @@ def test_a_file_that_may_not_be_read_is_77(coco: Path, tmp_path: Path, monkeypat
     assert raised.value.exit_code == 77
 
 
-def test_a_login_page_in_the_place_of_a_file_without_a_known_hash_is_not_kept(
+def test_a_login_page_instead_of_a_file_without_a_known_hash_is_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("SINGLESHOT_CACHE", str(tmp_path))

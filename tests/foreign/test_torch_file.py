@@ -171,13 +171,13 @@ def test_e17_settings_of_a_training_program_are_refused_and_never_imported(tmp_p
 @pytest.mark.parametrize(
     "content", [b"", b"<html>not found</html>", b"\x80", b"PK\x03\x04", b"\xff" * 64, b"\x80\x02."]
 )
-def test_what_is_no_weights_file_at_all_is_refused(tmp_path: Path, content: bytes):
+def test_a_file_of_another_format_is_refused(tmp_path: Path, content: bytes):
     (tmp_path / "w.pth").write_bytes(content)
     refusal(tmp_path / "w.pth")
 
 
 @pytest.mark.parametrize("content", [{}, [torch.zeros(1)], {"a": 3}, {"a": "text"}, torch.zeros(3), {"model": {}}])
-def test_what_is_no_table_of_tensors_is_refused(tmp_path: Path, content: Any):
+def test_a_file_without_a_table_of_tensors_is_refused(tmp_path: Path, content: Any):
     refusal(saved(tmp_path / "w.pth", content))
 
 
@@ -211,7 +211,7 @@ def test_a_prefix_of_nothing_gives_bare_names():
     assert renamed({}, {}, {}, FILE) == {}
 
 
-def test_e5_missing_and_unknown_tensors_are_named_by_the_files_names_five_of_them_then_counted():
+def test_e5_five_missing_or_unknown_tensors_are_named_as_in_the_file_then_counted():
     wanted = zeros(*(f"conv.{place}" for place in range(7)))
     with pytest.raises(DataError) as caught:
         renamed(zeros("x.0", "surprise"), {"conv": "x"}, wanted, FILE)
@@ -220,12 +220,12 @@ def test_e5_missing_and_unknown_tensors_are_named_by_the_files_names_five_of_the
     assert "x.1 is missing; x.2 is missing" in text and "and 2 more" in text
 
 
-def test_e4_another_shape_is_told_with_both():
+def test_e4_a_wrong_shape_is_named_with_the_expected_one():
     with pytest.raises(DataError, match=r"x\.c is \(3,\) and not \(2,\)"):
         renamed({"x.c": torch.zeros(3)}, {"a": "x"}, zeros("a.c"), FILE)
 
 
-def test_what_may_be_left_over_is_left_over():
+def test_ignored_prefixes_may_be_left_over():
     tensors = zeros("x.c", "classifier.6.bias")
     assert list(renamed(tensors, {"a": "x"}, zeros("a.c"), FILE, ignored=("classifier.",))) == ["a.c"]
     with pytest.raises(DataError, match=r"classifier\.6\.bias is unknown"):

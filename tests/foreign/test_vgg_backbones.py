@@ -33,7 +33,7 @@ def test_every_convolution_finds_its_layer():
 
 
 @pytest.mark.parametrize("names", DENSE)
-def test_imagenets_classifier_is_thinned_by_the_law_of_every_fourth_output_and_every_third_tap(names):
+def test_imagenets_classifier_is_subsampled_to_every_fourth_output_and_third_tap(names):
     flat = names == DENSE[0]
     shapes = ((4096, 25088), (4096, 4096)) if flat else ((4096, 512, 7, 7), (4096, 4096, 1, 1))
     full = dense(names, shapes)
@@ -52,7 +52,7 @@ def test_imagenets_classifier_is_thinned_by_the_law_of_every_fourth_output_and_e
     torch.testing.assert_close(ours, F.conv2d(maps, sparse, bias[:4], padding=3), rtol=1e-4, atol=1e-2)
 
 
-def test_the_reduced_file_has_bare_numbers_and_both_thinned_layers():
+def test_the_reduced_file_has_numbers_as_names_and_both_subsampled_layers():
     backbone = reduced_backbone(vgg_list(""), FILE)
     assert len(backbone) == 30
     assert (backbone["trunk.vgg.conv4_3.bias"] == 21).all()

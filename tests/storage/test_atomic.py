@@ -107,14 +107,14 @@ def test_a_failing_disk_leaves_the_old_content(tmp_path: Path, monkeypatch: pyte
     assert names(tmp_path) == ["a"]
 
 
-def test_a_folder_in_the_place_of_the_file_cannot_be_replaced(tmp_path: Path):
+def test_a_folder_of_the_same_name_is_not_replaced(tmp_path: Path):
     with pytest.raises(CannotCreateError) as caught:
         atomic.write_text(tmp_path, "x")
     assert caught.value.exit_code == 73
     assert names(tmp_path) == []
 
 
-def test_a_file_in_the_place_of_the_folder_is_named(tmp_path: Path):
+def test_a_file_in_the_path_is_named(tmp_path: Path):
     (tmp_path / "a").write_text("old")
     for path in (tmp_path / "a" / "b", tmp_path / "a" / "b" / "c"):
         with pytest.raises(CannotCreateError, match=str(path)):
@@ -136,7 +136,7 @@ def test_a_name_that_is_too_long_is_an_error_of_ours(tmp_path: Path):
         atomic.write_text(tmp_path / ("a" * 300), "x")
 
 
-def test_e10_what_killed_writes_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+def test_e10_only_files_left_by_killed_writes_are_removed(tmp_path: Path) -> None:
     for name in (".a.csv.12.0a1b.tmp", ".b.csv.12.0a1b.tmp", "a.csv", ".a.csv"):
         (tmp_path / name).write_text("")
     atomic.clean(tmp_path / "a.csv")

@@ -88,7 +88,7 @@ def test_a_file_comes_whole_with_its_hash_and_its_progress(server: Server, tmp_p
     assert [path.name for path in target.parent.iterdir()] == ["weights.pth"]
 
 
-def test_what_is_there_with_the_right_hash_is_not_fetched_again(server: Server, tmp_path: Path):
+def test_a_file_with_the_right_hash_is_not_downloaded_again(server: Server, tmp_path: Path):
     target = tmp_path / "w"
     target.write_bytes(CONTENT)
     md5 = hashlib.md5(CONTENT).hexdigest()
@@ -106,7 +106,7 @@ def test_a_broken_connection_is_continued_where_it_broke(server: Server, tmp_pat
     assert server.ranges == [None, "bytes=300000-", "bytes=400000-"]
 
 
-def test_a_later_call_goes_on_with_what_an_earlier_one_left(server: Server, tmp_path: Path):
+def test_a_later_call_continues_an_earlier_download(server: Server, tmp_path: Path):
     (tmp_path / "w.part").write_bytes(CONTENT[:12_345])
     download.fetch(url(server), to=tmp_path / "w", sha256=SHA256)
     assert server.ranges == ["bytes=12345-"] and (tmp_path / "w").read_bytes() == CONTENT
@@ -152,7 +152,7 @@ def test_a_file_that_is_not_there_is_69_at_once(server: Server, tmp_path: Path):
     assert caught.value.exit_code == 69 and len(server.ranges) == 1
 
 
-def test_a_connection_that_brings_nothing_more_is_given_up_and_what_came_is_kept(server: Server, tmp_path: Path):
+def test_a_connection_without_progress_is_given_up_and_the_part_stays(server: Server, tmp_path: Path):
     server.breaks = [400_000, 0, 0, 0, 0]
     with pytest.raises(UnreachableError, match=r"0\.4 MB are kept, run again"):
         download.fetch(url(server), to=tmp_path / "w", sha256=SHA256, wait_s=0.0)

@@ -44,7 +44,7 @@ def test_f25_the_second_training_is_refused_with_the_first_ones_process_and_host
         process.communicate()
 
 
-def test_f25_a_killed_training_holds_nothing(tmp_path: Path) -> None:
+def test_f25_a_killed_training_leaves_no_lock(tmp_path: Path) -> None:
     process = hold(tmp_path)
     process.send_signal(signal.SIGKILL)
     process.communicate()
@@ -53,7 +53,7 @@ def test_f25_a_killed_training_holds_nothing(tmp_path: Path) -> None:
     lock.release()
 
 
-def test_one_process_cannot_hold_a_folder_twice_and_can_after_release(tmp_path: Path) -> None:
+def test_a_folder_is_locked_once_and_again_after_release(tmp_path: Path) -> None:
     lock = FolderLock(tmp_path)
     with pytest.raises(CannotCreateError):
         FolderLock(tmp_path)

@@ -14,7 +14,7 @@ from singleshot.storage import sealed
 TENSORS = {"b": torch.tensor([1.0, 2.0]), "a": torch.zeros(0, 3), "c": torch.tensor(7)}
 
 
-def test_what_was_written_is_read(tmp_path: Path):
+def test_written_tensors_are_read_back(tmp_path: Path):
     digest = sealed.write(tmp_path / "w", TENSORS, "Straße")
     tensors, record, stated = sealed.read(tmp_path / "w")
     assert (record, stated) == ("Straße", digest)

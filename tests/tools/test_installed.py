@@ -15,11 +15,11 @@ def test_torchvision_and_a_second_opencv_are_named() -> None:
     assert [line.partition(":")[0] for line in found] == ["opencv-python", "torchvision"]
 
 
-def test_a_poisoned_release_is_named_and_its_mended_one_is_not() -> None:
+def test_a_malicious_release_is_named_and_its_fixed_one_is_not() -> None:
     assert complaints({"lightning": "2.6.3"}, torch_wants_cuda=False) == ["lightning 2.6.3: this release was malware"]
 
 
-def test_cuda_may_only_be_there_for_a_torch_that_wants_it() -> None:
+def test_cuda_packages_are_allowed_only_for_a_torch_that_requires_them() -> None:
     cuda = CLEAN | {"nvidia-cublas": "13", "triton": "3.7"}
     assert complaints(cuda, torch_wants_cuda=True) == []
     assert len(complaints(cuda, torch_wants_cuda=False)) == 2

@@ -23,7 +23,7 @@ def test_everything_that_is_needed_here_is_pinned() -> None:
     assert [pin for pin in pins() if pin.partition("==")[0] not in names] == []
 
 
-def test_a_written_file_says_how_to_write_it_again(tmp_path: Path) -> None:
+def test_a_written_file_names_the_command_that_writes_it(tmp_path: Path) -> None:
     main(tmp_path / "constraints.txt")
     assert "make pins" in (tmp_path / "constraints.txt").read_text(encoding="utf-8")
     assert lines_of(tmp_path / "constraints.txt") == pins()

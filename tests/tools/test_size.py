@@ -46,7 +46,7 @@ def test_the_indicators_count_helpers_checks_and_handlers(tmp_path: Path) -> Non
     assert figures["handlers that turn an OSError into one of our errors"] == "1 in 1 files"
 
 
-def test_a_module_of_one_neighbour_is_told_from_one_that_others_use(tmp_path: Path) -> None:
+def test_a_module_of_one_importer_in_its_folder_is_counted(tmp_path: Path) -> None:
     root = package(
         tmp_path,
         used_once="1\n",
