@@ -22,7 +22,6 @@ import torch
 from singleshot.benchmark.machine import peak_bytes, reset_peak
 from singleshot.data.sample_scenes import sample_scenes
 from singleshot.errors import SingleshotError
-from singleshot.prediction.exported import ExportedDetector, ExportedSegmenter
 from singleshot.prediction.load import RUNS, find_weights, load
 from singleshot.structures import Inputs
 
@@ -107,8 +106,7 @@ def operations(model: Any) -> float | None:
     """
     from torch.utils.flop_counter import FlopCounterMode
 
-    is_export = isinstance(model, ExportedDetector | ExportedSegmenter)
-    if is_export or not isinstance(getattr(model, "network", None), torch.nn.Module):
+    if getattr(model, "network", None) is None or hasattr(model, "backend"):
         return None
     height, width = model.input_size_hw
     with FlopCounterMode(display=False) as counter:
