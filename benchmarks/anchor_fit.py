@@ -1,8 +1,8 @@
-"""What fitted default boxes are worth: AP by size of object, before and after `data anchors`, on drawn streets.
+"""What fitted anchors are worth: AP by size of object, before and after `data anchors`, on drawn streets.
 
     python -m benchmarks.anchor_fit --minutes 4 --out runs/anchor_fit
 
-The same network is trained twice by the demo's recipe and seed for the same minutes, once with its own default boxes
+The same network is trained twice by the demo's recipe and seed for the same minutes, once with its own anchors
 and once with boxes fitted to the training split, and judged on unseen scenes. Traffic lights are small: half of them
 are under 24 pixels. Equal minutes are equal steps only on a quiet machine, so steps are printed too; with `--steps`
 they are equal by definition. `--seeds 3` repeats it: one pair of runs says little about a point of AP.

@@ -1,11 +1,11 @@
-"""JPEG files → batches of augmented 300 × 300 pictures with their boxes, on one core.
+"""JPEG files → batches of augmented 300 × 300 images with their boxes, on one core.
 
-Ours ends with uint8 pictures, as the loader hands them over; where a figure is marked "float", the conversion to the
+Ours ends with uint8 images, as the loader hands them over; where a figure is marked "float", the conversion to the
 network's normalised floats is in it, which in training the device does. torchvision's ends with floats, since its
 own model takes them; albumentations' with uint8. All read and decode the same files in the same rounds.
 
 There is no equal answer to assert, since each way draws at random: that our distribution is the reference's is a test
-(tests/data/augment/test_reference_distribution.py), and so is that pictures do not depend on how fast they are made.
+(tests/data/augment/test_reference_distribution.py), and so is that images do not depend on how fast they are made.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def main() -> None:
             peer = stack.enter_context(Peer("benchmarks/peer_augment.py", environment=arguments.peers))
             calls |= {way: theirs(peer, way, dataset) for way in ("torchvision", "albumentations")}
         times = interleaved(calls, repeats=arguments.repeats)
-    print(table(times, per="picture", count=len(dataset)))
+    print(table(times, per="image", count=len(dataset)))
     for slower, faster, target in TARGETS:
         if slower in times:
             print(f"{faster}: {ratio(times, slower, faster):.1f} times {slower} (target {target:g})")

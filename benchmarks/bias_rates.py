@@ -37,7 +37,7 @@ def main() -> None:
     with mock.patch("singleshot.training.optimizer.parameter_groups", one_group):
         calls["one rate"] = step(doubled)
     times = interleaved(calls, repeats=chosen.repeats, clock=time.perf_counter)
-    print(table(times, per="picture", count=chosen.batch_size))
+    print(table(times, per="image", count=chosen.batch_size))
     cost = 100 * (ratio(times, "biases at twice the rate", "one rate") - 1)
     print(f"doubled rates of biases cost {cost:+.1f} % of a step (the post: almost +100 %)")
 

@@ -3,7 +3,7 @@
     python -m benchmarks.claims_2017                       all of it
     python -m benchmarks.claims_2017 --pair clip adam      the two that train the light detector: 15 minutes
 
-    anchors    the posts' default boxes against Caffe's: vgg300-2017 and vgg300, from the same trunk
+    anchors    the posts' anchors against Caffe's: vgg300-2017 and vgg300, from the same trunk
     clip       ground truth left as it reaches out of a crop, against cut off there
     adam       TensorFlow's default epsilon of 1e-8 against the posts' 0.1, each at the posts' rate of 1e-3
     scale      no pair: where the L2-norm's scales, 20 at the start, are after the run of vgg300
@@ -57,7 +57,7 @@ def adam(epsilon: float) -> Recipe:
 
 
 PAIRS: dict[str, dict[str, Recipe]] = {
-    "anchors": {"Caffe's default boxes": VGG, "the posts' default boxes": replace(VGG, model="vgg300-2017")},
+    "anchors": {"Caffe's anchors": VGG, "the posts' anchors": replace(VGG, model="vgg300-2017")},
     "clip": {"boxes cut off at the crop": LIGHT, "boxes left as they are": replace(LIGHT, augmentation=UNCLIPPED)},
     "adam": {"Adam, epsilon 1e-8": adam(1e-8), "Adam, epsilon 0.1": adam(0.1)},
 }

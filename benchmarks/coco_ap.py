@@ -28,7 +28,7 @@ NAMES = (
 
 
 def save(file: Path, found: FlatDetections, there: CocoTruths, classes: int) -> Path:
-    """The tables that the peers read: picture, class, x, y, width, height, then crowd and area, or the score."""
+    """The tables that the peers read: image, class, x, y, width, height, then crowd and area, or the score."""
 
     def rows(table: FlatDetections | CocoTruths, *more: np.ndarray) -> np.ndarray:
         corner, size = table.boxes_xyxy[:, :2], table.boxes_xyxy[:, 2:] - table.boxes_xyxy[:, :2]
@@ -59,9 +59,7 @@ def main() -> None:
     print(machine("numpy", "hotcoco"))
     found, truths = split(arguments.images, arguments.per_image)
     there = CocoTruths(truths.boxes_xyxy, truths.class_ids, truths.image_indices, truths.difficult)
-    print(
-        f"{arguments.images} pictures, {len(found)} detections, {len(there)} objects, {truths.difficult.sum()} crowds"
-    )
+    print(f"{arguments.images} images, {len(found)} detections, {len(there)} objects, {truths.difficult.sum()} crowds")
     seconds: dict[str, list[tuple[float, float]]] = {"ours": []}
 
     def measure() -> list[float]:

@@ -1,6 +1,6 @@
-"""The confusion matrix of Cityscapes-size label maps (2048x1024, 19 classes), beside torchmetrics' per-picture update.
+"""The confusion matrix of Cityscapes-size label maps (2048x1024, 19 classes), beside torchmetrics' per-image update.
 
-Both count the same uint8 arrays, one picture after the other on one thread, and the two matrices are compared number
+Both count the same uint8 arrays, one image after the other on one thread, and the two matrices are compared number
 by number before any time is printed. torchmetrics is shown with its checks of the arguments and without; ours checks
 always. What is counted: 16 maps of blocks and noise, void in places, taken in turn until there are as many as wanted.
 """
@@ -34,7 +34,7 @@ def maps() -> tuple[np.ndarray, np.ndarray]:
 
 
 def ours(truths: np.ndarray, answers: np.ndarray, pictures: int) -> np.ndarray:
-    """The matrix of all pictures."""
+    """The matrix of all images."""
     matrix = empty_matrix(CLASSES)
     for i in range(pictures):
         matrix += confusion(truths[i % MAPS], answers[i % MAPS], CLASSES)
@@ -53,7 +53,7 @@ def main() -> None:
     calls: dict[str, Callable[[], object]] = {"ours": lambda: ours(truths, answers, options.pictures)}
     print(machine("numpy", "numba"))
     if options.peers is None:
-        print(table(interleaved(calls, repeats=options.repeats), per="picture", count=options.pictures))
+        print(table(interleaved(calls, repeats=options.repeats), per="image", count=options.pictures))
         return
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -72,7 +72,7 @@ def main() -> None:
 
         calls |= {"torchmetrics": lambda: ask(True), "torchmetrics, unchecked": lambda: ask(False)}
         times = interleaved(calls, repeats=options.repeats)
-    print(table(times, per="picture", count=options.pictures))
+    print(table(times, per="image", count=options.pictures))
     for rival in ("torchmetrics", "torchmetrics, unchecked"):
         found = ratio(times, rival, "ours")
         print(f"{rival}: {found:.1f}x of our time (target {TARGET:g}x{'' if found >= TARGET else ', missed'})")

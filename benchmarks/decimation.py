@@ -41,7 +41,7 @@ def main() -> None:
     thinned = recipe("vgg300", chosen.batch_size, chosen.precision, chosen.size)
     calls = {"thinned out": step(thinned), "dense 7x7x4096": step(thinned, make_dense)}
     times = interleaved(calls, repeats=chosen.repeats, clock=time.perf_counter)
-    print(table(times, per="picture", count=chosen.batch_size))
+    print(table(times, per="image", count=chosen.batch_size))
     print(f"thinned out: {ratio(times, 'dense 7x7x4096', 'thinned out'):.2f}x the speed of training (the post: 2x)")
 
 

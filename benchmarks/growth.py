@@ -1,4 +1,4 @@
-"""How each stage's time grows when its work does: 1x, 4x and 16x of boxes, anchors, classes, detections, pictures.
+"""How each stage's time grows when its work does: 1x, 4x and 16x of boxes, anchors, classes, detections, images.
 
 The exponent of the last step says it: from 4x to 16x, 1.0 is linear, 2.0 quadratic; at the first step what is paid
 once still counts. Linear is the aim for everything; sorts add a little. Ours alone, no peer.
@@ -26,7 +26,7 @@ Make = Callable[[int], Callable[[], object]]
 
 
 def loss(factor: int, *, what: str) -> Callable[[], object]:
-    """Match, losses and gradients of four pictures."""
+    """Match, losses and gradients of four images."""
     sizes = {"boxes": 3, "anchors": 8732 // 4, "classes": 20, "batch": 4}
     sizes[what] *= factor
     batch = scenes.training_batch(
@@ -39,7 +39,7 @@ def loss(factor: int, *, what: str) -> Callable[[], object]:
 
 
 def same_place(factor: int) -> Callable[[], object]:
-    """The worst case of joining pairs: every box of a picture is the same one."""
+    """The worst case of joining pairs: every box of an image is the same one."""
     count = 12 * factor
     anchors = scenes.anchors(8732)
     corners = np.concatenate([anchors[:, :2] - anchors[:, 2:] / 2, anchors[:, :2] + anchors[:, 2:] / 2], axis=1)
@@ -48,7 +48,7 @@ def same_place(factor: int) -> Callable[[], object]:
 
 
 def found(factor: int, *, what: str, regime: str) -> Callable[[], object]:
-    """Postprocessing of one picture."""
+    """Postprocessing of one image."""
     sizes = {"anchors": 8732 // 4, "classes": 20}
     sizes[what] *= factor
     anchors = scenes.anchors(sizes["anchors"])

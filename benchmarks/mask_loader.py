@@ -1,9 +1,9 @@
-"""Pictures and masks from the disk → augmented pairs, on one core, beside a plain loader of Pillow and numpy.
+"""Images and masks from the disk → augmented pairs, on one core, beside a plain loader of Pillow and numpy.
 
 Both carry out the same drawn plans: crop or enlarge the canvas, brightness, contrast, saturation, hue, resize, mirror.
 The plain one is what one writes first: Pillow opens and resizes, numpy adds and multiplies in float32, Pillow's HSV
-for hue and saturation. Before any timing, masks must be equal pixel by pixel and pictures equal but for rounding:
-2.5 of 255 on average, because the two resize a little differently and turn hue on other scales. JPEG and PNG pictures
+for hue and saturation. Before any timing, masks must be equal pixel by pixel and images equal but for rounding:
+2.5 of 255 on average, because the two resize a little differently and turn hue on other scales. JPEG and PNG images
 are timed apart: unpacking a PNG costs both sides the same zlib, which bounds the ratio there. Masks are PNG in both.
 Training reads JPEG fast and not exactly, which Pillow does not; ours with Pillow's exactness is timed beside it.
 """
@@ -40,7 +40,7 @@ AUGMENTATION = Augmentation(
 CODE = MaskCode(tuple(i if i < len(MASK_NAMES) else VOID if i == VOID else UNKNOWN for i in range(256)))
 TARGET_JPEG = 3.0
 APART = 2.5
-"""How much the pictures of both ways may differ on average, of 255."""
+"""How much the images of both ways may differ on average, of 255."""
 _NO_BOXES = np.zeros((0, 4))
 Pair = tuple[np.ndarray, np.ndarray]
 
@@ -112,7 +112,7 @@ def check(folder: Path) -> None:
         differ = float((my_ids != their_ids).mean())
         apart = float(np.abs(mine.astype(int) - theirs).mean())
         if differ or apart > APART:
-            what = f"masks differ at {differ:.2%} of the pixels, pictures by {apart:.1f} on average"
+            what = f"masks differ at {differ:.2%} of the pixels, images by {apart:.1f} on average"
             raise SystemExit(f"scene {i}{ending}, {load.__name__}: {what}")
 
 

@@ -1,6 +1,6 @@
-"""Matching, both losses and their gradients: a batch of 32 pictures with 8,732 anchors and 20 classes.
+"""Matching, both losses and their gradients: a batch of 32 images with 8,732 anchors and 20 classes.
 
-torchvision matches picture by picture and sorts all anchors twice to mine negatives. Equal answers are asserted
+torchvision matches image by image and sorts all anchors twice to mine negatives. Equal answers are asserted
 first: both losses and every gradient, by torchvision's rules (each object takes its best anchor, negatives may overlap
 an object). What is timed last is the Caffe reference's rules, our default, which torchvision does not have.
 """
@@ -59,7 +59,7 @@ def assert_equal(peer: Peer, file: Path, batch: TrainingBatch) -> None:
 
 
 def main() -> None:
-    """Measure at 2.5 and at 50 boxes a picture."""
+    """Measure at 2.5 and at 50 boxes an image."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=9)
     peer_argument(parser)
@@ -85,7 +85,7 @@ def main() -> None:
                     peer.ask(way="match_loss", file=str(file))["seconds"]
                 )
             times = interleaved(calls, repeats=arguments.repeats)
-            print(f"\n{mean_boxes:g} boxes a picture\n{table(times, per='batch')}")
+            print(f"\n{mean_boxes:g} boxes an image\n{table(times, per='batch')}")
             if peer is not None:
                 for name in list(calls)[:2]:
                     print(f"{name}: {ratio(times, 'torchvision', name):.1f}x torchvision (target {TARGET:g}x)")

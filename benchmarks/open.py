@@ -1,6 +1,6 @@
 """How long a VOC-size data set takes to open, the first time and the second.
 
-17,125 drawn XML files with their (tiny) pictures, as many as VOC2012 has. The first time every annotation is parsed;
+17,125 drawn XML files with their (tiny) images, as many as VOC2012 has. The first time every annotation is parsed;
 the second time the index cache answers, after it has looked at every file's state.
 
     .venv/bin/python -m benchmarks.open
@@ -24,7 +24,7 @@ from singleshot.data.boxes.voc_xml import annotation_xml
 
 
 def draw(root: Path, pictures: int) -> None:
-    """A VOC folder with 2.4 objects a picture, as VOC has."""
+    """A VOC folder with 2.4 objects an image, as VOC has."""
     rng = np.random.default_rng(0)
     for name in ("Annotations", "ImageSets/Main", "JPEGImages"):
         (root / name).mkdir(parents=True)
@@ -62,7 +62,7 @@ def main() -> None:
         calls = {"second": lambda: read.read(root, "trainval")}
         spread = interleaved(calls, repeats=given.repeats, clock=time.perf_counter)["second"]
     print(machine("numpy", "safetensors"))
-    print(f"{len(first)} pictures, {int(first.samples.box_ends[-1])} objects")  # pyright: ignore[reportAttributeAccessIssue]
+    print(f"{len(first)} images, {int(first.samples.box_ends[-1])} objects")  # pyright: ignore[reportAttributeAccessIssue]
     print(f"first time {parsed:.2f} s, second time {spread.median_s:.2f} s ({spread.least_s:.2f}–{spread.most_s:.2f})")
 
 

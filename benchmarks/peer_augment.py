@@ -1,4 +1,4 @@
-"""torchvision's and albumentations' ways from JPEG files to augmented 300 × 300 pictures; runs under the peers' Python.
+"""torchvision's and albumentations' ways from JPEG files to augmented 300 × 300 images; runs under the peers' Python.
 
 torchvision: the `ssd` preset of its own detection references (photometric distort, zoom-out, IoU crop, mirror) with
 the v2 transforms on tensors, and the resize and the normalisation that its SSD300 model begins with.

@@ -25,7 +25,7 @@ def package(way: str) -> tuple[Any, Any]:
 
 
 def records(table: np.ndarray, *names: str) -> list[dict[str, Any]]:
-    """Rows of picture, class, x, y, width, height and what `names` say, as COCO's dictionaries."""
+    """Rows of image, class, x, y, width, height and what `names` say, as COCO's dictionaries."""
     return [
         {"id": number, "image_id": int(row[0]), "category_id": int(row[1]), "bbox": row[2:6]}
         | dict(zip(names, row[6:], strict=True))

@@ -1,4 +1,4 @@
-"""torchmetrics' side of `confusion.py`: its confusion matrix, updated picture by picture."""
+"""torchmetrics' side of `confusion.py`: its confusion matrix, updated image by image."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ VOID = 255
 
 
 def work(request: dict[str, Any]) -> dict[str, Any]:
-    """Seconds of CPU for all pictures, and the matrix."""
+    """Seconds of CPU for all images, and the matrix."""
     torch.set_num_threads(1)
     truths, answers = (np.load(request[name], mmap_mode="r") for name in ("truths", "answers"))
     metric = MulticlassConfusionMatrix(

@@ -66,7 +66,7 @@ def match_loss(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def postprocess(request: dict[str, Any]) -> dict[str, Any]:
-    """`SSD.postprocess_detections` of several pictures, one after the other; `out` gets what was found in each."""
+    """`SSD.postprocess_detections` of several images, one after the other; `out` gets what was found in each."""
     arrays = loaded(request["file"])
     logits, offsets = torch.from_numpy(arrays["class_logits"]), torch.from_numpy(arrays["box_offsets"])
     model, anchors = detector(logits.shape[2] - 1), [corners(arrays["anchors_cxcywh"])]

@@ -24,7 +24,7 @@ def detector(name: str, classes: int) -> Any:
 
 @functools.cache
 def frame(file: str) -> np.ndarray:
-    """The picture, decoded once."""
+    """The image, decoded once."""
     return np.load(file)
 
 

@@ -17,7 +17,7 @@ SIDES = {"ssd300_vgg16": 300, "ssdlite320_mobilenet_v3_large": 320}
 
 @functools.cache
 def made(model: str, batch: int, size: int | None) -> tuple[Any, Any, Any, Any]:
-    """The network from nothing, its optimizer, and random pictures with three boxes each."""
+    """The network from nothing, its optimizer, and random images with three boxes each."""
     torch.manual_seed(0)
     side = size or SIDES[model]
     network = getattr(detection, model)(weights=None, weights_backbone=None, num_classes=CLASSES).train()

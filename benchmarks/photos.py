@@ -1,7 +1,7 @@
 """Photographs to load: 64 JPEG files of 500 × 375 at quality 93, about the size of Pascal VOC's, with boxes.
 
-They are cut from the real pictures in ../shared/data where those are, and from drawn street scenes elsewhere; what a
-figure was measured on is printed beside it. Boxes are random: 1 to 5 a picture, as speed does not depend on what is
+They are cut from the real images in ../shared/data where those are, and from drawn street scenes elsewhere; what a
+figure was measured on is printed beside it. Boxes are random: 1 to 5 an image, as speed does not depend on what is
 in them.
 """
 
@@ -55,7 +55,7 @@ def _sources(rng: np.random.Generator) -> tuple[list[np.ndarray], str]:
 
 
 def _cut(source: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A random part of the picture, as large as goes or a little smaller, so that it stays sharp when it shrinks."""
+    """A random part of the image, as large as goes or a little smaller, so that it stays sharp when it shrinks."""
     height, width = SIZE_HW
     factor = rng.uniform(0.8, 1.0) * min(source.shape[0] / height, source.shape[1] / width)
     high, wide = int(height * factor), int(width * factor)

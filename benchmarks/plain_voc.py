@@ -1,7 +1,7 @@
-"""VOC's average precision the way lufficc/SSD and ChainerCV do it, in plain NumPy: picture by picture, class by class.
+"""VOC's average precision the way lufficc/SSD and ChainerCV do it, in plain NumPy: image by image, class by class.
 
 Their code does not import beside a current NumPy (chainercv needs chainer), so this is a straightforward version of
-the same published algorithm, written anew: a loop over pictures, in it one over the classes present, one matrix of
+the same published algorithm, written anew: a loop over images, in it one over the classes present, one matrix of
 overlaps each, and a loop over the detections; at the end one sort a class.
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 
 
 class Picture(NamedTuple):
-    """One picture's objects or detections: the lists that those programs take. `extra` is score or difficult."""
+    """One image's objects or detections: the lists that those programs take. `extra` is score or difficult."""
 
     boxes_xyxy: np.ndarray
     class_ids: np.ndarray
@@ -25,7 +25,7 @@ class Picture(NamedTuple):
 def pictures(
     boxes_xyxy: np.ndarray, class_ids: np.ndarray, extra: np.ndarray, images: np.ndarray, count: int
 ) -> list[Picture]:
-    """The table as a list of pictures. Rows must be in the order of their pictures."""
+    """The table as a list of images. Rows must be in the order of their images."""
     cuts = np.searchsorted(images, np.arange(1, count))
     columns = (np.split(each, cuts) for each in (boxes_xyxy, class_ids, extra))
     return [Picture(*each) for each in zip(*columns, strict=True)]

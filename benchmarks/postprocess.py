@@ -1,4 +1,4 @@
-"""Softmax, threshold, decoding, suppression and the 200 best, for pictures of 8,732 anchors and 20 classes, one by one.
+"""Softmax, threshold, decoding, suppression and the 200 best, for images of 8,732 anchors and 20 classes, one by one.
 
 In three regimes: about 100, 1,500 and 23,000 scores above 0.01. Equal answers are asserted first, by torchvision's
 rules: the same detections are kept, with the same scores and boxes.
@@ -40,7 +40,7 @@ def ours(anchors: np.ndarray, logits: np.ndarray, offsets: np.ndarray) -> Callab
 
 
 def assert_equal(found: list[Detections], file: Path) -> None:
-    """The same set in every picture: detections of equal class and score are the same box."""
+    """The same set in every image: detections of equal class and score are the same box."""
 
     def ordered(class_ids: np.ndarray, scores: np.ndarray, boxes_xyxy: np.ndarray) -> tuple[np.ndarray, ...]:
         order = np.lexsort((boxes_xyxy[:, 0].round(2), scores.round(5), class_ids))
@@ -90,8 +90,8 @@ def main() -> None:
                 )
             times = interleaved(calls, repeats=arguments.repeats, warm_up=2)
             kept = sum(map(len, call())) / PICTURES
-            print(f"\n{regime}: {candidates} candidates, {kept:.0f} kept a picture")
-            print(table(times, per="picture", count=PICTURES))
+            print(f"\n{regime}: {candidates} candidates, {kept:.0f} kept an image")
+            print(table(times, per="image", count=PICTURES))
             if peer is not None:
                 print(f"{ratio(times, 'torchvision', 'ours'):.1f}x torchvision (target {target:g}x)")
 

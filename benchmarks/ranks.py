@@ -2,7 +2,7 @@
 
     python -m benchmarks.ranks [--steps 12] [--batch-size 8]
 
-Both train the same recipe on the same drawn pictures with one thread a process, started as a user would. The figure is
+Both train the same recipe on the same drawn images with one thread a process, started as a user would. The figure is
 the median of a step after the first ones, by each step's own clock. Two processes on a machine with fewer than two
 free cores can only lose: run it where nothing else runs.
 """

@@ -1,7 +1,7 @@
 """Five million boxes: what opening them costs, and what a worker's memory does over an epoch.
 
-An index of drawn numbers (700,000 pictures, about seven objects each) goes to worker processes as the loader's does,
-and every worker looks up all its pictures' names and boxes in an epoch's random order, without decoding. What is
+An index of drawn numbers (700,000 images, about seven objects each) goes to worker processes as the loader's does,
+and every worker looks up all its images' names and boxes in an epoch's random order, without decoding. What is
 printed is each worker's own memory (USS) early in the epoch and at its end; beside it the same
 for a list of records, which is what a plain data set would hold, in a process that was forked and touches them.
 
@@ -28,7 +28,7 @@ BATCH = 1000
 
 
 def drawn(pictures: int, boxes: int) -> SampleTable:
-    """A table of that many pictures and boxes."""
+    """A table of that many images and boxes."""
     rng = np.random.default_rng(0)
     names = [f"pictures/{number:012}.jpg".encode() for number in range(pictures)]
     ids = [name[9:-4] for name in names]
@@ -53,7 +53,7 @@ def drawn(pictures: int, boxes: int) -> SampleTable:
 
 @dataclass(frozen=True)
 class LookUp:
-    """A worker's task: names and boxes of some pictures. Says who it is and how much memory is its own."""
+    """A worker's task: names and boxes of some images. Says who it is and how much memory is its own."""
 
     samples: PackedSamples
 
@@ -122,7 +122,7 @@ def main() -> None:
     table = drawn(given.pictures, given.boxes)
     started = time.perf_counter()
     packed = pack(table)
-    print(f"{len(packed):,} pictures, {len(packed.boxes_xyxy):,} boxes packed in {time.perf_counter() - started:.2f} s")
+    print(f"{len(packed):,} images, {len(packed.boxes_xyxy):,} boxes packed in {time.perf_counter() - started:.2f} s")
     table_workers(packed, given.workers)
     list_worker(given.pictures // 5, given.boxes // given.pictures)
 

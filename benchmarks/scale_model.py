@@ -46,9 +46,9 @@ class Work:
 
     Args:
         gradient_bytes: of all parameters.
-        compute_s: forward, loss, backward and step of one picture on one rank.
+        compute_s: forward, loss, backward and step of one image on one rank.
         fixed_s: of a step, whatever its batch.
-        load_s: of a picture on one core.
+        load_s: of an image on one core.
         cores: that load, of each rank.
     """
 
@@ -81,7 +81,7 @@ def all_reduce_s(gradient_bytes: float, ranks: int, network: Network) -> float:
 
 
 def step_s(work: Work, batch: int, ranks: int, network: Network) -> tuple[float, str]:
-    """A step of `batch` pictures on so many ranks, and what it waits for: `compute`, `network` or `loading`."""
+    """A step of `batch` images on so many ranks, and what it waits for: `compute`, `network` or `loading`."""
     mine = batch / ranks
     compute = work.fixed_s + mine * work.compute_s
     sending = all_reduce_s(work.gradient_bytes, ranks, network)
@@ -101,9 +101,7 @@ def main() -> None:
     chosen = parser.parse_args()
     if not chosen.no_measure:
         _check(chosen.batch_size, chosen.steps)
-    print(
-        "\nvgg300, 32 pictures a rank; compute and loading are assumed figures, see ASSUMED. Pictures a second (limit):"
-    )
+    print("\nvgg300, 32 images a rank; compute and loading are assumed figures, see ASSUMED. Images a second (limit):")
     print(f"{'ranks':>6}" + "".join(f"{network.name:>28}" for network in NETWORKS))
     for ranks in (1, 4, 8, 32, 128):
         cells = []

@@ -13,7 +13,7 @@ from singleshot.metrics.detections import FlatDetections, GroundTruths
 
 BACKGROUND_LEAD = 12.0
 REGIMES = {"sparse": 110, "mid": 1800, "dense": 0}
-"""Candidates above 0.01 that a picture has in each regime, about: a trained network's, a cautious one's, and what an
+"""Candidates above 0.01 that an image has in each regime, about: a trained network's, a cautious one's, and what an
 untrained one answers, where about 23,000 of 174,640 pass."""
 
 
@@ -52,7 +52,7 @@ class TrainingBatch:
 def training_batch(
     mean_boxes: float, *, batch: int = 32, count: int = 8732, classes: int = 20, seed: int = 0
 ) -> TrainingBatch:
-    """A batch with that many boxes a picture: about, and at least one, where it is below ten; else exactly."""
+    """A batch with that many boxes an image: about, and at least one, where it is below ten; else exactly."""
     rng = np.random.default_rng(seed)
     numbers = rng.poisson(mean_boxes - 1, batch) + 1 if mean_boxes < 10 else np.full(batch, round(mean_boxes))
     boxes, class_ids = np.zeros((batch, numbers.max(), 4), np.float32), np.full((batch, numbers.max()), -1)

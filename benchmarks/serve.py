@@ -5,7 +5,7 @@
 
 Four parts, each with its target:
 
-1. 64 clients at once until 5,000 requests are answered; those that get 503 ask again. Each picture has a size of its
+1. 64 clients at once until 5,000 requests are answered; those that get 503 ask again. Each image has a size of its
    own, which comes back with the answer, and is asked for alone first, so that a swapped answer shows.
 2. 60 s at 70 % of the rate that part 1 reached, at random times: p99 at most 3 times a full batch's time.
 3. Half as long at 300 %: what is refused is refused within 50 ms. A process of its own measures it, with plain

@@ -31,7 +31,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class Tagged:
-    """A picture and the answer that belongs to it."""
+    """An image and the answer that belongs to it."""
 
     data: bytes
     size_hw: list[int]
@@ -39,12 +39,12 @@ class Tagged:
 
 
 async def ask(client: httpx.AsyncClient, data: bytes) -> httpx.Response:
-    """One picture, with every detection that the server has."""
+    """One image, with every detection that the server has."""
     return await client.post("/v1/predict?threshold=0.01", content=data, headers=HEADERS)
 
 
 def belongs(answer: Any, tagged: Tagged) -> bool:
-    """Whether an answer is that picture's: its size, and its detections up to the rounding of a batch."""
+    """Whether an answer is that image's: its size, and its detections up to the rounding of a batch."""
     found = answer["detections"]
     if answer["size_hw"] != tagged.size_hw or abs(len(found) - len(tagged.detections)) > 2:
         return False
@@ -54,7 +54,7 @@ def belongs(answer: Any, tagged: Tagged) -> bool:
 
 
 async def until_answered(address: str, tagged: Sequence[Tagged], requests: int, clients: int, tally: Tally) -> None:
-    """Clients that ask one picture after the other, and again after a 503, until so many are answered."""
+    """Clients that ask one image after the other, and again after a 503, until so many are answered."""
     left = iter(range(requests))
     async with connected(address, clients) as client:
 

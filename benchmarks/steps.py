@@ -1,4 +1,4 @@
-"""Our training step on random pictures with a few boxes: the step of `singleshot train`, without a loader.
+"""Our training step on random images with a few boxes: the step of `singleshot train`, without a loader.
 
 The network's values play no part in its time, so it starts from nothing and learns at a rate of almost 0, which keeps
 every step finite.
@@ -77,7 +77,7 @@ def step(chosen: Recipe, change: Callable[[Any], None] | None = None) -> Callabl
 
 
 def batch(count: int, size_hw: tuple[int, int], seed: int = 0) -> Batch[BoxTargets]:
-    """Random pictures with three boxes each, a fifth to a half of the side."""
+    """Random images with three boxes each, a fifth to a half of the side."""
     rng, (height, width) = np.random.default_rng(seed), size_hw
     sides = rng.uniform(0.2, 0.5, (count, BOXES, 2))
     corners = rng.uniform(0.0, 0.5, (count, BOXES, 2))

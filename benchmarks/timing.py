@@ -8,7 +8,7 @@ counts in, and with one thread it is the wall time of an idle machine.
     one_thread()
     times = interleaved({"ours": ours, "peer": peer}, repeats=15)
     print(machine("torch", "numpy"))
-    print(table(times, per="picture", count=64))
+    print(table(times, per="image", count=64))
     print(ratio(times, "peer", "ours"))
 """
 

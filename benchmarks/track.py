@@ -89,11 +89,11 @@ def as_seen(frame: video.Frame, rng: np.random.Generator, size_hw: tuple[int, in
     return Detections(boxes, scores[order].astype(np.float32), class_ids, LABELS.names_of(class_ids), size_hw)
 
 
-def follow(video: int, *, count: int, fps: float, size_hw: tuple[int, int], model: Any = None) -> Judge:
+def follow(number: int, *, count: int, fps: float, size_hw: tuple[int, int], model: Any = None) -> Judge:
     """Track one drawn video and count."""
-    judge, tracker, rng = Judge({}, {}), Tracker(), np.random.default_rng(video)
+    judge, tracker, rng = Judge({}, {}), Tracker(), np.random.default_rng(number)
     chosen = choice(LABELS, 0.5 if model is None else 0.35)
-    for frame in video.frames(0, video, count=count, fps=fps, size_hw=size_hw):
+    for frame in video.frames(0, number, count=count, fps=fps, size_hw=size_hw):
         found = as_seen(frame, rng, size_hw) if model is None else model.predict(frame.image, threshold=0.1)
         judge.add(frame, tracker.update(found, chosen.thresholds[found.class_ids]))
     return judge
@@ -117,7 +117,7 @@ def main() -> None:
         judge = follow(number, count=given.frames, fps=12.5, size_hw=(300, 400), model=model)
         figures.append(judge.idf1())
         tracks = len(judge.last)
-        print(f"{video:5} {tracks:12} {judge.true:7} {judge.found:7} {judge.switches:9} {figures[-1]:6.3f}")
+        print(f"{number:5} {tracks:12} {judge.true:7} {judge.found:7} {judge.switches:9} {figures[-1]:6.3f}")
     print(f"mean IDF1 {np.mean(figures):.3f}")
 
 

@@ -2,7 +2,7 @@
 
     .venv/bin/python -m benchmarks.train_step --peers ~/peers
 
-A step is forward, matching, loss, backward and SGD, on pictures that are in memory. torchvision's is what its users
+A step is forward, matching, loss, backward and SGD, on images that are in memory. torchvision's is what its users
 get without asking for more: float32 and NCHW; its network has 21 classes as ours has. Wall time on two threads.
 The targets are 2.2x for vgg300 and 1.5x for lite320 against ssdlite320.
 """
@@ -49,7 +49,7 @@ def main() -> None:
                 asked["size"] = chosen.size
                 calls["torchvision, fp32"] = lambda asked=asked, peer=peer: Seconds(peer.ask(**asked)["seconds"])
             times = interleaved(calls, repeats=chosen.repeats, clock=time.perf_counter)
-            print(f"\n{model}\n{table(times, per='picture', count=chosen.batch_size)}")
+            print(f"\n{model}\n{table(times, per='image', count=chosen.batch_size)}")
             if peer is not None:
                 found = ratio(times, "torchvision, fp32", name)
                 print(f"{name}: {found:.2f}x torchvision (target {TARGETS[model]:g}x)")

@@ -98,9 +98,9 @@ def main() -> None:
     calls = {"uint8": lambda: run(ours), "float32": lambda: run(theirs)}
     times = interleaved(calls, repeats=arguments.repeats, clock=time.perf_counter)
     print(machine("torch", "numpy"), f"{WORKERS} workers, batches of {BATCH} × {SIZE} × {SIZE} × 3", sep="\n")
-    print(table(times, per="picture", count=PICTURES))
+    print(table(times, per="image", count=PICTURES))
     each_ms = 1e3 * times["uint8"].median_s / PICTURES
-    print(f"uint8: {each_ms:.3f} ms a picture (limit {LIMIT_MS}), {ratio(times, 'float32', 'uint8'):.1f} times float32")
+    print(f"uint8: {each_ms:.3f} ms an image (limit {LIMIT_MS}), {ratio(times, 'float32', 'uint8'):.1f} times float32")
 
     theirs.close()
     run(ours)

@@ -1,4 +1,4 @@
-"""VOC's average precision over a split of 4,952 pictures with 200 detections each, 20 classes.
+"""VOC's average precision over a split of 4,952 images with 200 detections each, 20 classes.
 
 The peer is lufficc/SSD's and ChainerCV's algorithm in plain NumPy (`plain_voc`), in this process; the AP of every
 class is asserted to be the same. pycocotools judges by COCO's protocol, which is more work; it is timed in
@@ -34,7 +34,7 @@ def main() -> None:
     one_thread()
     print(machine("numpy", "numba"))
     found, there = split(arguments.images)
-    print(f"{arguments.images} pictures, {len(found)} detections, {len(there)} objects")
+    print(f"{arguments.images} images, {len(found)} detections, {len(there)} objects")
     plain_found = pictures(found.boxes_xyxy, found.class_ids, found.scores, found.image_indices, arguments.images)
     plain_there = pictures(there.boxes_xyxy, there.class_ids, there.difficult, there.image_indices, arguments.images)
     mine = [result.ap for result in voc_ap(found, there, CLASSES, metric="voc07")]

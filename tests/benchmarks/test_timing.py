@@ -25,7 +25,7 @@ def test_a_call_that_does_not_measure_itself_is_measured() -> None:
 def test_a_ratio_and_a_table_worked_by_hand() -> None:
     times = {"ours": Spread(0.1, 0.1, 0.1, 3), "peer": Spread(0.8, 0.7, 0.9, 3)}
     assert ratio(times, "peer", "ours") == 8.0
-    assert table(times, per="picture", count=100).splitlines()[1].split() == [
+    assert table(times, per="image", count=100).splitlines()[1].split() == [
         "ours",
         "1.000",
         "[1.000",
