@@ -13,6 +13,7 @@ from singleshot.detection.ssd import SSD, config_for
 from singleshot.errors import InputMissingError
 from singleshot.prediction.exported import ExportedDetector
 from singleshot.prediction.load import load
+from singleshot.structures import Inputs
 
 
 @pytest.fixture
@@ -91,8 +92,8 @@ def test_operations_of_a_network_by_hand(small: Path) -> None:
     class Model:
         network, input_size_hw = layer, (8, 8)
 
-        def raw(self, images: torch.Tensor) -> torch.Tensor:
-            return layer(images.permute(0, 3, 1, 2).float())
+        def forward(self, inputs: Inputs) -> torch.Tensor:
+            return layer(inputs.images.permute(0, 3, 1, 2).float())
 
     assert operations(Model()) == 2 * 3 * 3 * 3 * 4 * 8 * 8
     assert operations(object()) is None
