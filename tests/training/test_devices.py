@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from singleshot.errors import StoppedError
-from singleshot.training.devices import computes_in_bf16, open_fabric, resolve_precision, shortage_named
+from singleshot.training.devices import computes_in_bf16, memory_errors, open_fabric, resolve_precision
 
 
 def test_a_given_precision_is_taken_and_auto_follows_the_processor() -> None:
@@ -86,16 +86,16 @@ def test_children_that_end_well_are_left_alone() -> None:
 
 @pytest.mark.parametrize("take", [lambda: torch.empty(1 << 58), lambda: np.empty(1 << 58)])
 def test_f15_memory_that_is_not_there_is_75_with_what_to_lower(take: object) -> None:
-    with pytest.raises(StoppedError, match=r"out of memory .* Set accumulate=2") as raised, shortage_named():
+    with pytest.raises(StoppedError, match=r"out of memory .* Set accumulate=2") as raised, memory_errors():
         take()  # pyright: ignore[reportCallIssue]
     assert raised.value.exit_code == 75
 
 
 def test_f16_a_devices_memory_is_named_as_such() -> None:
-    with pytest.raises(StoppedError, match="out of device memory"), shortage_named():
+    with pytest.raises(StoppedError, match="out of device memory"), memory_errors():
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
 
 
 def test_other_errors_pass() -> None:
-    with pytest.raises(RuntimeError, match="shapes"), shortage_named():
+    with pytest.raises(RuntimeError, match="shapes"), memory_errors():
         raise RuntimeError("shapes do not match")

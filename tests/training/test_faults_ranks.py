@@ -82,7 +82,8 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     script = scratch / "two.py"
     script.write_text(TWO)
     draw_squares(scratch / "squares", 12)
-    os.environ["PYTHONPATH"] = str(Path(__file__).parents[2])
+    paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     finish(torchrun(str(script), str(scratch / "squares"), str(scratch)))
     return scratch
 

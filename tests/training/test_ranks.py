@@ -142,7 +142,7 @@ def test_ranks_talk_normalise_over_all_of_them_and_judge_bit_for_bit_as_one(
     script = tmp_path / "conversation.py"
     script.write_text(CONVERSATION)
     squares = draw_squares(tmp_path / "squares", 42)  # 21 to judge: a batch of 16 and one of 5
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]), prepend=os.pathsep)
     finish(torchrun(str(script), str(tmp_path), str(squares)))
     alone = judged(squares, Ranks())
     assert alone["val_class"] is not None and alone["val_map"] is not None
@@ -245,11 +245,11 @@ def test_i2_a_rank_that_beats_but_is_stuck_is_named_too(
 ) -> None:
     script = tmp_path / "stuck.py"
     script.write_text(STUCK)
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]), prepend=os.pathsep)
     process = torchrun(str(script), str(standing_squares), str(tmp_path / "run"))
     said = process.communicate(timeout=240)[1]
     assert process.returncode != 0
-    assert "rank 1 on host" in said and "has stood still for 5 s while others wait for it" in said
+    assert "rank 1 on host" in said and "has made no progress for 5 s while others wait for it" in said
 
 
 @pytest.mark.slow

@@ -128,13 +128,15 @@ def test_e1_a_damaged_newest_checkpoint_is_passed_over_and_said(
     watcher = Stopper(-1)
     run = train(standing_squares, tiny(), out=tmp_path / "run", resume=True, observer=watcher)
     assert same_bits(run, undisturbed)
-    assert any("passed over" in line and "truncated" in line and str(newest) in line for line in watcher.warnings)
+    assert any(
+        "a checkpoint is skipped" in line and "truncated" in line and str(newest) in line for line in watcher.warnings
+    )
 
 
 def test_a_resumption_with_nothing_saved_yet_begins_and_says_so(standing_squares: Path, tmp_path: Path) -> None:
     watcher = Stopper(-1)
     run = train(standing_squares, tiny(steps=1, epochs=None), out=tmp_path / "run", resume=True, observer=watcher)
-    assert run.steps == 1 and any("begins anew" in line for line in watcher.warnings)
+    assert run.steps == 1 and any("starts anew" in line for line in watcher.warnings)
 
 
 def test_a_finished_run_resumed_is_still_finished(standing_squares: Path, tmp_path: Path) -> None:

@@ -211,7 +211,7 @@ def test_a_split_to_judge_by_is_used_beside_a_folder_too(squares: Path, tmp_path
     run = train(squares, tiny(epochs=1), out=tmp_path / "run", val=val, val_split=None, observer=watcher)
     assert run.score is not None and watcher.rows[0]["val_map"] is not None
     other = replace(val, label_map=LabelMap(("circle",)))
-    with pytest.raises(DataError, match="judge by are circle, those to learn are square"):
+    with pytest.raises(DataError, match="validation split has the classes circle, the training split has square"):
         train(squares, tiny(epochs=1), out=tmp_path / "other", val=other)
     assert not (tmp_path / "other").exists()
 
@@ -234,7 +234,7 @@ def test_a_run_that_begins_by_resume_is_kept_out_of_the_data_folder_too(squares:
 
 
 def test_a_split_whose_pictures_are_all_judged_by_leaves_nothing_to_learn_from(squares: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no picture is left to learn from"):
+    with pytest.raises(DataError, match="no image is left to train on"):
         train(squares, tiny(), out=tmp_path / "run", val_split="train", on_bad="skip")
     assert not (tmp_path / "run").exists()
 
@@ -261,7 +261,7 @@ def test_a_command_with_spaces_can_be_typed_again(monkeypatch: pytest.MonkeyPatc
 
 
 def test_what_a_file_says_of_its_making_is_plain_json_without_folders_of_this_machine(squares: Path) -> None:
-    facts = provenance_of(voc.read(squares, "train"))
+    facts = provenance_of(voc.read(squares, "train"), tiny())
     assert json.loads(json.dumps(facts)) == facts
     assert facts["data"] == squares.name and facts["split"] == "train" and facts["images"] > 0
     assert facts["date"].endswith("+00:00") and str(squares) not in facts["data"]

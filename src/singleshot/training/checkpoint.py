@@ -35,7 +35,7 @@ import safetensors.torch
 from torch import Tensor
 
 from singleshot.config import Above, AtLeast, Config
-from singleshot.errors import DataError, SingleshotError, StorageError, from_os_error, os_errors
+from singleshot.errors import DataError, InputMissingError, SingleshotError, StorageError, from_os_error, os_errors
 from singleshot.storage import atomic, sealed
 
 SCHEMA = 1
@@ -63,9 +63,9 @@ class Checkpoint:
 
     Args:
         path: its folder.
-        step: how many steps were taken.
+        step: steps of the run so far.
         tensors: by name.
-        facts: the rest, as JSON holds it.
+        facts: the rest, as JSON stores it.
     """
 
     path: Path
@@ -75,43 +75,47 @@ class Checkpoint:
 
 
 def write(root: Path, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Path:
-    """Write a checkpoint and return its folder. One of the same step is replaced once the new one is on the disk.
+    """Write a checkpoint and return its folder. One of the same step is removed once the new one is on disk.
 
     Args:
         root: the folder of all checkpoints of a run; it exists.
-        step: how many steps were taken.
+        step: steps of the run so far.
         tensors: on the CPU; no two share memory.
-        facts: what JSON can hold.
+        facts: values that JSON can represent.
 
     Raises:
-        StorageError: the disk is full or failing, or the folder is gone; the checkpoints that were there still are.
-        NotPermittedError: the folder may not be written to.
+        StorageError: the disk is full or failing, or the folder was removed; older checkpoints are unchanged.
+        NotPermittedError: no permission to write.
     """
     data = safetensors.torch.save(dict(tensors))
     files = {TENSORS: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}}
     manifest = sealed.seal_json({"schema": SCHEMA, "step": step, "facts": dict(facts), "files": files}).encode()
-    name = f"step-{step:09d}"
+    needed, name = len(data) + len(manifest), f"step-{step:09d}"
     temporary = root / f".{name}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
     try:
         same = [path for (each, _), path in _steps(root) if each == step]
         final = root / (f"{name}.{_order(same[-1])[1] + 1}" if same else name)
-        _make_room(root, len(data) + len(manifest))
+        if shutil.disk_usage(root).free < needed:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         temporary.mkdir()
-        _write_synced(temporary / TENSORS, data)
-        _write_synced(temporary / MANIFEST, manifest)
+        for file, content in ((TENSORS, data), (MANIFEST, manifest)):
+            with (temporary / file).open("xb", buffering=0) as stream:
+                view = memoryview(content)
+                while view:  # an unbuffered write may write less than it was given
+                    view = view[stream.write(view) :]
+                os.fsync(stream.fileno())
         atomic.sync(temporary)
         temporary.rename(final)
         atomic.sync(root)
         for path in same:  # not before the new one is safe under its name
             _remove(path)
     except OSError as error:
+        failure = from_os_error(error, root, "write", elsewhere="Correct it, then --resume")
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            message = _shortage(root, len(data) + len(manifest))
-            raise StorageError(message, remedy="Free space, then --resume", file=root) from error
-        if error.errno == errno.ENOENT:
-            message = "the folder was removed while the run went on"
-            raise StorageError(message, remedy="Start again", file=root) from error
-        raise from_os_error(error, root, "write", elsewhere="Make the folder writable, then --resume") from error
+            free = shutil.disk_usage(root).free
+            message = f"a checkpoint needs {needed:,} bytes and {free:,} are free; the previous one is unchanged"
+            failure = StorageError(message, remedy="Free space, then --resume", file=root)
+        raise failure from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return final
@@ -126,10 +130,10 @@ def read(path: Path) -> Checkpoint:
     """
     manifest = _manifest(path)
     if manifest["schema"] > SCHEMA:
-        what = f"written in schema {manifest['schema']}; this version reads up to {SCHEMA}"
-        raise DataError(what, kind="newer-checkpoint", remedy="Update singleshot", file=path / MANIFEST)
+        message = f"written in schema {manifest['schema']}; this version reads up to {SCHEMA}"
+        raise DataError(message, kind="newer-checkpoint", remedy="Update singleshot", file=path / MANIFEST)
     if _order(path)[0] != manifest["step"]:
-        raise damaged(f"it holds step {manifest['step']}", path)
+        raise damaged(f"it is of step {manifest['step']}", path)
     data, stated = _bytes(path / TENSORS), manifest["files"][TENSORS]
     if len(data) < stated["bytes"]:
         raise damaged(f"truncated: {len(data)} of {stated['bytes']} bytes", path / TENSORS)
@@ -143,31 +147,31 @@ def read(path: Path) -> Checkpoint:
 
 
 def newest(root: Path, on_damaged: Callable[[SingleshotError], None]) -> Checkpoint | None:
-    """The newest checkpoint that is whole, or None where there is none at all.
+    """Return the newest intact checkpoint, or None if there are no checkpoints.
 
     Args:
         root: the folder of all checkpoints of a run.
-        on_damaged: is told of each newer one that is not.
+        on_damaged: is called with the error of each newer one that is damaged.
 
     Raises:
         DataError: there are checkpoints, and every one is damaged; or the newest is of a newer version than this.
     """
-    there = _steps(root)
-    for _, path in reversed(there):
+    found = _steps(root)
+    for _, path in reversed(found):
         try:
             return read(path)
         except (DataError, StorageError) as error:
             if isinstance(error, DataError) and error.kind == "newer-checkpoint":
-                raise  # it is whole: to pass it over would throw its steps away
+                raise  # it is intact: to skip it would lose its steps
             on_damaged(error)
-    if there:
-        what = f"none of the {len(there)} checkpoints is whole"
-        raise DataError(what, kind="damaged-checkpoint", remedy="Start the run anew in another --out", file=root)
+    if found:
+        message = f"none of the {len(found)} checkpoints is intact"
+        raise DataError(message, kind="damaged-checkpoint", remedy="Start a new run in another --out", file=root)
     return None
 
 
 def newest_facts(root: Path) -> dict[str, Any] | None:
-    """The facts of the newest checkpoint whose manifest can be read, its tensors unseen; None where there is none."""
+    """Return the facts of the newest checkpoint with a readable manifest, without reading tensors; None without any."""
     for _, path in reversed(_steps(root)):
         with contextlib.suppress(DataError, StorageError):
             manifest = _manifest(path)
@@ -176,102 +180,75 @@ def newest_facts(root: Path) -> dict[str, Any] | None:
 
 
 def clean(root: Path) -> None:
-    """Remove what killed saves left behind. Only the process that holds the run's lock may do this."""
+    """Remove what killed saves left. Only the process that has the run's lock may do this."""
     for left_over in root.glob(".step-*.tmp"):
         shutil.rmtree(left_over, ignore_errors=True)
 
 
 def remove_all(root: Path) -> None:
-    """Remove every checkpoint and what killed saves left behind, and nothing else that lies there.
+    """Remove every checkpoint and what killed saves left, and nothing else in the folder.
 
-    Raises StorageError where one stays: a later `--resume` would take it for this run's.
+    Raises StorageError or NotPermittedError if one cannot be removed: a later `--resume` would continue from it.
     """
     clean(root)
-    _remove_each([path for _, path in _steps(root)])
+    for _, path in _steps(root):
+        _remove(path)
 
 
 def prune(root: Path, config: CheckpointConfig, last: int | None = None) -> None:
-    """Remove all but the newest, and those that are kept for good.
+    """Remove old checkpoints: all but the newest, and but those that are never removed.
 
     Args:
         root: the folder of all checkpoints of a run.
-        config: what is kept.
-        last: the step of the checkpoint just written. Those above it were damaged, and the run went on from an older
-            one; counted among the newest they would push out the good ones.
+        config: which are kept.
+        last: the step of the checkpoint just written. Those of later steps were damaged, and the run was resumed from
+            an older one; counted among the newest they would displace the good ones.
 
     Raises:
         StorageError: the disk is failing.
+        NotPermittedError: no permission to write.
     """
-    there = _steps(root)
-    given_up = [path for (step, _), path in there if last is not None and step > last]
-    good = [(step, path) for (step, _), path in there if path not in given_up]
-    kept = _first_of_each([step for step, _ in good], config.keep_every) if config.keep_every else set[int]()
-    old = [path for step, path in good[: -config.keep] if step not in kept]
-    _remove_each([*given_up, *old])
-
-
-def _first_of_each(steps: list[int], every: int) -> set[int]:
-    """Of ascending steps, the first at or after each multiple of `every`."""
-    firsts: dict[int, int] = {}
-    for step in steps:
-        firsts.setdefault(step // every, step)
-    return {step for multiple, step in firsts.items() if multiple}
-
-
-def _remove_each(paths: list[Path]) -> None:
-    for path in paths:
-        try:
-            _remove(path)
-        except OSError as error:
-            message = f"an old checkpoint cannot be removed ({error.strerror or error})"
-            raise StorageError(message, remedy="Check the disk, then --resume", file=path) from error
+    found = _steps(root)
+    late = [path for (step, _), path in found if last is not None and step > last]
+    good = [(step, path) for (step, _), path in found if path not in late]
+    firsts: dict[int, int] = {}  # the first step at or after each multiple of `keep_every`
+    if config.keep_every:
+        for step, _ in good:
+            firsts.setdefault(step // config.keep_every, step)
+        firsts.pop(0, None)
+    old = [path for step, path in good[: -config.keep] if step not in firsts.values()]
+    for path in (*late, *old):
+        _remove(path)
 
 
 def _remove(path: Path) -> None:
-    doomed = path.with_name(f".{path.name}.{os.getpid()}.old.tmp")
-    path.rename(doomed)  # a kill half way through must not leave half a checkpoint under its name
-    shutil.rmtree(doomed, ignore_errors=True)
+    renamed = path.with_name(f".{path.name}.{os.getpid()}.old.tmp")
+    with os_errors(path, "write", elsewhere="Correct it, then --resume"):
+        path.rename(renamed)  # a kill half way through must not leave half a checkpoint under its name
+    shutil.rmtree(renamed, ignore_errors=True)
 
 
 def _steps(root: Path) -> list[tuple[tuple[int, int], Path]]:
-    """The checkpoints with their order, oldest first."""
+    """Return the checkpoints with their order, oldest first."""
     with os_errors(root, "read"):
         folders = [path for path in root.iterdir() if _NAME.fullmatch(path.name)] if root.is_dir() else []
     return sorted((_order(path), path) for path in folders)
 
 
 def _order(path: Path) -> tuple[int, int]:
-    """Step, and which of the checkpoints of that step; (−1, 0) for another name."""
+    """Return the step, and the number among checkpoints of that step; (−1, 0) for another name."""
     name = _NAME.fullmatch(path.name)
     return (int(name[1]), int(name[2] or 0)) if name else (-1, 0)
 
 
-def _make_room(root: Path, needed: int) -> None:
-    if shutil.disk_usage(root).free < needed:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-def _shortage(root: Path, needed: int) -> str:
-    free = shutil.disk_usage(root).free if root.is_dir() else 0
-    return f"a checkpoint needs {needed:,} bytes and {free:,} are free; the previous one is untouched"
-
-
-def _write_synced(path: Path, data: bytes) -> None:
-    with path.open("xb", buffering=0) as file:
-        view = memoryview(data)
-        while view:  # an unbuffered write may take less than it was given
-            view = view[file.write(view) :]
-        os.fsync(file.fileno())
-
-
 def damaged(message: str, path: Path) -> DataError:
     """Return the error for a checkpoint's file that differs from what was written."""
-    remedy = "An older checkpoint may be whole: --resume"
+    remedy = "An older checkpoint may be intact: --resume"
     return DataError(message, kind="damaged-checkpoint", remedy=remedy, file=path)
 
 
 def _manifest(path: Path) -> dict[str, Any]:
-    """The manifest of a checkpoint, checked by its own hash."""
+    """Read the manifest of a checkpoint and check it by its own hash."""
     try:
         return sealed.unseal_json(_bytes(path / MANIFEST))
     except ValueError as error:
@@ -279,14 +256,14 @@ def _manifest(path: Path) -> dict[str, Any]:
 
 
 def _bytes(path: Path) -> bytes:
-    with os_errors(path, "read"):
-        try:
+    try:
+        with os_errors(path, "read"):
             return path.read_bytes()
-        except FileNotFoundError as error:
-            raise damaged("missing", path) from error
+    except InputMissingError as error:
+        raise damaged("missing", path) from error
 
 
-PULSE_S = 5.0
+REPORT_ALIVE_EVERY_S = 5.0
 
 
 class Saver:
@@ -294,9 +271,9 @@ class Saver:
 
     Args:
         root: the folder of all checkpoints; it exists.
-        config: how often, and what is kept.
-        step: the step at which the run begins or goes on.
-        report_alive: is called now and then while the loop waits for the disk.
+        config: how often, and which are kept.
+        step: the step at which the run starts or is resumed.
+        report_alive: is called every few seconds while the loop waits for the disk.
     """
 
     def __init__(
@@ -309,13 +286,13 @@ class Saver:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is being written: a save would not wait."""
+        """Whether no checkpoint is being written: a save would not wait."""
         return self._thread is None or not self._thread.is_alive()
 
     def due(self, step: int) -> bool:
-        """Whether a checkpoint should be made now. While one is being written the next waits, not the training.
+        """Return whether a checkpoint should be written now; never while one is being written.
 
-        Raises what the last save failed with.
+        Raises the error of the last save.
         """
         if not self.idle:
             return False
@@ -325,7 +302,7 @@ class Saver:
         return by_clock or (steps is not None and step - self._saved_step >= steps)
 
     def save(self, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        """Copy the tensors and begin to write them. Waits for a save that is still going on."""
+        """Copy the tensors and start to write them, after a save that is not finished yet."""
         self.wait()
         copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
         self._saved_step, self._saved_at = step, time.monotonic()
@@ -333,10 +310,10 @@ class Saver:
         self._thread.start()
 
     def wait(self) -> None:
-        """Until the last save is on the disk. Raises what it failed with, once."""
+        """Wait until the last save is on disk. Raises its error, once."""
         if self._thread is not None:
             while self._thread.is_alive():
-                self._thread.join(PULSE_S)
+                self._thread.join(REPORT_ALIVE_EVERY_S)
                 self._report_alive()
             self._thread = None
         error, self._error = self._error, None
@@ -359,4 +336,4 @@ class Saver:
         if error is None:
             self.wait()
         elif self._thread is not None:
-            self._thread.join()  # the failure on its way up is the one to tell
+            self._thread.join()  # its error is less important than the one being raised

@@ -57,19 +57,19 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
 def open_fabric(*, precision: Precision, device: str = "auto", devices: int = 1, timeout_s: float = 1800.0) -> Fabric:
-    """Fabric for a device and a precision, launched.
+    """Launch Fabric for a device and a precision.
 
     Args:
         precision: see `resolve_precision`.
         device: `auto`, `cpu` or `cuda`.
-        devices: processes on this machine, one a device. Under `torchrun` its own counts hold instead.
-        timeout_s: how long a collective may take.
+        devices: processes on this machine, one per device. Under `torchrun` its own counts apply instead.
+        timeout_s: of a collective.
 
     Raises:
-        ConfigError: there are fewer devices, or the precision is not for the device.
-        UnreachableError: the other processes are not found, under the address that the environment names.
+        ConfigError: there are fewer devices, or the device does not support the precision.
+        UnreachableError: the other processes do not answer at the address that the environment names.
     """
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces the precision that we asked for
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it prints the precision that we asked for
     chosen = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}[resolve_precision(precision, device)]
     nodes = 1
     if "LOCAL_WORLD_SIZE" in os.environ:
@@ -84,24 +84,26 @@ def open_fabric(*, precision: Precision, device: str = "auto", devices: int = 1,
         fabric = Fabric(accelerator=device, devices=devices, num_nodes=nodes, precision=chosen, strategy=strategy)  # pyright: ignore[reportArgumentType]
         fabric.launch()
     except MisconfigurationException as error:
-        what = f"{devices} devices are not to be had ({' '.join(str(error).split())})"
-        raise ConfigError(what, remedy="Give fewer --devices") from error
+        available = torch.cuda.device_count() if device != "cpu" and torch.cuda.is_available() else 1
+        reason = " ".join(str(error).split())
+        message = f"{devices} devices requested, {available} available ({reason})"
+        raise ConfigError(message, remedy="Give fewer --devices") from error
     except (DistNetworkError, DistStoreError) as error:
-        place = f"{os.environ.get('MASTER_ADDR', '?')}:{os.environ.get('MASTER_PORT', '?')}"
-        what = f"the other processes are not found at {place} ({' '.join(str(error).split())[:200]})"
-        raise UnreachableError(what, remedy="See whether the address is right and its port free") from error
+        address = f"{os.environ.get('MASTER_ADDR', '?')}:{os.environ.get('MASTER_PORT', '?')}"
+        message = f"the other processes do not answer at {address} ({' '.join(str(error).split())[:200]})"
+        raise UnreachableError(message, remedy="Check that the address is right and its port free") from error
     return fabric
 
 
 def child_processes(fabric: Fabric) -> Processes:
-    """The processes that this one started for the other ranks; none under a launcher that starts them all."""
+    """Return the processes that this one started for the other ranks; none under torchrun."""
     return getattr(fabric.strategy.launcher, "procs", [])
 
 
 def reach(host: str, port: int, timeout_s: float = 60.0) -> None:
-    """Wait until rank 0 listens. torch would wait as long as a collective may take, for an address that is wrong.
+    """Wait until rank 0 listens. torch would wait for half an hour at a wrong address.
 
-    Raises UnreachableError where nobody listens there within the time.
+    Raises UnreachableError if nothing listens there within the time.
     """
     deadline = time.monotonic() + timeout_s
     while True:
@@ -110,16 +112,16 @@ def reach(host: str, port: int, timeout_s: float = 60.0) -> None:
                 return
         except OSError as error:
             if time.monotonic() >= deadline or isinstance(error, socket.gaierror):
-                what = f"rank 0 is not found at {host}:{port} ({error.strerror or error})"
-                remedy = "See whether the address is right, and whether rank 0 was started"
-                raise UnreachableError(what, remedy=remedy) from error
+                message = f"rank 0 does not answer at {host}:{port} ({error.strerror or error})"
+                remedy = "Check that the address is right, and that rank 0 was started"
+                raise UnreachableError(message, remedy=remedy) from error
             time.sleep(0.2)
 
 
 def resolve_precision(precision: Precision, device: str = "auto") -> Literal["fp32", "bf16", "fp16"]:
-    """What `auto` means here: bf16 where the hardware multiplies in it, else fp32.
+    """Return what `auto` means here: bf16 if the hardware multiplies in it, else fp32.
 
-    Raises ConfigError for fp16 on a CPU, which has no arithmetic for it that would be worth the loss of range.
+    Raises ConfigError for fp16 on a CPU, which has no fast arithmetic for it.
     """
     on_cuda = device in ("auto", "cuda") and torch.cuda.is_available()
     if precision == "fp16" and not on_cuda:
@@ -130,7 +132,7 @@ def resolve_precision(precision: Precision, device: str = "auto") -> Literal["fp
 
 
 def computes_in_bf16() -> bool:
-    """Whether this CPU has bf16 arithmetic. Without it torch would compute bf16 slowly, through fp32."""
+    """Return whether this CPU has bf16 arithmetic. Without it torch would compute bf16 slowly, through fp32."""
     facts = Path("/proc/cpuinfo")
     if os.name != "posix" or not facts.exists():
         return False
@@ -140,21 +142,21 @@ def computes_in_bf16() -> bool:
 
 POLL_S = 0.5
 GRACE_S = 20.0
-"""For the others to end by themselves once one has. Longer than a heartbeat needs to name a rank that is gone."""
+"""For the others to end by themselves once one has failed. Longer than a heartbeat needs to name a lost rank."""
 
 Processes = Sequence["subprocess.Popen[Any]"]
 """Rank 1 and its followers, in order."""
 
 
 def watch_processes(processes: Processes, grace_s: float = GRACE_S) -> None:
-    """End this process some time after one of those failed, and those with this one."""
+    """End this process some time after one of its children failed, and the children with this process."""
     ending = threading.Event()
     threading.Thread(target=_watch, args=(processes, ending, grace_s), name="children", daemon=True).start()
     atexit.register(_end, processes, ending, grace_s)
 
 
 def kill_processes(processes: Processes) -> None:
-    """End all of them now, stopped ones too."""
+    """Kill all of them now, stopped ones too."""
     for process in processes:
         process.kill()
     for process in processes:
@@ -172,7 +174,7 @@ def _watch(processes: Processes, ending: threading.Event, grace_s: float) -> Non
             return
     if not ending.wait(grace_s):
         code = processes[failed - 1].returncode
-        how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
         sys.stderr.write(f"singleshot: error: rank {failed} {how}. Start again with --resume.\n")
         sys.stderr.flush()
         kill_processes(processes)
@@ -188,29 +190,35 @@ def _end(processes: Processes, ending: threading.Event, grace_s: float) -> None:
     kill_processes(processes)
 
 
-SIGNS = ("can't allocate memory", "out of memory", "insufficient memory", "cannot allocate memory")
+_MEMORY_MESSAGES = ("can't allocate memory", "out of memory", "insufficient memory", "cannot allocate memory")
 
 
 @contextmanager
-def shortage_named() -> Iterator[None]:
-    """While inside, running out of memory is a StoppedError that says what to lower; other errors pass."""
+def memory_errors() -> Iterator[None]:
+    """Turn running out of memory inside into a StoppedError that says what to lower; other errors pass.
+
+    torch reports it as a RuntimeError of the CPU's allocator or as its own error of a device, NumPy and Python as a
+    MemoryError, OpenCV as an error of its own.
+    """
     try:
         yield
     except (MemoryError, RuntimeError, OSError, cv2.error) as error:
-        if not is_shortage(error):
+        if not is_out_of_memory(error):
             raise
         on_device = isinstance(error, torch.OutOfMemoryError)
-        what = f"out of {'device ' if on_device else ''}memory ({' '.join(str(error).split())[:120]})"
-        remedy = "Set accumulate=2, or lower --batch-size or --workers, and go on with --resume --force"
-        raise StoppedError(what, remedy=remedy) from error
+        message = f"out of {'device ' if on_device else ''}memory ({' '.join(str(error).split())[:120]})"
+        remedy = "Set accumulate=2, or lower --batch-size or --workers, and continue with --resume --force"
+        raise StoppedError(message, remedy=remedy) from error
 
 
-def is_shortage(error: BaseException) -> bool:
-    """Whether an error means that memory ran out.
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error means that memory ran out.
 
-    >>> is_shortage(MemoryError()), is_shortage(RuntimeError("shapes do not match"))
+    >>> is_out_of_memory(MemoryError()), is_out_of_memory(RuntimeError("shapes do not match"))
     (True, False)
     """
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError | OSError | cv2.error) and any(sign in str(error).lower() for sign in SIGNS)
+    return isinstance(error, RuntimeError | OSError | cv2.error) and any(
+        sign in str(error).lower() for sign in _MEMORY_MESSAGES
+    )

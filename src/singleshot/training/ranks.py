@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -35,37 +35,37 @@ SHOWN_FACTS = 4
 
 
 class Ranks:
-    """This process among its like.
+    """This process and the others that train with it.
 
     Args:
-        fabric: launched; None stands for one process alone.
+        fabric: launched; None for one process alone.
     """
 
     def __init__(self, fabric: Fabric | None = None) -> None:
         self.rank, self.world = (0, 1) if fabric is None else (fabric.global_rank, fabric.world_size)
         self._device = torch.device("cpu") if fabric is None else fabric.device
         self.collectives = self.alive_reports = 0
-        """How often `count_collective` and `report_alive` were called, for `heartbeat`."""
+        """Calls of `count_collective` and `report_alive`, for `Heartbeat`."""
 
     def count_collective(self) -> None:
-        """Count one of the collectives that all ranks come by, in the same order: who has counted fewer is behind."""
+        """Count a collective. A rank with a lower count is behind."""
         self.collectives += 1
 
     def report_alive(self) -> None:
-        """Count that work goes on where ranks need not be level: between two pictures of a validation, say."""
+        """Count progress between collectives, such as a batch of the validation, so that a slow rank is not blamed."""
         self.alive_reports += 1
 
     @property
     def first(self) -> bool:
-        """Whether this is the one that writes, logs and shows."""
+        """Whether this is rank 0, which writes, logs and prints."""
         return self.rank == 0
 
     def mean(self, tensor: Tensor) -> Tensor:
-        """The mean of a tensor over the ranks."""
+        """Average a tensor over the ranks."""
         return self.sum(tensor) / self.world
 
     def sum(self, tensor: Tensor) -> Tensor:
-        """The sum of a tensor over the ranks."""
+        """Add a tensor up over the ranks."""
         if self.world == 1:
             return tensor
         self.count_collective()
@@ -74,16 +74,16 @@ class Ranks:
         return total
 
     def any(self, flag: bool) -> bool:
-        """Whether it holds on any rank."""
+        """Return whether a flag is set on any rank."""
         if self.world == 1:
             return flag
         self.count_collective()
-        held = torch.tensor([float(flag)], device=self._device)
-        dist.all_reduce(held)
-        return bool(held.item())
+        flags = torch.tensor([float(flag)], device=self._device)
+        dist.all_reduce(flags)
+        return bool(flags.item())
 
     def from_first(self, value: Value) -> Value:
-        """The first rank's value."""
+        """Return the first rank's value."""
         if self.world == 1:
             return value
         self.count_collective()
@@ -92,7 +92,7 @@ class Ranks:
         return carried[0]  # pyright: ignore[reportReturnType]
 
     def gather(self, value: Value) -> list[Value]:
-        """Every rank's value, in the order of ranks."""
+        """Return every rank's value, in the order of ranks."""
         if self.world == 1:
             return [value]
         self.count_collective()
@@ -101,7 +101,7 @@ class Ranks:
         return every
 
     def first_does(self, work: Callable[[], Value]) -> Value:
-        """What the first rank's `work` returns; where it raises a SingleshotError, all ranks raise that."""
+        """Call `work` on the first rank and return its result on all; a SingleshotError is raised on all ranks."""
         value, error = None, None
         if self.first:
             try:
@@ -116,26 +116,27 @@ class Ranks:
         return value  # pyright: ignore[reportReturnType]
 
     def must_agree(self, facts: dict[str, Any]) -> None:
-        """Raises ConfigError where ranks have different facts (code, recipe, data), with rank, host and fact named."""
+        """Raise ConfigError if ranks have different facts (code, recipe, data); it names rank, host and fact."""
         every = self.gather((socket.gethostname(), facts))
-        for rank, (host, theirs) in enumerate(every):
-            differ = sorted(name for name in {*facts, *theirs} if theirs.get(name) != every[0][1].get(name))
+        first = every[0][1]
+        for rank, (host, others) in enumerate(every):
+            differ = sorted(name for name in {*first, *others} if others.get(name) != first.get(name))
             if differ:
                 shown = "; ".join(
-                    f"{name} is {theirs.get(name)!r}, not {every[0][1].get(name)!r}" for name in differ[:SHOWN_FACTS]
+                    f"{name} is {others.get(name)!r}, not {first.get(name)!r}" for name in differ[:SHOWN_FACTS]
                 )
                 more = f"; and {len(differ) - SHOWN_FACTS} more" if len(differ) > SHOWN_FACTS else ""
-                what = f"rank {rank} on host {host} is not like rank 0: {shown}{more}"
-                raise ConfigError(what, remedy="Start all ranks with the same code, recipe and data")
+                message = f"rank {rank} on host {host} differs from rank 0: {shown}{more}"
+                raise ConfigError(message, remedy="Start all ranks with the same code, recipe and data")
 
 
 def first_process() -> bool:
-    """Whether this process is the one that speaks: rank 0, or one that is alone."""
+    """Return whether this process is rank 0, or the only one."""
     return not dist.is_available() or not dist.is_initialized() or dist.get_rank() == 0
 
 
 def per_rank(batch_size: int, world: int) -> int:
-    """Each rank's part of a batch. Raises ConfigError where it cannot be shared out evenly.
+    """Return the images of a batch on each rank. Raises ConfigError for a batch that cannot be divided evenly.
 
     >>> per_rank(32, 4)
     8
@@ -147,17 +148,17 @@ def per_rank(batch_size: int, world: int) -> int:
     return batch_size // world
 
 
-def batch_for(pictures: int, wanted: int, world: int) -> int:
-    """The batch of a split with fewer pictures than a batch: all of them, or the most that ranks can share evenly.
+def batch_for(images: int, batch_size: int, world: int) -> int:
+    """Reduce the batch size to a split with fewer images than that: to all, or the most that ranks can share evenly.
 
     >>> batch_for(100, 16, 4), batch_for(10, 16, 4), batch_for(3, 16, 4)
     (16, 8, 3)
     """
-    return wanted if pictures >= wanted else pictures - pictures % world or pictures
+    return batch_size if images >= batch_size else images - images % world or images
 
 
 def in_turn(parts: list[list[Value]]) -> list[Value]:
-    """What ranks did in turn, rank by rank, as one process would have done it: one of each, and round again.
+    """Interleave the results of ranks that took every `world`-th batch, as one process would have got them.
 
     >>> in_turn([[0, 2, 4], [1, 3]])
     [0, 1, 2, 3, 4]
@@ -168,82 +169,90 @@ def in_turn(parts: list[list[Value]]) -> list[Value]:
 
 BEAT_S = 1.0
 LOST_AFTER_S = 4.0
-"""How long after a broken connection a count must have stood still for its rank to be the one."""
+"""Seconds without a beat after which a rank is lost, once a collective has failed."""
 
 
 @dataclass(frozen=True)
-class Sign:
-    """What a rank says of itself: beats of its watching thread, and the two counts of `Ranks` of its main one."""
+class Beat:
+    """The latest report of a rank: beats of its heartbeat thread, and the two counts of its `Ranks`."""
 
-    beat: int = 0
+    beats: int = 0
     collectives: int = 0
     alive_reports: int = 0
 
 
-class Heard:
-    """What every rank said last, and since when it has said nothing else.
+class RankMonitor:
+    """Finds the rank that is lost or stuck, from the latest beat of each and the time since it changed.
 
     Args:
-        own: the rank that listens; it never blames itself.
-        world: how many there are, at least 2.
-        now: seconds, on any clock that goes on.
+        own: the rank that watches; it never blames itself.
+        world: number of ranks, at least 2.
+        now: seconds, on any steady clock.
     """
 
     def __init__(self, own: int, world: int, now: float) -> None:
         self._others = [rank for rank in range(world) if rank != own]
-        self._signs = [Sign()] * world
-        self._heard = [now] * world
-        self._passed: list[float | None] = [None] * world
-        """Since when somebody has been further on than this rank, which has not moved since."""
+        self._latest = [Beat()] * world
+        self._last_beat_s = [now] * world
+        self._behind_since_s: list[float | None] = [None] * world
 
-    def note(self, rank: int, sign: Sign, now: float) -> None:
-        """A rank says so much now."""
-        before, self._signs[rank] = self._signs[rank], sign
-        if sign.beat != before.beat:
-            self._heard[rank] = now
-        if (sign.collectives, sign.alive_reports) != (before.collectives, before.alive_reports):
-            self._passed[rank] = None
-        furthest = max(each.collectives for each in self._signs)
-        for place, each in enumerate(self._signs):
-            if each.collectives < furthest and self._passed[place] is None:
-                self._passed[place] = now
+    def add(self, rank: int, beat: Beat, now: float) -> None:
+        """Add a beat of a rank."""
+        before, self._latest[rank] = self._latest[rank], beat
+        if beat.beats != before.beats:
+            self._last_beat_s[rank] = now
+        if (beat.collectives, beat.alive_reports) != (before.collectives, before.alive_reports):
+            self._behind_since_s[rank] = None
+        furthest = max(each.collectives for each in self._latest)
+        for index, each in enumerate(self._latest):
+            if each.collectives < furthest and self._behind_since_s[index] is None:
+                self._behind_since_s[index] = now
 
-    def only_first_may_be_gone(self, now: float) -> None:
-        """The store does not answer, which is the first rank's: nothing can be known of the others."""
-        self._heard[1:] = [now] * (len(self._heard) - 1)
-        self._passed = [None] * len(self._passed)
+    def store_failed(self, now: float) -> None:
+        """Blame nobody but the first rank, which serves the store: no other beat can be read any more."""
+        self._last_beat_s[1:] = [now] * (len(self._last_beat_s) - 1)
+        self._behind_since_s = [None] * len(self._behind_since_s)
 
-    def silent(self, seconds: float, now: float) -> int | None:
-        """The rank whose beat has stood still for longest, if for at least so many seconds."""
-        rank = min(self._others, key=self._heard.__getitem__)
-        return rank if now - self._heard[rank] >= seconds else None
+    def lost(self, seconds: float, now: float) -> int | None:
+        """Return the rank without a beat for the longest time, if for at least so many seconds."""
+        rank = min(self._others, key=self._last_beat_s.__getitem__)
+        return rank if now - self._last_beat_s[rank] >= seconds else None
 
-    def behind(self, seconds: float, now: float) -> int | None:
-        """The rank that others have waited for longest while it did not move, if for at least so many seconds.
+    def stuck(self, seconds: float, now: float) -> int | None:
+        """Return the rank that has been behind for the longest time without progress, if for so many seconds.
 
-        One that has not pulsed yet is in its first step, which may compile for minutes: it only has to beat.
+        A rank without an alive report is in its first step, which may compile for minutes: it only has to beat.
         """
-        passed = {rank: self._passed[rank] for rank in self._others if self._signs[rank].alive_reports}
-        since = {rank: at for rank, at in passed.items() if at is not None and now - at >= seconds}
-        return min(since, key=since.__getitem__, default=None)
+        since = {rank: self._behind_since_s[rank] for rank in self._others if self._latest[rank].alive_reports}
+        late = {rank: at for rank, at in since.items() if at is not None and now - at >= seconds}
+        return min(late, key=late.__getitem__, default=None)
 
 
 class Heartbeat:
-    """Beats and watches while it is entered. With one rank it does nothing.
+    """Reports this rank to the others and watches them, in a thread, while it is entered; idle with one rank.
+
+    If another rank is lost or stuck, this process ends with the exit code for "stopped, can be resumed": its main
+    thread may wait in a collective and can do nothing more.
 
     Args:
-        ranks: this process among its like.
-        timeout_s: how long a rank may be silent, or keep the others waiting at one place.
+        ranks: the processes.
+        timeout_s: how long a rank may be without a beat, or behind without progress.
         end_others: is called before this process ends because of another one: ends those that it has started.
     """
 
     def __init__(self, ranks: Ranks, timeout_s: float = 60.0, end_others: Callable[[], None] = lambda: None) -> None:
         self._ranks, self._timeout_s, self._end_others = ranks, timeout_s, end_others
         self._ended = threading.Event()
-        self._hosts = ranks.gather(socket.gethostname())
         if ranks.world > 1:
-            self._heard = Heard(ranks.rank, ranks.world, time.monotonic())
-            self._store = self._open()
+            self._hosts = ranks.gather(socket.gethostname())
+            self._monitor = RankMonitor(ranks.rank, ranks.world, time.monotonic())
+            # A store of its own, served by the first rank: that of the process group has no public access.
+            host, wait = os.environ.get("MASTER_ADDR", "127.0.0.1"), timedelta(seconds=timeout_s)
+            if ranks.first:
+                self._store = TCPStore(host, 0, is_master=True, wait_for_workers=False, timeout=wait)
+                ranks.from_first(self._store.port)
+            else:
+                self._store = TCPStore(host, ranks.from_first(0), is_master=False, timeout=wait)
             self._thread = threading.Thread(target=self._watch, name="heartbeat", daemon=True)
 
     def __enter__(self) -> Heartbeat:
@@ -255,76 +264,57 @@ class Heartbeat:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Where a collective broke, wait until it is clear whose fault it is, and say so.
+        """Wait, if a collective failed, until it is known which rank is lost.
 
         Raises:
             StoppedError: a rank is lost.
         """
-        broken = not isinstance(error, SignalledError)
-        if self._ranks.world > 1 and broken and isinstance(error, RuntimeError | dist.DistError | StoppedError):
-            self._hear_sigterm(signal.SIG_IGN)  # the launcher's, which would end us before we can say it
-            lost = self._lost()
-            self._ended.set()
-            if lost is not None:
-                self._end_others()
-                raise StoppedError(self._silent(lost), remedy="Start again with --resume") from error
+        if self._ranks.world == 1:
+            return
+        may_be_lost = isinstance(error, RuntimeError | dist.DistError | StoppedError)
+        lost = None
+        if may_be_lost and not isinstance(error, SignalledError):
+            self._handle_sigterm(signal.SIG_IGN)  # torchrun's, which would end this process before its report
+            deadline = time.monotonic() + 2 * LOST_AFTER_S
+            while lost is None and time.monotonic() < deadline:
+                time.sleep(BEAT_S / 4)
+                lost = self._monitor.lost(LOST_AFTER_S, time.monotonic())
         self._ended.set()
-        if self._ranks.world > 1:
-            self._hear_sigterm(self._on_sigterm)  # `StopSignals` leaves it unheard after an error
+        if lost is not None:
+            self._end_others()
+            raise StoppedError(f"{self._name(lost)} does not answer", remedy="Start again with --resume") from error
+        self._handle_sigterm(self._on_sigterm)  # `StopSignals` ignores it after an error
 
-    def _hear_sigterm(self, handler: Any) -> None:
+    def _handle_sigterm(self, handler: Any) -> None:
         if threading.current_thread() is threading.main_thread() and handler is not None:  # None: not Python's own
             signal.signal(signal.SIGTERM, handler)
 
-    def _open(self) -> TCPStore:
-        host = os.environ.get("MASTER_ADDR", "127.0.0.1")
-        wait = timedelta(seconds=self._timeout_s)
-        if self._ranks.first:
-            store = TCPStore(host, 0, is_master=True, wait_for_workers=False, timeout=wait)
-            self._ranks.from_first(store.port)
-            return store
-        return TCPStore(host, self._ranks.from_first(0), is_master=False, timeout=wait)
-
     def _watch(self) -> None:
-        beat = 0
+        ranks, seconds = self._ranks, self._timeout_s
+        beats = 0
         while not self._ended.wait(BEAT_S):
-            beat += 1
+            beats += 1
             try:
-                self._exchange(beat)
-            except (RuntimeError, dist.DistError):  # the store went with the first rank
-                self._heard.only_first_may_be_gone(time.monotonic())
+                self._store.set(f"beat/{ranks.rank}", f"{beats} {ranks.collectives} {ranks.alive_reports}")
+                for rank in range(ranks.world):
+                    if self._store.check([f"beat/{rank}"]):
+                        beat = Beat(*map(int, self._store.get(f"beat/{rank}").split()))
+                        self._monitor.add(rank, beat, time.monotonic())
+            except (RuntimeError, dist.DistError):
+                self._monitor.store_failed(time.monotonic())
             now = time.monotonic()
-            silent, behind = self._heard.silent(self._timeout_s, now), self._heard.behind(self._timeout_s, now)
-            if silent is not None and not self._ended.is_set():
-                self._end(f"{self._silent(silent)} for {self._timeout_s:g} s")
-            if behind is not None and not self._ended.is_set():
-                self._end(f"{self._name(behind)} has stood still for {self._timeout_s:g} s while others wait for it")
-
-    def _exchange(self, beat: int) -> None:
-        ranks = self._ranks
-        self._store.set(f"beat/{ranks.rank}", f"{beat} {ranks.collectives} {ranks.alive_reports}")
-        for rank in range(ranks.world):
-            if self._store.check([f"beat/{rank}"]):
-                said = self._store.get(f"beat/{rank}").split()
-                self._heard.note(rank, Sign(*map(int, said)), time.monotonic())
-
-    def _lost(self) -> int | None:
-        deadline = time.monotonic() + 2 * LOST_AFTER_S
-        while time.monotonic() < deadline:
-            lost = self._heard.silent(LOST_AFTER_S, time.monotonic())
+            lost, stuck = self._monitor.lost(seconds, now), self._monitor.stuck(seconds, now)
             if lost is not None:
-                return lost
-            time.sleep(BEAT_S / 4)
-        return None
+                self._end(f"{self._name(lost)} does not answer for {seconds:g} s")
+            if stuck is not None:
+                self._end(f"{self._name(stuck)} has made no progress for {seconds:g} s while others wait for it")
 
     def _name(self, rank: int) -> str:
         return f"rank {rank} on host {self._hosts[rank]}"
 
-    def _silent(self, rank: int) -> str:
-        return f"{self._name(rank)} does not answer"
-
-    def _end(self, what: str) -> NoReturn:
-        sys.stderr.write(f"singleshot: error: {what}. Start again with --resume.\n")
-        sys.stderr.flush()
-        self._end_others()
-        os._exit(StoppedError.exit_code)
+    def _end(self, message: str) -> None:
+        if not self._ended.is_set():
+            sys.stderr.write(f"singleshot: error: {message}. Start again with --resume.\n")
+            sys.stderr.flush()
+            self._end_others()
+            os._exit(StoppedError.exit_code)

@@ -1,11 +1,12 @@
-"""A run's folder: what a training leaves behind, and the promise that it never covers up another run.
+"""A run's folder: the files of a training. It never replaces another run unless it is told to.
 
 runs/<name>/recipe.json          every choice of the run
-runs/<name>/log.csv              one row an epoch
-runs/<name>/bad_steps.jsonl      steps that were not taken because the loss was not finite (if there were any)
+runs/<name>/log.csv              one row per epoch
+runs/<name>/bad.jsonl            faults of the data that were left out (if there were any)
+runs/<name>/bad_steps.jsonl      NaN steps, which were not taken (if there were any)
 runs/<name>/best.safetensors     the weights of the best validated epoch
 runs/<name>/last.safetensors     the weights of the last epoch
-runs/<name>/checkpoints/         what `--resume` goes on from, see `checkpoint`
+runs/<name>/checkpoints/         what `--resume` continues from, see `checkpoint`
 runs/<name>/.lock                while a training runs: its process
 """
 
@@ -28,18 +29,19 @@ ELSEWHERE = "Choose another --out"
 
 
 class RunFolder:
-    """The folder of one run, made on construction and held until `close`.
+    """The folder of one run, created and locked by the constructor and unlocked by `close`.
 
     Args:
-        root: where; missing parents are made.
-        overwrite: allow a folder that already holds a run. Its checkpoints go at once, its other files are replaced
+        root: the folder; missing parents are created.
+        overwrite: allow a folder with a run in it. Its checkpoints are removed at once, its other files are replaced
             one by one as the new run writes them; nothing else in the folder is touched.
-        resume: allow a folder that already holds a run, to go on with it.
-        writes: False for the ranks beside the first, which share the folder and leave it alone.
+        resume: allow a folder with a run in it, to continue that.
+        writes: False for the ranks beside the first, which share the folder and write nothing.
 
     Raises:
-        CannotCreateError: the folder holds a run (or anything else) and neither `overwrite` nor `resume` is on, or
-            another training is at work in it.
+        CannotCreateError: the folder is not empty and neither `overwrite` nor `resume` is on, or another training
+            uses it.
+        NotPermittedError, StorageError: it cannot be written to.
     """
 
     def __init__(self, root: Path, *, overwrite: bool = False, resume: bool = False, writes: bool = True) -> None:
@@ -57,10 +59,10 @@ class RunFolder:
         if taken and not ((overwrite or resume) and root.is_dir()):
             if not root.is_dir():
                 raise CannotCreateError("is a file", remedy=ELSEWHERE, file=root)
-            by_whom = locked_by(root)
-            if by_whom is not None:
-                raise CannotCreateError(f"in use by another training{by_whom}", remedy=ELSEWHERE, file=root)
-            remedy = "Choose another --out, go on with --resume, or replace it with --overwrite"
+            owner = locked_by(root)
+            if owner is not None:
+                raise CannotCreateError(f"in use by another training{owner}", remedy=ELSEWHERE, file=root)
+            remedy = "Choose another --out, continue it with --resume, or replace it with --overwrite"
             raise CannotCreateError("already exists", remedy=remedy, file=root)
         with os_errors(root, "create", elsewhere=ELSEWHERE):
             root.mkdir(parents=True, exist_ok=True)
@@ -68,8 +70,8 @@ class RunFolder:
         try:
             with os_errors(root, "write", elsewhere=ELSEWHERE):
                 if not resume:
-                    for left_over in ("bad.jsonl", "bad_steps.jsonl"):  # of the run that this one replaces
-                        (root / left_over).unlink(missing_ok=True)
+                    for replaced in ("bad.jsonl", "bad_steps.jsonl"):
+                        (root / replaced).unlink(missing_ok=True)
                     checkpoint.remove_all(self.checkpoints)
                 elif (root / "bad.jsonl").is_file():
                     lines = (root / "bad.jsonl").read_text(encoding="utf-8", errors="replace").splitlines()
@@ -84,21 +86,21 @@ class RunFolder:
 
     @property
     def checkpoints(self) -> Path:
-        """Where checkpoints go."""
+        """The folder of the checkpoints."""
         return self.root / "checkpoints"
 
     @property
     def best(self) -> Path:
-        """Where the best weights go."""
+        """The file of the best weights."""
         return self.root / "best.safetensors"
 
     @property
     def last(self) -> Path:
-        """Where the last weights go."""
+        """The file of the last weights."""
         return self.root / "last.safetensors"
 
     def add_faults(self, faults: Iterable[Fault]) -> None:
-        """Put what of the data was left out into `bad.jsonl`, each fault once, behind those of a run that goes on."""
+        """Add faults of the data that were left out to `bad.jsonl`, each once, after those of a resumed run."""
         known = len(self._faults)
         self._faults |= dict.fromkeys(json.dumps(fault.as_json()) for fault in faults)
         if self._writes and len(self._faults) > known:
@@ -121,14 +123,14 @@ class RunFolder:
             atomic.write_text(self.root / "log.csv", text.getvalue())
 
     def log_bad_step(self, record: Mapping[str, Any]) -> None:
-        """Add a line to `bad_steps.jsonl`. Raises StorageError where the disk is full or failing."""
+        """Add a line to `bad_steps.jsonl`. Raises StorageError if the disk is full or failing."""
         file = self.root / "bad_steps.jsonl"
         if self._writes:
             with os_errors(file, "write", elsewhere=ELSEWHERE), file.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(record) + "\n")
 
-    def go_back(self, rows: Sequence[Mapping[str, Any]], step: int) -> None:
-        """Take `log.csv` and `bad_steps.jsonl` back to a checkpoint: those rows, and no bad step from `step` on."""
+    def reset(self, rows: Sequence[Mapping[str, Any]], step: int) -> None:
+        """Reset `log.csv` and `bad_steps.jsonl` to a checkpoint: those rows, and no NaN step from `step` on."""
         self.rows = [dict(row) for row in rows]
         bad = self.root / "bad_steps.jsonl"
         if self._writes and bad.is_file():
@@ -136,7 +138,7 @@ class RunFolder:
             atomic.write_text(bad, "".join(f"{line}\n" for line in lines))
 
     def close(self) -> None:
-        """Let other trainings in."""
+        """Unlock the folder for other trainings."""
         if self._lock is not None:
             self._lock.release()
 
@@ -144,5 +146,5 @@ class RunFolder:
 def _step_of(line: str) -> int:
     try:
         return int(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):  # a kill cut the line off
+    except (ValueError, KeyError, TypeError):  # a line that a kill truncated
         return sys.maxsize

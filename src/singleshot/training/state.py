@@ -40,15 +40,15 @@ class Progress:
     Args:
         step: steps tried in the whole run, those not taken included.
         epoch: epochs finished, validation included.
-        position: batches of the running epoch that are behind us; 0 between epochs.
-        images: pictures in all of these steps.
-        bad_in_a_row: steps not taken since the last that was.
+        position: batches of the current epoch that are done; 0 between epochs.
+        images: images in all of these steps, on this rank.
+        bad_in_a_row: NaN steps since the last good one.
         best_score: of the best epoch.
         seconds: of the whole run up to the last save.
         training_seconds: without validation.
-        epoch_seconds, epoch_images, epoch_steps: of the running epoch.
-        epoch_blank: pictures of it from which nothing could be learned, as they could not be read or are all void.
-        sums: sums of the loss parts over the running epoch's steps, by name.
+        epoch_seconds, epoch_images, epoch_steps: of the current epoch.
+        epoch_blank: images of it from which nothing could be learned: they could not be read or are all void.
+        sums: sums of the losses over the current epoch's steps, by name.
     """
 
     step: int = 0
@@ -66,14 +66,14 @@ class Progress:
     sums: dict[str, Tensor] = field(default_factory=dict)
 
     def count(self, position: int, images: int, blank: int, seconds: float) -> None:
-        """Count a step, taken or not, after which `position` batches of the epoch are behind us."""
+        """Count a step, taken or not, after which `position` batches of the epoch are done."""
         self.epoch_blank += blank
         self.step, self.position = self.step + 1, position
         self.images, self.epoch_images = self.images + images, self.epoch_images + images
         self.training_seconds, self.epoch_seconds = self.training_seconds + seconds, self.epoch_seconds + seconds
 
     def end_epoch(self) -> None:
-        """Count an epoch that was validated, and begin the next."""
+        """Count a finished epoch, and begin the next."""
         self.epoch += 1
         self.position = self.epoch_images = self.epoch_steps = self.epoch_blank = 0
         self.epoch_seconds, self.sums = 0.0, {}
@@ -82,7 +82,7 @@ class Progress:
 def tensors_of(
     progress: Progress, network: nn.Module, optimizer: torch.optim.Optimizer, ema: EMA[Any] | None
 ) -> dict[str, Tensor]:
-    """All tensors of a run by name. They are not copied."""
+    """Return all tensors of a run by name. They are not copied."""
     tensors = {f"network/{name}": tensor for name, tensor in network.state_dict().items()}
     if ema is not None:
         tensors |= {f"mean/{name}": tensor for name, tensor in ema.network.state_dict().items()}
@@ -95,7 +95,7 @@ def tensors_of(
 def facts_of(
     progress: Progress, optimizer: torch.optim.Optimizer, ema: EMA[Any] | None, scaler: Scaler | None = None
 ) -> dict[str, Any]:
-    """What of a run is not a tensor, as JSON holds it; `scaler` is fp16's, see `TrainingStep`."""
+    """Return the state of a run that is not tensors, as JSON stores it; `scaler` is fp16's, see `TrainingStep`."""
     saved = optimizer.state_dict()
     plain = {
         str(index): {key: value for key, value in state.items() if not isinstance(value, Tensor)}
@@ -117,7 +117,7 @@ def restore(
     ema: EMA[Any] | None,
     scaler: Scaler | None = None,
 ) -> Progress:
-    """Put a run back to where a checkpoint found it.
+    """Restore network, optimizer, EMA and scaler in place, and return the progress of a run.
 
     Raises:
         DataError: the checkpoint is of another network, optimizer or version.
@@ -132,45 +132,40 @@ def restore(
         for name, tensor in _under("optimizer/", start.tensors).items():
             index, key = name.split("/", 1)
             state.setdefault(int(index), {})[key] = tensor
-        groups = [_as_saved(group) for group in start.facts["optimizer"]["param_groups"]]
+        groups = [dict(group) for group in start.facts["optimizer"]["param_groups"]]
+        for group in groups:
+            if "betas" in group:
+                group["betas"] = tuple(group["betas"])  # JSON has no tuples
         optimizer.load_state_dict({"state": state, "param_groups": groups})
-        _lay_out(optimizer)
+        # Files know one memory order only, and torch's fused step needs momenta in that of their parameters.
+        for parameter, each in optimizer.state.items():
+            for key, value in each.items():
+                same = isinstance(value, Tensor) and value.shape == parameter.shape
+                if same and value.stride() != parameter.stride():
+                    each[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
         if scaler is not None and start.facts.get("scaler"):  # an older version did not store it
             scaler.load_state_dict(start.facts["scaler"])
         progress = Progress(**start.facts["progress"])
         progress.sums = {name: total.to(device) for name, total in _under("sums/", start.tensors).items()}
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        what = f"does not fit this run ({' '.join(str(error).split())[:200]})"
+        message = f"does not fit this run ({' '.join(str(error).split())[:200]})"
         remedy = "Resume with the recipe and the version that wrote it"
-        raise DataError(what, kind="other-checkpoint", remedy=remedy, file=start.path) from error
+        raise DataError(message, kind="other-checkpoint", remedy=remedy, file=start.path) from error
     return progress
-
-
-def _lay_out(optimizer: torch.optim.Optimizer) -> None:
-    """Give momenta their parameters' memory order: files know one order only, and torch's fused step none but that."""
-    for parameter, state in optimizer.state.items():
-        for key, value in state.items():
-            if isinstance(value, Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():
-                state[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def _as_saved(group: dict[str, Any]) -> dict[str, Any]:
-    """JSON knows no tuples; optimizers keep `betas` as one."""
-    return {key: tuple(value) if key == "betas" else value for key, value in group.items()}
-
-
 FREE_FIELDS = ("workers", "checkpoint", "rank_timeout_s")
 STRUCTURE = ("model", "weights", "norm", "input_size_hw", "fit", "anchors")
-"""Fields that settle, with the classes, which network is built."""
+"""Fields that determine, with the classes, which network is built."""
 SHOWN_KEYS = 8
 
 
 def identity(recipe: Recipe, train: Dataset, val: Dataset | None, *, world: int) -> dict[str, Any]:
-    """What makes a run this run, flat, by dotted names, as JSON holds it."""
+    """Return what a resumed run must have in common with the stopped one, flat, by dotted names, as JSON stores it."""
     return {
         **_of_recipe(to_json_dict(recipe)),
         "classes": list(train.label_map.names),
@@ -184,7 +179,7 @@ def identity(recipe: Recipe, train: Dataset, val: Dataset | None, *, world: int)
 
 
 def fingerprint(dataset: Dataset) -> str:
-    """`<pictures> pictures <hash>`, where the hash covers names, boxes and classes of a split in their order."""
+    """Return `<images> pictures <hash>`: the hash covers names, boxes and classes of a split in their order."""
     digest = hashlib.sha256()
     for sample in dataset.samples:
         digest.update(sample.image_id.encode("utf-8", "surrogateescape") + b"\0")
@@ -194,14 +189,17 @@ def fingerprint(dataset: Dataset) -> str:
 
 
 def files_fingerprint(dataset: Dataset) -> str:
-    """`<bytes> bytes <hash>`: sizes of pictures, in bytes and as annotated, the boxes' marks, and masks byte by byte.
+    """Return `<bytes> bytes <hash>`: it covers sizes of images, in bytes and as annotated, marks of boxes, and masks.
 
-    Masks are labels like boxes, and few megabytes; pictures are many, and one that is replaced hardly ever has as many
-    bytes as before. A file that cannot be read counts as empty.
+    Masks are labels like boxes, and few megabytes, and are read; images are many, and one that is replaced hardly ever
+    has as many bytes as before. A file that cannot be read counts as empty.
     """
     digest, total = hashlib.sha256(), 0
     for sample in dataset.samples:
-        size = _bytes_of(sample.image_path)
+        try:
+            size = sample.image_path.stat().st_size
+        except OSError:
+            size = 0
         total += size
         digest.update(f"{sample.image_id}\0{size} {sample.size_hw}".encode("utf-8", "surrogateescape"))
         for marks in (sample.difficult, sample.crowd):
@@ -215,10 +213,10 @@ def files_fingerprint(dataset: Dataset) -> str:
 
 
 def begun(checkpoints: Path, wanted: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What the run in a folder was built as: `network`, its config as JSON, and `started_from`, where that came from.
+    """Return how the run in a folder was built: `network`, its config as JSON, and `started_from`, its provenance.
 
-    The weights that it started from are not needed a second time, and may have changed since. None where there is no
-    such run, or another one than `wanted`, or an older version's, which did not store it.
+    The weights that it started from are not needed a second time, and may have changed since. None if there is no
+    such run, or another one than `wanted`, or one of an older version, which did not store it.
     """
     facts = newest_facts(checkpoints)
     if facts is None or "network" not in facts:
@@ -231,15 +229,15 @@ def begun(checkpoints: Path, wanted: Mapping[str, Any]) -> dict[str, Any] | None
 def find(
     folder: RunFolder, wanted: Mapping[str, Any], *, force: bool, warn: Callable[[str], None]
 ) -> Checkpoint | None:
-    """The newest whole checkpoint of the run in a folder, and its log taken back to there; None where none was made.
+    """Return the newest intact checkpoint of the run in a folder and reset its log to that step; None without any.
 
     Raises:
         ConfigError: it is of another run, and `force` is off.
-        DataError: there are checkpoints and none is whole.
+        DataError: there are checkpoints and none is intact.
     """
-    start = newest(folder.checkpoints, lambda error: warn(f"a checkpoint is passed over: {error}"))
+    start = newest(folder.checkpoints, lambda error: warn(f"a checkpoint is skipped: {error}"))
     if start is None:
-        warn(f"no checkpoint in {folder.checkpoints}: the run begins anew")
+        warn(f"no checkpoint in {folder.checkpoints}: the run starts anew")
         return None
     stored = _completed(start.facts.get("identity", {}), wanted)
     if stored.get("threads") != wanted["threads"]:
@@ -250,14 +248,14 @@ def find(
             f"{key} was {_short(stored.get(key))}, is {_short(wanted.get(key))}" for key in changed[:SHOWN_KEYS]
         )
         more = f"; and {len(changed) - SHOWN_KEYS} more" if len(changed) > SHOWN_KEYS else ""
-        remedy = "Give what the run was started with, or insist with --force"
-        raise ConfigError(f"not the run that was stopped: {shown}{more}", remedy=remedy, file=folder.root)
-    folder.go_back(start.facts.get("log", []), start.step)
+        remedy = "Give the options that the run was started with, or add --force"
+        raise ConfigError(f"differs from the run that was stopped: {shown}{more}", remedy=remedy, file=folder.root)
+    folder.reset(start.facts.get("log", []), start.step)
     return start
 
 
 def _completed(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """An identity that an older version stored, with what came later: defaults, and what nobody had looked at."""
+    """Return a stored identity with what later versions added: defaults of the recipe, and fingerprints of files."""
     nested: dict[str, Any] = {}
     for key, value in stored.items():
         *branches, leaf = key.split(".")
@@ -265,19 +263,12 @@ def _completed(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str
         for name in branches:
             branch = branch.setdefault(name, {})
         branch[leaf] = value
-    unseen = {key: wanted[key] for key in ("data.train_files", "data.val_files")}
-    return {**unseen, **_of_recipe(with_defaults(Recipe, nested.get("recipe", {}))), **stored}
+    added = {key: wanted[key] for key in ("data.train_files", "data.val_files")}
+    return {**added, **_of_recipe(with_defaults(Recipe, nested.get("recipe", {}))), **stored}
 
 
 def _of_recipe(fields: Mapping[str, Any]) -> dict[str, Any]:
     return _flat("recipe", {name: value for name, value in fields.items() if name not in FREE_FIELDS})
-
-
-def _bytes_of(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
 
 
 def _flat(name: str, value: Any) -> dict[str, Any]:
@@ -292,11 +283,13 @@ def _short(value: Any) -> str:
 
 
 class Budget:
-    """The limit of one run, and the clock that it is measured by.
+    """The limit of a run (epochs, steps or minutes), and the share of it that is done.
+
+    Epochs count as their steps: every batch of an epoch is a step, also one of images that cannot be read.
 
     Args:
-        recipe: holds the limit.
-        steps_per_epoch: of the task.
+        recipe: has the limit.
+        steps_per_epoch: batches in an epoch.
         seconds_before: spent before the run was resumed.
     """
 
@@ -307,11 +300,11 @@ class Budget:
 
     @property
     def seconds(self) -> float:
-        """Spent in the loop so far, before a resumption too."""
+        """Seconds spent in the loop so far, those before the run was resumed included."""
         return time.monotonic() - self._started
 
     def done(self, steps: int) -> float:
-        """The share of the run that is done after so many steps, 0…1."""
+        """Return the share of the run that is done after so many steps, 0…1."""
         if self.limit_s is not None:
             return min(1.0, self.seconds / self.limit_s)
         return min(1.0, steps / self.total_steps) if self.total_steps else 1.0
