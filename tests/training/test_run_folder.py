@@ -104,7 +104,7 @@ def test_f7_f9_a_folder_that_cannot_be_written_to_ends_as_storage_and_lets_go_of
     folder = RunFolder(tmp_path / "run", overwrite=True)  # the lock was given back
     with monkeypatch.context() as patch:
         patch.setattr(Path, "open", full)
-        with pytest.raises(StorageError, match="bad_steps.jsonl: the disk is full"):
+        with pytest.raises(StorageError, match=r"bad_steps\.jsonl: the disk is full"):
             folder.log_bad_step({"step": 1})
     folder.close()
 
