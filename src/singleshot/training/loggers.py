@@ -83,7 +83,7 @@ SHOWN_FROM = 0.5
 
 
 def check_available(log: Log | None) -> None:
-    """Raises ConfigError where a log is wanted and the package tensorboard is missing."""
+    """Raise ConfigError if a log is asked for and the package tensorboard is missing."""
     if log is not None:
         _writer()
 
@@ -100,10 +100,10 @@ def _writer() -> Callable[[Path], Any]:
 def logged(
     observer: Observer, log: Log | None, folder: Path, train: Dataset, val: Dataset | None, *, anew: bool
 ) -> Iterator[Observer]:
-    """An observer that writes a log too and passes everything on; the observer itself where none is wanted.
+    """Give an observer that writes a log too and forwards every call; the observer itself without a log.
 
     Args:
-        observer: who watches already.
+        observer: the observer to forward to.
         log: which log, or None.
         folder: of the run; events go into `tensorboard` in it.
         train: where the training pictures come from.
@@ -132,11 +132,11 @@ def logged(
 
 @dataclass
 class TensorBoardLog:
-    """Passes everything on to another observer first, then writes it down.
+    """Forwards every call to another observer, then logs it.
 
     Args:
         observer: the other one.
-        open_writer: makes the writer; called at the first word.
+        open_writer: makes the writer; called at the first entry.
         weights: the file that pictures and histograms are made from, after each epoch in which it changed.
         train: where the training pictures come from.
         val: where the validation pictures come from, if any.
@@ -164,11 +164,11 @@ class TensorBoardLog:
         self._carefully(lambda writer: self._epoch(writer, row))
 
     def warn(self, line: str) -> None:
-        """Passed on; TensorBoard has no place for it."""
+        """Forward a warning; TensorBoard has no entry for it."""
         self.observer.warn(line)
 
     def close(self) -> None:
-        """Bring all to the disk."""
+        """Write everything to disk."""
         if self._writer is not None:
             self._carefully(lambda writer: writer.close())
 
@@ -225,7 +225,7 @@ def _place(column: str) -> str:
 
 
 def _annotated(model: Detector | Segmenter, dataset: Dataset) -> Sequence[UInt8[ndarray, "_ _ 3"]]:
-    """A few pictures, always the same ones, with what the model sees in them."""
+    """Return a few images, always the same ones, with the model's results drawn on them."""
     drawn = []
     for place in evenly_spaced(len(dataset), PICTURES):
         image = read_image(dataset.samples[place].image_path)

@@ -146,13 +146,13 @@ FEW = 256
 def class_weights(
     recipe: Recipe, train: Dataset, *, workers: int = 0, on_bad: OnBad = "fail", ranks: Ranks
 ) -> Float[Tensor, " C"] | None:
-    """The weights that the recipe asks for, by class id; None for equal ones.
+    """Return the weights of the classes in the loss, by class id; None for equal ones.
 
     Args:
         recipe: its `pixel_loss.class_weights`.
         train: the split, whose masks are counted for `log`.
         workers: processes that read them.
-        on_bad: end at a mask that cannot be read, or leave it out: training will name it.
+        on_bad: end at a mask that cannot be read, or leave it out: training lists it.
         ranks: the first of them counts.
 
     Raises:
@@ -165,13 +165,13 @@ def class_weights(
     if wanted == "log":
         return torch.from_numpy(log_weights(ranks.first_does(lambda: class_pixels(train, workers, on_bad))))
     if len(wanted) != classes:
-        what = f"{len(wanted)} class weights for {classes} classes"
-        raise ConfigError(what, remedy=f"Give one each: {', '.join(train.label_map.names)}")
+        message = f"{len(wanted)} class weights for {classes} classes"
+        raise ConfigError(message, remedy=f"Give one each: {', '.join(train.label_map.names)}")
     return torch.tensor(wanted)
 
 
 def class_pixels(train: Dataset, workers: int, on_bad: OnBad) -> Int[ndarray, " C"]:
-    """Counts the pixels of each class in all masks of a split. Raises what `class_weights` says of masks."""
+    """Count the pixels of each class in all masks of a split. Raises what `class_weights` says of masks."""
     options = LoaderOptions(BATCH_SIZE, on_bad=on_bad, workers=workers if len(train) > FEW else 0)
     with Loader(train, CountPixels(len(train.label_map)), options) as loader:
         total = sum((batch.targets.sum(dim=0) for batch in loader.epoch()), torch.zeros(len(train.label_map)).long())

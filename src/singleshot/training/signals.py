@@ -1,8 +1,8 @@
 """Signals that end a run: the first lets the step finish and be saved, the second ends at once.
 
 SIGTERM is what clusters send before they take a machine away, SIGHUP what a dropped connection sends, SIGINT is Ctrl-C.
-A handler may run between any two instructions, so it only takes a note. The loop looks at the note after each step;
-where nothing can be left half done (waiting for data, validation) the handler breaks in at once.
+A handler may run between any two instructions, so it only records the signal. The loop checks for it after each step;
+where nothing can be left half done (waiting for data, validation) the handler interrupts at once.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ STOPPING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGINT
 
 
 class Interrupted(BaseException):
-    """Raised by the handler where the loop may be broken into. Not an Exception: no library may swallow it."""
+    """Raised by the handler where the loop is interruptible. Not an Exception: no library may swallow it."""
 
 
 class StopSignals:
-    """Listens while it is entered; in a thread other than the main one it hears nothing, as Python has it.
+    """Records stop signals while it is entered; in the main thread only, because Python allows handlers only there.
 
-    A hang-up or a Ctrl-C that the process ignores, as under `nohup`, goes on being ignored.
+    A hang-up or a Ctrl-C that the process ignores, as under `nohup`, is still ignored.
 
     Args:
-        launched: whether this is one of several ranks. An error there is often the death of another one, which the
-            launcher answers with SIGTERM to all: it is not heard from then on, so that `heartbeat` can say who died.
+        launched: whether this is one of several ranks. An error there often means that another rank died, upon which
+            the launcher sends SIGTERM to all: it is ignored from then on, so that `Heartbeat` can name that rank.
     """
 
     def __init__(self, *, launched: bool = False) -> None:
@@ -58,14 +58,14 @@ class StopSignals:
 
     def _first(self, number: int, _frame: FrameType | None) -> None:
         self.received = number
-        for each in self._before:  # who asks twice does not want to wait
+        for each in self._before:  # a second signal ends at once
             signal.signal(each, signal.SIG_DFL)
         if self._interruptible:
             raise Interrupted
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """While inside, a signal raises `Interrupted` at once; so does one that came before."""
+        """While inside, a signal raises `Interrupted` at once; so does one that was received before."""
         self._interruptible = True  # first, so that no signal falls between the question and the wait
         try:
             if self.received is not None:
