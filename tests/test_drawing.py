@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from singleshot.classes import colours
-from singleshot.drawing import class_colour_picture, draw, draw_boxes, draw_masks
+from singleshot.drawing import class_colour_image, draw, draw_boxes, draw_masks
 from singleshot.errors import UsageError
 from singleshot.structures import Detections, Segmentation
 
@@ -124,8 +124,8 @@ def test_a_label_of_any_length_and_script_fits() -> None:
     assert drawn.shape == (120, 200, 3)
 
 
-def test_detections_of_another_picture_are_refused() -> None:
-    with pytest.raises(UsageError, match=r"belong to a 200×120 picture, this one is 120×200"):
+def test_detections_of_another_image_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"belong to a 200×120 image, this one is 120×200"):
         draw(_picture(200, 120), _detections([[20, 30, 80, 90]]))
 
 
@@ -157,6 +157,6 @@ def test_background_and_void_are_left_as_they_are() -> None:
 
 def test_void_is_black_and_another_size_is_refused() -> None:
     ids = np.full((4, 4), 255, np.uint8)
-    assert class_colour_picture(segmentation(ids)).max() == 0
+    assert class_colour_image(segmentation(ids)).max() == 0
     with pytest.raises(UsageError, match="4×4"):
         draw_masks(np.zeros((5, 4, 3), np.uint8), segmentation(ids))

@@ -1,8 +1,8 @@
-"""Boxes and their labels onto a picture, so that a person sees at a glance what was found and how surely.
+"""Draw boxes with labels, and masks, onto images.
 
-Line width and text grow with the picture, so that 300 pixels and 4K read alike. Every label is a chip in its class's
-colour with black or white text, whichever stands out; it sits above its box where there is room, otherwise where it
-covers the fewest other labels, and never leaves the picture. The best detections choose first and are drawn last.
+Line width and text grow with the image, so that 300 pixels and 4K read alike. Every label is a chip in its class's
+colour with black or white text, whichever has more contrast; it is above its box if there is room, otherwise where it
+covers the fewest other labels, and always inside the image. The best detections are placed first and drawn last.
 """
 
 from __future__ import annotations
@@ -33,29 +33,29 @@ def draw(
     threshold: float = 0.0,
     line_width: int | None = None,
 ) -> UInt8[ndarray, "H W 3"]:
-    """A copy of a picture with its detections drawn in; an equal copy where there are none.
+    """Return a copy of an image with its detections; an equal copy if there are none.
 
     Args:
-        image_rgb: the picture that the detections were found in, 0…255.
-        detections: boxes in pixels of that picture, whose class id chooses the colour; or a segmentation of it.
-        threshold: lowest score that is drawn.
-        line_width: pixels; None fits it to the picture.
+        image_rgb: the image that the detections belong to, 0…255.
+        detections: boxes in pixels of that image, coloured by class id; or a segmentation of it.
+        threshold: least score that is drawn.
+        line_width: pixels; None fits it to the image.
 
     Raises:
-        UsageError: the detections belong to a picture of another size.
+        UsageError: the detections belong to an image of another size.
     """
     if isinstance(detections, Segmentation):
         return draw_masks(image_rgb, detections)
     if detections.size_hw != image_rgb.shape[:2]:
         (height, width), (other_height, other_width) = detections.size_hw, image_rgb.shape[:2]
-        what = f"the detections belong to a {width}×{height} picture, this one is {other_width}×{other_height}"
-        raise UsageError(what, remedy="Draw them onto the picture they were found in")
-    shown = detections.above(threshold)
-    palette = class_colours(int(shown.class_ids.max()) + 1 if len(shown) else 0)
-    labels = [f"{name} {score:.2f}" for name, score in zip(shown.class_names, shown.scores, strict=True)]
-    if shown.track_ids is not None:
-        labels = [f"#{track} {label}" for track, label in zip(shown.track_ids.tolist(), labels, strict=True)]
-    return draw_boxes(image_rgb, shown.boxes_xyxy, labels, palette[shown.class_ids], line_width=line_width)
+        message = f"the detections belong to a {width}×{height} image, this one is {other_width}×{other_height}"
+        raise UsageError(message, remedy="Draw them onto the image they were detected in")
+    kept = detections.above(threshold)
+    palette = class_colours(int(kept.class_ids.max()) + 1 if len(kept) else 0)
+    labels = [f"{name} {score:.2f}" for name, score in zip(kept.class_names, kept.scores, strict=True)]
+    if kept.track_ids is not None:
+        labels = [f"#{track} {label}" for track, label in zip(kept.track_ids.tolist(), labels, strict=True)]
+    return draw_boxes(image_rgb, kept.boxes_xyxy, labels, palette[kept.class_ids], line_width=line_width)
 
 
 def draw_boxes(
@@ -66,14 +66,14 @@ def draw_boxes(
     *,
     line_width: int | None = None,
 ) -> UInt8[ndarray, "H W 3"]:
-    """A copy of a picture with N labelled boxes; the first is the most important.
+    """Return a copy of an image with N labelled boxes; the first is the most important.
 
     Args:
-        image_rgb: the picture, 0…255.
-        boxes_xyxy: (N, 4) continuous pixels; parts outside the picture are cut off, boxes outside it are not drawn.
+        image_rgb: the image, 0…255.
+        boxes_xyxy: (N, 4) continuous pixels; parts outside the image are cut off, boxes outside it are not drawn.
         labels: N texts; an empty one gives a box without a label.
         colours: (N, 3) RGB.
-        line_width: pixels; None fits it to the picture.
+        line_width: pixels; None fits it to the image.
     """
     height, width = image_rgb.shape[:2]
     line = line_width or max(1, round(min(height, width) / 320))
@@ -107,47 +107,47 @@ def draw_masks(
     opacity: float = MASK_OPACITY,
     legend: bool = True,
 ) -> UInt8[ndarray, "H W 3"]:
-    """A copy of a picture with pixels tinted in their classes' colours, borders between classes in full colour.
+    """Return a copy of an image with pixels tinted in their classes' colours, borders between classes in full colour.
 
-    Void, and a class that is called `background`, are left as they are.
+    Void and a class called `background` are not tinted.
 
     Args:
-        image_rgb: the picture that was segmented, 0…255.
-        segmentation: its classes.
-        opacity: how much of the class's colour, 0…1.
+        image_rgb: the image that was segmented, 0…255.
+        segmentation: of that image.
+        opacity: share of the class's colour, 0…1.
         legend: name the classes that occur, the largest first, in the upper left corner.
 
     Raises:
-        UsageError: the segmentation belongs to a picture of another size.
+        UsageError: the segmentation belongs to an image of another size.
     """
     if segmentation.size_hw != image_rgb.shape[:2]:
         (height, width), (other_height, other_width) = segmentation.size_hw, image_rgb.shape[:2]
-        what = f"the segmentation belongs to a {width}×{height} picture, this one is {other_width}×{other_height}"
-        raise UsageError(what, remedy="Draw it onto the picture that was segmented")
+        message = f"the segmentation belongs to a {width}×{height} image, this one is {other_width}×{other_height}"
+        raise UsageError(message, remedy="Draw it onto the image that was segmented")
     ids = segmentation.class_ids
-    tint = class_colour_picture(segmentation)
+    tint = class_colour_image(segmentation)
     canvas = cv2.addWeighted(image_rgb, 1 - opacity, tint, opacity, 0)
     border = np.zeros(ids.shape, np.bool_)
     border[:, 1:] |= ids[:, 1:] != ids[:, :-1]
     border[1:] |= ids[1:] != ids[:-1]
     canvas[border] = tint[border]
-    # Background and void are what is left over: a picture that they tint hides what was found.
+    # Tinted background and void would hide the classes.
     plain = np.ones(256, np.bool_)
     plain[: len(segmentation.class_names)] = [name == "background" for name in segmentation.class_names]
-    left_over = plain[ids]
-    canvas[left_over] = image_rgb[left_over]
+    untinted = plain[ids]
+    canvas[untinted] = image_rgb[untinted]
     return _with_legend(canvas, segmentation) if legend else canvas
 
 
-def class_colour_picture(segmentation: Segmentation) -> UInt8[ndarray, "H W 3"]:
-    """The classes alone, each pixel in its class's colour; void is black."""
+def class_colour_image(segmentation: Segmentation) -> UInt8[ndarray, "H W 3"]:
+    """Return the classes alone, each pixel in its class's colour; void is black."""
     table = np.zeros((256, 3), np.uint8)
     table[: len(segmentation.colours)] = segmentation.colours
     return table[segmentation.class_ids]
 
 
 def _with_legend(canvas: UInt8[ndarray, "H W 3"], segmentation: Segmentation) -> UInt8[ndarray, "H W 3"]:
-    """Chips with the names of the classes that occur, in columns from the upper left; as many as there is room for."""
+    """Add chips with the names of the classes that occur, in columns from the upper left; as many as fit."""
     height, width = canvas.shape[:2]
     font = _font(max(10, round(min(height, width) ** 0.9 / 24.5)))
     shares = sorted(segmentation.shares().items(), key=lambda row: -row[1])
@@ -166,7 +166,7 @@ def _with_legend(canvas: UInt8[ndarray, "H W 3"], segmentation: Segmentation) ->
 
 
 def caption(text: str, width: int) -> UInt8[ndarray, "H {width} 3"]:
-    """One line of black text on white, cut off where it is longer than `width` pixels, for above a picture."""
+    """Return one line of black text on white, cut off at `width` pixels, to put above an image."""
     font = _font(12)
     ascent, descent = font.getmetrics()
     strip = Image.new("RGB", (width, ascent + descent + 4), (255, 255, 255))
@@ -182,13 +182,13 @@ def _fill(canvas: UInt8[ndarray, "H W 3"], box: ndarray, colour: tuple[int, ...]
 
 @functools.lru_cache(1024)
 def _tint(colour: tuple[int, ...]) -> UInt8[ndarray, "1 256 3"]:
-    """A table for every value: a single pass over the pixels, where mixing with a plane of colour takes two."""
+    """Return a lookup table of every value: one pass over the pixels, where mixing with a colour takes two."""
     values = np.arange(256)[None, :, None] * (1 - FILL_OPACITY) + np.multiply(colour, FILL_OPACITY)
     return np.rint(values).astype(np.uint8)
 
 
 def _outline(canvas: UInt8[ndarray, "H W 3"], box: ndarray, colour: tuple[int, ...], line: int) -> None:
-    """A frame whose outer edge is the box, so that touching boxes stay apart."""
+    """Draw a frame whose outer edge is the box, so that touching boxes stay apart."""
     x1, y1, x2, y2 = box
     line = max(1, min(line, (x2 - x1 + 1) // 2, (y2 - y1 + 1) // 2))
     for rows, columns in (
@@ -202,9 +202,9 @@ def _outline(canvas: UInt8[ndarray, "H W 3"], box: ndarray, colour: tuple[int, .
 
 @compiled
 def _places(boxes, chips_hw, height, width):  # noqa: ANN001, ANN202
-    """Where chips go, as whole pixels x1, y1, x2, y2 (the last two outside): one by one the spot with least under it.
+    """Return positions of chips, pixels x1, y1, x2, y2 (the last two outside): each at the spot that covers least.
 
-    Boxes hold the last pixels inside. The first of equally good spots wins.
+    Boxes end at the last pixels inside. The first of equally good spots wins.
     """
     taken = np.empty((len(boxes), 4), np.int64)
     for row in range(len(boxes)):
@@ -228,7 +228,7 @@ def _places(boxes, chips_hw, height, width):  # noqa: ANN001, ANN202
                 across = min(right, taken[other, 2]) - max(left, taken[other, 0])
                 down = min(bottom, taken[other, 3]) - max(top, taken[other, 1])
                 covered += max(across, 0) * max(down, 0)
-            # A spot that had to be moved into the picture is worse than one that fits, better than covering a label.
+            # A spot that had to be moved into the image is worse than one that fits, better than covering a label.
             price = (covered, np.int64(inside and y2 - y1 < 2 * tall), np.int64(abs(left - x) + abs(top - y)))
             if least[0] < 0 or price < least:
                 least = price
@@ -237,16 +237,16 @@ def _places(boxes, chips_hw, height, width):  # noqa: ANN001, ANN202
 
 
 def _chip(text: str, colour: tuple[int, ...], font: ImageFont.FreeTypeFont) -> UInt8[ndarray, "h w 3"]:
-    """A label. Name and score are written apart: there are few of each, so both have nearly always been written."""
+    """Return a label. Name and score are rendered apart: there are few of each, so both are nearly always cached."""
     name, space, score = text.rpartition(" ")
     margin = max(2, round(font.size / 4))
-    parts = [_written(part, colour, font) for part in (name + space, score) if part]
+    parts = [_rendered(part, colour, font) for part in (name + space, score) if part]
     side = np.full((parts[0].shape[0], margin, 3), colour, np.uint8)
     return np.hstack([side, *parts, side])
 
 
-@functools.lru_cache(8192)  # a text costs as much as its box, and in a video it comes again and again
-def _written(text: str, colour: tuple[int, ...], font: ImageFont.FreeTypeFont) -> UInt8[ndarray, "h w 3"]:
+@functools.lru_cache(8192)  # a text costs as much as its box, and recurs in a video
+def _rendered(text: str, colour: tuple[int, ...], font: ImageFont.FreeTypeFont) -> UInt8[ndarray, "h w 3"]:
     ascent, descent = font.getmetrics()
     margin = max(2, round(font.size / 4))
     wide = int(np.ceil(font.getlength(text)))

@@ -33,7 +33,7 @@ from numpy import ndarray
 from singleshot import boxes
 from singleshot.data.boxes.voc_xml import annotation_xml
 from singleshot.data.masks import files as mask_files
-from singleshot.drawing import class_colour_picture
+from singleshot.drawing import class_colour_image
 from singleshot.errors import StorageError, UsageError, nearest
 from singleshot.metrics.road_maxf import ROAD, as_values
 from singleshot.prediction.frames import ImageError, ImageResult
@@ -321,7 +321,7 @@ def mask_png(found: Segmentation, kind: str) -> bytes:
     if kind == "ids":
         return mask_files.encode(found.class_ids)
     if kind == "colours" or found.probabilities is None:
-        return mask_files.encode(class_colour_picture(found))
+        return mask_files.encode(class_colour_image(found))
     probability = found.probabilities[ROAD] if len(found.class_names) == 2 else found.probabilities.max(axis=0)
     return mask_files.encode(as_values(probability))
 
