@@ -12,7 +12,7 @@ import torch
 
 from singleshot import weights
 from singleshot.training import checkpoint
-from singleshot.training.optimizer import OptimizerConfig, RunningMean, build
+from singleshot.training.optimizer import EMA, OptimizerConfig, build
 from singleshot.training.recipe import Recipe
 from singleshot.training.run import train
 from singleshot.training.state import restore
@@ -36,7 +36,7 @@ def test_e6_a_checkpoint_of_the_first_schema_is_read_and_goes_on(tmp_path: Path)
     found = checkpoint.newest(tmp_path / "checkpoints", lambda error: pytest.fail(str(error)))
     assert found is not None and found.step == 2 and found.facts["log"] == [{"epoch": 1}]
     network = small_network()
-    optimizer, mean = build(network, OptimizerConfig(kind="adamw")), RunningMean(network, 0.5)
+    optimizer, mean = build(network, OptimizerConfig(kind="adamw")), EMA(network, 0.5)
     progress = restore(found, network, optimizer, mean)
     assert (progress.step, progress.position, progress.images, mean.updates) == (2, 2, 4, 2)
     assert torch.equal(network.state_dict()["0.weight"], found.tensors["network/0.weight"])
