@@ -22,8 +22,8 @@ from benchmarks.timing import machine
 from singleshot.data import anchor_fit
 from singleshot.data.boxes import voc
 from singleshot.detection.ssd import config_for
-from singleshot.evaluation.detect import detect
-from singleshot.evaluation.judge import judge
+from singleshot.evaluation.loop import eval_loader, evaluate_split
+from singleshot.evaluation.voc import VocAP
 from singleshot.recipes.streets_demo import RECIPE
 from singleshot.streets import write
 from singleshot.training import run
@@ -36,7 +36,8 @@ def trained(recipe: Recipe, data: Path, out: Path) -> dict[str, Any]:
     """AP of a run on the test split: in all, by class, and by class and size."""
     result = run.train(data, recipe, out=out, val_split=None, overwrite=True)
     test = voc.read(data, "test", label_map=result.detector.label_map)
-    report = judge(detect(result.detector, test), test, metric="voc12", size_bands_px=SIZE_BANDS_PX)
+    metric = VocAP(test, metric="voc12", size_bands_px=SIZE_BANDS_PX)
+    report = evaluate_split(result.detector, eval_loader(result.detector, test), metric)
     figures = {"steps": result.steps, "all sizes": {"mean": report.map, **report.ap}}
     for band in report.ap_by_size:
         name = f"{band.size_px[0]:g}–{band.size_px[1]:g} px ({band.ground_truths} objects)"

@@ -25,8 +25,8 @@ from benchmarks.timing import machine
 from singleshot.data import anchor_fit
 from singleshot.data.boxes import voc
 from singleshot.detection.ssd import config_for
-from singleshot.evaluation.detect import detect
-from singleshot.evaluation.judge import judge
+from singleshot.evaluation.loop import eval_loader, evaluate_split
+from singleshot.evaluation.voc import VocAP
 from singleshot.prediction.predictor import Detector
 from singleshot.recipes.streets_demo import RECIPE
 from singleshot.streets import write
@@ -92,7 +92,7 @@ def main() -> None:
 def score(detector: Detector, data: Path) -> float:
     """Its mAP (voc12) on the unseen scenes."""
     test = voc.read(data, "test", label_map=detector.label_map)
-    return judge(detect(detector, test), test, metric="voc12").map or 0.0
+    return evaluate_split(detector, eval_loader(detector, test), VocAP(test, metric="voc12")).map or 0.0
 
 
 def facts(pair: str, out: Path, detector: Detector, data: Path) -> str:

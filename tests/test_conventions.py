@@ -43,12 +43,8 @@ TESTED_ELSEWHERE = {
     "cli/train.py": "tests/cli/test_workflow.py and its doctest",
     "cli/demo_masks.py": "the demo is tried as a whole: tests/cli/test_workflow.py",
     "cli/evaluate_masks.py": "tests/cli/test_workflow_masks.py",
-    "reporting/detection_part.py": "the page as a whole: tests/reporting/test_pages.py",
-    "reporting/examples_part.py": "tests/reporting/test_pages.py",
-    "reporting/masks_part.py": "tests/reporting/test_pages.py",
+    "reporting/masks.py": "the page as a whole: tests/reporting/test_pages.py",
     "cli/report.py": "tests/reporting/test_report.py",
-    "evaluation/report.py": "a record of figures, filled and read by tests/evaluation/test_judge.py",
-    "evaluation/table.py": "tests/evaluation/test_judge.py",
     "streets/scenery.py": "tests/streets/test_scene.py",
 }
 

@@ -72,7 +72,7 @@ def test_g3_and_g5_unknown_ids_exit_with_65_and_their_path(folder: Path) -> None
 
 def test_g9_ignored_detections_give_a_warning(folder: Path) -> None:
     (folder / "found.json").write_text(json.dumps(FOUND * 101))
-    assert "1 of 101 detections were not judged" in " ".join(judge(folder).stderr.split())
+    assert "1 of 101 detections were not evaluated" in " ".join(judge(folder).stderr.split())
 
 
 def test_an_unsuitable_or_unknown_layout_is_refused(folder: Path) -> None:
@@ -109,7 +109,7 @@ def test_table_and_json_agree_for_very_low_scores(perfect: Path, scenes: Path, t
     assert json.loads((tmp_path / "o.json").read_text())["map"] == 1.0
     (mean,) = [line for line in result.stdout.splitlines() if "mean" in line]
     assert mean.split("│")[1:-1][2].strip() == "1.000" and mean.split("│")[1:-1][3].strip() == "0.000"
-    assert "mAP (voc12) 1.000 on 4 pictures" in result.stdout
+    assert "mAP (voc12) 1.000 on 4 images" in result.stdout
 
 
 @pytest.mark.parametrize(("name", "start"), [("c.png", b"\x89PNG"), ("c.svg", b"<?xml"), ("c.pdf", b"%PDF")])
@@ -124,7 +124,7 @@ def test_curves_are_drawn_in_the_format_of_the_suffix(
 def refused(error: type[SingleshotError], said: str, *arguments: str | Path) -> None:
     """The call is refused, before the network is asked anything."""
     with pytest.raises(error, match=said), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Detector, "raw", None)
+        patch.setattr(Detector, "forward", None)
         run(*arguments)
 
 

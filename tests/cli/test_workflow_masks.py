@@ -55,7 +55,7 @@ def test_written_masks_give_the_results_of_the_segmenter(halves: Any, trained: P
 def test_evaluate_computes_maxf_of_two_classes(halves: Any, trained: Path, tmp_path: Path) -> None:
     options = ("--data", halves.root, "--split", "val", "--metric", "maxf")
     result = run("evaluate", trained, *options, "--json", tmp_path / "a.json")
-    assert result.exit_code == 0 and "MaxF" in result.output and "picture plane" in " ".join(result.stderr.split())
+    assert result.exit_code == 0 and "MaxF" in result.output and "image plane" in " ".join(result.stderr.split())
     found = json.loads((tmp_path / "a.json").read_text())
     assert {"metric", "maxf", "ap", "pre", "rec", "fpr", "fnr", "threshold", "categories"} <= set(found)
 
@@ -153,7 +153,7 @@ def test_a_split_without_masks_is_refused_before_the_work(halves: Any, trained: 
     cv2.imwrite(str(root / "testing/image_2/um_000000.png"), np.zeros((48, 64, 3), np.uint8))
     (tmp_path / "theirs").mkdir()
     for judged in ((trained,), ("--detections", tmp_path / "theirs")):
-        with pytest.raises(DataError, match="1 of 1 pictures of test have no mask") as raised:
+        with pytest.raises(DataError, match="1 of 1 images of test have no mask") as raised:
             run("evaluate", *judged, "--data", root, "--metric", "miou", "--json", tmp_path / "a.json")
         assert raised.value.exit_code == 65 and not (tmp_path / "a.json").exists()
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from singleshot.data.boxes import coco, results
-from singleshot.evaluation.coco import coco_table, cut_warning, judge_coco
+from singleshot.evaluation.coco import coco_report, coco_table, cut_warning
 from singleshot.structures import Dataset, Detections, LabelMap, Sample
 
 NAMES = LabelMap(("car", "bus"))
@@ -36,7 +36,7 @@ def test_cocos_own_example_has_the_expected_figures(shared: Path) -> None:
     folder = shared / "data" / "eval_coco"
     dataset = coco.read(folder / "ground_truth.json", "val", with_images=False)
     found = results.read_coco(folder / "instances_val2014_fakebbox100_results.json", dataset)
-    report = judge_coco(found, dataset)
+    report = coco_report(found, dataset)
     expected = json.loads((folder / "expected.json").read_text())
     assert {name.lower().replace("_", ""): value for name, value in report.summary.items()} == pytest.approx(
         {name.lower(): value for name, value in expected.items()}, abs=1e-6
@@ -46,14 +46,14 @@ def test_cocos_own_example_has_the_expected_figures(shared: Path) -> None:
 
 def test_a_report_worked_by_hand() -> None:
     """One of two cars is found: precision 1 up to recall 0.5, so 51 of the 101 points; the bus is missed."""
-    report = judge_coco([detections([ONE], [0.9], [0])], split(sample([ONE, TWO, ONE], [0, 0, 1])))
+    report = coco_report([detections([ONE], [0.9], [0])], split(sample([ONE, TWO, ONE], [0, 0, 1])))
     assert report.ap == pytest.approx({"car": 51 / 101, "bus": 0.0})
     assert report.map == pytest.approx(51 / 202)
     assert report.ground_truths_of == {"car": 2, "bus": 1}
 
 
 def test_json_has_cocos_figures_beside_the_common_ones() -> None:
-    report = judge_coco([detections([ONE], [0.9], [0])], split(sample([ONE], [0])))
+    report = coco_report([detections([ONE], [0.9], [0])], split(sample([ONE], [0])))
     written = json.loads(json.dumps(report.as_json(), allow_nan=False))
     assert (written["metric"], written["map"]) == ("coco", pytest.approx(1))
     assert written["ap"] == {"car": pytest.approx(1), "bus": None}
@@ -65,41 +65,41 @@ def test_json_has_cocos_figures_beside_the_common_ones() -> None:
 def test_what_is_difficult_or_a_crowd_counts_neither_way() -> None:
     flag = np.array([False, True])
     there = split(sample([ONE, TWO], [0, 0], difficult=flag, crowd=flag, areas=np.array([900.0, 8000.0])))
-    report = judge_coco([detections([ONE, TWO, TWO], [0.9, 0.95, 0.8], [0, 0, 0])], there)
+    report = coco_report([detections([ONE, TWO, TWO], [0.9, 0.95, 0.8], [0, 0, 0])], there)
     assert (report.map, report.figures.ground_truths) == (pytest.approx(1), 1)
 
 
 def test_annotated_areas_decide_what_is_small() -> None:
     there = split(sample([TWO], [0], areas=np.array([500.0])))
-    report = judge_coco([detections([TWO], [0.9], [0])], there)
+    report = coco_report([detections([TWO], [0.9], [0])], there)
     assert (report.summary["ap_small"], report.summary["ap_medium"]) == (pytest.approx(1), None)
 
 
 def test_g1_no_detections_give_zero_and_g2_no_objects_give_none() -> None:
-    assert judge_coco([detections([], [], [])], split(sample([ONE], [0]))).map == 0.0
-    nothing = judge_coco([detections([ONE], [0.9], [0])], split(sample([], [])))
+    assert coco_report([detections([], [], [])], split(sample([ONE], [0]))).map == 0.0
+    nothing = coco_report([detections([ONE], [0.9], [0])], split(sample([], [])))
     assert (nothing.map, nothing.ap) == (None, {"car": None, "bus": None})
 
 
 def test_g4_a_detection_that_occurs_twice_is_once_a_false_one() -> None:
     """Two cars; the first is found twice before the second: precision 1, 1/2, 2/3 at recalls 1/2, 1/2, 1."""
-    report = judge_coco([detections([ONE, ONE, TWO], [0.9, 0.8, 0.7], [0, 0, 0])], split(sample([ONE, TWO], [0, 0])))
+    report = coco_report([detections([ONE, ONE, TWO], [0.9, 0.8, 0.7], [0, 0, 0])], split(sample([ONE, TWO], [0, 0])))
     assert report.ap["car"] == pytest.approx((51 + 50 * 2 / 3) / 101)
 
 
 def test_g9_more_than_a_hundred_detections_of_a_class_in_a_picture_are_noted() -> None:
     there = split(sample([ONE], [0]))
-    few = judge_coco([detections([ONE] * 100, [0.5] * 100, [0] * 100)], there)
-    many = judge_coco([detections([ONE] * 101, [0.5] * 101, [0] * 101)], there)
+    few = coco_report([detections([ONE] * 100, [0.5] * 100, [0] * 100)], there)
+    many = coco_report([detections([ONE] * 101, [0.5] * 101, [0] * 101)], there)
     assert cut_warning(few) is None
     warning = cut_warning(many)
     assert warning is not None
-    assert warning.startswith("1 of 101 detections were not judged")
+    assert warning.startswith("1 of 101 detections were not evaluated")
 
 
-def test_detections_that_do_not_pair_off_with_the_pictures_are_refused() -> None:
-    with pytest.raises(ValueError, match="1 pictures do not pair off with 2"):
-        judge_coco([detections([], [], [])], split(sample([], []), sample([], [])))
+def test_detections_of_another_number_of_images_are_refused() -> None:
+    with pytest.raises(ValueError, match="1 images for a split of 2"):
+        coco_report([detections([], [], [])], split(sample([], []), sample([], [])))
 
 
 def test_the_table_shows_classes_with_objects_and_the_twelve_figures() -> None:
@@ -107,7 +107,7 @@ def test_the_table_shows_classes_with_objects_and_the_twelve_figures() -> None:
 
     console = Console(width=100)
     with console.capture() as capture:
-        console.print(coco_table(judge_coco([detections([ONE], [0.9], [0])], split(sample([ONE], [0])))))
+        console.print(coco_table(coco_report([detections([ONE], [0.9], [0])], split(sample([ONE], [0])))))
     lines = capture.get().splitlines()
     assert any("car" in line and "1.000" in line for line in lines)
     assert not any("bus" in line for line in lines)

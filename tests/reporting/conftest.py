@@ -27,7 +27,7 @@ def scenes(street_folder: Path) -> Dataset:
 
 
 def found_in(dataset: Dataset) -> list[Detections]:
-    """In each picture: every object but the first, a duplicate, a wrong class, a poor box, and one on nothing."""
+    """In each image: every object but the first, a duplicate, a wrong class, a poor box, and one on no object."""
     results = []
     names = dataset.label_map.names
     for sample in dataset.samples:
@@ -44,7 +44,7 @@ def found_in(dataset: Dataset) -> list[Detections]:
 
 
 def nothing_in(dataset: Dataset) -> list[Detections]:
-    """No detection in any picture."""
+    """No detection in any image."""
     return [result[np.zeros(len(result), np.bool_)] for result in found_in(dataset)]
 
 

@@ -41,18 +41,16 @@ def run_folder(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_run_gets_its_page_and_pictures(run_folder: Path, street_folder: Path) -> None:
+def test_a_run_gets_its_page_and_images(run_folder: Path, street_folder: Path) -> None:
     path = singleshot.report(run_folder, data=street_folder, split="test")
     assert path == run_folder / "report.html"
     made = path.read_text(encoding="utf-8")
     assert "Loss by part" in made and "Kinds of errors" in made and "singleshot train" in made
     assert len(list((run_folder / "pictures").iterdir())) == 4
-    assert singleshot.report(run_folder, data=voc.read(street_folder, "test")) == path, "ours is made anew"
+    assert singleshot.report(run_folder, data=voc.read(street_folder, "test")) == path, "a report of ours is replaced"
 
 
-def test_pictures_that_could_not_be_read_are_told_on_the_page(
-    run_folder: Path, street_folder: Path, tmp_path: Path
-) -> None:
+def test_unreadable_images_are_listed_on_the_page(run_folder: Path, street_folder: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     shutil.copytree(street_folder, data)
     first = voc.read(data, "test").samples[0].image_path
@@ -62,7 +60,7 @@ def test_pictures_that_could_not_be_read_are_told_on_the_page(
     assert "left out" not in singleshot.report(run_folder, data=street_folder, split="test").read_text(encoding="utf-8")
 
 
-def test_boxes_that_the_reader_left_out_are_told_on_the_page_with_file_and_line(
+def test_boxes_that_the_reader_left_out_are_listed_on_the_page_with_file_and_line(
     run_folder: Path, street_folder: Path, tmp_path: Path
 ) -> None:
     file = spoilt(street_folder, tmp_path / "data", "<xmax>", "<xmax>-")
@@ -72,7 +70,7 @@ def test_boxes_that_the_reader_left_out_are_told_on_the_page_with_file_and_line(
     assert said is not None and abs(int(said[1]) - line) < 6 and "left out, not readable" not in made
 
 
-def test_a_class_that_the_model_does_not_know_is_refused_and_a_runs_own_data_is_told_of(
+def test_an_unknown_class_is_refused_but_only_listed_for_a_runs_own_data(
     run_folder: Path, street_folder: Path, tmp_path: Path
 ) -> None:
     file = spoilt(street_folder, tmp_path / "data", "<name>car", "<name>Car")
@@ -81,7 +79,7 @@ def test_a_class_that_the_model_does_not_know_is_refused_and_a_runs_own_data_is_
     dataset = voc.read(tmp_path / "data", "test", label_map=model.label_map)
     for data in (tmp_path / "data", dataset):
         with pytest.raises(
-            DataError, match=rf"does not know: {count}; here class 'Car' is unknown. Near: car"
+            DataError, match=rf"does not have: {count}; here class 'Car' is unknown. Near: car"
         ) as caught:
             singleshot.report(run_folder, data=data, split="test")
         assert caught.value.kind == "other-classes" and caught.value.exit_code == 65
@@ -92,11 +90,13 @@ def test_a_class_that_the_model_does_not_know_is_refused_and_a_runs_own_data_is_
 
 def test_a_folder_without_data_shows_its_training_alone(run_folder: Path, tmp_path: Path) -> None:
     made = singleshot.report(run_folder, out=tmp_path / "r.html").read_text(encoding="utf-8")
-    assert "Nothing was judged" in made and "Loss by part" in made
+    assert "Nothing was evaluated" in made and "Loss by part" in made
     assert not (run_folder / "pictures").exists() and not (run_folder / "report.html").exists()
 
 
-def test_what_is_no_run_and_what_is_in_the_way_are_named(run_folder: Path, tmp_path: Path, street_folder: Path) -> None:
+def test_a_folder_without_a_run_and_an_existing_file_are_named(
+    run_folder: Path, tmp_path: Path, street_folder: Path
+) -> None:
     with pytest.raises(InputMissingError, match="no run"):
         singleshot.report(tmp_path / "nothing")
     (run_folder / "report.html").write_text("mine")
@@ -114,7 +114,7 @@ def test_other_classes_are_refused(run_folder: Path, street_folder: Path) -> Non
         singleshot.report(run_folder, data=renamed(other, swapped))
 
 
-def test_evaluate_leaves_a_page_beside_weights_of_a_run_and_nowhere_else(
+def test_evaluate_writes_a_page_beside_weights_of_a_run_and_nowhere_else(
     run_folder: Path, street_folder: Path, tmp_path: Path
 ) -> None:
     def evaluate(*more: str | Path) -> str:
@@ -138,7 +138,7 @@ def test_evaluate_leaves_a_page_beside_weights_of_a_run_and_nowhere_else(
 
 
 @pytest.mark.slow
-def test_train_leaves_a_page_and_says_when_it_judged_what_it_learned_from(street_folder: Path, tmp_path: Path) -> None:
+def test_train_writes_a_page_and_notes_when_it_evaluated_training_images(street_folder: Path, tmp_path: Path) -> None:
     call = ["train", "--data", street_folder, "--val-split", "none", "--steps", "2", "--batch-size", "2"]
     call += ["--input-size", "64x96", "--workers", "0", "--out", tmp_path / "run"]
     result = CliRunner().invoke(app, [str(each) for each in call])

@@ -104,13 +104,13 @@ def test_f4_f5_f6_each_signal_has_its_exit_code(standing_squares: Path, tmp_path
 def test_a_signal_during_validation_breaks_in_and_the_epoch_is_judged_after_the_resumption(
     standing_squares: Path, undisturbed: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest = setup.validate_detector
+    honest = setup.validate
 
     def stopped(*given: Any, **options: Any) -> Any:
         os.kill(os.getpid(), signal.SIGTERM)
         return honest(*given, **options)
 
-    monkeypatch.setattr(setup, "validate_detector", stopped)
+    monkeypatch.setattr(setup, "validate", stopped)
     with pytest.raises(SignalledError, match="after step 4"):
         train(standing_squares, tiny(), out=tmp_path / "run")
     assert not (tmp_path / "run/log.csv").exists()

@@ -82,7 +82,7 @@ def test_an_unreadable_pair_of_validation_is_counted_and_listed(halves: Any, tmp
 def test_a_split_without_masks_to_judge_by_is_refused_before_the_first_step(halves: Any, tmp_path: Path) -> None:
     split = mask_folders.read(halves.root, "val")
     bare = replace(split, samples=[replace(sample, mask_path=None) for sample in split.samples])
-    with pytest.raises(DataError, match="2 of 2 pictures of val have no mask") as raised:
+    with pytest.raises(DataError, match="2 of 2 images of val have no mask") as raised:
         train(mask_folders.read(halves.root, "train"), tiny(), out=tmp_path / "run", val=bare)
     assert raised.value.kind == "no-masks" and not (tmp_path / "run").exists()
 
@@ -91,13 +91,13 @@ def test_f14_too_little_shared_memory_for_judging_is_found_before_the_first_step
     halves: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
-    monkeypatch.setattr("singleshot.evaluation.segment.check_shared_memory", asked.append)
+    monkeypatch.setattr("singleshot.data.load.loader.check_shared_memory", asked.append)
     split = mask_folders.read(halves.root, "train")
     network = FCN(config_for("fcn8s-fine", split.label_map.names, (48, 64)))
     val = mask_folders.read(halves.root, "val")
     set_up(network, tiny(train_subset=2), split, val, SetupOptions(workers=2)).loader.close()
-    # Two workers with two batches of eight ready and one in hand: inputs and truths, both of 48×64.
-    assert asked == [2 * 3 * 8 * (48 * 64 * 3 + 48 * 64)] * 2
+    # Two workers with two batches of eight ready and one in work: images and masks, both of 48×64. Then training's.
+    assert asked[:2] == [2 * 3 * 8 * (48 * 64 * 3 + 48 * 64)] * 2
 
 
 def test_b31_an_unknown_value_stops_the_run_with_its_file(halves: Any, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 
 from singleshot.data.boxes import voc
 from singleshot.detection.ssd import SSD, config_for
-from singleshot.evaluation.detect import detect
+from singleshot.evaluation.loop import eval_loader
 from singleshot.images import read_image
 from singleshot.training import validate
 from singleshot.training.criterion import DetectionCriterion
@@ -58,7 +58,7 @@ def test_validation_losses_do_not_depend_on_how_pictures_are_batched(
     standing_squares: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     setup = setup_of(standing_squares)
-    monkeypatch.setattr(validate, "detect", partial(detect, batch_size=3))
+    monkeypatch.setattr(validate, "eval_loader", partial(eval_loader, batch_size=3))
     monkeypatch.setattr(DetectionCriterion, "targets", lambda _self, batch: batch.indices.float())
     monkeypatch.setattr(DetectionCriterion, "totals", lambda _self, targets: targets)
     monkeypatch.setattr(DetectionCriterion, "__call__", lambda _self, raw, targets, totals: _parts(targets))

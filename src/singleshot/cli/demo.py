@@ -14,7 +14,7 @@ from singleshot.errors import CannotCreateError
 from singleshot.storage import atomic
 
 if TYPE_CHECKING:
-    from singleshot.evaluation.report import Report
+    from singleshot.evaluation.voc import VocReport
     from singleshot.structures import Dataset, Detections
     from singleshot.training.run import Run
 
@@ -34,10 +34,8 @@ def demo(
     from singleshot.cli import terminal
     from singleshot.cli.demo_masks import segment_scenes
     from singleshot.data.boxes import voc
-    from singleshot.evaluation.detect import detect
-    from singleshot.evaluation.judge import SIZE_BANDS_PX, judge
-    from singleshot.evaluation.report import as_text
-    from singleshot.evaluation.table import table
+    from singleshot.evaluation.loop import eval_loader, evaluate_split
+    from singleshot.evaluation.voc import SIZE_BANDS_PX, CollectDetections, as_text, voc_report, voc_table
     from singleshot.prediction.load import load_detector
     from singleshot.recipes.streets_demo import RECIPE
     from singleshot.training import run
@@ -52,13 +50,13 @@ def demo(
     # The file is judged, as `singleshot evaluate` would: the network in memory computes in the training's precision.
     detector = load_detector(trained.weights)
     judged = voc.read(data, "test", label_map=detector.label_map)
-    found = detect(detector, judged, workers=1)
-    report = judge(found, judged, metric=recipe.metric, size_bands_px=SIZE_BANDS_PX)
+    found, _ = evaluate_split(detector, eval_loader(detector, judged, workers=1), CollectDetections(judged))
+    report = voc_report(found, judged, metric=recipe.metric, size_bands_px=SIZE_BANDS_PX)
     pictures = _draw_pictures(out / "pictures", judged, found)
     summary = _summary(out, data, trained, report, pictures)
     summary["total_seconds"] = round(time.monotonic() - started, 1)
     _write(out, report, summary)
-    terminal.show(table(report))
+    terminal.show(voc_table(report))
     terminal.show((out / "report.txt").read_text(encoding="utf-8"))
     if masks:
         summary["segmentation"] = segment_scenes(
@@ -125,7 +123,7 @@ def _draw_pictures(folder: Path, dataset: Dataset, found: list[Detections]) -> P
     return folder
 
 
-def _summary(out: Path, data: Path, trained: Run, report: Report, pictures: Path) -> dict[str, Any]:
+def _summary(out: Path, data: Path, trained: Run, report: VocReport, pictures: Path) -> dict[str, Any]:
     return report.as_json() | {
         "train_seconds": round(trained.seconds, 1),
         "images_per_second": round(trained.images_per_second, 1),
@@ -136,9 +134,9 @@ def _summary(out: Path, data: Path, trained: Run, report: Report, pictures: Path
     }
 
 
-def _write(out: Path, report: Report, summary: dict[str, Any]) -> None:
+def _write(out: Path, report: VocReport, summary: dict[str, Any]) -> None:
     """`summary.json`, `curves.png` and the short report in words."""
-    from singleshot.evaluation.table import map_line
+    from singleshot.evaluation.voc import map_line
     from singleshot.metrics.curves import draw_precision_recall
 
     atomic.write_text(out / "summary.json", json.dumps(summary, indent=2) + "\n")

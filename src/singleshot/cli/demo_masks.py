@@ -32,9 +32,8 @@ def segment_scenes(
     started = time.monotonic()
     from singleshot.cli import terminal
     from singleshot.data.masks import folders as mask_folders
-    from singleshot.evaluation.judge_masks import counted
-    from singleshot.evaluation.miou import MiouJudge, miou_table
-    from singleshot.evaluation.segment import segment
+    from singleshot.evaluation.loop import eval_loader, predictions
+    from singleshot.evaluation.miou import MeanIoU, miou_table
     from singleshot.prediction.load import load_segmenter
     from singleshot.recipes.streets_demo_masks import RECIPE
     from singleshot.training import run
@@ -46,11 +45,13 @@ def segment_scenes(
     # The file is judged, as `singleshot evaluate` would.
     segmenter = load_segmenter(trained.weights)
     judged = mask_folders.read(data, "test")
-    judge = MiouJudge(judged)
-    for seen in counted(judge, segment(segmenter, judged, workers=1)):
-        if seen.index < PICTURES:
-            _draw(out / "pictures_masks", judged, seen.index, segmenter.segmentation(seen.class_ids))
-    report = judge.report()
+    metric = MeanIoU(judged)
+    for batch, _, results in predictions(segmenter, eval_loader(segmenter, judged, workers=1)):
+        metric.update(batch, results)
+        for index, result in zip(batch.indices.tolist(), results, strict=True):
+            if index < PICTURES:
+                _draw(out / "pictures_masks", judged, index, result)
+    report = metric.compute()
     terminal.show(miou_table(report))
     facts = report.as_json()
     kept = ("miou", "iou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou", "images")

@@ -79,10 +79,16 @@ def evaluate(
     from singleshot.data import read
     from singleshot.data.boxes import results
     from singleshot.data.faults import refuse_or_list
-    from singleshot.evaluation.coco import CocoReport, coco_table, cut_warning, judge_coco
-    from singleshot.evaluation.evaluate import detect_readable
-    from singleshot.evaluation.judge import SIZE_BANDS_PX, judge, threshold_warning
-    from singleshot.evaluation.table import map_line, table
+    from singleshot.evaluation.coco import CocoReport, coco_report, coco_table, cut_warning
+    from singleshot.evaluation.loop import eval_loader, predictions
+    from singleshot.evaluation.voc import (
+        SIZE_BANDS_PX,
+        CollectDetections,
+        map_line,
+        threshold_warning,
+        voc_report,
+        voc_table,
+    )
     from singleshot.metrics.curves import draw_precision_recall, image_format
     from singleshot.prediction.load import load_detector
 
@@ -116,17 +122,17 @@ def evaluate(
     if detector is not None:
         started = time.monotonic()
         with terminal.bar("detecting", len(dataset)) as advance:
-            seen = [0]
-
-            def count(batch: object, _raw: object) -> None:
-                seen[0] += len(batch)  # pyright: ignore[reportArgumentType]
-                advance(seen[0])
-
-            found, dataset, unread = detect_readable(detector, dataset, on_bad=on_bad, workers=workers, on_batch=count)
+            collected, done = CollectDetections(dataset), 0
+            loader = eval_loader(detector, dataset, workers=workers, on_bad=on_bad)
+            for batch, _, detected in predictions(detector, loader):
+                collected.update(batch, detected)
+                done += len(batch)
+                advance(done)
+        found, dataset = collected.compute()
         seconds = time.monotonic() - started
-        for fault in unread:
+        for fault in loader.faults:
             terminal.warn(str(fault))
-        faults += unread
+        faults += loader.faults
     elif detections is not None and detections.suffix.lower() == ".json":
         found = results.read_coco(detections, dataset)
         _warn(results.coverage_warning(found, dataset))
@@ -144,12 +150,12 @@ def evaluate(
     if not annotated:
         return
     if metric == "coco":
-        report = judge_coco(found, dataset)
+        report = coco_report(found, dataset)
         _warn(cut_warning(report))
         terminal.show(coco_table(report))
     else:
-        report = judge(found, dataset, metric=metric, size_bands_px=SIZE_BANDS_PX)
-        terminal.show(table(report))
+        report = voc_report(found, dataset, metric=metric, size_bands_px=SIZE_BANDS_PX)
+        terminal.show(voc_table(report))
     terminal.show(map_line(metric, report.map, report.images))
     if curves is not None and not isinstance(report, CocoReport):
         draw_precision_recall(report.curves, curves)

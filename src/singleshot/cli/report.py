@@ -13,9 +13,9 @@ from singleshot.errors import SingleshotError
 
 if TYPE_CHECKING:
     from singleshot.evaluation.coco import CocoReport
-    from singleshot.evaluation.report import Report
-    from singleshot.reporting.masks_part import MaskWatch
-    from singleshot.reporting.pages import Story
+    from singleshot.evaluation.voc import VocReport
+    from singleshot.reporting.masks import MaskExamples
+    from singleshot.reporting.pages import PageInfo
     from singleshot.structures import Dataset, Detections
     from singleshot.training.run import Run
 
@@ -54,42 +54,47 @@ def of_detections(
     title: str,
     found: Sequence[Detections],
     dataset: Dataset,
-    report: Report | CocoReport,
+    report: VocReport | CocoReport,
     seconds: float | None,
 ) -> None:
     """Write the report of `evaluate` on boxes; nothing without a path. `seconds` were spent on detecting, if any."""
     from singleshot.evaluation.coco import CocoReport
-    from singleshot.evaluation.judge import SIZE_BANDS_PX, judge
+    from singleshot.evaluation.voc import SIZE_BANDS_PX, voc_report
     from singleshot.reporting.pages import write_detections
 
     if path is None:
         return
     if isinstance(report, CocoReport):
-        coco, plain = report, judge(found, dataset, metric="voc12", size_bands_px=SIZE_BANDS_PX)
+        coco, plain = report, voc_report(found, dataset, metric="voc12", size_bands_px=SIZE_BANDS_PX)
     else:
         coco, plain = None, report
-    story = _story(title, len(dataset), seconds)
-    _write(lambda: write_detections(path, story, found, dataset, plain, coco), requested=requested is not None)
+    info = _page_info(title, len(dataset), seconds)
+    _write(lambda: write_detections(path, info, found, dataset, plain, coco), requested=requested is not None)
 
 
 def of_masks(
-    path: Path | None, requested: Path | None, title: str, watch: MaskWatch | None, report: Any, seconds: float | None
+    path: Path | None,
+    requested: Path | None,
+    title: str,
+    examples: MaskExamples,
+    report: Any,
+    seconds: float | None,
 ) -> None:
     """Write the report of `evaluate` on masks; nothing without a path."""
     from singleshot.reporting.pages import write_masks
 
-    if path is None or watch is None:
+    if path is None:
         return
-    story = _story(title, report.images, seconds)
-    _write(lambda: write_masks(path, story, watch, report), requested=requested is not None)
+    info = _page_info(title, report.images, seconds)
+    _write(lambda: write_masks(path, info, examples, report), requested=requested is not None)
 
 
-def _story(title: str, images: int, seconds: float | None) -> Story:
-    from singleshot.reporting.pages import Story
+def _page_info(title: str, images: int, seconds: float | None) -> PageInfo:
+    from singleshot.reporting.pages import PageInfo
     from singleshot.training.run import this_command
 
     facts = [] if not seconds else [("images per second", f"{images / seconds:.1f}")]
-    return Story(title, this_command(), facts)
+    return PageInfo(title, this_command(), facts)
 
 
 def _write(make: Callable[[], Path], *, requested: bool) -> None:

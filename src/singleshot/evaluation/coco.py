@@ -1,6 +1,6 @@
-"""Judge the detections of a split by COCO's protocol: one report, for people and for JSON.
+"""Evaluation of detections by COCO's protocol: one report, for people and for JSON.
 
-Any data set can be judged so, not COCO's own alone. What VOC calls difficult is then treated as COCO treats a crowd:
+Any data set can be evaluated so, not only COCO's own. What VOC calls difficult is then treated as COCO treats a crowd:
 it counts neither as found nor as missed. COCO gives its objects' areas, by which they are small, medium or large;
 elsewhere the area of the box is taken.
 """
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from singleshot.data.load.samples import areas_of
-from singleshot.evaluation.report import Figures, as_text
+from singleshot.evaluation.voc import DetectionMetric, MeanAP, as_text, check_length
 from singleshot.metrics.coco_ap import MAX_DETECTIONS, CocoFigures, CocoTruths, coco_ap
 from singleshot.metrics.detections import FlatDetections, GroundTruths
 from singleshot.structures import Dataset, Detections, Sample
@@ -26,13 +26,13 @@ SUMMARY = (
 
 
 @dataclass(frozen=True)
-class CocoReport(Figures):
-    """What a split says about some detections; `map` is COCO's AP. All figures are fractions in 0…1.
+class CocoReport(MeanAP):
+    """The scores of some detections on a split; `map` is COCO's AP. All are fractions in 0…1.
 
     Args:
         figures: COCO's twelve figures and counts.
         ground_truths_of: objects to find by class name.
-        images: pictures in the split.
+        images: images in the split.
     """
 
     figures: CocoFigures
@@ -45,7 +45,7 @@ class CocoReport(Figures):
         return {name: getattr(self.figures, name) for name in SUMMARY}
 
     def as_json(self) -> dict[str, Any]:
-        """What `evaluate --metric coco --json` writes; `ap_small` and its like stand beside `map` and `ap` by class."""
+        """Returns what `evaluate --metric coco --json` writes: `ap_small` and its like beside `map` and `ap`."""
         return {
             "metric": "coco",
             "map": self.map,
@@ -58,18 +58,25 @@ class CocoReport(Figures):
         }
 
 
-def judge_coco(detections: Sequence[Detections], dataset: Dataset) -> CocoReport:
-    """Judge the detections of a whole split by COCO's protocol.
+class CocoAP(DetectionMetric[CocoReport]):
+    """AP and AR by COCO's protocol; arguments as `DetectionMetric`."""
+
+    def compute(self) -> CocoReport:
+        """Returns the scores, see `coco_report`."""
+        return coco_report(*self.collected())
+
+
+def coco_report(detections: Sequence[Detections], dataset: Dataset) -> CocoReport:
+    """Scores the detections of a whole split by COCO's protocol.
 
     Args:
-        detections: by picture, in the order of `dataset.samples`; pictures without detections included.
+        detections: by image, in the order of `dataset.samples`; images without detections included.
         dataset: the split with its annotations.
 
-    No detections give 0; a class without objects gives None and is not in the mean. Raises ValueError where detections
-    and pictures do not pair off, and DataError as `coco_ap` does.
+    No detections give 0; a class without objects gives None and is not in the mean. Raises ValueError where the
+    numbers of detections and images differ, and DataError as `coco_ap` does.
     """
-    if len(detections) != len(dataset):
-        raise ValueError(f"detections of {len(detections)} pictures do not pair off with {len(dataset)} pictures")
+    check_length(detections, dataset)
     names = dataset.label_map.names
     truths = _truths(dataset.samples)
     figures = coco_ap(FlatDetections.from_images(detections), truths, len(names))
@@ -85,41 +92,41 @@ def judge_coco(detections: Sequence[Detections], dataset: Dataset) -> CocoReport
 
 
 def cut_warning(report: CocoReport) -> str | None:
-    """What to tell a user of whose detections some were not judged; None where all were.
+    """Returns a warning where some detections were not evaluated; None where all were.
 
-    The protocol takes the best hundred of a class in a picture, and nobody notices where more were found.
+    The protocol takes the best hundred of a class in an image, and nobody notices where more were found.
     """
     if not report.figures.cut:
         return None
     return (
-        f"{report.figures.cut} of {report.figures.detections} detections were not judged: COCO takes the "
-        f"{MAX_DETECTIONS} best of a class in a picture"
+        f"{report.figures.cut} of {report.figures.detections} detections were not evaluated: COCO takes the "
+        f"{MAX_DETECTIONS} best of a class in an image"
     )
 
 
 def coco_table(report: CocoReport) -> Any:
-    """A `rich.table.Table`: COCO's twelve figures, and the AP of every class that has objects."""
+    """Returns a `rich.table.Table`: COCO's twelve figures, and the AP of every class that has objects."""
     from rich.markup import escape
     from rich.table import Table
 
-    shown = Table(title="AP by class (coco: mean over overlaps of 0.50 to 0.95)")
+    table = Table(title="AP by class (coco: mean over overlaps of 0.50 to 0.95)")
     for column in ("class", "objects", "AP"):
-        shown.add_column(column, justify="left" if column == "class" else "right")
+        table.add_column(column, justify="left" if column == "class" else "right")
     for name, ap in report.ap.items():
         if ap is not None:
-            shown.add_row(escape(name), str(report.ground_truths_of[name]), as_text(ap))
-    shown.add_section()
+            table.add_row(escape(name), str(report.ground_truths_of[name]), as_text(ap))
+    table.add_section()
     for name, value in report.summary.items():
         label = "mean" if name == "ap" else name[:2].upper() + name[2:].replace("_", " ")
         count = str(report.figures.ground_truths) if name == "ap" else ""
-        shown.add_row(label, count, as_text(value), style="bold" if name == "ap" else None)
-    return shown
+        table.add_row(label, count, as_text(value), style="bold" if name == "ap" else None)
+    return table
 
 
 def _truths(samples: Sequence[Sample]) -> CocoTruths:
     plain = GroundTruths.from_samples(samples)
     areas = [areas_of(sample) for sample in samples]
-    # Where the format knows crowds, `"ignore": 1` is difficult and no crowd: COCO's own judge does not look at it.
+    # Where the format has crowds, `"ignore": 1` is difficult and no crowd: COCO's own evaluation does not read it.
     crowds = [sample.difficult if sample.crowd is None else sample.crowd for sample in samples]
     return CocoTruths(
         plain.boxes_xyxy,

@@ -1,27 +1,33 @@
-"""`singleshot.evaluate`: weights and a split in, figures out: a detector's by VOC or COCO, a segmenter's by pixels."""
+"""`singleshot.evaluate`: weights and a split in, scores out; of detectors by VOC or COCO, of segmenters by pixels."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, overload
+from typing import Any, Literal, get_args, overload
+
+from jaxtyping import UInt8
+from numpy import ndarray
 
 from singleshot.data import read
 from singleshot.data.faults import OnBad, refuse_or_list
-from singleshot.detection.coding import RawDetections
-from singleshot.errors import DataError, Fault, UsageError
-from singleshot.evaluation.coco import CocoReport, judge_coco
-from singleshot.evaluation.detect import detect
-from singleshot.evaluation.judge import SIZE_BANDS_PX, judge
-from singleshot.evaluation.judge_masks import PixelMetric, judge_segmenter
-from singleshot.evaluation.maxf import MaxfReport
-from singleshot.evaluation.miou import MiouReport
-from singleshot.evaluation.report import Report
-from singleshot.metrics.voc_ap import Metric
+from singleshot.data.masks import files as mask_files
+from singleshot.data.masks import kitti_road
+from singleshot.data.masks import results as mask_results
+from singleshot.errors import DataError, Fault, InputMissingError, UsageError, fault_of
+from singleshot.evaluation.coco import CocoAP, CocoReport
+from singleshot.evaluation.loop import Metric, check_classes, eval_loader, evaluate_split
+from singleshot.evaluation.maxf import MaxF, MaxfReport
+from singleshot.evaluation.miou import MeanIoU, MiouReport
+from singleshot.evaluation.voc import SIZE_BANDS_PX, VocAP, VocReport
+from singleshot.metrics.voc_ap import Metric as VocMetric
 from singleshot.prediction.load import load_detector, load_segmenter
 from singleshot.prediction.predictor import Detector, Segmenter
-from singleshot.structures import Batch, BoxTargets, Dataset, Detections
+from singleshot.structures import UNKNOWN, Dataset, MaskCode
+
+PixelMetric = Literal["miou", "maxf"]
+DetectionMetric = VocMetric | Literal["coco"]
 
 
 @overload
@@ -31,12 +37,12 @@ def evaluate(
     *,
     split: str = ...,
     data_format: str | None = ...,
-    metric: Metric = ...,
+    metric: VocMetric = ...,
     threshold: float | None = ...,
     on_bad: OnBad = ...,
     workers: int = ...,
     size_bands_px: Sequence[tuple[float, float]] = ...,
-) -> Report: ...
+) -> VocReport: ...
 @overload
 def evaluate(
     weights: str | Path | Detector,
@@ -67,90 +73,143 @@ def evaluate(
     *,
     split: str = "test",
     data_format: str | None = None,
-    metric: Metric | Literal["coco"] | PixelMetric = "voc07",
+    metric: DetectionMetric | PixelMetric = "voc07",
     threshold: float | None = None,
     on_bad: OnBad = "fail",
     workers: int = 0,
     size_bands_px: Sequence[tuple[float, float]] = SIZE_BANDS_PX,
-) -> Report | CocoReport | MiouReport | MaxfReport:
-    """Judge a detector or a segmenter on a split.
+) -> VocReport | CocoReport | MiouReport | MaxfReport:
+    """Evaluate a detector or a segmenter on a split.
 
     Args:
         weights: a weights file, a detector or a segmenter.
-        data: a folder in a layout that `data.read` knows, or a split that was read already.
-        split: the list to judge by.
+        data: a folder in a layout that `data.read` recognises, or a split that was read already.
+        split: the list of images to evaluate on.
         data_format: the folder's layout; None to find out.
         metric: `voc07`, `voc12` or `coco`; of a segmenter `miou`, or `maxf` of two classes.
         threshold: drop detections below this score first; None keeps all that the weights' own threshold lets pass,
-            as published figures do. Above 0.05 the figure is not comparable with those: `judge.threshold_warning`
+            as published figures do. Above 0.05 the score is not comparable with those: `voc.threshold_warning`
             has the words in which the command line says so, and nothing is printed here.
-        on_bad: refuse a split with faults, or go on without what is faulty. How much that is, is then to be seen in
-            `images` and `ground_truths` of the report, and in `Dataset.faults`.
-        workers: processes that read pictures.
-        size_bands_px: sizes of objects to judge one by one too; COCO has its own.
+        on_bad: refuse a split with faults, or go on without what is faulty. `images` and `ground_truths` of the report
+            and `Dataset.faults` then tell how much that is.
+        workers: processes that read images.
+        size_bands_px: sizes of objects to evaluate one by one too; COCO has its own.
 
     Raises:
         FaultyDataError: the annotations have faults and `on_bad` is "fail".
-        DataError, InputMissingError: a picture cannot be read and `on_bad` is "fail"; or the annotations name a class
-            that the detector does not know; or pictures have no masks, or the weights are not for the metric's task.
+        DataError, InputMissingError: an image cannot be read and `on_bad` is "fail"; or the annotations name a class
+            that the detector does not have; or images have no masks.
+        UsageError: the weights are not for the metric's task.
     """
-    if metric in ("miou", "maxf"):
-        if isinstance(weights, Detector):
-            raise UsageError(f"{metric} is of a segmenter", remedy="Use voc07, voc12 or coco for a detector")
-        segmenter = weights if isinstance(weights, Segmenter) else load_segmenter(weights)
-        if not isinstance(data, Dataset):
-            data = read.read(data, split, layout=data_format, with_masks=True)
-        refuse_or_list([data], on_bad)
-        return judge_segmenter(segmenter, data, metric=metric, workers=workers, on_bad=on_bad)
-    if isinstance(weights, Segmenter):
-        raise UsageError(f"{metric} is of a detector", remedy="Use miou or maxf for a segmenter")
-    detector = weights if isinstance(weights, Detector) else load_detector(weights)
+    pixels = metric in get_args(PixelMetric)
+    model = _load(weights, metric, pixels=pixels)
     if not isinstance(data, Dataset):
-        data = read.read(data, split, layout=data_format, label_map=detector.label_map)
-    if data.label_map != detector.label_map:
-        raise DataError(
-            f"the split's classes are {', '.join(data.label_map.names)}, the detector's "
-            f"{', '.join(detector.label_map.names)}",
-            kind="other-classes",
-            remedy="Judge on data with the detector's classes",
-            file=data.root,
-        )
+        label_map = None if pixels else model.label_map
+        data = read.read(data, split, layout=data_format, label_map=label_map, with_masks=pixels)
     refuse_or_list([data], on_bad)
-    found, data, _ = detect_readable(detector, data, on_bad=on_bad, workers=workers)
-    if threshold is not None:
-        found = [result.above(threshold) for result in found]
-    if metric == "coco":
-        return judge_coco(found, data)
-    return judge(found, data, metric=metric, size_bands_px=size_bands_px)
+    counter = metric_for(metric, data, threshold=threshold, size_bands_px=size_bands_px)
+    check_classes(model, data)
+    loader = eval_loader(model, data, workers=workers, on_bad=on_bad)
+    return evaluate_split(model, loader, counter, probabilities=metric == "maxf")
 
 
-def detect_readable(
-    detector: Detector,
+def _load(weights: str | Path | Detector | Segmenter, metric: str, *, pixels: bool) -> Detector | Segmenter:
+    """Return the model. Raises UsageError where it is not for the metric's task."""
+    if isinstance(weights, str | Path):
+        return load_segmenter(weights) if pixels else load_detector(weights)
+    if (weights.task == "segmentation") == pixels:
+        return weights
+    if pixels:
+        raise UsageError(f"{metric} is of a segmenter", remedy="Use voc07, voc12 or coco for a detector")
+    raise UsageError(f"{metric} is of a detector", remedy="Use miou or maxf for a segmenter")
+
+
+def metric_for(
+    name: DetectionMetric | PixelMetric,
     dataset: Dataset,
     *,
-    on_bad: OnBad,
-    workers: int = 0,
-    on_batch: Callable[[Batch[BoxTargets], RawDetections], None] | None = None,
-) -> tuple[list[Detections], Dataset, list[Fault]]:
-    """What a detector sees in a split, and the split without the pictures that could not be read.
-
-    With those in, objects that the detector was never shown would count as missed.
+    threshold: float | None = None,
+    size_bands_px: Sequence[tuple[float, float]] = (),
+    instances: bool = True,
+) -> Metric[Any, Any]:
+    """Return the metric of a name, for a split.
 
     Args:
-        detector: the detector.
+        name: `voc07`, `voc12`, `coco`, `miou`, or `maxf` of two classes.
         dataset: the split.
-        on_bad: end at a picture that cannot be read, or leave it out.
-        workers: processes that read pictures.
-        on_batch: see `detect`.
+        threshold: of detections: drop those that score less.
+        size_bands_px: of VOC: sizes of objects to evaluate one by one too.
+        instances: of `miou`: compute Cityscapes' iIoU too, for which every image has a second, larger file.
 
-    Returns:
-        Detections by picture of the split that is returned, and the faults of the pictures that were left out.
-
-    Raises DataError and InputMissingError as `detect` does.
+    Raises:
+        DataError: images have no masks (`no-masks`), or MaxF is asked for of other than two classes.
     """
-    faults: list[Fault] = []
-    found = detect(detector, dataset, workers=workers, on_batch=on_batch, on_bad=on_bad, on_skipped=faults.extend)
-    unread = {fault.file for fault in faults}
-    kept = [place for place, sample in enumerate(dataset.samples) if sample.image_path not in unread]
-    readable = replace(dataset, samples=[dataset.samples[place] for place in kept])
-    return [found[place] for place in kept], readable if faults else dataset, faults
+    if name in ("miou", "maxf"):
+        return pixel_metric(name, dataset, instances=instances)
+    if name == "coco":
+        return CocoAP(dataset, threshold)
+    return VocAP(dataset, metric=name, size_bands_px=size_bands_px, threshold=threshold)
+
+
+def pixel_metric(name: PixelMetric, dataset: Dataset, *, instances: bool = True) -> MeanIoU | MaxF:
+    """Return the metric of a name for a split with masks; arguments and errors as `metric_for`."""
+    without = sum(sample.mask_path is None for sample in dataset.samples)
+    if without or dataset.mask_code is None:
+        message = f"{without or len(dataset)} of {len(dataset)} images of {dataset.split} have no mask"
+        raise DataError(message, kind="no-masks", remedy="Name a split with masks", file=dataset.root)
+    return MaxF(dataset) if name == "maxf" else MeanIoU(dataset, instances=instances)
+
+
+@dataclass(frozen=True)
+class MaskFromFile:
+    """Another program's result for an image, beside the truth.
+
+    Args:
+        index: of the image in the split.
+        values: class ids at the image's size; or the probability of road as 0…255, at that size or seen from above.
+        truth: class ids of the annotation, or `VOID`.
+    """
+
+    index: int
+    values: UInt8[ndarray, "h w"]
+    truth: UInt8[ndarray, "H W"]
+
+
+def masks_from_files(
+    files: Sequence[Path | None], dataset: Dataset, *, metric: PixelMetric, on_bad: OnBad = "fail"
+) -> Iterator[MaskFromFile | Fault]:
+    """Yield another program's masks in the order of `dataset.samples`; images without a file are left out.
+
+    Args:
+        files: each sample's result, as `results.find` finds them.
+        dataset: a split with masks.
+        metric: `miou`: files of classes. `maxf`: grey maps of the probability of road, which are yielded as they are,
+            at the image's size or seen from above.
+        on_bad: end at a truth that cannot be read, or yield its fault. A result that cannot be read always ends it:
+            leaving out images at which a program failed would make its scores better.
+
+    Raises:
+        DataError, InputMissingError: a file cannot be read, is of another size, or holds train ids of Cityscapes.
+    """
+    code = dataset.mask_code or MaskCode((UNKNOWN,) * 256)
+    train_ids = mask_results.TrainIdCheck(dataset)
+    for index, (sample, file) in enumerate(zip(dataset.samples, files, strict=True)):
+        if file is None or sample.mask_path is None:
+            continue
+        try:
+            truth = mask_files.read(sample.mask_path, code)
+        except (DataError, InputMissingError) as error:
+            if on_bad == "fail":
+                raise
+            yield fault_of(error, sample.mask_path)
+            continue
+        size_hw = (truth.shape[0], truth.shape[1])
+        if metric == "maxf":
+            values = mask_files.read_grey(file)
+            if values.shape != kitti_road.VIEW_HW:
+                mask_results.check_size(file, values, size_hw)
+        else:
+            values = mask_results.read(file, dataset, size_hw)
+            train_ids.update(values)
+        yield MaskFromFile(index, values, truth)
+    train_ids.check(next((file.parent for file in files if file is not None), dataset.root))

@@ -20,9 +20,8 @@ from singleshot.data import read as reading
 from singleshot.data.faults import refuse_or_list
 from singleshot.errors import DataError, InputMissingError
 from singleshot.evaluation.evaluate import evaluate
-from singleshot.evaluation.judge_masks import counted
-from singleshot.evaluation.miou import MiouJudge
-from singleshot.evaluation.segment import segment
+from singleshot.evaluation.loop import eval_loader, evaluate_split
+from singleshot.evaluation.miou import MeanIoU
 from singleshot.images import IMAGE_SUFFIXES, read_image
 from singleshot.prediction.predictor import Detector, Segmenter
 from singleshot.preprocess import Preprocess, to_input
@@ -128,7 +127,6 @@ def _score(model: Detector | Segmenter, dataset: Dataset) -> tuple[float | None,
     if isinstance(model, Detector):
         report = evaluate(model, dataset, on_bad="skip", size_bands_px=())
         return report.map, report.images
-    judge = MiouJudge(dataset, instances=False)
-    for _ in counted(judge, segment(model, dataset, on_bad="skip")):
-        pass
-    return judge.report().figures.miou, judge.images
+    loader = eval_loader(model, dataset, on_bad="skip")
+    report = evaluate_split(model, loader, MeanIoU(dataset, instances=False))
+    return report.figures.miou, report.images

@@ -1,8 +1,8 @@
 """Charts as SVG that a page colours: readable in light and dark, by the colour-blind, and on paper.
 
-A chart in a picture file has its colours for ever; these take theirs from the page's style (`var(--c0)` …), so one
-file suits every reader. Lines differ in dashes and marks in shape too, so that nothing hangs on colour alone. The
-colours are those of Okabe and Ito, darkened for white paper.
+A chart in an image file has fixed colours; these take theirs from the page's style (`var(--c0)` …), so one file suits
+every reader. Lines differ in dashes and marks in shape too, so that nothing depends on colour alone. The colours are
+those of Okabe and Ito, darkened for white paper.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from singleshot.reporting.page import Html, text
 
 COLOURS = 7
 DASHES = ("", "7 3", "2 3")
-MOST_POINTS = 240
+MAX_POINTS = 240
 SHAPES = ("circle", "square", "triangle", "diamond")
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A point to set off: its place, its shape (an index into `SHAPES`) and what it is."""
+    """A marked point: its position, its shape (an index into `SHAPES`) and its label."""
 
     x: float
     y: float
     shape: int
-    said: str
+    label: str
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Line:
         name: in the legend.
         x: (N,) numbers, not falling.
         y: (N,) numbers.
-        marks: points to set off.
+        marks: marked points.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Frame:
-    """What a chart spans.
+    """The size and axes of a chart.
 
     Args:
         title: above it.
@@ -73,13 +73,13 @@ class Frame:
 
 
 def chart(lines: Sequence[Line], frame: Frame) -> Html:
-    """A line chart with axes, ticks, a grid and a legend. Without a point to show it says so."""
-    shown = [_finite(line, log=frame.log_y) for line in lines]
-    x_low, x_high = frame.x_range or _span([line.x for line in shown], whole=False)
-    y_low, y_high = frame.y_range or _span([line.y for line in shown], whole=not frame.log_y)
+    """Return a line chart with axes, ticks, a grid and a legend, and with a note where there is no point."""
+    finite = [_finite(line, log=frame.log_y) for line in lines]
+    x_low, x_high = frame.x_range or _span([line.x for line in finite], from_zero=False)
+    y_low, y_high = frame.y_range or _span([line.y for line in finite], from_zero=not frame.log_y)
     left, top, right, bottom = 52.0, 30.0, frame.width - 12.0, frame.height - 40.0
 
-    def place(x: float, y: float) -> tuple[float, float]:
+    def position(x: float, y: float) -> tuple[float, float]:
         across = (x - x_low) / (x_high - x_low or 1)
         if frame.log_y:
             up = math.log(y / y_low) / (math.log(y_high / y_low) or 1)
@@ -89,23 +89,23 @@ def chart(lines: Sequence[Line], frame: Frame) -> Html:
 
     parts = [f"<text x='{left}' y='16' font-weight='600'>{text(frame.title)}</text>"]
     for tick in log_ticks(y_low, y_high) if frame.log_y else ticks(y_low, y_high):
-        _, y = place(x_low, tick)
+        _, y = position(x_low, tick)
         parts.append(f"<line class='grid' x1='{left}' x2='{right}' y1='{y:.1f}' y2='{y:.1f}'/>")
         parts.append(f"<text class='dim' x='{left - 6}' y='{y + 4:.1f}' text-anchor='end'>{tick:g}</text>")
     for tick in ticks(x_low, x_high):
-        x, _ = place(tick, y_low)
+        x, _ = position(tick, y_low)
         parts.append(f"<text class='dim' x='{x:.1f}' y='{bottom + 16}' text-anchor='middle'>{tick:g}</text>")
     parts.append(f"<line class='axis' x1='{left}' x2='{right}' y1='{bottom}' y2='{bottom}'/>")
     middle = (left + right) / 2
     parts.append(f"<text class='dim' x='{middle}' y='{bottom + 33}' text-anchor='middle'>{text(frame.x_label)}</text>")
-    for number, line in enumerate(shown):
-        points = [place(x, y) for x, y in zip(line.x.tolist(), line.y.tolist(), strict=True)]
+    for number, line in enumerate(finite):
+        points = [position(x, y) for x, y in zip(line.x.tolist(), line.y.tolist(), strict=True)]
         if len(points) == 1:
             parts.append(f"<circle cx='{points[0][0]:.1f}' cy='{points[0][1]:.1f}' r='3' fill='{colour(number)}'/>")
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
         parts.append(f"<polyline points='{path}' fill='none' {_stroke(number)}/>")
-        parts += [_mark(mark, *place(mark.x, mark.y), number) for mark in line.marks]
-    if not any(len(line.x) for line in shown):
+        parts += [_mark(mark, *position(mark.x, mark.y), number) for mark in line.marks]
+    if not any(len(line.x) for line in finite):
         parts.append(f"<text class='dim' x='{middle}' y='{(top + bottom) / 2}' text-anchor='middle'>nothing yet</text>")
     legend, height = _legend([line.name for line in lines], frame)
     names = ", ".join(line.name for line in lines)
@@ -115,18 +115,18 @@ def chart(lines: Sequence[Line], frame: Frame) -> Html:
     )
 
 
-def mark_legend(said: Sequence[str]) -> Html:
-    """What the shapes of marks stand for, in a row."""
+def mark_legend(names: Sequence[str]) -> Html:
+    """Return the meanings of the shapes of marks, in a row."""
     parts = [
         f"{_mark(Mark(0.0, 0.0, shape, name), 10.0 + 70.0 * shape, 9.0, 6)}"
         f"<text x='{20 + 70 * shape}' y='13'>{text(name)}</text>"
-        for shape, name in enumerate(said)
+        for shape, name in enumerate(names)
     ]
-    return Html(f"<svg role='img' aria-label='marks' width='{70 * len(said) + 10}' height='18'>{''.join(parts)}</svg>")
+    return Html(f"<svg role='img' aria-label='marks' width='{70 * len(names) + 10}' height='18'>{''.join(parts)}</svg>")
 
 
 def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
-    """Round numbers from `low` to `high`, about `wanted` of them.
+    """Return round numbers from `low` to `high`, about `wanted` of them.
 
     >>> ticks(0.0, 1.0), ticks(3.0, 24.0)
     ([0.0, 0.2, 0.4, 0.6, 0.8, 1.0], [5.0, 10.0, 15.0, 20.0])
@@ -139,7 +139,7 @@ def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Powers of ten between two positive numbers; with 2 and 5 times them where there are few.
+    """Return powers of ten between two positive numbers; with 2 and 5 times them where there are few.
 
     >>> log_ticks(0.09, 12.0), log_ticks(0.8, 6.0)
     ([0.1, 1.0, 10.0], [1.0, 2.0, 5.0])
@@ -153,8 +153,8 @@ def log_ticks(low: float, high: float) -> list[float]:
     return found
 
 
-def thinned(line: Line, most: int = MOST_POINTS) -> Line:
-    """The line with no more points than an eye can tell apart: its ends and evenly spread ones between."""
+def thinned(line: Line, most: int = MAX_POINTS) -> Line:
+    """Return the line with no more points than an eye can tell apart: its ends and evenly spaced ones between."""
     if len(line.x) <= most:
         return line
     keep = np.unique(np.linspace(0, len(line.x) - 1, most).round().astype(int))
@@ -162,7 +162,7 @@ def thinned(line: Line, most: int = MOST_POINTS) -> Line:
 
 
 def colour(number: int) -> str:
-    """The colour of the `number`-th line, as the page's style names it."""
+    """Return the colour of the `number`-th line, as the page's style names it."""
     return f"var(--c{number % COLOURS})"
 
 
@@ -173,13 +173,13 @@ def _finite(line: Line, *, log: bool) -> Line:
     return Line(line.name, line.x[good], line.y[good], line.marks)
 
 
-def _span(values: Sequence[ndarray], *, whole: bool) -> tuple[float, float]:
-    """From the least to the greatest; from 0 on where `whole`."""
+def _span(values: Sequence[ndarray], *, from_zero: bool) -> tuple[float, float]:
+    """Return the least and the greatest value; 0 and the greatest with `from_zero`."""
     every = np.concatenate([np.empty(0), *values])
     if not len(every):
-        return (0.0, 1.0) if whole else (0.1, 1.0)
+        return (0.0, 1.0) if from_zero else (0.1, 1.0)
     low, high = float(every.min()), float(every.max())
-    low = min(0.0, low) if whole else low
+    low = min(0.0, low) if from_zero else low
     return (low, high) if high > low else (low, low * 1.5 if low > 0 else low + 1.0)
 
 
@@ -196,7 +196,7 @@ def _mark(mark: Mark, x: float, y: float, number: int) -> str:
         "diamond": f"<polygon points='{x:.1f},{y - 6:.1f} {x + 5:.1f},{y:.1f} {x:.1f},{y + 6:.1f} {x - 5:.1f},{y:.1f}'",
     }
     shape = shapes[SHAPES[mark.shape % len(SHAPES)]]
-    return f"{shape} fill='{colour(number)}' stroke='var(--paper)'><title>{text(mark.said)}</title>{_end(shape)}"
+    return f"{shape} fill='{colour(number)}' stroke='var(--paper)'><title>{text(mark.label)}</title>{_end(shape)}"
 
 
 def _end(shape: str) -> str:
@@ -204,7 +204,7 @@ def _end(shape: str) -> str:
 
 
 def _legend(names: Sequence[str], frame: Frame) -> tuple[str, int]:
-    """A row or several under the chart, and the height of all. A single line is named by the title."""
+    """Return the rows under the chart, and the height of all. A single line is named by the title."""
     if len(names) < 2:
         return "", frame.height
     parts, x, y = [], 52.0, frame.height + 8.0

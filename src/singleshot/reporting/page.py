@@ -1,21 +1,34 @@
-"""The parts of a report's page: text, tables, tiles and pictures as HTML that needs nothing from outside.
+"""The parts of a report's page: text, tables, tiles and images as HTML that needs nothing from outside.
 
-One file that opens anywhere, in ten years too: styles are in it, charts are SVG, pictures are JPEG in base64, and
-there is no script. Every text that comes from data (file names, class names, commands) is escaped here and nowhere
-else: functions take text and give `Html`, and what is `Html` already is not escaped again.
+One file that opens anywhere, in ten years too: styles are in it, charts are SVG, images are JPEG in base64, and there
+is no script. Every text that comes from data (file names, class names, commands) is escaped here and nowhere else:
+functions take text and return `Html`, and what is `Html` already is not escaped again.
+
+A report is sent by mail and opened on a phone. Images are reduced, and once their budget is spent the page says that
+there is no more room, which is better than a file that nobody can open.
 """
 
 from __future__ import annotations
 
+import base64
 import html
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from singleshot.errors import CannotCreateError, visible
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+from numpy import ndarray
+
+from singleshot.errors import CannotCreateError, StorageError, visible
 from singleshot.storage import atomic
 
 GENERATOR = '<meta name="generator" content="singleshot report">'
-LOOKED_AT = 1024
+HEAD_BYTES = 1024
+BUDGET_BYTES = 7_000_000
+"""Of all images. Base64 makes a third more of it: a page stays under 10 MB with its charts and tables."""
+JPEG_QUALITY = 82
 SECURITY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 STYLE = """
 :root { color-scheme: light dark; --paper: #ffffff; --ink: #1c1f23; --soft: #5a626b; --line: #d8dde3; --tint: #f3f5f8;
@@ -60,7 +73,7 @@ class Html(str):
 
 
 def text(value: object) -> Html:
-    """A value as harmless text; `Html` passes. None is `n/a`, a fraction of type float has three digits.
+    """Return a value as escaped text; `Html` as it is. None is `n/a`, a fraction of type float has three digits.
 
     >>> text("<b>"), text(0.12345), text(None), text(7)
     ('&lt;b&gt;', '0.123', 'n/a', '7')
@@ -69,27 +82,27 @@ def text(value: object) -> Html:
         return value
     if value is None:
         return Html("n/a")
-    said = f"{value:.3f}" if isinstance(value, float) else str(value)
-    return Html(html.escape(visible(said)))
+    plain = f"{value:.3f}" if isinstance(value, float) else str(value)
+    return Html(html.escape(visible(plain)))
 
 
 def joined(parts: Iterable[Html]) -> Html:
-    """Parts one after another."""
+    """Return the parts one after another."""
     return Html("\n".join(parts))
 
 
 def element(tag: str, content: object, kind: str = "") -> Html:
-    """One element around a text or around markup."""
+    """Return one element around a text or around markup."""
     return Html(f"<{tag}{f' class={kind!r}' if kind else ''}>{text(content)}</{tag}>")
 
 
 def paragraph(content: object, kind: str = "") -> Html:
-    """A paragraph; `kind` may be `soft` or `note`."""
+    """Return a paragraph; `kind` may be `soft` or `note`."""
     return element("p", content, kind)
 
 
 def tiles(figures: Iterable[tuple[str, object]]) -> Html:
-    """The few figures to see first, as (what it is, value)."""
+    """Return the few figures at the head of the page, from names and values."""
     boxes = (f"<div class='tile'><b>{text(value)}</b><span>{text(name)}</span></div>" for name, value in figures)
     return Html(f"<div class='tiles'>{''.join(boxes)}</div>")
 
@@ -97,15 +110,15 @@ def tiles(figures: Iterable[tuple[str, object]]) -> Html:
 def table(
     columns: Sequence[object], rows: Iterable[Sequence[object]], *, sums: int = 0, words: Collection[int] = (0,)
 ) -> Html:
-    """A table. Wide ones scroll by themselves.
+    """Return a table. Wide ones scroll by themselves.
 
     Args:
-        columns: what stands above.
+        columns: their headings.
         rows: of cells.
-        sums: the last rows that are set off.
-        words: columns of words, which begin at the left; numbers end at the right.
+        sums: how many last rows are set in bold.
+        words: indices of columns of words, which are aligned left; numbers are aligned right.
     """
-    starts = [f"<td{' class=words' if place in words else ''}>" for place in range(len(columns))]
+    starts = [f"<td{' class=words' if index in words else ''}>" for index in range(len(columns))]
     lines = [
         f"<tr>{''.join(f'{start}{text(cell)}</td>' for start, cell in zip(starts, row, strict=True))}</tr>"
         for row in rows
@@ -113,18 +126,18 @@ def table(
     if sums:
         lines[-sums:] = [line.replace("<tr>", "<tr class='sum'>", 1) for line in lines[-sums:]]
     head = "".join(
-        f"<th scope='col'{' class=words' if place in words else ''}>{text(column)}</th>"
-        for place, column in enumerate(columns)
+        f"<th scope='col'{' class=words' if index in words else ''}>{text(column)}</th>"
+        for index, column in enumerate(columns)
     )
     return Html(f"<div class='wide'><table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>")
 
 
 def matrix(names: Sequence[str], last_row: str, last_column: str, counts: Sequence[Sequence[int]]) -> Html:
-    """A confusion matrix, each cell shaded by its share of its row.
+    """Return a confusion matrix, each cell shaded by its share of its row.
 
     Args:
-        names: of the classes; rows are true, columns detected.
-        last_row: what the row after the classes is called, if `counts` has one.
+        names: of the classes; rows are true, columns predicted.
+        last_row: the heading of the row after the classes, if `counts` has one.
         last_column: likewise for the column.
         counts: rows of numbers.
     """
@@ -145,27 +158,66 @@ def matrix(names: Sequence[str], last_row: str, last_column: str, counts: Sequen
 
 
 def figure(content: Html, caption: object = "") -> Html:
-    """A chart or a picture with what it shows below it."""
-    said = element("figcaption", caption) if caption else ""
-    return Html(f"<figure>{content}{said}</figure>")
+    """Return a chart or an image with its caption below it."""
+    below = element("figcaption", caption) if caption else ""
+    return Html(f"<figure>{content}{below}</figure>")
+
+
+@dataclass
+class Album:
+    """Puts images on a page while their budget lasts.
+
+    Args:
+        left_bytes: how much of the budget is left.
+    """
+
+    left_bytes: int = BUDGET_BYTES
+
+    def image(self, image_rgb: UInt8[ndarray, "H W 3"], caption: str, *, width: int = 480) -> Html:
+        """Return an image with its caption, no wider than `width` pixels; a line of text where no room is left."""
+        data = _as_jpeg(reduced(image_rgb, width))
+        if len(data) > self.left_bytes:
+            return paragraph(f"{caption} (not shown: the report would grow over 10 MB)", "soft")
+        self.left_bytes -= len(data)
+        source = f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
+        return figure(Html(f"<img src='{source}' alt='{text(caption)}' decoding='async'>"), caption)
+
+
+def reduced(image_rgb: UInt8[ndarray, "H W 3"], width: int) -> UInt8[ndarray, "h w 3"]:
+    """Return the image at most `width` pixels wide and one and a half times as tall; a smaller one as it is."""
+    tall, wide = image_rgb.shape[:2]
+    share = min(1.0, width / wide, 1.5 * width / tall)
+    if share == 1.0:
+        return image_rgb
+    size = (max(1, round(wide * share)), max(1, round(tall * share)))
+    return cv2.resize(image_rgb, size, interpolation=cv2.INTER_AREA)
+
+
+def _as_jpeg(image_rgb: UInt8[ndarray, "H W 3"]) -> bytes:
+    """Return the image as JPEG."""
+    parameters = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+    encoded, data = cv2.imencode(".jpg", cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR), parameters)
+    if not encoded:
+        raise StorageError("the image could not be encoded")
+    return np.asarray(data).tobytes()
 
 
 def section(name: str, *parts: Html) -> tuple[str, Html]:
-    """A titled part of the page."""
+    """Return a titled part of the page."""
     return name, joined(parts)
 
 
 def document(title: str, lead: Html, sections: Sequence[tuple[str, Html]]) -> str:
-    """The whole page.
+    """Return the whole page.
 
     Args:
         title: of the page.
-        lead: what stands first, under the title.
-        sections: from `section`; each gets a place in the list at the top.
+        lead: the first part, under the title.
+        sections: from `section`; each gets a link at the top.
     """
-    links = " ".join(f"<a href='#s{place}'>{text(name)}</a>" for place, (name, _) in enumerate(sections))
+    links = " ".join(f"<a href='#s{index}'>{text(name)}</a>" for index, (name, _) in enumerate(sections))
     body = "\n".join(
-        f"<h2 id='s{place}'>{text(name)}</h2>\n{content}" for place, (name, content) in enumerate(sections)
+        f"<h2 id='s{index}'>{text(name)}</h2>\n{content}" for index, (name, content) in enumerate(sections)
     )
     return (
         f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8">{GENERATOR}\n'
@@ -177,15 +229,15 @@ def document(title: str, lead: Html, sections: Sequence[tuple[str, Html]]) -> st
 
 
 def is_ours(path: Path) -> bool:
-    """Whether a file is a report that was written here. Those are made anew without asking."""
+    """Return whether a file is a report of ours, which may be replaced without asking."""
     if not path.is_file():
         return False
     with path.open("rb") as stream:
-        return GENERATOR.encode() in stream.read(LOOKED_AT)
+        return GENERATOR.encode() in stream.read(HEAD_BYTES)
 
 
 def check_target(path: Path, *, overwrite: bool = False) -> None:
-    """Refuse a file that is there already and is no report of ours. Raises CannotCreateError."""
+    """Raise CannotCreateError for a file that exists and is no report of ours."""
     if path.is_dir():
         raise CannotCreateError("is a folder", remedy="Name a file", file=path)
     if path.is_file() and not overwrite and not is_ours(path):
@@ -194,6 +246,6 @@ def check_target(path: Path, *, overwrite: bool = False) -> None:
 
 
 def write(path: Path, page: str) -> Path:
-    """Put a page into a file, whole or not at all. Returns the file."""
+    """Write a page into a file, whole or not at all, and return the file."""
     atomic.write_text(path, page)
     return path

@@ -12,7 +12,7 @@ whole batch. One part on one rank is no special case: its share is 1.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
@@ -36,6 +36,9 @@ BatchTotals: TypeAlias = Float[Tensor, " 3"]
 @runtime_checkable
 class Criterion(Protocol):
     """The loss of a kind of model: `DetectionCriterion` or `SegmentationCriterion`."""
+
+    validated: ClassVar[tuple[str, ...]]
+    """The losses that validation reports."""
 
     def targets(self, batch: Any) -> Any:
         """Return what the images of a batch teach, on the batch's device. A slice of it are the images' rows."""
@@ -82,6 +85,8 @@ class DetectionCriterion:
         config: the choices of the loss and of matching.
     """
 
+    validated: ClassVar[tuple[str, ...]] = ("class", "box")
+
     def __init__(self, network: SSD, config: LossConfig) -> None:
         self.network, self.config = network, config
 
@@ -120,6 +125,8 @@ class SegmentationCriterion:
         config: how the loss is made up.
         class_weights: of the classes, or None for equal ones.
     """
+
+    validated: ClassVar[tuple[str, ...]] = ("pixel",)
 
     def __init__(self, config: PixelLossConfig, class_weights: Float[Tensor, " C"] | None = None) -> None:
         self.config, self.class_weights = config, class_weights

@@ -29,8 +29,8 @@ from singleshot.data.load.loader import (
 )
 from singleshot.detection.ssd import SSD
 from singleshot.errors import ConfigError, DataError
-from singleshot.evaluation.judge_masks import judge_of
-from singleshot.evaluation.segment import check_room
+from singleshot.evaluation.evaluate import metric_for
+from singleshot.evaluation.loop import eval_loader
 from singleshot.prediction.predictor import Detector, Segmenter
 from singleshot.segmentation.fcn import FCN
 from singleshot.segmentation.loss import log_weights
@@ -38,7 +38,7 @@ from singleshot.structures import Dataset
 from singleshot.training.criterion import Criterion, DetectionCriterion, SegmentationCriterion
 from singleshot.training.ranks import Ranks, per_rank
 from singleshot.training.recipe import Recipe
-from singleshot.training.validate import Validation, ValidationOptions, validate_detector, validate_segmenter
+from singleshot.training.validate import Validation, ValidationOptions, validate
 
 
 @dataclass(frozen=True)
@@ -108,17 +108,17 @@ def set_up(
     if isinstance(network, SSD):
         loader = _loader(TrainDetection(preprocess, recipe.augmentation), recipe, train, options)
         criterion = DetectionCriterion(network, recipe.loss)
-        validate = partial(validate_detector, criterion=criterion, options=validation)
+        validator = partial(validate, predictor_type=Detector, criterion=criterion, options=validation)
         warning = anchor_fit.coverage_warning(train.samples, network.config)
-        return Setup(network, criterion, loader, validate, Detector, warning)
+        return Setup(network, criterion, loader, validator, Detector, warning)
     for dataset in validation.splits.values():  # what would end the run after its first epoch ends it now
-        judge_of(recipe.pixel_metric, dataset)
-        check_room(dataset, preprocess, workers=options.workers)
+        metric_for(recipe.pixel_metric, dataset)
+        eval_loader(Segmenter(network), dataset, workers=options.workers)
     loader = _loader(TrainSegmentation(preprocess, recipe.augmentation), recipe, train, options)
     weights = class_weights(recipe, train, workers=options.workers, on_bad=options.on_bad, ranks=options.ranks)
     criterion = SegmentationCriterion(recipe.pixel_loss, weights)
-    validate = partial(validate_segmenter, criterion=criterion, options=validation)
-    return Setup(network, criterion, loader, validate, Segmenter)
+    validator = partial(validate, predictor_type=Segmenter, criterion=criterion, options=validation)
+    return Setup(network, criterion, loader, validator, Segmenter)
 
 
 def _loader(prepare: Prepare[Any, Any], recipe: Recipe, train: Dataset, options: SetupOptions) -> Loader[Any]:

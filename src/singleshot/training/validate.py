@@ -8,26 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
 
 from singleshot.data.augment.augment import pad_mask, resize_mask
 from singleshot.data.faults import OnBad
-from singleshot.detection.coding import RawDetections
+from singleshot.data.load.loader import Shard
 from singleshot.detection.ssd import SSD
 from singleshot.errors import Fault
-from singleshot.evaluation.detect import detect
-from singleshot.evaluation.judge import judge
-from singleshot.evaluation.judge_masks import counted, judge_of
+from singleshot.evaluation.coco import CocoReport
+from singleshot.evaluation.evaluate import metric_for
+from singleshot.evaluation.loop import eval_loader, predictions
 from singleshot.evaluation.maxf import MaxfReport
-from singleshot.evaluation.segment import SegmentedBatch, segment
-from singleshot.metrics.road_maxf import ROAD
+from singleshot.evaluation.miou import MiouReport
+from singleshot.evaluation.voc import VocReport
 from singleshot.prediction.predictor import Detector, Segmenter
-from singleshot.preprocess import inner_size_hw
+from singleshot.preprocess import Preprocess, inner_size_hw
 from singleshot.segmentation.fcn import FCN
-from singleshot.structures import Batch, BoxTargets, Dataset, evenly_spaced
-from singleshot.training.criterion import DetectionCriterion, SegmentationCriterion
+from singleshot.structures import Batch, Dataset, FullSizeMasks, evenly_spaced
+from singleshot.training.criterion import Criterion
 from singleshot.training.ranks import Ranks, in_turn
 from singleshot.training.recipe import Recipe
 
@@ -52,7 +53,7 @@ class Validation:
 
 @dataclass(frozen=True)
 class ValidationOptions:
-    """How validation is done; both functions below take one.
+    """How validation is done.
 
     Args:
         recipe: its metric, and how much of the training split is evaluated.
@@ -83,103 +84,61 @@ class ValidationOptions:
         return splits
 
 
-def validate_detector(network: SSD, criterion: DetectionCriterion, options: ValidationOptions) -> Validation:
-    """Evaluate mAP, AP per class and both losses.
+def validate(
+    network: SSD | FCN,
+    predictor_type: type[Detector] | type[Segmenter],
+    criterion: Criterion,
+    options: ValidationOptions,
+) -> Validation:
+    """Evaluate the recipe's metric, its value per class, and the losses.
 
     Args:
         network: is left in evaluation mode.
+        predictor_type: of the network.
         criterion: of the training.
         options: see there.
     """
-    ranks, device = options.ranks, network.anchors_cxcywh.device
-    detector = Detector(network.eval(), device=device, bf16=options.bf16)
+    ranks, recipe, device = options.ranks, options.recipe, next(network.parameters()).device
+    predictor: Any = predictor_type(network.eval(), device=device, bf16=options.bf16)  # pyright: ignore[reportArgumentType]
+    metric_name = recipe.metric if predictor.task == "detection" else recipe.pixel_metric
     columns: dict[str, float | None] = {}
     faults: list[Fault] = []
     score = None
     for name, dataset in options.splits.items():
+        metric = metric_for(metric_name, dataset, instances=False)
+        loader = eval_loader(
+            predictor,
+            dataset,
+            workers=options.workers,
+            on_bad=options.on_bad,
+            shard=Shard(ranks.rank, ranks.world),
+        )
         losses: list[BatchLosses] = []
-
-        def add_losses(batch: Batch[BoxTargets], raw: RawDetections, losses: list[BatchLosses] = losses) -> None:
-            targets = criterion.targets(batch.to(device))
+        for batch, raw, results in predictions(predictor, loader, probabilities=metric_name == "maxf"):
+            metric.update(batch, results)
+            targets = criterion.targets(_at_network_size(batch, network.config.preprocess).to(device))
             parts = criterion(raw, targets, criterion.totals(targets))
-            losses.append(({key: float(part) for key, part in parts.items()}, len(batch)))
+            losses.append(({key: float(parts[key]) for key in criterion.validated}, len(batch)))
             ranks.report_alive()
-
-        found = detect(
-            detector,
-            dataset,
-            workers=options.workers,
-            on_batch=add_losses,
-            on_bad=options.on_bad,
-            on_skipped=faults.extend,
-            rank=ranks.rank,
-            world=ranks.world,
-            gather=ranks.gather,
-        )
-        # Left in, objects of an image that could not be read would count as missed.
-        unread = {fault.file for part in ranks.gather(list(faults)) for fault in part}
-        kept = [index for index, sample in enumerate(dataset.samples) if sample.image_path not in unread]
-        read = replace(dataset, samples=[dataset.samples[index] for index in kept]) if unread else dataset
-        report = judge([found[index] for index in kept], read, metric=options.recipe.metric)
-        means = mean_losses(in_turn(ranks.gather(losses)), ("class", "box"))
-        columns |= {f"{name}_{key}": value for key, value in means.items()} | {f"{name}_map": report.map}
-        columns |= {f"{name}_ap_{label}": ap for label, ap in report.ap.items()}
-        if name == "val":
-            score = report.map
-    return Validation(score, columns, faults)
-
-
-def validate_segmenter(network: FCN, criterion: SegmentationCriterion, options: ValidationOptions) -> Validation:
-    """Evaluate the recipe's metric, IoU per class and the cross-entropy, at the images' own sizes.
-
-    Args:
-        network: is left in evaluation mode.
-        criterion: of the training.
-        options: see there.
-    """
-    segmenter = Segmenter(network.eval(), device=next(network.parameters()).device, bf16=options.bf16)
-    ranks, metric = options.ranks, options.recipe.pixel_metric
-    columns: dict[str, float | None] = {}
-    faults: list[Fault] = []
-    score = None
-    for name, dataset in options.splits.items():
-        losses: list[BatchLosses] = []
-
-        def add_loss(batch: SegmentedBatch, losses: list[BatchLosses] = losses) -> None:
-            masks = np.stack([_at_input_size(truth, network) for truth in batch.truths if truth is not None])
-            targets = torch.from_numpy(masks).to(batch.logits.device)
-            parts = criterion(batch.logits, targets, criterion.totals(targets))
-            losses.append(({"pixel": float(parts["pixel"])}, len(batch)))
-            ranks.report_alive()
-
-        own, whole = (judge_of(metric, dataset, instances=False) for _ in range(2))
-        answers = segment(
-            segmenter,
-            dataset,
-            workers=options.workers,
-            chances_of=ROAD if metric == "maxf" else None,
-            on_batch=add_loss,
-            on_bad=options.on_bad,
-            on_skipped=faults.append,
-            rank=ranks.rank,
-            world=ranks.world,
-        )
-        for _ in counted(own, answers):
-            pass
-        every = ranks.gather((own, losses))
-        whole.merge([part for part, _ in every])  # pyright: ignore[reportArgumentType]
-        means = mean_losses(in_turn([part for _, part in every]), ("pixel",))
-        report = whole.report()
-        if isinstance(report, MaxfReport):
-            figure, figures = report.maxf, {"maxf": report.maxf}
-        else:
-            figure = report.figures.miou
-            figures = {"miou": figure, "pixel_accuracy": report.figures.pixel_accuracy}
-            figures |= {f"iou_{label}": iou for label, iou in report.figures.iou.items()}
+        metric.merge(ranks.gather(metric.state()))
+        faults += loader.faults
+        split_score, figures = _figures(metric.compute())
+        means = mean_losses(in_turn(ranks.gather(losses)), criterion.validated)
         columns |= {f"{name}_{key}": value for key, value in (means | figures).items()}
         if name == "val":
-            score = figure
+            score = split_score
     return Validation(score, columns, faults)
+
+
+def _figures(report: VocReport | CocoReport | MiouReport | MaxfReport) -> tuple[float | None, dict[str, float | None]]:
+    """Return the score of a report and its columns of `log.csv`."""
+    if isinstance(report, VocReport | CocoReport):
+        return report.map, {"map": report.map} | {f"ap_{label}": ap for label, ap in report.ap.items()}
+    if isinstance(report, MaxfReport):
+        return report.maxf, {"maxf": report.maxf}
+    scores = report.figures
+    figures = {"miou": scores.miou, "pixel_accuracy": scores.pixel_accuracy}
+    return scores.miou, figures | {f"iou_{label}": iou for label, iou in scores.iou.items()}
 
 
 def mean_losses(batches: Sequence[BatchLosses], names: Sequence[str]) -> dict[str, float | None]:
@@ -195,8 +154,15 @@ def mean_losses(batches: Sequence[BatchLosses], names: Sequence[str]) -> dict[st
     return dict(zip(names, means.tolist(), strict=True))
 
 
-def _at_input_size(truth: np.ndarray, network: FCN) -> np.ndarray:
-    """Bring a mask to the size of the network's scores: resized, and letterboxed where the images are."""
-    preprocess = network.config.preprocess
-    inner_hw = inner_size_hw((truth.shape[0], truth.shape[1]), preprocess.size_hw, preprocess.fit)
-    return pad_mask(resize_mask(truth, inner_hw), preprocess.size_hw)
+def _at_network_size(batch: Batch[Any], preprocess: Preprocess) -> Batch[Any]:
+    """Return the batch with its masks, if it has any, at the size of the network's output."""
+    if not isinstance(batch.targets, FullSizeMasks):
+        return batch
+    size_hw, masks = preprocess.size_hw, []
+    for mask in batch.targets.masks:
+        if mask is None:
+            raise ValueError("an image without a mask")
+        truth = mask.numpy()
+        inner_hw = inner_size_hw((truth.shape[0], truth.shape[1]), size_hw, preprocess.fit)
+        masks.append(pad_mask(resize_mask(truth, inner_hw), size_hw))
+    return replace(batch, targets=torch.from_numpy(np.stack(masks)))

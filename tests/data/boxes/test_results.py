@@ -8,7 +8,7 @@ import pytest
 
 from singleshot.data.boxes import results
 from singleshot.errors import CannotCreateError, DataError, InputMissingError, StorageError
-from singleshot.evaluation.judge import judge
+from singleshot.evaluation.voc import voc_report
 from singleshot.storage import atomic
 from singleshot.structures import Dataset, Detections, LabelMap, Sample
 
@@ -100,8 +100,8 @@ def test_a_round_trip_keeps_every_number_and_so_the_ap_exactly(tmp_path: Path, s
         assert np.array_equal(one.scores[order].astype(np.float64), other.scores)
         assert np.array_equal(one.class_ids[order], other.class_ids)
     for metric in ("voc07", "voc12"):
-        wanted = judge(before, dataset(), metric=metric)
-        assert judge(after, dataset(), metric=metric).ap == wanted.ap
+        wanted = voc_report(before, dataset(), metric=metric)
+        assert voc_report(after, dataset(), metric=metric).ap == wanted.ap
         assert wanted.map is not None
         assert wanted.map > 0
 

@@ -323,7 +323,7 @@ class Loader(Generic[BatchTargets]):
     """The batches of one split, epoch by epoch.
 
     Args:
-        dataset: the images and annotations. At least one image.
+        dataset: the images and annotations. At least one image if they are shuffled, as training does.
         prepare: what becomes of each image, see the head of this file.
         options: how they are read.
         shard: which batches this process loads.
@@ -341,7 +341,7 @@ class Loader(Generic[BatchTargets]):
             height, width = prepare.size_hw
             message = f"batch size {size}, seed {options.seed}, rank {rank} of {world}, images of {width}×{height}"
             raise ConfigError(message, remedy="Give sizes of 1 or more, a seed of 0 or more, a rank below world")
-        if len(dataset) < (size * world if options.drop_last else 1):
+        if len(dataset) < (size * world if options.drop_last else int(options.shuffle)):
             message = f"{len(dataset)} images of {dataset.split} do not make one batch of {size * world}"
             raise ConfigError(message, remedy="Use a smaller batch or more images", file=dataset.root)
         samples = pack(dataset.samples, mask_code=dataset.mask_code, keep_difficult=options.keep_difficult)

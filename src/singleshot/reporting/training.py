@@ -1,4 +1,4 @@
-"""How a training went, from its `log.csv`: losses by part, learning rate, score and speed over the epochs."""
+"""The course of a training from its `log.csv`: losses by part, learning rate, score and speed over the epochs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PARTS = ("class", "box", "pixel", "soft_iou")
 
 
 def read_log(path: Path) -> list[Row]:
-    """The rows of `log.csv`, one an epoch; none where there is no file. Raises DataError for what is no number."""
+    """Return the rows of `log.csv`, one for each epoch; none without the file. Raises DataError for bad numbers."""
     if not path.is_file():
         return []
     rows: list[Row] = []
@@ -28,13 +28,13 @@ def read_log(path: Path) -> list[Row]:
             try:
                 rows.append({name: float(value) if value else None for name, value in row.items() if name})
             except (TypeError, ValueError) as error:
-                what, remedy = "not a row of numbers", "Mend it, or delete it"
-                raise DataError(what, remedy=remedy, file=path, line=number) from error
+                remedy = "Correct it, or delete it"
+                raise DataError("not a row of numbers", remedy=remedy, file=path, line=number) from error
     return rows
 
 
 def curves(rows: Sequence[Row]) -> Html:
-    """Losses, learning rate, score, AP by class and speed, each against the epoch."""
+    """Return losses, learning rate, score, AP by class and speed, each against the epoch."""
     if not rows:
         return page.paragraph("No epoch was finished: log.csv has no row.", "soft")
     columns = list(dict.fromkeys(name for row in rows for name in row))
@@ -46,7 +46,7 @@ def curves(rows: Sequence[Row]) -> Html:
         _chart(rows, [name for name in columns if name == "lr"], "Learning rate"),
         _chart(rows, scores, "Score of the validation split and of a part of the training split", top=1.0),
         _chart(rows, ap[:12], "Validation by class", strip="val_", top=1.0),
-        _chart(rows, ["images_per_second"], "Pictures a second, in training"),
+        _chart(rows, ["images_per_second"], "Images per second, in training"),
     ]
     last = [(name, rows[-1][name]) for name in (*losses, *scores) if rows[-1].get(name) is not None]
     return page.joined(
@@ -58,7 +58,7 @@ def curves(rows: Sequence[Row]) -> Html:
 
 
 def speed(rows: Sequence[Row]) -> list[tuple[str, object]]:
-    """What the log says of time: seconds in all, steps, and pictures a second (the median over epochs)."""
+    """Return seconds in all, steps, and images per second (the median over epochs), as names and values."""
     if not rows:
         return []
     rates = [rate for row in rows if (rate := row.get("images_per_second")) is not None]
@@ -66,7 +66,7 @@ def speed(rows: Sequence[Row]) -> list[tuple[str, object]]:
         ("epochs", int(rows[-1].get("epoch") or 0)),
         ("steps", int(rows[-1].get("step") or 0)),
         ("seconds of training, validation included", f"{rows[-1].get('seconds') or 0:.0f}"),
-        ("pictures a second in training (median)", f"{np.median(rates):.0f}" if rates else None),
+        ("images per second in training (median)", f"{np.median(rates):.0f}" if rates else None),
     ]
 
 
@@ -85,7 +85,7 @@ def _chart(
     log: bool = False,
     top: float | None = None,
 ) -> Html:
-    epochs = np.array([row.get("epoch") or place + 1 for place, row in enumerate(rows)], np.float64)
+    epochs = np.array([row.get("epoch") or index + 1 for index, row in enumerate(rows)], np.float64)
     lines = []
     for name in names:
         values = np.array([np.nan if row.get(name) is None else row[name] for row in rows], np.float64)

@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 
 from singleshot.errors import DataError
-from singleshot.evaluation.judge import SIZE_BANDS_PX, judge, threshold_warning
-from singleshot.evaluation.report import Report
-from singleshot.evaluation.table import table
+from singleshot.evaluation.voc import SIZE_BANDS_PX, VocReport, threshold_warning, voc_report, voc_table
 from singleshot.structures import Dataset, Detections, LabelMap, Sample
 
 NAMES = LabelMap(("car", "bus"))
@@ -42,11 +40,11 @@ ONE, TWO = [10.0, 10.0, 40.0, 40.0], [60.0, 10.0, 160.0, 90.0]
 NOTHING = detections([], [], [])
 
 
-def by_hand() -> Report:
+def by_hand() -> VocReport:
     """Two cars, one found at 0.4; a bus found at 0.2 after a miss at 0.3."""
     there = split(sample("a", [ONE, TWO], [0, 0]), sample("b", [TWO], [1]), sample("c", [], []))
     found = [detections([ONE], [0.4], [0]), detections([ONE, TWO], [0.3, 0.2], [1, 1]), NOTHING]
-    return judge(found, there, metric="voc12", size_bands_px=SIZE_BANDS_PX)
+    return voc_report(found, there, metric="voc12", size_bands_px=SIZE_BANDS_PX)
 
 
 def test_a_report_worked_by_hand():
@@ -84,7 +82,7 @@ def test_sizes_are_judged_one_by_one():
 
 def test_json_has_exactly_the_documented_keys_and_null_without_ground_truths():
     there = split(sample("a", [ONE], [0]))
-    report = judge([detections([ONE], [0.5], [0])], there, size_bands_px=[(96.0, float("inf"))])
+    report = voc_report([detections([ONE], [0.5], [0])], there, size_bands_px=[(96.0, float("inf"))])
     written = json.loads(json.dumps(report.as_json(), allow_nan=False))
     assert set(written) == {
         "metric",
@@ -106,31 +104,31 @@ def test_json_has_exactly_the_documented_keys_and_null_without_ground_truths():
 
 
 def test_g1_no_detections_give_zero():
-    report = judge([NOTHING, NOTHING], split(sample("a", [ONE], [0]), sample("b", [], [])))
+    report = voc_report([NOTHING, NOTHING], split(sample("a", [ONE], [0]), sample("b", [], [])))
     assert (report.map, report.ap, report.detections) == (0.0, {"car": 0.0, "bus": None}, 0)
 
 
 def test_g2_no_ground_truths_give_none_and_null():
-    report = judge([detections([ONE], [0.9], [0])], split(sample("a", [], [])))
+    report = voc_report([detections([ONE], [0.9], [0])], split(sample("a", [], [])))
     assert (report.map, report.ap, report.ground_truths) == (None, {"car": None, "bus": None}, 0)
     assert '"map": null' in json.dumps(report.as_json())
-    empty = judge([], split())
+    empty = voc_report([], split())
     assert (empty.map, empty.images) == (None, 0)
 
 
 def test_g10_only_difficult_ground_truths_give_none():
-    report = judge([detections([ONE], [0.9], [0])], split(sample("a", [ONE], [0], [True])))
+    report = voc_report([detections([ONE], [0.9], [0])], split(sample("a", [ONE], [0], [True])))
     assert (report.map, report.ground_truths, report.detections) == (None, 0, 1)
 
 
 def test_g6_a_score_that_is_nan_is_refused():
     with pytest.raises(DataError):
-        judge([detections([ONE], [float("nan")], [0])], split(sample("a", [ONE], [0])))
+        voc_report([detections([ONE], [float("nan")], [0])], split(sample("a", [ONE], [0])))
 
 
-def test_detections_that_do_not_pair_off_with_the_pictures_are_refused():
-    with pytest.raises(ValueError, match="2 pictures do not pair off with 1"):
-        judge([NOTHING, NOTHING], split(sample("a", [ONE], [0])))
+def test_detections_of_another_number_of_images_are_refused():
+    with pytest.raises(ValueError, match="2 images for a split of 1"):
+        voc_report([NOTHING, NOTHING], split(sample("a", [ONE], [0])))
 
 
 @pytest.mark.parametrize(
@@ -148,7 +146,7 @@ def test_the_table_shows_every_class_and_the_mean_and_takes_no_name_for_markup()
     there = replace(split(sample("a", [ONE], [0])), label_map=LabelMap(("[red]car", "bus")))
     console = Console(width=120)
     with console.capture() as capture:
-        console.print(table(judge([NOTHING], there)))
+        console.print(voc_table(voc_report([NOTHING], there)))
     lines = capture.get().splitlines()
     assert any("[red]car" in line and "0.000" in line for line in lines)
     assert any("bus" in line and "n/a" in line for line in lines)
