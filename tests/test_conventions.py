@@ -41,8 +41,6 @@ TESTED_ELSEWHERE = {
     "cli/predict.py": "tests/cli/test_workflow.py",
     "cli/predict_outputs.py": "tests/cli/test_predict.py, test_predict_images.py and test_predict_videos.py",
     "cli/train.py": "tests/cli/test_workflow.py and its doctest",
-    "cli/demo_masks.py": "the demo is tried as a whole: tests/cli/test_workflow.py",
-    "cli/evaluate_masks.py": "tests/cli/test_workflow_masks.py",
     "reporting/masks.py": "the page as a whole: tests/reporting/test_pages.py",
     "cli/report.py": "tests/reporting/test_report.py",
     "streets/scenery.py": "tests/streets/test_scene.py",

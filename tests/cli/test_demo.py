@@ -29,7 +29,7 @@ def test_the_demo_refuses_other_folders_and_leaves_them_unchanged(tmp_path: Path
     for name in names:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("mine")
-    with pytest.raises(CannotCreateError, match="something else than a demo"):
+    with pytest.raises(CannotCreateError, match="something other than a demo"):
         run("--out", tmp_path)
     assert all((tmp_path / name).read_text() == "mine" for name in names)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted({name.partition("/")[0] for name in names})
@@ -39,7 +39,7 @@ def test_the_demo_recognises_its_report_only_by_the_summary(tmp_path: Path) -> N
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / write.MANIFEST).write_text("{}")
     (tmp_path / "report.txt").write_text("mine")
-    with pytest.raises(CannotCreateError, match="something else than a demo"):
+    with pytest.raises(CannotCreateError, match="something other than a demo"):
         run("--out", tmp_path)
 
 

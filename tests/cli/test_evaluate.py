@@ -45,7 +45,7 @@ def test_cocos_own_example_gives_the_expected_metrics(shared: Path, tmp_path: Pa
     result = run("--detections", found, "--data", data / "ground_truth.json", *options)
     assert result.exit_code == 0, result.output
     assert "taken for COCO json" in result.stderr
-    assert "99 of 100 pictures" in " ".join(result.stderr.split())
+    assert "99 of 100 images" in " ".join(result.stderr.split())
     figures = json.loads((tmp_path / "out.json").read_text())
     expected = json.loads((data / "expected.json").read_text())
     assert (figures["map"], figures["ap50"]) == pytest.approx((expected["AP"], expected["AP50"]), abs=1e-6)
@@ -198,7 +198,7 @@ def test_an_unreadable_image_is_refused_or_left_out_and_counted(untrained: Path,
         run(untrained, "--data", data)
     result = run(untrained, "--data", data, "--on-bad", "skip", "--json", tmp_path / "o.json")
     assert result.exit_code == 0
-    assert "test_00001.jpg" in result.stderr and "1 faulty boxes or pictures were left out" in result.stderr
+    assert "test_00001.jpg" in result.stderr and "1 faulty boxes or images were left out" in result.stderr
     facts = json.loads((tmp_path / "o.json").read_text())
     run(untrained, "--data", scenes, "--json", tmp_path / "whole.json")
     whole = json.loads((tmp_path / "whole.json").read_text())

@@ -1,4 +1,8 @@
-"""`singleshot demo`: the main job from end to end on drawn data, with no download, in five minutes on two cores."""
+"""`singleshot demo`: the whole workflow on generated street scenes, without a download: eight minutes on two cores.
+
+A detector is trained on the boxes of the scenes, then a segmenter on their masks, which starts from the detector's
+backbone. Both are evaluated on unseen scenes, and some of these are drawn.
+"""
 
 from __future__ import annotations
 
@@ -15,61 +19,108 @@ from singleshot.storage import atomic
 
 if TYPE_CHECKING:
     from singleshot.evaluation.voc import VocReport
-    from singleshot.structures import Dataset, Detections
-    from singleshot.training.run import Run
+    from singleshot.training.recipe import Recipe
 
-PICTURES = 12
+MAX_IMAGES = 12
+"""Number of scenes to draw: those with the most objects."""
+DRAW_THRESHOLD = 0.4
+MASK_SCORES = ("miou", "iou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou", "images")
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="The run's folder.")] = Path("runs/demo"),
-    minutes: Annotated[float | None, typer.Option(help="Minutes of training.", min=0.001)] = None,
-    seed: Annotated[int, typer.Option(help="Of the drawn scenes and of training.", min=0)] = 0,
-    train: Annotated[int | None, typer.Option(help="Scenes to learn from.", min=1)] = None,
-    test: Annotated[int | None, typer.Option(help="Scenes to judge by.", min=1)] = None,
-    masks: Annotated[bool, typer.Option(help="Train a segmenter on the scenes' masks too.")] = True,
+    out: Annotated[Path, typer.Option(help="Folder of the demo.")] = Path("runs/demo"),
+    minutes: Annotated[float | None, typer.Option(help="Minutes of training, for each model.", min=0.001)] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the scenes and of training.", min=0)] = 0,
+    train: Annotated[int | None, typer.Option(help="Number of scenes to train on.", min=1)] = None,
+    test: Annotated[int | None, typer.Option(help="Number of scenes to evaluate on.", min=1)] = None,
+    masks: Annotated[bool, typer.Option(help="Also train a segmenter on the masks of the scenes.")] = True,
 ) -> None:
-    """Draw street scenes, train a detector and a segmenter on them, judge both on unseen ones, show what they see."""
+    """Draw street scenes, train a detector and a segmenter, evaluate both on unseen scenes, and draw some results."""
     started = time.monotonic()
     from singleshot.cli import terminal
-    from singleshot.cli.demo_masks import segment_scenes
-    from singleshot.data.boxes import voc
-    from singleshot.evaluation.loop import eval_loader, evaluate_split
-    from singleshot.evaluation.voc import SIZE_BANDS_PX, CollectDetections, as_text, voc_report, voc_table
-    from singleshot.prediction.load import load_detector
-    from singleshot.recipes.streets_demo import RECIPE
-    from singleshot.training import run
+    from singleshot.evaluation.miou import miou_table
+    from singleshot.evaluation.voc import as_text, voc_table
+    from singleshot.recipes import streets_demo, streets_demo_masks
 
-    recipe = dataclasses.replace(RECIPE, seed=seed, minutes=RECIPE.minutes if minutes is None else minutes)
     data = out / "data"
-    _refuse_foreign(out, data)
-    folder, mask_folder = _fresh(out / "train"), _fresh(out / "train_masks")
-    _draw(data, seed, train, test)
-    with terminal.TrainingBar() as bar:
-        trained = run.train(data, recipe, out=folder, val_split=None, overwrite=True, observer=bar)
-    # The file is judged, as `singleshot evaluate` would: the network in memory computes in the training's precision.
-    detector = load_detector(trained.weights)
-    judged = voc.read(data, "test", label_map=detector.label_map)
-    found, _ = evaluate_split(detector, eval_loader(detector, judged, workers=1), CollectDetections(judged))
-    report = voc_report(found, judged, metric=recipe.metric, size_bands_px=SIZE_BANDS_PX)
-    pictures = _draw_pictures(out / "pictures", judged, found)
-    summary = _summary(out, data, trained, report, pictures)
+    _check_folder(out, data)
+    run_folder, masks_folder = _run_folder(out / "train"), _run_folder(out / "train_masks")
+    _draw_scenes(data, seed, train, test)
+    limits: dict[str, Any] = {"seed": seed} if minutes is None else {"seed": seed, "minutes": minutes}
+    recipe = dataclasses.replace(streets_demo.RECIPE, **limits)
+    report, facts = _train_and_evaluate(recipe, data, "voc", run_folder, out / "pictures")
+    summary = report.as_json() | facts | {"data": str(data), "curves": str(out / "curves.png")}
     summary["total_seconds"] = round(time.monotonic() - started, 1)
-    _write(out, report, summary)
+    _write_report(out, report, summary)
     terminal.show(voc_table(report))
     terminal.show((out / "report.txt").read_text(encoding="utf-8"))
-    if masks:
-        summary["segmentation"] = segment_scenes(
-            out, data, folder=mask_folder, weights=trained.weights, seed=seed, minutes=minutes
-        )
-        atomic.write_text(out / "summary.json", json.dumps(summary, indent=2) + "\n")
-        said = summary["segmentation"]
-        line = f"mIoU {as_text(said['miou'])} on {said['images']} unseen scenes, {said['total_seconds']:.0f} s more"
-        terminal.show(f"{line}\npictures: {said['pictures']}")
+    if not masks:
+        return
+    started = time.monotonic()
+    recipe = dataclasses.replace(streets_demo_masks.RECIPE, weights=summary["weights"], **limits)
+    report, facts = _train_and_evaluate(recipe, data, "masks", masks_folder, out / "pictures_masks")
+    terminal.show(miou_table(report))
+    scores = report.as_json()
+    part = {name: scores[name] for name in MASK_SCORES} | facts
+    part["total_seconds"] = round(time.monotonic() - started, 1)
+    atomic.write_text(out / "summary.json", json.dumps(summary | {"segmentation": part}, indent=2) + "\n")
+    line = f"mIoU {as_text(part['miou'])} on {part['images']} unseen scenes, {part['total_seconds']:.0f} s more"
+    terminal.show(f"{line}\nimages: {part['pictures']}")
 
 
-def _refuse_foreign(out: Path, data: Path) -> None:
-    """Refuse a folder that is not a demo's own: what lies there under the names of the demo's files would be lost."""
+def _train_and_evaluate(
+    recipe: Recipe, data: Path, data_format: str, folder: Path, images: Path
+) -> tuple[Any, dict[str, Any]]:
+    """Train on the scenes, evaluate the best weights on the test split and draw some of its scenes.
+
+    Args:
+        recipe: of a detector or a segmenter.
+        data: the scenes.
+        data_format: `voc` for their boxes, `masks` for their masks.
+        folder: of the run, which is replaced.
+        images: the folder for drawn scenes.
+
+    Returns:
+        The report, and what the summary says about the run.
+    """
+    from singleshot.cli import terminal
+    from singleshot.data import read
+    from singleshot.drawing import draw
+    from singleshot.evaluation.evaluate import metric_for
+    from singleshot.evaluation.loop import eval_loader, predictions
+    from singleshot.evaluation.voc import SIZE_BANDS_PX
+    from singleshot.images import read_image
+    from singleshot.prediction.annotations import write_image
+    from singleshot.prediction.load import load
+    from singleshot.training import run
+
+    options = {"out": folder, "data_format": data_format, "val_split": None, "overwrite": True}
+    with terminal.TrainingBar() as bar:
+        trained = run.train(data, recipe, observer=bar, **options)
+    # The stored weights are evaluated, as by `singleshot evaluate`: training computes in another number format.
+    model: Any = load(trained.weights)
+    masks = data_format == "masks"
+    label_map = None if masks else model.label_map
+    dataset = read.read(data, "test", layout=data_format, label_map=label_map, with_masks=masks)
+    metric: Any = metric_for("miou" if masks else recipe.metric, dataset, size_bands_px=SIZE_BANDS_PX)
+    busiest = sorted(range(len(dataset)), key=lambda index: -len(dataset.samples[index].boxes_xyxy))[:MAX_IMAGES]
+    for batch, _, results in predictions(model, eval_loader(model, dataset, workers=1)):
+        metric.update(batch, results)
+        for index, result in zip(batch.indices.tolist(), results, strict=True):
+            if index in busiest:
+                sample = dataset.samples[index]
+                drawn = draw(read_image(sample.image_path), result, threshold=DRAW_THRESHOLD)
+                write_image(images / f"{sample.image_id}.jpg", drawn)
+    return metric.compute(), {
+        "train_seconds": round(trained.seconds, 1),
+        "images_per_second": round(trained.images_per_second, 1),
+        "weights": str(trained.weights),
+        "pictures": str(images),
+    }
+
+
+def _check_folder(out: Path, data: Path) -> None:
+    """Refuse a folder with files other than a demo's: those with the same names would be lost."""
     from singleshot.cli import outputs
     from singleshot.streets import write
 
@@ -77,14 +128,21 @@ def _refuse_foreign(out: Path, data: Path) -> None:
     if not out.is_dir() or all(path.name.startswith(".") for path in out.iterdir()):
         return
     begun = (data / write.MANIFEST).is_file()
-    # The summary is written before the other two, so that they can be known by it.
+    # The summary is written before the other two, so it identifies them.
     written = any((out / name).exists() for name in ("report.txt", "curves.png"))
     if not begun or (written and not (out / "summary.json").is_file()):
-        raise CannotCreateError("holds something else than a demo", remedy="Choose another --out", file=out)
+        raise CannotCreateError("contains something other than a demo", remedy="Choose another --out", file=out)
 
 
-def _draw(data: Path, seed: int, train: int | None, test: int | None) -> None:
-    """Draw the scenes, unless the same ones are there already."""
+def _run_folder(folder: Path) -> Path:
+    """Return the folder of a run, which each demo replaces. Raises CannotCreateError if it contains anything else."""
+    if folder.exists() and not (folder / "recipe.json").is_file() and any(folder.iterdir()):
+        raise CannotCreateError("contains something other than a run", remedy="Choose another --out", file=folder)
+    return folder
+
+
+def _draw_scenes(data: Path, seed: int, train: int | None, test: int | None) -> None:
+    """Draw the scenes, unless the same ones exist already."""
     from singleshot.cli import terminal
     from singleshot.streets import write
 
@@ -92,51 +150,12 @@ def _draw(data: Path, seed: int, train: int | None, test: int | None) -> None:
     if write.matches(data, seed=seed, train=train, test=test):
         return
     with terminal.bar("drawing scenes", train + write.VAL + test) as advance:
-        write.make(
-            data,
-            seed=seed,
-            train=train,
-            test=test,
-            overwrite=True,
-            on_progress=lambda done, _total: advance(done),
-        )
+        write.make(data, seed=seed, train=train, test=test, overwrite=True, on_progress=advance)
 
 
-def _fresh(folder: Path) -> Path:
-    """The demo's own run folder, which every demo replaces; anything else there is left alone."""
-    if folder.exists() and not (folder / "recipe.json").is_file() and any(folder.iterdir()):
-        raise CannotCreateError("holds something else than a run", remedy="Choose another --out", file=folder)
-    return folder
-
-
-def _draw_pictures(folder: Path, dataset: Dataset, found: list[Detections]) -> Path:
-    """Write annotated copies of the scenes with the most objects into a folder. Returns the folder."""
-    from singleshot.drawing import draw
-    from singleshot.images import read_image
-    from singleshot.prediction import annotations
-
-    busiest = sorted(range(len(dataset)), key=lambda place: -len(dataset.samples[place].boxes_xyxy))[:PICTURES]
-    for place in busiest:
-        sample = dataset.samples[place]
-        drawn = draw(read_image(sample.image_path), found[place], threshold=0.4)
-        annotations.write_image(folder / f"{sample.image_id}.jpg", drawn)
-    return folder
-
-
-def _summary(out: Path, data: Path, trained: Run, report: VocReport, pictures: Path) -> dict[str, Any]:
-    return report.as_json() | {
-        "train_seconds": round(trained.seconds, 1),
-        "images_per_second": round(trained.images_per_second, 1),
-        "data": str(data),
-        "weights": str(trained.weights),
-        "pictures": str(pictures),
-        "curves": str(out / "curves.png"),
-    }
-
-
-def _write(out: Path, report: VocReport, summary: dict[str, Any]) -> None:
-    """`summary.json`, `curves.png` and the short report in words."""
-    from singleshot.evaluation.voc import map_line
+def _write_report(out: Path, report: VocReport, summary: dict[str, Any]) -> None:
+    """Write `summary.json`, `curves.png` and `report.txt`, a report in words."""
+    from singleshot.evaluation.voc import as_text, map_line
     from singleshot.metrics.curves import draw_precision_recall
 
     atomic.write_text(out / "summary.json", json.dumps(summary, indent=2) + "\n")
@@ -144,14 +163,15 @@ def _write(out: Path, report: VocReport, summary: dict[str, Any]) -> None:
     lines = ["AP by size of object (√area in pixels of the scene):"]
     for band in summary["ap_by_size"]:
         low, high = band["size_px"]
-        shown = "n/a" if band["map"] is None else f"{band['map']:.3f}"
-        lines.append(f"  {low:g}–{'…' if high is None else f'{high:g}'} px: {shown} ({band['ground_truths']} objects)")
+        size = f"{low:g}–{'…' if high is None else f'{high:g}'} px"
+        lines.append(f"  {size}: {as_text(band['map'])} ({band['ground_truths']} objects)")
     lines += [
-        f"{map_line(report.metric, report.map, report.images)} that it never saw, with {report.ground_truths} objects",
-        f"trained in {summary['train_seconds']:.0f} s at {summary['images_per_second']:.0f} pictures/s, "
-        f"{summary['total_seconds']:.0f} s in all",
-        *(f"{name}: {summary[name]}" for name in ("data", "weights", "pictures", "curves")),
-        f"again: singleshot evaluate {summary['weights']} --data {summary['data']} --split test "
+        f"{map_line(report.metric, report.map, report.images)} not trained on, with {report.ground_truths} objects",
+        f"trained in {summary['train_seconds']:.0f} s at {summary['images_per_second']:.0f} images/s, "
+        f"{summary['total_seconds']:.0f} s in total",
+        *(f"{label}: {summary[name]}" for label, name in (("data", "data"), ("weights", "weights"))),
+        *(f"{label}: {summary[name]}" for label, name in (("images", "pictures"), ("curves", "curves"))),
+        f"repeat: singleshot evaluate {summary['weights']} --data {summary['data']} --split test "
         f"--metric {report.metric}",
     ]
     atomic.write_text(out / "report.txt", "\n".join(lines) + "\n")

@@ -143,7 +143,9 @@ def train(
         "images_per_second": result.images_per_second,
     }
     outputs.write_json(json_file, facts)
-    report.of_run(result, workers=0)
+    from singleshot.reporting.report import report as report_of_run  # after training: it imports matplotlib
+
+    report.write(lambda: report_of_run(result, overwrite=True), requested=False)
 
 
 def find_recipe(name: str | None) -> Recipe:
