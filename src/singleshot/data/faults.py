@@ -38,6 +38,7 @@ KINDS: dict[str, tuple[Severity, str]] = {
     "not-permitted": ("fatal", "Change its permissions"),
     "unreadable-file": ("fatal", "Replace or delete it"),
     "leak": ("fatal", "Take it out of one of them"),
+    "near-duplicate-across-splits": ("warning", "Put both into one split"),
     # Fields of an annotation
     "bad-field": ("fatal", "Correct it"),
     "bad-line": ("fatal", "Correct or delete it"),

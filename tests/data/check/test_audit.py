@@ -59,7 +59,9 @@ def test_bccds_faults_are_its_two_points_and_its_eight_doubles(shared: Path) -> 
     assert [fault.file.stem[-5:] for fault in near] == numbers
     overlaps = [float(match[1]) for fault in near if (match := re.search(r"IoU ([\d.]+)", fault.message))]
     assert (min(overlaps), max(overlaps)) == (0.83, 0.93) and len(overlaps) == 8
-    assert all(fault.line is not None for fault in near) and len(found.faults) == 10
+    assert all(fault.line is not None for fault in near) and len(found.faults) == 11
+    copies = [fault for fault in found.faults if fault.kind == "near-duplicate-across-splits"]
+    assert [fault.file.name for fault in copies] == ["BloodImage_00037.jpg"] and "00038.jpg of train" in str(copies)
 
 
 def test_one_split_is_one_list_of_it(shared: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -76,3 +77,35 @@ def test_the_same_bytes_under_another_name_are_not_trained_on(tmp_path: Path) ->
     kept, faults = duplicates.without_leaks(train, val)
     assert [Path(sample.image_id).name for sample in kept] == ["b", "d"]
     assert len(faults) == 1 and "the same file as c of val" in faults[0].message
+
+
+def _photographs(folder: Path, *seeds: int) -> list[Path]:
+    """Write photograph-like images, a file for each seed."""
+    paths = []
+    for number, seed in enumerate(seeds):
+        coarse = np.random.default_rng(seed).integers(0, 256, (9, 9, 3), dtype=np.uint8)
+        paths.append(folder / f"{number}.jpg")
+        cv2.imwrite(str(paths[-1]), cv2.resize(coarse, (160 + number, 120), interpolation=cv2.INTER_CUBIC))
+    return paths
+
+
+def test_near_copies_and_their_copies_are_one_group(tmp_path: Path) -> None:
+    paths = _photographs(tmp_path, 1, 2, 1, 3, 2, 1)
+    (tmp_path / "broken.jpg").write_bytes(b"no image")
+    assert duplicates.near_identical_groups([*paths, tmp_path / "broken.jpg"]) == [[0, 2, 5], [1, 4]]
+
+
+def test_no_images_make_no_groups() -> None:
+    assert duplicates.near_identical_groups([]) == duplicates.near_identical_groups([b"", b""]) == []
+
+
+def test_a_near_copy_in_a_disjoint_split_is_a_warning_at_the_later_split(tmp_path: Path) -> None:
+    one, same_split, copy, other = _photographs(tmp_path, 1, 1, 1, 2)
+    prints = {path: duplicates._fingerprint_of(path) for path in (one, same_split, copy, other)}
+    digests = {path: path.read_bytes() for path in prints}
+    splits = {"train": _places("train", str(one), str(same_split)), "val": _places("val", str(other), str(copy))}
+    (fault,) = duplicates.near_copies_across_splits(prints, digests, splits)
+    assert (fault.kind, fault.severity, fault.file) == ("near-duplicate-across-splits", "warning", copy)
+    assert one.name in fault.message or same_split.name in fault.message
+    assert duplicates.near_copies_across_splits(prints, dict.fromkeys(prints, b"same"), splits) == []
+    assert duplicates.near_copies_across_splits({}, {}, {}) == []

@@ -186,7 +186,10 @@ def _audit_voc(
         report = of_images.get(folder.images.get(image_id, Path()))
         faults += _of_annotation(folder, image_id, annotation, report, label_map)
     faults += duplicates.in_two_splits(splits)
-    faults += duplicates.same_bytes({path: report.digest for path, report in of_images.items()}, splits)
+    digests = {path: report.digest for path, report in of_images.items()}
+    fingerprints = {path: report.fingerprint for path, report in of_images.items()}
+    faults += duplicates.same_bytes(digests, splits)
+    faults += duplicates.near_copies_across_splits(fingerprints, digests, splits)
     objects = sum(len(annotation.objects) for annotation in annotations.values())
     return Audit("voc", len(chosen), objects, label_map.names, in_order(faults))
 
@@ -276,13 +279,14 @@ def _audit_datasets(datasets: Sequence[Dataset], processes: int, progress: Progr
     code = next((dataset.mask_code for dataset in datasets if dataset.mask_code is not None), None)
     faults = [fault for dataset in datasets for fault in dataset.faults]
     digests: dict[Path, bytes] = {}
+    fingerprints: dict[Path, bytes] = {}
     for done, report in enumerate(_reports(list(samples), masks, code, processes), start=1):
         if progress is not None:
             progress(done, len(samples) + len(masks))
         faults += report.faults
         sample = samples.get(report.path)
         if sample is not None:
-            digests[report.path] = report.digest
+            digests[report.path], fingerprints[report.path] = report.digest, report.fingerprint
             fault = None if sample.size_hw is None else size_fault(report, sample.size_hw, report.path, None)
             faults += [] if fault is None else [fault]
     for dataset in datasets:
@@ -295,6 +299,7 @@ def _audit_datasets(datasets: Sequence[Dataset], processes: int, progress: Progr
     }
     faults += duplicates.in_two_splits(splits)
     faults += duplicates.same_bytes(digests, splits)
+    faults += duplicates.near_copies_across_splits(fingerprints, digests, splits)
     objects = sum(len(sample.boxes_xyxy) for sample in samples.values())
     objects += sum(fault.kind in LEFT_OUT for dataset in datasets for fault in dict.fromkeys(dataset.faults))
     names = dict.fromkeys(name for dataset in datasets for name in dataset.label_map.names)

@@ -2,7 +2,8 @@
 
 An image that was trained on and then evaluated on measures memory. Splits that are meant to be disjoint (train and val,
 trainval and test, …) must not share one, neither by name nor, under two names, by the bytes of the file. Splits that
-contain each other by design (trainval and train) may.
+contain each other by design (trainval and train) may. Near copies, such as frames of one video or a picture that was
+resized or mirrored, share their content without a byte in common: a warning, because a score is too good then, too.
 """
 
 from __future__ import annotations
@@ -14,8 +15,12 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
+import numpy as np
+
+from singleshot.data.check.fingerprints import fingerprint, near_copies
 from singleshot.data.faults import make_fault
-from singleshot.errors import Fault
+from singleshot.errors import Fault, SingleshotError
+from singleshot.images import read_image
 from singleshot.structures import Dataset, Sample
 
 _PARTS = {
@@ -86,6 +91,66 @@ def same_bytes(digests: Mapping[Path, bytes], splits: Mapping[str, Sequence[Plac
         else:
             faults.append(make_fault("duplicate-picture", f"the same file as {original.name}", path))
     return faults
+
+
+def near_identical_groups(images: Sequence[Path | bytes]) -> list[list[int]]:
+    """Group images that are the same or near copies: recompressed, resized, brightened or mirrored.
+
+    Args:
+        images: files, or fingerprints (`fingerprints.fingerprint`) where they are known. A file that cannot be read is
+            in no group: its reader reports it.
+
+    Returns:
+        The indices of the images of each group of two or more, ascending, in the order of their first ones; [] where
+        no image repeats another. Copies of copies are in one group.
+    """
+    return _groups(near_copies([each if isinstance(each, bytes) else _fingerprint_of(each) for each in images]))
+
+
+def near_copies_across_splits(
+    fingerprints: Mapping[Path, bytes], digests: Mapping[Path, bytes], splits: Mapping[str, Sequence[Place]]
+) -> list[Fault]:
+    """Return a warning (`near-duplicate-across-splits`) for each image that nearly equals one of a disjoint split.
+
+    Args:
+        fingerprints: of each image file; an empty one for a file that could not be read.
+        digests: of the files' bytes: equal files are `same_bytes`' faults.
+        splits: by name, the images of each.
+    """
+    members: dict[Path, list[str]] = {}
+    for split, places in splits.items():
+        for place in places:
+            members.setdefault(place.image, []).append(split)
+    paths = sorted(path for path in fingerprints if path in members)
+    faults: dict[Path, Fault] = {}
+    for first, second in near_copies([fingerprints[path] for path in paths]).tolist():
+        for one, other in ((paths[first], paths[second]), (paths[second], paths[first])):
+            pairs = [(a, b) for a in members[one] for b in members[other] if are_disjoint(a, b)]
+            if not pairs or digests.get(one) == digests.get(other) or one in faults or other in faults:
+                continue
+            (split, other_split) = pairs[0]
+            if list(splits).index(split) < list(splits).index(other_split):
+                continue  # named once, in the later split
+            message = f"is {split}'s, and nearly the same image as {other.name} of {other_split}"
+            faults[one] = make_fault("near-duplicate-across-splits", message, one)
+    return list(faults.values())
+
+
+def _groups(pairs: np.ndarray) -> list[list[int]]:
+    group_of: dict[int, list[int]] = {}
+    for first, second in pairs.tolist():
+        one, other = group_of.setdefault(first, [first]), group_of.setdefault(second, [second])
+        if one is not other:
+            one += other
+            group_of |= dict.fromkeys(other, one)
+    return sorted(sorted(group) for group in {id(group): group for group in group_of.values()}.values())
+
+
+def _fingerprint_of(path: Path) -> bytes:
+    try:
+        return fingerprint(read_image(path, fast=True))
+    except SingleshotError:
+        return b""
 
 
 def without_leaks(train: Dataset, val: Dataset) -> tuple[list[Sample], list[Fault]]:

@@ -25,6 +25,7 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
+from singleshot.data.check.fingerprints import fingerprint
 from singleshot.data.faults import make_fault
 from singleshot.decoder_process import READY, DecoderProcess, GivenUpError
 from singleshot.errors import DataError, Fault, NotPermittedError, SingleshotError
@@ -53,6 +54,7 @@ class ImageReport:
         stored_hw: the same before EXIF's rotation.
         orientation: EXIF's, 1 to 8; 1 where there is none.
         digest: of the file's bytes; empty where it cannot be read.
+        fingerprint: of the pixels, see `fingerprints`; empty where it cannot be decoded.
         faults: what is wrong with it.
     """
 
@@ -62,6 +64,7 @@ class ImageReport:
     orientation: int = 1
     digest: bytes = b""
     faults: tuple[Fault, ...] = ()
+    fingerprint: bytes = b""
 
 
 def report(path: Path) -> ImageReport:
@@ -83,7 +86,7 @@ def report(path: Path) -> ImageReport:
     faults = _notes(path, header)
     faults += [make_fault("doubtful-picture", message, path) for message in doubts.messages]
     size_hw = (pixels.shape[0], pixels.shape[1])
-    return ImageReport(path, size_hw, header.stored_hw, header.orientation, digest, tuple(faults))
+    return ImageReport(path, size_hw, header.stored_hw, header.orientation, digest, tuple(faults), fingerprint(pixels))
 
 
 def fault_of(error: SingleshotError, path: Path) -> Fault:

@@ -1,0 +1,90 @@
+"""Fingerprints of images: near copies (recompressed, resized, brightened, mirrored) have nearly equal ones.
+
+A fingerprint is a difference hash in two directions (is a cell of an 8×8 grid darker than its right and than its lower
+neighbour: 128 bits), the same of the mirrored image, and a 16×16 grey thumbnail. Copies of a photograph stay within 12
+bits of it. So do drawings with large flat areas that are different images: a pair of hashes is therefore a candidate
+only, and the correlation of the thumbnails decides. An image whose thumbnail is nearly one grey equals nothing.
+
+This file needs neither torch nor structures: the processes that decode images for `data check` import it.
+
+Difference hash: N. Krawetz, "Kind of Like That" (hackerfactor.com, 2013).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8, UInt64
+from numpy import ndarray
+
+GRID, THUMBNAIL = 8, 16
+REDUCED = 144
+"""Pixels a side of the first reduction: a multiple of 8, 9 and 16, so that the next ones average whole pixels."""
+MAX_BITS = 12
+"""Hashes of near copies differ in at most so many of 128 bits."""
+MIN_CORRELATION = 0.95
+"""Thumbnails of near copies correlate at least so much."""
+MIN_CONTRAST = 4.0
+"""Standard deviation of a thumbnail, in grey levels of 255, below which an image is flat."""
+ROWS_AT_A_TIME = 256
+_HASH_BYTES = 2 * GRID * GRID // 8
+FINGERPRINT_BYTES = 2 * _HASH_BYTES + THUMBNAIL * THUMBNAIL
+
+
+def fingerprint(image: UInt8[ndarray, "H W 3"]) -> bytes:
+    """Return the fingerprint of an RGB image of any size: `FINGERPRINT_BYTES` bytes."""
+    reduced = cv2.resize(image, (REDUCED, REDUCED), interpolation=cv2.INTER_AREA)
+    grey = cv2.cvtColor(reduced, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    thumbnail = cv2.resize(grey, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
+    return _hash(grey) + _hash(grey[:, ::-1]) + np.rint(thumbnail).astype(np.uint8).tobytes()
+
+
+def _hash(grey: Float[ndarray, "H W"]) -> bytes:
+    across = cv2.resize(grey, (GRID + 1, GRID), interpolation=cv2.INTER_AREA)
+    down = cv2.resize(grey, (GRID, GRID + 1), interpolation=cv2.INTER_AREA)
+    bits = [across[:, 1:] > across[:, :-1], down[1:] > down[:-1]]
+    return np.packbits(np.stack(bits)).tobytes()
+
+
+def near_copies(fingerprints: Sequence[bytes]) -> Int[ndarray, "P 2"]:
+    """Find images that are near copies of each other, mirrored or not.
+
+    Args:
+        fingerprints: of each image; an empty one, for an image that could not be read, equals nothing.
+
+    Returns:
+        Pairs of indices (first, second), first < second, in order; (0, 2) where nothing is repeated.
+
+    Every pair is compared, `ROWS_AT_A_TIME` images with all later ones at a time: a second for 10,000 images, with
+    memory for some rows of distances and never for all of them.
+    """
+    known = np.array([index for index, each in enumerate(fingerprints) if each], np.int64)
+    if len(known) < 2:
+        return np.zeros((0, 2), np.int64)
+    table = np.frombuffer(b"".join(fingerprints[index] for index in known), np.uint8)
+    table = table.reshape(len(known), FINGERPRINT_BYTES)
+    hashes = np.ascontiguousarray(table[:, : 2 * _HASH_BYTES]).view(np.uint64).reshape(len(known), 2, 2)
+    grey = table[:, 2 * _HASH_BYTES :].astype(np.float32).reshape(len(known), THUMBNAIL, THUMBNAIL)
+    contrast = grey.std(axis=(1, 2))
+    usable = np.flatnonzero(contrast >= MIN_CONTRAST)
+    known, hashes, grey = known[usable], hashes[usable], grey[usable]
+    grey = (grey - grey.mean(axis=(1, 2), keepdims=True)) / contrast[usable, None, None]
+    found = [np.zeros((0, 2), np.int64)]
+    for start in range(0, len(known), ROWS_AT_A_TIME):
+        rows = slice(start, start + ROWS_AT_A_TIME)
+        for mirrored in (0, 1):
+            near = _near(hashes[rows, 0], hashes[start:, mirrored])
+            first, second = np.nonzero(np.triu(near, 1))
+            first, second = first + start, second + start
+            other = grey[second][:, :, ::-1] if mirrored else grey[second]
+            alike = (grey[first] * other).mean(axis=(1, 2)) >= MIN_CORRELATION
+            found.append(np.stack([known[first[alike]], known[second[alike]]], axis=1))
+    return np.unique(np.concatenate(found), axis=0)
+
+
+def _near(some: UInt64[ndarray, "N 2"], others: UInt64[ndarray, "M 2"]) -> Bool[ndarray, "N M"]:
+    """Return which pairs of hashes differ in few bits."""
+    bits = [np.bitwise_count(some[:, None, half] ^ others[None, :, half]) for half in (0, 1)]
+    return bits[0] + bits[1] <= MAX_BITS
