@@ -8,14 +8,14 @@ the layout can be named instead. A new layout is a module with `fits`, `splits`,
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
 from singleshot.data import cache as dataset_cache
-from singleshot.data.boxes import coco, voc, yolo
+from singleshot.data.boxes import coco, voc, voc_unlisted, yolo
 from singleshot.data.faults import LEFT_OUT_WARNINGS
 from singleshot.data.folders import subfolders
 from singleshot.data.load.samples import SampleTable
@@ -24,7 +24,11 @@ from singleshot.data.masks import folders as mask_folders
 from singleshot.errors import InputMissingError, NotPermittedError, UsageError, os_errors
 from singleshot.structures import Dataset, LabelMap
 
-Layout = Literal["voc", "coco", "yolo", "kitti_road", "cityscapes", "masks"]
+Layout = Literal["voc", "coco", "yolo", "kitti_road", "cityscapes", "masks", "voc_xml"]
+MASKS: tuple[Layout, ...] = ("masks", "cityscapes", "kitti_road")
+"""Layouts with masks, in the order in which they are tried where masks are wanted."""
+PROBED: tuple[Layout, ...] = ("voc_xml",)
+"""Layouts that are recognised by files anywhere below a folder: too slow to try on every folder nearby."""
 MAX_NEARBY = 200
 
 
@@ -59,6 +63,14 @@ READERS: dict[Layout, Reader] = {
         "Cityscapes", cityscapes.looks_like, cityscapes.splits, cityscapes.read, options=("annotated",)
     ),
     "masks": Reader("images and masks", mask_folders.looks_like, mask_folders.splits, mask_folders.read),
+    "voc_xml": Reader(
+        "Pascal VOC without lists",
+        voc_unlisted.fits,
+        voc_unlisted.splits,
+        voc_unlisted.read,
+        (*BOXES, "allow_unlabelled", "fix_boxes"),
+        voc_unlisted.sources,
+    ),
 }
 
 
@@ -192,9 +204,19 @@ def _warnings(dataset: Dataset) -> str:
 
 
 def _first(root: Path, with_masks: bool) -> Layout | None:
-    layouts = reversed(READERS) if with_masks else READERS
-    with os_errors(root, "read"):
-        return next((layout for layout in layouts if READERS[layout].fits(root)), None)
+    return next(_fitting(root, with_masks), None)
+
+
+def _fitting(root: Path, with_masks: bool) -> Iterator[Layout]:
+    """Yield the layouts that a folder fits, the likeliest first."""
+    known: list[Layout] = list(READERS)
+    if with_masks:
+        known = [*MASKS, *(layout for layout in reversed(known) if layout not in MASKS)]
+    for layout in known:
+        with os_errors(root, "read"):
+            fits = READERS[layout].fits(root)
+        if fits:
+            yield layout
 
 
 def _nearby(root: Path) -> str:
@@ -202,7 +224,7 @@ def _nearby(root: Path) -> str:
     parent = root.resolve().parent
     for near in [*subfolders(root), parent, *subfolders(parent)][:MAX_NEARBY]:
         try:
-            layout = _first(near, with_masks=False)
+            layout = next((name for name, reader in READERS.items() if name not in PROBED and reader.fits(near)), None)
         except NotPermittedError:
             continue
         if layout is not None:

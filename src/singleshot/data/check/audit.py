@@ -106,7 +106,7 @@ def audit(
     """
     root = Path(root)
     layout = read.check_name(data_format) or read.recognise(root)
-    if classes is not None and layout not in ("voc", "coco", "yolo"):
+    if classes is not None and "label_map" not in read.READERS[layout].options:
         message = f"the classes of {read.READERS[layout].title} are given"
         raise UsageError(message, remedy="Leave --classes out", file=root)
     if layout == "voc":
@@ -119,7 +119,7 @@ def audit(
     names = [split] if split is not None else read.splits(root, layout=layout)
     if not names:
         raise InputMissingError("no split", remedy="Name one by --split", file=root)
-    datasets, faults = _read(root, layout, names, None if classes is None else LabelMap(classes))
+    datasets, faults = _read(root, layout, names, None if classes is None else LabelMap(classes), allow_unlabelled)
     if faults and (split is not None or not datasets) and faults[0].kind == "missing-split":
         raise InputMissingError(faults[0].message, file=faults[0].file, line=faults[0].line)
     audits = [_audit_datasets(datasets, processes, progress)] if datasets else []
@@ -251,14 +251,18 @@ def _of_annotation(
 
 
 def _read(
-    root: Path, layout: str, names: Sequence[str], label_map: LabelMap | None
+    root: Path, layout: str, names: Sequence[str], label_map: LabelMap | None, allow_unlabelled: bool
 ) -> tuple[list[Dataset], list[Fault]]:
     """Return the splits that can be read at all, and the faults of those that cannot."""
     datasets, faults = [], []
     for name in names:
         annotated = layout != "coco" or coco.is_annotated(root, name)
         try:
-            datasets.append(read.read(root, name, layout=layout, label_map=label_map, annotated=annotated, cache=False))
+            dataset = read.read(
+                root, name, layout=layout, label_map=label_map, annotated=annotated,
+                allow_unlabelled=allow_unlabelled, cache=False,
+            )  # fmt: skip
+            datasets.append(dataset)
         except InputMissingError as error:
             remedy = sentence(error.remedy or "Add it")
             faults.append(make_fault("missing-split", error.message, error.file or root, error.line, remedy=remedy))
