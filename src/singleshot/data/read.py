@@ -224,9 +224,10 @@ def _nearby(root: Path) -> str:
     parent = root.resolve().parent
     for near in [*subfolders(root), parent, *subfolders(parent)][:MAX_NEARBY]:
         try:
-            layout = next((name for name, reader in READERS.items() if name not in PROBED and reader.fits(near)), None)
+            readers = (reader for name, reader in READERS.items() if name not in PROBED)
+            found = next((reader for reader in readers if reader.fits(near)), None)
         except NotPermittedError:
             continue
-        if layout is not None:
-            return f"; {near} looks like {READERS[layout].title}"
+        if found is not None:
+            return f"; {near} looks like {found.title}"
     return ""
