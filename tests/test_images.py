@@ -13,7 +13,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from singleshot import images
-from singleshot.errors import DataError, InputMissingError, NotPermittedError
+from singleshot.errors import DataError, InputMissingError, NotPermittedError, UsageError
 from singleshot.images import BACKGROUND_RGB, decode_image, read_image, read_size_hw
 
 
@@ -378,3 +378,47 @@ def test_real_photos_decode_as_pillow_decodes_them(shared: Path) -> None:
             expected = np.asarray(image.convert("RGB"))
         assert read_size_hw(folder / name) == expected.shape[:2]
         assert np.abs(pixels.astype(int) - expected).max() <= 3, name
+
+
+def _meanings(folder: Path) -> dict[str, Image.Image]:
+    """One image of each kind whose stored pixels are not yet its meaning."""
+    rng = np.random.default_rng(0)
+    pixels = np.kron(rng.integers(0, 255, (6, 8, 3), dtype=np.uint8), np.ones((8, 8, 1), np.uint8))
+    opacity = np.where(pixels[..., 0] > 120, 255, 40).astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    rgb = Image.fromarray(pixels)
+    rgb.save(folder / "turned.png", exif=exif)
+    rgb.save(folder / "turned.tiff", exif=exif)
+    Image.fromarray(np.dstack([pixels, opacity])).save(folder / "transparent.png")
+    Image.fromarray(pixels[..., 0].astype(np.uint16) * 257).save(folder / "sixteen_bit.png")
+    rgb.quantize(16).save(folder / "palette.png", transparency=3)
+    rgb.convert("L").save(folder / "grey.png")
+    rgb.convert("1").save(folder / "bilevel.png")
+    rgb.convert("CMYK").save(folder / "ink.tiff")
+    return {path.name: Image.open(path) for path in sorted(folder.iterdir())}
+
+
+def test_a_pil_image_has_the_same_pixels_as_its_file(tmp_path: Path):
+    opened = _meanings(tmp_path)
+    assert len(opened) == 8
+    for name, image in opened.items():
+        assert np.array_equal(images.from_pil(image), images.read_image(tmp_path / name)), name
+
+
+def test_an_array_is_rgb_of_8_bits_or_refused():
+    rgb = np.random.default_rng(0).integers(0, 255, (5, 7, 3), dtype=np.uint8)
+    assert images.from_array(rgb) is rgb
+    for other in (rgb.astype(np.float32), rgb.astype(np.uint16), rgb[:0], rgb[..., :2], rgb[..., 0], rgb[0, 0]):
+        with pytest.raises(UsageError, match="is not an image"):
+            images.from_array(other)
+
+
+def test_a_pil_image_without_readable_pixels_is_an_error_of_one_line(tmp_path: Path):
+    with pytest.raises(UsageError, match="PIL image of 0×4 pixels"):
+        images.from_pil(Image.new("RGB", (0, 4)))
+    with pytest.raises(DataError, match="floating-point"):
+        images.from_pil(Image.new("F", (4, 4)))
+    (tmp_path / "cut.png").write_bytes(_encoded(_pixels(), "PNG")[:400])
+    with pytest.raises(DataError, match="pixels cannot be read"):
+        images.from_pil(Image.open(tmp_path / "cut.png"))

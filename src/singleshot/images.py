@@ -35,7 +35,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from singleshot.errors import DataError
+from singleshot.errors import DataError, UsageError
 from singleshot.storage.files import REPLACE, file_bytes, opened
 
 try:
@@ -43,7 +43,7 @@ try:
 except ImportError:  # minimal GPU images come without it
     simplejpeg = None
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".jfif", ".jpe")
 """Suffixes of image files; of two files with one stem, the one whose suffix comes first here is used."""
 MAX_PIXELS = 50_000_000
 MAX_FILE_BYTES = 512 * 2**20
@@ -182,10 +182,14 @@ def _header(stream: io.BufferedReader | io.BytesIO, file: Path | str) -> tuple[s
         stream.seek(0)
         raise _broken(name, error, file, stream.read(MAX_FILE_BYTES)) from error
     width, height = image.size
+    _check_size(width, height, file)
+    return name, image
+
+
+def _check_size(width: int, height: int, file: Path | str) -> None:
     if width * height > MAX_PIXELS:
         message = f"{width}×{height} pixels are more than the {MAX_PIXELS // 1_000_000} million that are read"
         raise DataError(message, kind="too-large-picture", remedy="Scale it down or cut it into parts", file=file)
-    return name, image
 
 
 def _reader_for(head: bytes, file: Path | str) -> tuple[str, type[ImageFile]]:
@@ -261,7 +265,51 @@ def _warn_fallback() -> None:
     log.warning("simplejpeg is not installed: JPEG is decoded by OpenCV, which is slower and notices fewer faults")
 
 
-def _other(image: ImageFile, file: Path | str, name: str) -> UInt8[ndarray, "H W 3"]:
+def from_array(array: ndarray) -> UInt8[ndarray, "H W 3"]:
+    """Return the array itself if it is (H, W, 3) uint8, which is taken for upright RGB.
+
+    Raises:
+        UsageError: an array of another type or shape, whose meaning would be a guess, or an empty one.
+    """
+    if array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3 and array.size:
+        return array
+    message = f"an array of {array.dtype} {array.shape} is not an image"
+    raise UsageError(message, remedy="Give (H, W, 3) uint8 RGB")
+
+
+def from_pil(image: Image.Image) -> UInt8[ndarray, "H W 3"]:
+    """Return a PIL image as `read_image` returns its file: upright, RGB, transparency over white, 16 bits scaled to 8.
+
+    Raises:
+        UsageError: it has no pixels.
+        DataError: its file is broken, above `MAX_PIXELS`, or of a kind that is not read.
+    """
+    file, name = getattr(image, "filename", None) or "PIL image", getattr(image, "format", None) or "PIL image"
+    width, height = image.size
+    if not width * height:
+        raise UsageError(f"a PIL image of {width}×{height} pixels", remedy="Give one with pixels")
+    _check_size(width, height, file)
+    try:
+        image.load()
+        if image.mode == "CMYK" and name == "JPEG" and "adobe" not in image.info:
+            pixels = np.asarray(ImageChops.invert(image).convert("RGB"))
+        else:
+            pixels = _other(image, file, name)
+        return _upright(pixels, _orientation(image))
+    except DataError:
+        raise
+    except Exception as error:  # decoders raise exceptions of any class; the fault is the file's in all cases
+        reason = " ".join(str(error).split()) or type(error).__name__
+        message = f"a PIL image whose pixels cannot be read ({reason})"
+        raise DataError(message, kind="corrupt-picture", remedy="Give its path instead", file=file) from error
+
+
+def _on_background(image: Image.Image) -> UInt8[ndarray, "H W 3"]:
+    page = Image.new("RGBA", image.size, BACKGROUND_RGB)
+    return np.asarray(Image.alpha_composite(page, image.convert("RGBA")).convert("RGB"))
+
+
+def _other(image: Image.Image, file: Path | str, name: str) -> UInt8[ndarray, "H W 3"]:
     image.load()
     if image.mode.startswith("I;16"):
         grey = (np.asarray(image) >> 8).astype(np.uint8)
@@ -269,13 +317,10 @@ def _other(image: ImageFile, file: Path | str, name: str) -> UInt8[ndarray, "H W
     if image.mode in ("F", "I"):
         message = f"a {name} of {'floating-point' if image.mode == 'F' else '32-bit'} values, which have no known range"
         raise DataError(message, kind="unsupported-picture", remedy=CONVERT, file=file)
-    if image.has_transparency_data:
-        page = Image.new("RGBA", image.size, BACKGROUND_RGB)
-        return np.asarray(Image.alpha_composite(page, image.convert("RGBA")).convert("RGB"))
-    return np.asarray(image.convert("RGB"))
+    return _on_background(image) if image.has_transparency_data else np.asarray(image.convert("RGB"))
 
 
-def _orientation(image: ImageFile) -> int:
+def _orientation(image: Image.Image) -> int:
     """EXIF's orientation, 1 to 8; 1 where there is none. Pillow applies a TIFF's by itself."""
     exif = image.info.get("exif")
     block = exif.removeprefix(b"Exif\x00\x00") if isinstance(exif, bytes) else b""

@@ -4,7 +4,7 @@ import onnx
 import pytest
 
 from singleshot.errors import ConfigError
-from singleshot.exporting.onnx import OPSET, to_onnx, with_outputs
+from singleshot.exporting.onnx import OPSET, to_onnx, with_outputs, with_texts
 from singleshot.exporting.program import DetectorProgram
 from singleshot.exporting.suppression import OperatorSuppression
 from tests.exporting import made
@@ -40,3 +40,8 @@ def test_without_the_extra_it_says_which_one(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(__import__("sys").modules, "onnxscript", None)
     with pytest.raises(ConfigError, match=r"singleshot\[export\]"):
         to_onnx(DetectorProgram(made.network(), OperatorSuppression()))
+
+
+def test_a_file_has_the_lowest_ir_version_that_its_operators_need():
+    newest = made.onnx_model()
+    assert with_texts(newest, {}).ir_version == 8, "ONNX 1.13, the first with operator set 18, has IR version 8"

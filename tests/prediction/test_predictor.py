@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import inspect
+import multiprocessing
+import os
 from pathlib import Path
 
 import cv2
@@ -178,3 +180,17 @@ def test_a_saved_detector_is_loaded_with_names_and_answers_the_same(detector: De
     wanted = detector.predict(images[0], threshold=0.0)
     found = loaded.predict(images[0], threshold=0.0)
     np.testing.assert_allclose(found.scores, wanted.scores, atol=1e-5)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
+def test_a_process_forked_after_a_prediction_answers_too(detector: Detector, images: list[np.ndarray]) -> None:
+    expected = detector.predict(images, threshold=0.0)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        detector.predict(images, threshold=0.0)
+        with multiprocessing.get_context("fork").Pool(1) as pool:
+            answers = pool.apply_async(detector.predict, (images,), {"threshold": 0.0}).get(timeout=60)
+    finally:
+        torch.set_num_threads(threads)
+    assert all(same(*pair) for pair in zip(answers, expected, strict=True))

@@ -17,7 +17,7 @@ def test_files_folders_patterns_and_cameras_are_told_apart(tmp_path: Path) -> No
     found = resolve(
         [tmp_path / "a", str(tmp_path / "b/*.jpg"), "0", str(tmp_path / "a/2.jpg"), tmp_path / "b/y[1].jpg"]
     )
-    assert [path.name for path in found.pictures] == ["1.PNG", "2.jpg", "x.jpg", "y[1].jpg"]
+    assert [path.name for path in found.images] == ["1.PNG", "2.jpg", "x.jpg", "y[1].jpg"]
     assert found.videos == (video,) and found.cameras == (0,)
 
 
@@ -50,3 +50,32 @@ def test_what_is_not_there_is_said(tmp_path: Path) -> None:
 def test_d14_an_address_is_refused_without_a_look_at_it(name: str) -> None:
     with pytest.raises(UsageError, match="no local file"):
         resolve([name])
+
+
+def test_a_phones_files_are_used_or_counted_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    for name in (
+        "a.jpg",
+        "b.JFIF",
+        "c.HEIC",
+        "d.heic",
+        "notes",
+        ".hidden",
+        "deep/e.jpe",
+        "deep/er/f.png",
+        "deep/g.txt",
+    ):
+        (tmp_path / name).write_bytes(b"\xff\xd8\xff")
+    found = resolve([tmp_path])
+    assert [path.name for path in found.images] == ["a.jpg", "b.JFIF"]
+    warning = found.warning()
+    assert warning == (
+        f"3 files are not read (2 .heic, 1 without a suffix; first {tmp_path / 'c.HEIC'}); "
+        f"1 subfolder is not read (first {tmp_path / 'deep'}): add --recursive"
+    )
+    every = resolve([tmp_path], recursive=True)
+    assert [path.name for path in every.images] == ["a.jpg", "b.JFIF", "e.jpe", "f.png"]
+    assert [path.name for path in every.unread] == ["c.HEIC", "d.heic", "notes", "g.txt"]
+    assert resolve([tmp_path / "a.jpg"]).warning() is None
+    with pytest.raises(InputMissingError, match="--recursive"):
+        resolve([(tmp_path / "only").mkdir() or tmp_path / "only"])

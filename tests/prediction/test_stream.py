@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from singleshot.detection.ssd import SSD, config_for
 from singleshot.errors import DataError, UsageError
@@ -108,3 +109,21 @@ def test_large_frames_travel_alone_and_small_ones_together() -> None:
 def test_a_network_on_a_cpu_gets_a_worker_a_core(model: Detector) -> None:
     workers, threads = model.worker_counts()
     assert 1 <= workers <= 4 and threads is not None and threads >= 1
+
+
+def test_pil_images_are_frames_like_arrays_with_the_rules_for_files(model: Detector) -> None:
+    rgb = np.random.default_rng(0).integers(0, 255, (64, 96, 3), dtype=np.uint8)
+    image = Image.fromarray(rgb)
+    for source in (image, [image, image], iter([rgb, image])):
+        frames = list(model.stream(source, threshold=0.0))
+        assert frames and all(np.array_equal(frame.frame.image, rgb) for frame in frames)
+    assert list(model.stream([], threshold=0.0)) == []
+
+
+@pytest.mark.parametrize("source", [object(), [1.5], ["a.jpg", np.zeros((4, 4, 3), np.uint8)], [None, "a.jpg"], {}])
+def test_a_mixed_source_or_none_at_all_is_refused_in_one_line_or_is_empty(model: Detector, source: object) -> None:
+    if source == {}:
+        assert list(model.stream(source)) == []
+        return
+    with pytest.raises(UsageError, match=r"is not a source|is not an image"):
+        list(model.stream(source))

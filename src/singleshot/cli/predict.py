@@ -44,6 +44,9 @@ def predict(
     tile_size: Annotated[
         int | None, typer.Option(help="Side of a tile in pixels; by default that of the network input.", min=32)
     ] = None,
+    recursive: Annotated[
+        bool, typer.Option("--recursive", help="Use images and videos in subfolders of folders too.")
+    ] = False,
     track: Annotated[bool, typer.Option("--track", help="Number the objects in videos.")] = False,
     engine: Annotated[
         str | None, typer.Option(help="For very many images: ray (a cluster) or process. Resumes where it stopped.")
@@ -70,7 +73,14 @@ def predict(
         _refuse(given, "--engine writes only detections.json into --out, without", "Omit it")
         names = _split(classes)
         predict_bulk(
-            weights, sources, engine=engine, out=out, thresholds=thresholds, classes=names, overwrite=overwrite
+            weights,
+            sources,
+            engine=engine,
+            out=out,
+            thresholds=thresholds,
+            classes=names,
+            recursive=recursive,
+            overwrite=overwrite,
         )
         return
     from singleshot.cli.predict_outputs import open_outputs, plan
@@ -82,7 +92,8 @@ def predict(
     from singleshot.prediction.stream import StreamOptions
     from singleshot.prediction.tiles import Tiling
 
-    found = resolve(sources)
+    found = resolve(sources, recursive=recursive)
+    terminal.warn(found.warning())
     if found.videos:
         from singleshot.prediction.video_reader import import_av
 

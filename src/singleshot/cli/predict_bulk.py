@@ -27,6 +27,7 @@ def predict_bulk(
     out: Path | None,
     thresholds: Mapping[str, float],
     classes: Sequence[str] | None,
+    recursive: bool,
     overwrite: bool,
 ) -> None:
     """Predict images shard by shard, and write `OUT/detections.json` like the report of `--json`.
@@ -38,6 +39,7 @@ def predict_bulk(
         out: the folder of the job. Running the same command again resumes it.
         thresholds: lowest score by class name; the empty name stands for all others.
         classes: the classes to show, or None for all.
+        recursive: use images in subfolders too.
         overwrite: start again in a folder with another job or a finished one.
 
     Raises:
@@ -53,7 +55,8 @@ def predict_bulk(
     if out is None:
         raise UsageError("--engine needs a folder", remedy="Give --out DIR")
     names = read_list(Path(sources[0])) if len(sources) == 1 and sources[0].endswith(".txt") else sources
-    found = resolve(names)
+    found = resolve(names, recursive=recursive)
+    terminal.warn(found.warning())
     if found.videos or found.cameras:
         raise UsageError("--engine is for images", remedy="Omit videos and cameras")
     outputs.check_folder(out)

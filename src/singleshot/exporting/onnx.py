@@ -53,13 +53,15 @@ def to_onnx(program: DetectorProgram | SegmenterProgram) -> Any:
 
 
 def with_texts(model: Any, texts: Mapping[str, str]) -> Any:
-    """A copy of the model with those texts as its metadata."""
+    """Return a copy of the model with those texts as its metadata, and the lowest IR version that it needs."""
     from onnx import helper
 
     copied = type(model)()
     copied.CopyFrom(model)
     del copied.metadata_props[:]
     helper.set_model_props(copied, dict(texts))
+    # The lowest that the operator sets need, so that older runtimes open the file; exporters write their newest.
+    copied.ir_version = helper.find_min_ir_version_for(copied.opset_import, ignore_unknown=True)
     return copied
 
 

@@ -14,6 +14,7 @@ Only errors of reading are yielded. All others (a full disk, a missing package, 
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
@@ -30,6 +31,8 @@ from singleshot.prediction.sources import Sources, resolve
 from singleshot.prediction.stages import Times, table
 from singleshot.prediction.stream import StreamOptions, pipeline, results
 from singleshot.prediction.video_reader import VideoReader
+
+log = logging.getLogger(__name__)
 
 
 def predict_files(
@@ -53,6 +56,8 @@ def predict_files(
     """
     options = options or StreamOptions()
     found = sources if isinstance(sources, Sources) else resolve(sources)
+    if (warning := found.warning()) is not None:
+        log.warning(warning)
     if found.images:
         with ImageReader() as reader:
             yield from predict_images(predictor, found.images, options, reader)

@@ -14,25 +14,29 @@ Evaluation passes through the same three steps, so what is measured is what a us
 
 from __future__ import annotations
 
+import functools
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, overload, runtime_checkable
+from typing import Any, ClassVar, Generic, Literal, TypeVar, overload
 
+import cv2
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from numpy import ndarray
+from PIL.Image import Image as PilImage
 from torch import Tensor
 
-from singleshot import preprocess
+from singleshot import images, preprocess
 from singleshot.classes import colours
 from singleshot.detection.coding import RawDetections, fold_unnamed
 from singleshot.detection.postprocess import Postprocess, postprocess
 from singleshot.detection.ssd import SSD
 from singleshot.errors import UsageError
-from singleshot.images import read_image
+from singleshot.prediction.backends.backend import refuse_fork
 from singleshot.prediction.backends.threads import default_threads
 from singleshot.prediction.choosing import DEFAULT, Threshold, choice
 from singleshot.prediction.frames import ImageResult, check_batch_size
@@ -48,15 +52,6 @@ MOST_WORKERS = 4
 Task = Literal["detection", "segmentation"]
 Raw = TypeVar("Raw")
 Result = TypeVar("Result", Detections, Segmentation)
-
-
-@runtime_checkable
-class PilImage(Protocol):
-    """What is needed of a PIL image; Pillow itself is not imported here."""
-
-    def convert(self, mode: str, /) -> Any:
-        """The image in another mode."""
-        ...
 
 
 Image = str | Path | ndarray | PilImage
@@ -147,6 +142,9 @@ class Predictor(ABC, Generic[Raw, Result]):
 
     @torch.inference_mode()
     def _run_network(self, images: UInt8[Tensor, "B H W 3"]) -> Any:
+        first = _first_process()
+        if self.device.type != "cpu":
+            refuse_fork(first, self.device.type.upper())
         batch = preprocess.normalise(images.to(self.device), self.network.config.preprocess)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):
             return self.network(batch)
@@ -313,20 +311,36 @@ class Segmenter(Predictor[Float[Tensor, "B C H W"], Segmentation]):
         return stream(self, source, StreamOptions(drawing=drawing, batch_size=batch_size))
 
 
+@functools.cache
+def _first_process() -> int:
+    """Return the process of the first prediction, and from then on let forked ones compute with one thread.
+
+    The threads that torch and OpenCV started in a process do not exist in one forked from it, and waiting for them
+    would never end.
+    """
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_use_one_thread)
+    return os.getpid()
+
+
+def _use_one_thread() -> None:
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)
+
+
 def as_array(image: Image) -> UInt8[ndarray, "H W 3"]:
     """Return an image in any of the accepted forms as (H, W, 3) uint8 RGB.
 
+    Pixels mean the same however they come: a path, an array and a PIL image pass through the rules of `images`.
+
     Raises:
-        DataError, InputMissingError: a file is not a readable image.
+        DataError, InputMissingError: a file or a PIL image is not a readable image.
         UsageError: it has none of the accepted forms.
     """
     if isinstance(image, str | Path):
-        return read_image(Path(image))
+        return images.read_image(Path(image))
     if isinstance(image, np.ndarray):
-        if image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3 and image.size:
-            return image
-        what = f"an array of {image.dtype} {image.shape} is not an image"
-        raise UsageError(what, remedy="Give (H, W, 3) uint8 RGB")
+        return images.from_array(image)
     if isinstance(image, PilImage):
-        return np.asarray(image.convert("RGB"), dtype=np.uint8)
+        return images.from_pil(image)
     raise UsageError(f"{type(image).__name__} is not an image", remedy="Give a path, an array or a PIL image")

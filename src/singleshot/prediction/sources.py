@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import glob
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from singleshot.errors import InputMissingError, UsageError
+from singleshot.errors import InputMissingError, UsageError, os_errors, visible
 from singleshot.images import IMAGE_SUFFIXES
 from singleshot.prediction.video_format import SUFFIXES as VIDEO_SUFFIXES
 from singleshot.prediction.video_format import looks_like_video
@@ -27,19 +28,38 @@ class Sources:
         images: image files, and files that are no videos.
         videos: video files.
         cameras: numbers of cameras.
+        unread: what a folder contains besides and is not read: files whose suffix is not an image's or a video's, and
+            subfolders. Hidden ones do not count.
     """
 
     images: tuple[Path, ...] = ()
     videos: tuple[Path, ...] = ()
     cameras: tuple[int, ...] = ()
+    unread: tuple[Path, ...] = ()
+
+    def warning(self) -> str | None:
+        """Return one line that counts `unread` by suffix and names the first; None if there are none."""
+        folders = [path for path in self.unread if path.is_dir()]
+        files = Counter(path.suffix.lower() or "without a suffix" for path in self.unread if path not in folders)
+        parts = []
+        if files:
+            count, kinds = files.total(), ", ".join(f"{count} {suffix}" for suffix, count in files.most_common(5))
+            first = next(path for path in self.unread if path not in folders)
+            parts.append(f"{count} {'file is' if count == 1 else 'files are'} not read ({kinds}; first {first})")
+        if folders:
+            count = len(folders)
+            noun = "subfolder is" if count == 1 else "subfolders are"
+            parts.append(f"{count} {noun} not read (first {folders[0]}): add --recursive")
+        return visible("; ".join(parts)) or None
 
 
-def resolve(names: Sequence[str | Path]) -> Sources:
+def resolve(names: Sequence[str | Path], *, recursive: bool = False) -> Sources:
     """The images, videos and cameras that are meant.
 
     Args:
         names: files, folders (images and videos directly in them, by name), patterns with `*`, `?` or `[…]` (`**`
             for folders in folders), and numbers of cameras. A file that is there is never taken for a pattern.
+        recursive: use images and videos in subfolders of folders too.
 
     Raises:
         InputMissingError: nothing of that name, an empty folder, or a pattern that fits nothing.
@@ -47,10 +67,13 @@ def resolve(names: Sequence[str | Path]) -> Sources:
     """
     files: dict[Path, None] = {}
     cameras: dict[int, None] = {}
+    unread: list[Path] = []
     for name in names:
         text, path = str(name), Path(name)
         if path.is_dir():
-            files |= dict.fromkeys(_inside(path))
+            inside, others = _inside(path, recursive)
+            files |= dict.fromkeys(inside)
+            unread += others
         elif path.exists() or path.is_symlink():
             files[path] = None
         elif text.isdecimal() and text.isascii():
@@ -68,15 +91,35 @@ def resolve(names: Sequence[str | Path]) -> Sources:
             raise InputMissingError("no such file", remedy="Check the path", file=path)
     videos = dict.fromkeys(file for file in files if looks_like_video(file))
     others = tuple(file for file in files if file not in videos)
-    return Sources(others, tuple(videos), tuple(cameras))
+    return Sources(others, tuple(videos), tuple(cameras), tuple(unread))
 
 
-def _inside(folder: Path) -> list[Path]:
+def _inside(folder: Path, recursive: bool) -> tuple[list[Path], list[Path]]:
+    """Return the images and videos of a folder by name, and what else is in it, without hidden files and folders.
+
+    Symbolic links to folders are not followed, so that none can lead round in a circle.
+    """
     known = VIDEO_SUFFIXES.union(IMAGE_SUFFIXES)
-    inside = sorted(path for path in folder.iterdir() if path.suffix.lower() in known and not path.is_dir())
-    if not inside:
-        raise InputMissingError("no images or videos in this folder", remedy="Name a folder of them", file=folder)
-    return inside
+    files: list[Path] = []
+    others: list[Path] = []
+    waiting = [folder]
+    while waiting:
+        parent = waiting.pop()
+        with os_errors(parent, "read"):
+            entries = sorted(parent.iterdir())
+        folders = [path for path in entries if path.is_dir() and not path.name.startswith(".")]
+        files += [path for path in entries if path.suffix.lower() in known and not path.is_dir()]
+        others += [
+            path for path in entries if not (path.suffix.lower() in known or path.name.startswith(".") or path.is_dir())
+        ]
+        if recursive:
+            waiting += [path for path in reversed(folders) if not path.is_symlink()]
+        else:
+            others += folders
+    if not files:
+        remedy = "Name a folder of them" if recursive else "Name a folder of them, or add --recursive"
+        raise InputMissingError("no images or videos in this folder", remedy=remedy, file=folder)
+    return files, others
 
 
 def _is_address(text: str) -> bool:

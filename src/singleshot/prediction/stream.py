@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
+import logging
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,10 +21,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from PIL.Image import Image as PilImage
 
 from singleshot.drawing import draw
 from singleshot.errors import UsageError
-from singleshot.images import read_image
+from singleshot.images import from_array, from_pil, read_image
 from singleshot.prediction import camera
 from singleshot.prediction.choosing import Choice
 from singleshot.prediction.frames import CHUNK_PIXELS, Frame, ImageError, ImageResult, check_batch_size
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
     from singleshot.prediction.predictor import Predictor
 
 Item = Frame | ImageError
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -219,16 +223,27 @@ def _frames(source: Any) -> Iterator[tuple[Iterable[Frame], bool]]:
     if isinstance(source, int):
         yield camera.frames(source), True
         return
-    if isinstance(source, np.ndarray):
+    if isinstance(source, np.ndarray | PilImage):
         source = [source]
     if not isinstance(source, str | Path):
-        items = iter(source)
-        first = next(items, None)
-        if isinstance(first, np.ndarray):
+        try:
+            items = iter(source)
+        except TypeError:
+            remedy = "Name files or a camera, or give images"
+            raise UsageError(f"{type(source).__name__} is not a source", remedy=remedy) from None
+        first = next(items, items)  # itself where it is empty
+        if isinstance(first, np.ndarray | PilImage):
             yield _arrays(itertools.chain([first], items)), True
             return
-        source = [] if first is None else [first, *items]
+        source = [] if first is items else [first, *items]
+        for each in source:
+            if not isinstance(each, str | Path | int) or isinstance(each, bool):
+                message = f"a list of files with {type(each).__name__} among them is not a source"
+                raise UsageError(message, remedy="Give files alone, or images alone")
+        source = [str(each) if isinstance(each, int) else each for each in source]
     found = resolve([source] if isinstance(source, str | Path) else source)
+    if (warning := found.warning()) is not None:
+        log.warning(warning)
     if found.images:
         yield (Frame(read_image(file), str(file)) for file in found.images), False
     for file in found.videos:
@@ -247,6 +262,10 @@ def _video(file: Path) -> Iterator[Frame]:
 
 def _arrays(arrays: Iterable[Any]) -> Iterator[Frame]:
     for index, image in enumerate(arrays):
-        if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise UsageError(f"item {index} is not an image", remedy="Give (H, W, 3) uint8 RGB arrays")
-        yield Frame(image, f"array {index}", index)
+        if not isinstance(image, np.ndarray | PilImage):
+            raise UsageError(f"item {index} is not an image", remedy="Give (H, W, 3) uint8 RGB arrays or PIL images")
+        try:
+            array = from_array(image) if isinstance(image, np.ndarray) else from_pil(image)
+        except UsageError as error:
+            raise UsageError(f"item {index}: {error.message}", remedy=error.remedy) from error
+        yield Frame(array, f"array {index}", index)

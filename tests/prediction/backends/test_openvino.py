@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -82,3 +83,12 @@ def test_the_pair_runs_where_singleshot_is_not_installed(pair: Path, tmp_path: P
     count, score, name = bare(code).split(maxsplit=2)
     assert abs(int(count) - len(wanted)) <= 2
     assert abs(float(score) - wanted.scores[0]) < 1e-2 and name.strip() == wanted.class_names[0]
+
+
+def test_several_threads_get_the_same_results_as_one(pair: Path):
+    backend = open_openvino(pair, threads=1)
+    images = [np.random.default_rng(seed).integers(0, 255, (1, 97, 131, 3), dtype=np.uint8) for seed in range(12)]
+    expected = [backend.run(image)["scores"] for image in images]
+    with ThreadPoolExecutor(4) as pool:
+        for outputs, scores in zip(pool.map(backend.run, images), expected, strict=True):
+            np.testing.assert_allclose(outputs["scores"], scores, atol=1e-6)

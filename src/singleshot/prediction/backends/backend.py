@@ -6,6 +6,7 @@ makes them of its arrays.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -13,7 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 from jaxtyping import UInt8
 from numpy import ndarray
 
-from singleshot.errors import DataError
+from singleshot.errors import DataError, UsageError
 from singleshot.prediction.export_record import ExportRecord
 
 
@@ -46,3 +47,10 @@ def refused(runtime: str, error: Exception, path: Path) -> DataError:
     """What to raise where a runtime will not open a file; its own words, shortened to a line, are in it."""
     what = f"{runtime} refuses it ({' '.join(str(error).split())[:200]})"
     return DataError(what, kind="damaged-export", remedy="Export it again with `singleshot export`", file=path)
+
+
+def refuse_fork(process: int, runtime: str) -> None:
+    """Raise UsageError unless this is the process with that number: a runtime's threads do not enter a forked one."""
+    if os.getpid() != process:
+        message = f"the model was opened before this process was forked, and {runtime} does not work across a fork"
+        raise UsageError(message, remedy="Load the model in this process, or start it by `spawn`")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from singleshot.errors import SingleshotError
-from singleshot.prediction.backends.backend import check_outputs, refused
+from singleshot.prediction.backends.backend import check_outputs, refuse_fork, refused
 from singleshot.prediction.backends.onnx_check import INPUT, checked_model
 from singleshot.prediction.backends.threads import default_threads
 from singleshot.prediction.export_record import KEY, ExportRecord, parse
@@ -33,7 +34,7 @@ class OnnxBackend:
     def __init__(self, data: bytes, record: ExportRecord, threads: int | None = None) -> None:
         with needs_extra("export"):
             import onnxruntime
-        self.record = record
+        self.record, self._process = record, os.getpid()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or default_threads()
         options.inter_op_num_threads = 1
@@ -42,7 +43,8 @@ class OnnxBackend:
         self.output_names: tuple[str, ...] = tuple(output.name for output in self._session.get_outputs())
 
     def run(self, images: UInt8[ndarray, "B H W 3"]) -> Mapping[str, Any]:
-        """As `Backend.run`."""
+        """Run the model, as `Backend.run`. Raises UsageError in a forked process."""
+        refuse_fork(self._process, "ONNX Runtime")
         return dict(zip(self.output_names, self._session.run(self.output_names, {INPUT: images}), strict=True))
 
 

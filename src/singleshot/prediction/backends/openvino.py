@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from singleshot.errors import DataError, InputMissingError, SingleshotError
-from singleshot.prediction.backends.backend import check_outputs, refused
+from singleshot.prediction.backends.backend import check_outputs, refuse_fork, refused
 from singleshot.prediction.backends.onnx_check import AGAIN, checked_model
 from singleshot.prediction.backends.threads import default_threads
 from singleshot.prediction.export_record import KEY, ExportRecord, parse
@@ -52,13 +54,24 @@ class OpenvinoBackend:
             "INFERENCE_NUM_THREADS": threads or default_threads(),
             "INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32",
         }
-        compiled = openvino.Core().compile_model(model, "CPU", settings)
-        self._request: Any = compiled.create_infer_request()
+        self._compiled: Any = openvino.Core().compile_model(model, "CPU", settings)
+        self._process = os.getpid()
+        self._idle: deque[Any] = deque()
 
     def run(self, images: UInt8[ndarray, "B H W 3"]) -> Mapping[str, Any]:
-        """As `Backend.run`."""
-        self._request.infer([np.ascontiguousarray(images)])
-        return {name: self._request.get_output_tensor(i).data.copy() for i, name in enumerate(self.output_names)}
+        """Run the model, as `Backend.run`; from several threads at once too, each with an inference request of its own.
+
+        Raises UsageError in a forked process, which OpenVINO's threads do not enter.
+        """
+        refuse_fork(self._process, "OpenVINO")
+        try:
+            request = self._idle.pop()
+        except IndexError:
+            request = self._compiled.create_infer_request()
+        request.infer([np.ascontiguousarray(images)])
+        outputs = {name: request.get_output_tensor(i).data.copy() for i, name in enumerate(self.output_names)}
+        self._idle.append(request)
+        return outputs
 
 
 def open_openvino(path: Path, *, bf16: bool = False, threads: int | None = None) -> OpenvinoBackend:
