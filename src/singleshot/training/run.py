@@ -21,6 +21,7 @@ import torch
 
 from singleshot.data import read
 from singleshot.data.check.duplicates import without_leaks
+from singleshot.data.check.objects import classes_without_object, classes_without_pixel_in, no_object
 from singleshot.data.faults import OnBad, refuse_or_list
 from singleshot.errors import DataError, Fault, UsageError
 from singleshot.prediction.backends.threads import cores
@@ -155,6 +156,9 @@ def train(
             for dataset in (data, val) if val is not None else (data,):
                 on_data(dataset)
         data, faults = _checked(data, val, on_bad)
+        if ranks.first:
+            for fault in classes_without_pixel_in(data) if recipe.is_segmentation else classes_without_object([data]):
+                observer.warn(str(fault))
 
         recipe = replace(recipe, batch_size=batch_for(len(data), recipe.batch_size, ranks.world))
         wanted = identity(recipe, data, val, world=ranks.world)
@@ -220,7 +224,8 @@ def train(
 def _checked(data: Dataset, val: Dataset | None, on_bad: OnBad) -> tuple[Dataset, list[Fault]]:
     """Return the training split without images that are in the validation split too, and the faults of both.
 
-    Raises FaultyDataError as `refuse_or_list` does, and DataError for splits of other classes or an empty one.
+    Raises FaultyDataError as `refuse_or_list` does, and DataError for splits of other classes, an empty split or one
+    without any object.
     """
     if val is not None:
         if val.label_map != data.label_map:
@@ -236,6 +241,9 @@ def _checked(data: Dataset, val: Dataset | None, on_bad: OnBad) -> tuple[Dataset
     if not len(data):
         message = f"no image is left to train on in {data.split}"
         raise DataError(message, kind="no-picture", remedy="See `singleshot data check`", file=data.root)
+    missing = no_object(data)
+    if missing is not None:  # leaving out what is faulty, as --on-bad skip does, leaves nothing
+        raise DataError(missing.message, kind=missing.kind, file=missing.file)
     return data, faults
 
 

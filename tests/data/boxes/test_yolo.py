@@ -129,7 +129,7 @@ def test_a2_a_picture_in_a_list_that_is_not_there_is_named(root: Path) -> None:
     (root / "data.yaml").write_text(YAML.replace("images/train", "train.txt"))
     (root / "train.txt").write_text("./images/train/b.jpg\nimages/train/gone.jpg\nimages/train/a.jpg\n")
     dataset = yolo.read(root, "train")
-    only_fault(dataset, "missing-picture", "fatal", root / "images/train/gone.jpg", None)
+    only_fault(dataset, "missing-picture", "fatal", root / "train.txt", 2)
     assert [sample.image_id for sample in dataset.samples] == ["b", "a"]
 
 
@@ -284,3 +284,79 @@ def test_the_written_files_worked_by_hand(tmp_path: Path) -> None:
     names = {0: "1: no", 1: 'a"b', 2: "bus 🚌"}
     assert yaml.safe_load((out / "data.yaml").read_text(encoding="utf-8")) == {"val": "images/val", "names": names}
     assert yolo_yaml.read(out / "data.yaml").names == tuple(names.values())
+
+
+def _elsewhere(tmp_path: Path, yaml_text: str) -> Path:
+    """A description in a folder of its own beside the images of `root`."""
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "pets.yaml").write_text(yaml_text)
+    return tmp_path / "config" / "pets.yaml"
+
+
+def test_an_absolute_path_out_of_the_descriptions_folder_is_read_and_noted(root: Path) -> None:
+    file = _elsewhere(root, f"path: {root}\n{YAML}")
+    dataset = yolo.read(file, "train")
+    assert [len(sample.boxes_xyxy) for sample in dataset.samples] == [1, 0]
+    assert "2 images lie outside" in only_fault(dataset, "outside-folder", "note", file, None)
+    assert list(yolo.sources(file, "train"))
+
+
+def test_an_absolute_path_into_a_relative_folder_is_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (root / "data.yaml").write_text(f"path: {root}\n{YAML}")
+    monkeypatch.chdir(root)
+    dataset = yolo.read(Path(), "train")
+    assert [len(sample.boxes_xyxy) for sample in dataset.samples] == [1, 0] and dataset.faults == ()
+
+
+@pytest.mark.parametrize(
+    "train",
+    ["pets-1/images/train", "C:\\Users\\me\\pets\\images\\train", "/home/me/pets/images/train", "../images/train"],
+)
+def test_a_folder_of_another_machine_is_found_by_the_end_of_its_path(root: Path, train: str) -> None:
+    (root / "data.yaml").write_text(YAML.replace("images/train", train))
+    dataset = yolo.read(root, "train")
+    assert [sample.image_id for sample in dataset.samples] == ["a", "b"]
+    assert [fault.kind for fault in dataset.faults] == ([] if train.startswith("..") else ["moved-path"])
+
+
+def test_a_split_is_never_the_folder_of_all_images(root: Path) -> None:
+    (root / "data.yaml").write_text(YAML.replace("images/train", "/home/me/elsewhere/images"))
+    (root / "images" / "train").rename(root / "images" / "other")
+    with pytest.raises(InputMissingError, match="do not exist: /home/me/elsewhere/images"):
+        yolo.read(root, "train")
+
+
+@pytest.mark.parametrize("key", ["valid", "validation"])
+def test_valid_is_val_in_folders_keys_and_on_the_command_line(root: Path, key: str) -> None:
+    (root / "images" / "val").rename(root / "images" / "valid")
+    (root / "labels" / "val").rename(root / "labels" / "valid")
+    (root / "data.yaml").write_text(f"train: images/train\n{key}: pets/val/images\nnames: [car, bus]\n")
+    for split in ("val", "valid"):
+        dataset = yolo.read(root, split)
+        assert [sample.class_ids.tolist() for sample in dataset.samples] == [[1]]
+        assert {fault.kind for fault in dataset.faults} == {"unknown-key", "moved-path"}
+
+
+def test_lines_of_a_list_are_found_by_backslashes_drives_and_ends_and_the_others_named(root: Path) -> None:
+    (root / "data.yaml").write_text(YAML.replace("images/train", "lists/train.txt"))
+    (root / "lists").mkdir()
+    lines = ["images\\train\\a.jpg", "D:\\pets\\images\\train\\b.jpg", f"{root}/images/val/c.jpg", "/home/me/x.jpg"]
+    (root / "lists" / "train.txt").write_text("\n".join(lines))
+    dataset = yolo.read(root, "train")
+    assert [sample.image_id for sample in dataset.samples] == ["a", "b", "c"]
+    assert "/home/me/x.jpg" in only_fault(dataset, "missing-picture", "fatal", root / "lists/train.txt", 4)
+
+
+def test_a_file_in_pixels_is_one_fatal_fault_and_none_of_its_boxes_is_used(root: Path) -> None:
+    file = label(root, "a", "0 30 20 12 10\n1 40 25 6 8\n")
+    dataset = yolo.read(root, "train")
+    assert len(dataset.samples[0].boxes_xyxy) == 0
+    assert "look like pixels" in only_fault(dataset, "other-coordinates", "fatal", file, 1)
+
+
+def test_a_set_of_corners_is_one_fatal_fault_and_none_of_its_boxes_is_used(root: Path) -> None:
+    label(root, "a", "0 0.5 0.5 0.9 0.9\n0 0.1 0.2 0.9 0.95\n")
+    label(root, "b", "0 0.4 0.5 0.95 0.9\n")
+    dataset = yolo.read(root, "train")
+    assert [len(sample.boxes_xyxy) for sample in dataset.samples] == [0, 0]
+    assert "corners" in only_fault(dataset, "other-coordinates", "fatal", root / "images/train", None)

@@ -31,6 +31,7 @@ from singleshot.data import folders
 from singleshot.data.boxes.check_box import USABLE, check_box
 from singleshot.data.boxes.class_names import unknown_class, variant_faults
 from singleshot.data.boxes.coco_segmentation import Runs, checked
+from singleshot.data.boxes.coordinates import other_kind
 from singleshot.data.boxes.fields import Id, is_id, is_number, is_text, number_list, read_json, shown
 from singleshot.data.boxes.writing import Item, has_mask_areas, make_folders, note, split_name
 from singleshot.data.faults import make_fault
@@ -221,6 +222,10 @@ class _Reader:
         """Return the usable objects by image id."""
         class_ids = {name: class_id for class_id, name in enumerate(label_map.names)}
         class_of = {number: class_ids.get(name) for number, name in categories.items()}
+        kind = _other_kind(rows, images)
+        if kind is not None:
+            self.fault("other-coordinates", f"most of the {len(rows)} boxes in annotations[…].bbox look like {kind}")
+            return {}
         objects: dict[str, list[_Object]] = {}
         indices: dict[Id, int] = {}
         no_area = no_crowd = 0
@@ -286,6 +291,18 @@ class _Reader:
             if fault.kind not in USABLE:
                 return None
         return _Object(index, box_xyxy, class_id, bool(crowd), bool(crowd or ignore), float(area))
+
+
+def _other_kind(rows: list[Any], images: dict[str, _Image | None]) -> str | None:
+    """Return what most boxes look like if they are not `[x, y, width, height]` in pixels; see `coordinates`."""
+    boxes_xywh, sizes_wh = [], []
+    for row in rows:
+        image = images.get(str(row.get("image_id"))) if isinstance(row, dict) else None
+        box = number_list(row.get("bbox"), 4) if image is not None else None
+        if image is not None and box is not None:
+            boxes_xywh.append(box)
+            sizes_wh.append(image.size_hw[::-1])
+    return other_kind(np.array(boxes_xywh).reshape(-1, 4), np.array(sizes_wh, np.float64).reshape(-1, 2), "xywh")
 
 
 def _by_id(image: _Image) -> tuple[bool, int, str]:

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from singleshot.data import folders
 from singleshot.data import splits as split_lists
 from singleshot.data.boxes import class_names, voc_xml
 from singleshot.data.boxes.check_box import INCLUSIVE, UNKNOWN_SIZE_HW, USABLE, check_box
+from singleshot.data.boxes.coordinates import other_kind
 from singleshot.data.boxes.voc_xml import AnnotatedObject, Annotation
 from singleshot.data.boxes.writing import Item, counted, has_mask_areas, make_folders, note, split_name
 from singleshot.data.faults import make_fault
@@ -140,6 +142,8 @@ def _read_part(
         faults += [_of_another_split(path, error) for path, error in errors.items() if path not in reported]
         label_map, warnings = folder.classes(every)
         faults += warnings
+    odd = other_coordinates(folder, annotations)
+    faults += [] if odd is None else [odd]
     samples = []
     for image_id, annotation in annotations.items():
         try:
@@ -149,6 +153,8 @@ def _read_part(
         except DataError as error:
             faults.append(error.as_fault())
             continue
+        if odd is not None:
+            annotation = replace(annotation, objects=())
         sample, box_faults = folder.sample(image_id, annotation, size_hw, label_map, fix_boxes=fix_boxes)
         samples.append(sample)
         faults += box_faults
@@ -307,6 +313,20 @@ class Folder:
             annotation_path=file,
             box_places=np.array(indices, np.int64),
         ), faults
+
+
+def other_coordinates(folder: Folder, annotations: Mapping[str, Annotation]) -> Fault | None:
+    """Return a fatal fault where most boxes of some annotations are not corners in pixels; see `coordinates`."""
+    rows = [
+        (item.corners, each.size_hw[::-1]) for each in annotations.values() if each.size_hw for item in each.objects
+    ]
+    corners = np.array([box for box, _ in rows], np.float64).reshape(-1, 4)
+    sizes_wh = np.array([size for _, size in rows], np.float64).reshape(-1, 2)
+    kind = other_kind(corners, sizes_wh, "xyxy inclusive")
+    if kind is None:
+        return None
+    message = f"most of the {len(rows)} boxes look like {kind}"
+    return make_fault("other-coordinates", message, folder.root / ANNOTATION_FOLDER)
 
 
 def shown(item: AnnotatedObject) -> str:

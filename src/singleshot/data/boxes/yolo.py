@@ -7,7 +7,11 @@ A line with the corners of an outline instead of a box gives the box around it; 
 keypoints follow the box and are not read. The format has no image sizes, so every image's header is read.
 
 `data.yaml` is written for the machine and the folder that it was made on, so its paths are tried as they are written
-and then from the data set's own folder: an export whose `train: ../train/images` lies beside it is found, too.
+and then from the data set's own folder: an export whose `train: ../train/images` lies beside it is found, and so are
+backslashes, the drives and absolute paths of another machine, paths that begin with the project's name, and
+`valid/images` for `val`. A path that was not found as written has a note (`moved-path`). The same holds for the lines
+of a list. Both may name files outside the data set's folder: that is usual in this format, and only images and their
+labels are read there (a note, `outside-folder`).
 
 Every fault has its file and line; a faulty box never reaches a sample. Format: the YOLO v5 and later documentation.
 """
@@ -15,19 +19,23 @@ Every fault has its file and line; a faulty box never reaches a sample. Format: 
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
 
 from singleshot import boxes
 from singleshot.data import folders
 from singleshot.data import splits as split_lists
 from singleshot.data.boxes import yolo_yaml
-from singleshot.data.boxes.check_box import USABLE, check_box
+from singleshot.data.boxes.check_box import LEFT_OUT, USABLE, check_box
 from singleshot.data.boxes.class_names import unknown_class, variant_faults
+from singleshot.data.boxes.coordinates import other_kind, without_boxes
 from singleshot.data.boxes.writing import Item, crowd_count, has_mask_areas, make_folders, note, split_name
 from singleshot.data.boxes.yolo_yaml import SPLITS, Description
 from singleshot.data.faults import make_fault
@@ -38,6 +46,9 @@ from singleshot.structures import Dataset, LabelMap, Sample
 
 MAX_LABEL_BYTES = 10 * 2**20
 IMAGES, LABELS = "images", "labels"
+ALIASES = {"val": ("valid", "validation"), "test": ("testing",), "train": ("training",)}
+"""Other names of the splits: in folders, and on the command line."""
+Box = tuple[float, float, float, float]
 _NUMBER = re.compile(r"[+-]?(?:[0-9]{1,9}\.?[0-9]{0,30}|\.[0-9]{1,30})(?:[eE][+-]?[0-9]{1,2})?", re.ASCII)
 _CLASS = re.compile(r"[0-9]{1,6}(?:\.0{0,6})?", re.ASCII)
 
@@ -72,13 +83,16 @@ def read(root: Path | str, split: str, *, label_map: LabelMap | None = None, ann
     top = description.file.parent
     faults = list(description.faults) + variant_faults(description.names, description.file)
     label_map = label_map or LabelMap(description.names)
-    images = split_sources(description, split)
-    paths, source_faults = image_files(images, top)
+    located = _sources_and_notes(description, split)
+    images = [path for path, _ in located]
+    faults += [fault for _, fault in located if fault is not None]
+    paths, source_faults, lines = _image_files(images, description)
     faults += source_faults
     if not paths:
         raise DataError("0 images in the split", kind="empty-split", remedy="Add images", file=images[0])
     class_ids = {name: class_id for class_id, name in enumerate(label_map.names)}
     samples: list[Sample] = []
+    every_box: list[Box] = []
     unlabelled = 0
     for path, image_id in zip(paths, _image_ids(paths), strict=True):
         labels = label_file(path, top)
@@ -89,12 +103,21 @@ def read(root: Path | str, split: str, *, label_map: LabelMap | None = None, ann
             faults.append(error.as_fault())
             continue
         except InputMissingError:
-            faults.append(make_fault("missing-picture", "no such image", path, remedy="Add it or delete its line"))
+            file, line = lines.get(path, (path, None))
+            message = "no such image" if line is None else f"no such image: {path}"
+            faults.append(make_fault("missing-picture", message, file, line, remedy="Add it or delete its line"))
             continue
         unlabelled += text is None
-        sample, box_faults = _sample(image_id, path, size_hw, labels, text or "", description, class_ids)
+        sample, written, box_faults = _sample(image_id, path, size_hw, labels, text or "", description, class_ids)
         samples.append(sample)
+        every_box += written
         faults += box_faults
+    kind = other_kind(_centred(every_box), np.ones((1, 2)), "cxcywh fractions")
+    if kind is not None and not any(fault.kind == "other-coordinates" for fault in faults):
+        faults = [fault for fault in faults if fault.kind not in (*USABLE, *LEFT_OUT)]
+        message = f"most of the {len(every_box)} boxes of {split} look like {kind}"
+        faults.append(make_fault("other-coordinates", message, images[0]))
+        samples = [without_boxes(sample) for sample in samples]
     if unlabelled and annotated:
         message = f"{unlabelled} of {len(paths)} images have no labels; they are background images"
         severity = "warning" if unlabelled == len(samples) else "note"
@@ -112,10 +135,13 @@ def _sample(
     text: str,
     description: Description,
     class_ids: dict[str, int],
-) -> tuple[Sample, list[Fault]]:
-    """Return an image with the boxes of its label file that can be used, and the faults of the other lines."""
-    rows: list[tuple[float, float, float, float]] = []
-    used_ids, lines, faults = [], [], []
+) -> tuple[Sample, list[Box], list[Fault]]:
+    """Return an image with the boxes of its label file that can be used, all its boxes, and the faults of its lines.
+
+    Boxes are edges as fractions of the image; where most of them are of another kind, none can be used.
+    """
+    found: list[tuple[int, int, Box, str]] = []
+    faults: list[Fault] = []
     for line, line_text in enumerate(text.split("\n"), start=1):
         columns = line_text.split()
         if not columns:
@@ -124,27 +150,44 @@ def _sample(
         if isinstance(parsed, _BadLine):
             faults.append(make_fault(parsed.kind, parsed.message, labels, line, remedy=parsed.remedy))
             continue
-        class_id, (left, top, right, bottom) = parsed
+        more = " …" if len(columns) > 5 else ""
+        shown = f"box ({' '.join(columns[1:5])}{more}) of class {description.names[int(float(columns[0]))]!r}"
+        found.append((line, *parsed, shown))
+    written = [box for _, _, box, _ in found]
+    kind = other_kind(_centred(written), np.ones((1, 2)), "cxcywh fractions")
+    if kind is not None and kind.startswith("pixels"):  # the rest is decided by all files
+        message = f"most of its {len(found)} boxes look like {kind}"
+        faults.append(make_fault("other-coordinates", message, labels, found[0][0]))
+        found = []
+    rows, used_ids, lines = [], [], []
+    for line, class_id, (left, top, right, bottom), shown in found:
         box_xyxy = (left * size_hw[1], top * size_hw[0], right * size_hw[1], bottom * size_hw[0])
         fault = check_box(box_xyxy, size_hw)
         if fault is not None:
-            more = " …" if len(columns) > 5 else ""
-            shown = f"box ({' '.join(columns[1:5])}{more}) of class {description.names[int(float(columns[0]))]!r}"
             faults.append(make_fault(fault.kind, f"{shown} {fault.message}", labels, line))
         if fault is None or fault.kind in USABLE:
             rows.append(box_xyxy)
             used_ids.append(class_id)
             lines.append(line)
-    return Sample(
-        image_id,
-        path,
-        size_hw,
-        boxes.clip(np.array(rows, np.float64).reshape(-1, 4), size_hw),
-        np.array(used_ids, np.int64),
-        np.zeros(len(rows), np.bool_),
-        annotation_path=labels,
-        box_places=np.array(lines, np.int64),
-    ), faults
+    return (
+        Sample(
+            image_id,
+            path,
+            size_hw,
+            boxes.clip(np.array(rows, np.float64).reshape(-1, 4), size_hw),
+            np.array(used_ids, np.int64),
+            np.zeros(len(rows), np.bool_),
+            annotation_path=labels,
+            box_places=np.array(lines, np.int64),
+        ),
+        written,
+        sorted(faults, key=lambda fault: fault.line or 0),
+    )
+
+
+def _centred(edges: list[Box]) -> Float[ndarray, "N 4"]:
+    """Return boxes as the numbers of their lines: centres and sizes."""
+    return boxes.xyxy_to_cxcywh(np.array(edges, np.float64).reshape(-1, 4))
 
 
 class _BadLine(NamedTuple):
@@ -153,9 +196,7 @@ class _BadLine(NamedTuple):
     remedy: str | None = None
 
 
-def _parse(
-    columns: list[str], description: Description, class_ids: dict[str, int]
-) -> tuple[int, tuple[float, float, float, float]] | _BadLine:
+def _parse(columns: list[str], description: Description, class_ids: dict[str, int]) -> tuple[int, Box] | _BadLine:
     """Return the class id and the edges of one line, as fractions of the image, or what is wrong with it."""
     first, *rest = columns
     keypoints = description.keypoint_numbers
@@ -246,7 +287,7 @@ def sources(root: Path, split: str) -> Iterator[Path]:
             labels = labels_folder(source, top)
             yield from [labels] if labels != source else []
         else:
-            for _, _, image in _listed(source):
+            for _, _, image in _listed(source, description):
                 yield image
                 yield from label_files(image, top)
 
@@ -280,44 +321,113 @@ def split_sources(description: Description, split: str) -> list[Path]:
 
     Raises InputMissingError: no such split, or one of them does not exist.
     """
+    return [path for path, _ in _sources_and_notes(description, split)]
+
+
+def _sources_and_notes(description: Description, split: str) -> list[tuple[Path, Fault | None]]:
+    """Return the sources of a split, each with a note where it is not at the path that `data.yaml` says."""
+    split = _named(split, description.splits)
     if split not in description.splits:
         remedy = f"There are: {', '.join(description.splits)}" if description.splits else "It names none"
         raise InputMissingError(f"no split {split!r}", remedy=remedy, file=description.file)
-    top = description.file.parent
-    found = []
+    top, line = description.file.parent, description.lines[split]
+    found: list[tuple[Path, Fault | None]] = []
     for text in description.splits[split]:
-        inside = text.replace("\\", "/")
+        written = _slashed(text)
+        inside = written
         while inside.startswith("../"):
             inside = inside.removeprefix("../")
-        candidates = [
-            top / description.base / text,
-            top / text,
-            top / inside,
-            *(top / folder for folder in (f"{split}/{IMAGES}", f"{IMAGES}/{split}")),
-        ]
-        source = next((path for path in candidates if path.exists()), None)
+        first = [*_joined(_base(description), written), *_joined(top, written), top / inside]
+        names = (split, *ALIASES.get(split, ()))
+        usual = [top / folder for name in names for folder in (f"{name}/{IMAGES}", f"{IMAGES}/{name}")]
+        ends = [end for end in _ends_below(top, written) if len(end.relative_to(top).parts) > 1 or end.name in names]
+        source = next((path for path in [*first, *ends, *usual] if path.exists()), None)
         if source is None:
             raise InputMissingError(
                 f"the images of {split!r} do not exist: {text}",
                 remedy="Correct the path; it is relative to path, or to the file's own folder",
                 file=description.file,
-                line=description.lines[split],
+                line=line,
             )
-        found.append(source)
+        fault = None
+        if source not in first:
+            message = f"{text} does not exist; {source} is used for {split}"
+            fault = make_fault("moved-path", message, description.file, line)
+        found.append((_below(source, top), fault))
     return found
 
 
-def image_files(sources: Sequence[Path], top: Path) -> tuple[list[Path], list[Fault]]:
+def _named(split: str, splits: Iterable[str]) -> str:
+    """Return the name by which a description has a split: `valid` and `validation` are `val`."""
+    return next((name for name, others in ALIASES.items() if split in others and name in splits), split)
+
+
+def _slashed(text: str) -> str:
+    r"""Return a path of another machine with slashes; without the drive of Windows, which none has here.
+
+    >>> _slashed("C:\\data\\images"), _slashed("images\\train")
+    ('/data/images', 'images/train')
+    """
+    return re.sub(r"^[A-Za-z]:(?=/)", "", text.replace("\\", "/"))
+
+
+def _base(description: Description) -> Path:
+    """Return the folder that a description's paths are relative to; it may not exist."""
+    return description.file.parent / _slashed(description.base)
+
+
+def _joined(folder: Path, name: str) -> list[Path]:
+    """Return a path in a folder without `..`; [] for the root of the file system, which is never a data set."""
+    path = Path(os.path.normpath(folder / name)) if ".." in name.split("/") else folder / name
+    return [path] if path.parent != path else []
+
+
+def _ends_below(top: Path, name: str) -> list[Path]:
+    """Return the path below the data's folder for each end of a name, the longest first.
+
+    Another machine's absolute paths, and paths that begin with the project's name, end in the path that is right here.
+
+    >>> [path.as_posix() for path in _ends_below(Path("pets"), "/home/me/pets/train")]
+    ['pets/home/me/pets/train', 'pets/me/pets/train', 'pets/pets/train', 'pets/train']
+    """
+    parts = [part for part in name.split("/") if part not in ("", ".", "..")]
+    return [top.joinpath(*parts[start:]) for start in range(len(parts))]
+
+
+def _below(path: Path, top: Path) -> Path:
+    """Return a path as one below the data's folder where it is one: an absolute path may lead into a relative one."""
+    if path.is_relative_to(top):
+        return path
+    resolved, folder = path.resolve(), top.resolve()
+    return top / resolved.relative_to(folder) if resolved.is_relative_to(folder) else path
+
+
+class _ImageFiles(NamedTuple):
+    """Images of a split.
+
+    Args:
+        paths: each once, in order.
+        faults: of links, and of images that a list names twice.
+        lines: where a list names each; none for those found in a folder.
+    """
+
+    paths: list[Path]
+    faults: list[Fault]
+    lines: dict[Path, tuple[Path, int]]
+
+
+def _image_files(sources: Sequence[Path], description: Description) -> _ImageFiles:
     """Return the images of some folders, sorted by name, and of some lists, in their order; each once.
 
     Args:
         sources: the folders and lists.
-        top: the data set's folder. A link in a source that leads out of both is a fault and not followed.
-
-    Returns the files, and the faults of links and of images that a list names twice (a warning with the line).
+        description: the data set's description, in its folder. A link in a source that leads out of both is a fault
+            and not followed.
     """
+    top = description.file.parent
     files: dict[Path, None] = {}
     faults: list[Fault] = []
+    lines: dict[Path, tuple[Path, int]] = {}
     for source in sources:
         if source.is_dir():
             inside = source.resolve()
@@ -326,10 +436,15 @@ def image_files(sources: Sequence[Path], top: Path) -> tuple[list[Path], list[Fa
             faults += [each for each in found if isinstance(each, Fault)]
             files |= dict.fromkeys(sorted(each for each in found if isinstance(each, Path)))
         else:
-            listed, repeats = split_lists.without_repeats(_listed(source), source)
+            listed, repeats = split_lists.without_repeats(_listed(source, description), source)
             faults += repeats
             files |= dict.fromkeys(listed)
-    return list(files), faults
+            lines |= {path: (source, line) for path, line in listed.items() if line is not None}
+    outside = [path for path in files if not path.is_relative_to(top) and path.is_file()]
+    if outside:
+        message = f"{len(outside)} images lie outside the data's folder, the first is {outside[0]}"
+        faults.append(make_fault("outside-folder", message, description.file))
+    return _ImageFiles(list(files), faults, lines)
 
 
 def label_file(image: Path, top: Path) -> Path:
@@ -356,7 +471,7 @@ def label_files(image: Path, top: Path) -> list[Path]:
 
 def labels_folder(images: Path, top: Path) -> Path:
     """Return the folder of labels for a folder of images: the same one where no part of its path is `images`."""
-    base = top if images.is_relative_to(top) else Path()
+    base = top if images.is_relative_to(top) else Path(images.anchor)
     parts = list(images.relative_to(base).parts)
     if IMAGES not in parts:
         return images
@@ -382,11 +497,21 @@ def _walk(folder: Path, top: Path) -> Iterator[Path | Fault]:
             yield path
 
 
-def _listed(source: Path) -> Iterator[tuple[int, str, Path]]:
-    """Yield the lines of a list of images: 1-based number, text and path."""
-    for line, name in split_lists.numbered_lines(source):
-        if "\0" not in name:
-            yield line, name, Path(name) if name.startswith("/") else source.parent / name.removeprefix("./")
+def _listed(source: Path, description: Description) -> Iterator[tuple[int, str, Path]]:
+    """Yield the lines of a list of images: 1-based number, text and path.
+
+    A path is relative to the list, to the data set's folder or to its `path`; of another machine's path, the longest
+    end that the data set's folder has is used.
+    """
+    top = description.file.parent
+    for line, text in split_lists.numbered_lines(source):
+        if "\0" in text:
+            continue
+        name = _slashed(text).removeprefix("./")
+        tried = [path for folder in (source.parent, top, _base(description)) for path in _joined(folder, name)]
+        tried += _ends_below(top, name)
+        path = next((path for path in tried if path.is_file()), tried[0] if tried else source.parent / name)
+        yield line, text, _below(path, top)
 
 
 # ---- Writing

@@ -21,6 +21,8 @@ from singleshot.storage.files import file_bytes
 MAX_BYTES = 2**20
 MAX_DEPTH = 8
 SPLITS = ("train", "val", "test")
+ALIASES = {"valid": "val", "validation": "val"}
+"""Keys that other tools write for a split."""
 KNOWN = (*SPLITS, "names", "nc", "path", "download", "roboflow", "kpt_shape", "flip_idx", "channels", "minival")
 
 
@@ -62,7 +64,13 @@ def read(file: Path) -> Description:
     except DataError as error:
         raise ConfigError(error.message, remedy=error.remedy, file=file) from error
     values = _top(text, file)
-    faults = tuple(_unknown(key, node, file) for key, node in values.items() if key not in KNOWN)
+    faults = []
+    for alias, name in ALIASES.items():
+        if alias in values and name not in values:
+            message = f"the key {alias!r} is taken for {name!r}"
+            faults.append(make_fault("unknown-key", message, file, _line(values[alias])))
+            values[name] = values.pop(alias)
+    faults += [_unknown(key, node, file) for key, node in values.items() if key not in KNOWN]
     named = {name: values[name] for name in SPLITS if name in values and not _is_empty(values[name])}
     splits = {name: _texts(node, name, file) for name, node in named.items()}
     lines = {name: _line(values[name]) for name in splits}
@@ -70,7 +78,7 @@ def read(file: Path) -> Description:
     if len(base) != 1:
         raise _error("path is a list of folders", "Name the one that train and val lie in", file, values["path"])
     keypoints = _keypoint_numbers(values["kpt_shape"], file) if "kpt_shape" in values else None
-    return Description(file, base[0], splits, lines, _names(values, file), faults, keypoints)
+    return Description(file, base[0], splits, lines, _names(values, file), tuple(faults), keypoints)
 
 
 def _top(text: str, file: Path) -> dict[str, yaml.Node]:

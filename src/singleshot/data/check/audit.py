@@ -22,7 +22,7 @@ from singleshot.data import read
 from singleshot.data.boxes import coco, voc
 from singleshot.data.boxes.check_box import LEFT_OUT
 from singleshot.data.boxes.voc_xml import Annotation
-from singleshot.data.check import boxes, duplicates
+from singleshot.data.check import boxes, duplicates, objects
 from singleshot.data.check.boxes import BoxPlace
 from singleshot.data.check.duplicates import Place
 from singleshot.data.check.images import ImageReport, fault_of, reports, size_fault
@@ -122,7 +122,8 @@ def audit(
     datasets, faults = _read(root, layout, names, None if classes is None else LabelMap(classes), allow_unlabelled)
     if faults and (split is not None or not datasets) and faults[0].kind == "missing-split":
         raise InputMissingError(faults[0].message, file=faults[0].file, line=faults[0].line)
-    audits = [_audit_datasets(datasets, processes, progress)] if datasets else []
+    complete = len(datasets) == len(names) and classes is None
+    audits = [_audit_datasets(datasets, complete, processes, progress)] if datasets else []
     return _joined([*audits, Audit(layout, 0, 0, (), tuple(faults))])
 
 
@@ -176,6 +177,10 @@ def _audit_voc(
     else:
         annotations = {image_id: each for image_id, each in annotations.items() if image_id in chosen}
     label_map = label_map if classes is None else LabelMap(classes)
+    odd = voc.other_coordinates(folder, annotations)
+    if odd is not None:  # one fault instead of one for each box
+        faults.append(odd)
+        annotations = {image_id: replace(each, objects=()) for image_id, each in annotations.items()}
     of_images: dict[Path, ImageReport] = {}
     for report in running:
         of_images[report.path] = report
@@ -190,8 +195,11 @@ def _audit_voc(
     fingerprints = {path: report.fingerprint for path, report in of_images.items()}
     faults += duplicates.same_bytes(digests, splits)
     faults += duplicates.near_copies_across_splits(fingerprints, digests, splits)
-    objects = sum(len(annotation.objects) for annotation in annotations.values())
-    return Audit("voc", len(chosen), objects, label_map.names, in_order(faults))
+    count = sum(len(annotation.objects) for annotation in annotations.values())
+    if annotations and not count and odd is None:
+        message = f"no object in the {len(annotations)} annotations; labels were looked for in "
+        faults.append(make_fault("no-object", f"{message}{folder.root / voc.ANNOTATION_FOLDER}", folder.root))
+    return Audit("voc", len(chosen), count, label_map.names, in_order(faults))
 
 
 def _lists(
@@ -275,8 +283,8 @@ def _read(
     return datasets, faults
 
 
-def _audit_datasets(datasets: Sequence[Dataset], processes: int, progress: Progress | None) -> Audit:
-    """Check the splits of one data set, at least one."""
+def _audit_datasets(datasets: Sequence[Dataset], complete: bool, processes: int, progress: Progress | None) -> Audit:
+    """Check the splits of one data set, at least one; `complete` if they are all, with classes of their own."""
     samples = {sample.image_path: sample for dataset in datasets for sample in dataset.samples}
     masks = [sample.mask_path for sample in samples.values() if sample.mask_path is not None]
     masks = list(dict.fromkeys(masks))
@@ -284,15 +292,25 @@ def _audit_datasets(datasets: Sequence[Dataset], processes: int, progress: Progr
     faults = [fault for dataset in datasets for fault in dataset.faults]
     digests: dict[Path, bytes] = {}
     fingerprints: dict[Path, bytes] = {}
+    class_ids: set[int] = set()
+    readable = 0
     for done, report in enumerate(_reports(list(samples), masks, code, processes), start=1):
         if progress is not None:
             progress(done, len(samples) + len(masks))
         faults += report.faults
+        class_ids |= set(report.class_ids)
+        readable += bool(report.class_ids)
         sample = samples.get(report.path)
         if sample is not None:
             digests[report.path], fingerprints[report.path] = report.digest, report.fingerprint
             fault = None if sample.size_hw is None else size_fault(report, sample.size_hw, report.path, None)
             faults += [] if fault is None else [fault]
+    if masks:
+        names = datasets[0].label_map.names
+        if complete and readable == len(masks):  # else a class may be in the others
+            faults += objects.classes_without_pixel(names, class_ids, datasets[0].root, masks=len(masks))
+    else:
+        faults += _missing_objects(datasets, complete)
     for dataset in datasets:
         for sample in dataset.samples:
             if len(sample.boxes_xyxy):
@@ -304,10 +322,29 @@ def _audit_datasets(datasets: Sequence[Dataset], processes: int, progress: Progr
     faults += duplicates.in_two_splits(splits)
     faults += duplicates.same_bytes(digests, splits)
     faults += duplicates.near_copies_across_splits(fingerprints, digests, splits)
-    objects = sum(len(sample.boxes_xyxy) for sample in samples.values())
-    objects += sum(fault.kind in LEFT_OUT for dataset in datasets for fault in dict.fromkeys(dataset.faults))
+    count = sum(len(sample.boxes_xyxy) for sample in samples.values())
+    count += sum(fault.kind in LEFT_OUT for dataset in datasets for fault in dict.fromkeys(dataset.faults))
     names = dict.fromkeys(name for dataset in datasets for name in dataset.label_map.names)
-    return Audit(datasets[0].layout, len(samples), objects, tuple(names), in_order(faults))
+    return Audit(datasets[0].layout, len(samples), count, tuple(names), in_order(faults))
+
+
+def _missing_objects(datasets: Sequence[Dataset], complete: bool) -> list[Fault]:
+    """Return the faults of splits of boxes without any object, and of classes without one.
+
+    A validation or test split may be without objects as long as another one has some.
+    """
+    annotated = [
+        dataset
+        for dataset in datasets
+        if dataset.mask_code is None and (dataset.layout != "coco" or coco.is_annotated(dataset.root, dataset.split))
+    ]
+    if any(fault.severity == "fatal" for dataset in annotated for fault in dataset.faults):
+        return []  # objects may be missing because they are faulty
+    empty = {dataset.split: fault for dataset in annotated if (fault := objects.no_object(dataset)) is not None}
+    if len(empty) == len(annotated):
+        return list(empty.values())
+    faults = [fault for split, fault in empty.items() if split.lower().startswith("train")]
+    return faults + (objects.classes_without_object(annotated) if complete else [])
 
 
 def _reports(images: list[Path], masks: list[Path], code: MaskCode | None, processes: int) -> Iterator[ImageReport]:
@@ -329,7 +366,8 @@ def report_mask(path: Path, code: MaskCode) -> ImageReport:
     if bool(np.all(class_ids == VOID)):
         message = "no pixel has a class: nothing is learned from this image"
         faults = (make_fault("all-void-mask", message, path),)
-    return ImageReport(path, (class_ids.shape[0], class_ids.shape[1]), faults=faults)
+    found = np.flatnonzero(np.bincount(class_ids.ravel(), minlength=256)).tolist()
+    return ImageReport(path, (class_ids.shape[0], class_ids.shape[1]), faults=faults, class_ids=tuple(found))
 
 
 def _places(sample: Sample, dataset: Dataset) -> list[BoxPlace]:

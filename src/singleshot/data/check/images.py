@@ -54,6 +54,7 @@ class ImageReport:
         stored_hw: the same before EXIF's rotation.
         orientation: EXIF's, 1 to 8; 1 where there is none.
         digest: of the file's bytes; empty where it cannot be read.
+        class_ids: of a mask, the classes that it has pixels of, `VOID` included; none of an image.
         fingerprint: of the pixels, see `fingerprints`; empty where it cannot be decoded.
         faults: what is wrong with it.
     """
@@ -65,6 +66,7 @@ class ImageReport:
     digest: bytes = b""
     faults: tuple[Fault, ...] = ()
     fingerprint: bytes = b""
+    class_ids: tuple[int, ...] = ()
 
 
 def report(path: Path) -> ImageReport:
