@@ -22,7 +22,7 @@ import torch
 
 from benchmarks.timing import machine
 from singleshot.detection.ssd import SSD, config_for
-from singleshot.prediction.backends.threads import cores
+from singleshot.prediction.backends.host import cores
 from singleshot.prediction.choosing import Choice
 from singleshot.prediction.frames import ImageResult
 from singleshot.prediction.predictor import BATCH_SIZE, Detector

@@ -7,8 +7,7 @@ import pytest
 
 from singleshot.cli import predict_bulk
 from singleshot.errors import CannotCreateError, DataError, InputMissingError, UsageError
-from singleshot.prediction import bulk
-from tests.prediction.bulk_data import detector_file, draw_pictures
+from tests.prediction.bulk.bulk_data import detector_file, draw_pictures
 
 
 @pytest.mark.slow
@@ -67,7 +66,7 @@ def test_a_list_of_images_names_missing_files_with_their_line(tmp_path: Path) ->
 
 
 def test_shards_are_small_enough_to_lose_little_in_a_crash() -> None:
-    assert bulk.PER_SHARD <= 100
+    assert shards.PER_SHARD <= 100
 
 
 def test_a_list_of_images_that_is_not_a_text_file_is_refused(tmp_path: Path) -> None:

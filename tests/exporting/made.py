@@ -13,9 +13,8 @@ from torch import nn
 from singleshot import weights
 from singleshot.detection.ssd import SSD, config_for
 from singleshot.exporting import onnx, openvino, pt2
-from singleshot.exporting.program import DetectorProgram, SegmenterProgram
-from singleshot.exporting.suppression import LoopSuppression, OperatorSuppression
-from singleshot.prediction.export_record import ExportRecord
+from singleshot.exporting.program import DetectorProgram, LoopSuppression, OperatorSuppression, SegmenterProgram
+from singleshot.prediction.backends.backend import ExportRecord
 from singleshot.prediction.predictor import Detector, Segmenter
 from singleshot.segmentation.fcn import FCN
 from singleshot.segmentation.fcn import config_for as fcn_config

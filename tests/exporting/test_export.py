@@ -8,14 +8,17 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
 
 import singleshot
 from singleshot.data.sample_scenes import sample_scenes
 from singleshot.errors import CannotCreateError, DataError, InputMissingError, ParityError, StorageError, UsageError
 from singleshot.exporting import export as exporting
 from singleshot.exporting import parity
-from singleshot.exporting.building import Built
+from singleshot.exporting.export import PRECISIONS, Built, build, check_choice
+from singleshot.exporting.program import DetectorProgram, OperatorSuppression
 from tests.exporting import made
 
 
@@ -143,12 +146,10 @@ def test_h2_a_full_disk_leaves_no_file(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_h2_a_full_disk_while_the_file_is_made_is_said_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    from singleshot.exporting import building
-
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(building, "_pt2", full)
+    monkeypatch.setattr(exporting, "_pt2", full)
     with pytest.raises(StorageError, match="disk is full"):
         singleshot.export(made.write_weights(tmp_path), format="pt2")
     assert left(tmp_path) == ["d.safetensors"]
@@ -204,3 +205,35 @@ def test_h1_a_hundred_pictures_are_within_bounds(shared: Path, tmp_path: Path):
     folder = shared / "data" / "bccd" / "JPEGImages"
     done = singleshot.export(made.write_weights(tmp_path), format="onnx", check_pictures=folder)
     assert done.parity is not None and done.parity.pictures == 100 and done.parity.box_px < 0.5
+
+
+def test_formats_and_precisions_that_go_together_pass():
+    for file_format, precisions in PRECISIONS.items():
+        for precision in precisions:
+            assert check_choice(file_format, precision) == (file_format, precision)
+
+
+@pytest.mark.parametrize(
+    ("file_format", "precision", "said"),
+    [
+        ("tensorrt", "fp32", "no format is called 'tensorrt'. Use pt2, onnx, openvino"),
+        ("pt2", "int8", "pt2 has no precision 'int8'. Use fp32, bf16"),
+        ("onnx", "bf16", "Use fp32, fp16, int8"),
+        ("openvino", "bf16", "run it with bf16=True"),
+    ],
+)
+def test_others_are_refused_with_what_there_is(file_format: str, precision: str, said: str):
+    with pytest.raises(UsageError, match=said):
+        check_choice(file_format, precision)
+
+
+@pytest.mark.slow
+def test_h1_the_probe_of_a_narrow_openvino_file_is_as_narrow(tmp_path: Path):
+    record = made.record(precision="fp16")
+    built = build(made.network(), record, "openvino", tmp_path / "d.xml", [])
+    shown = np.zeros((1, *made.SIZE_HW, 3), np.uint8)
+    shown[:, ::7, ::5] = 200
+    exact = DetectorProgram(made.network(), OperatorSuppression(), "raw")(torch.from_numpy(shown))[0].numpy()
+    off = np.abs(built.probe.run(shown)["class_logits"] - exact).max() / np.abs(exact).max()
+    assert 1e-5 < off < 1e-2, "that of the float32 graph would be off by 1e-6"
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["d.bin", "d.xml"]

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import numpy as np
 import onnx
 import pytest
 
 from singleshot.errors import ConfigError
-from singleshot.exporting.onnx import OPSET, to_onnx, with_outputs, with_texts
-from singleshot.exporting.program import DetectorProgram
-from singleshot.exporting.suppression import OperatorSuppression
+from singleshot.exporting.onnx import OPSET, last_convolutions, quantised, to_onnx, with_outputs, with_texts
+from singleshot.exporting.program import DetectorProgram, OperatorSuppression
+from singleshot.prediction.backends.onnx import OnnxBackend
 from tests.exporting import made
 
 
@@ -45,3 +46,20 @@ def test_without_the_extra_it_says_which_one(monkeypatch: pytest.MonkeyPatch):
 def test_a_file_has_the_lowest_ir_version_that_its_operators_need():
     newest = made.onnx_model()
     assert with_texts(newest, {}).ir_version == 8, "ONNX 1.13, the first with operator set 18, has IR version 8"
+
+
+def test_the_last_convolutions_are_the_heads():
+    heads = last_convolutions(made.onnx_model())
+    assert len(heads) == 2 * len(made.network().class_heads)
+
+
+@pytest.mark.slow
+def test_convolutions_are_quantised_but_for_the_heads_and_answers_stay_near():
+    image = made.pictures(3)[2]
+    model = quantised(made.onnx_model(), [image[None]] * 4)
+    assert {node.domain for node in model.graph.node} == {""}
+    names = {node.op_type for node in model.graph.node}
+    assert "QuantizeLinear" in names and "NonMaxSuppression" in names
+    rough = OnnxBackend(model.SerializeToString(), made.record(), 1).run(image[None])
+    exact = OnnxBackend(made.onnx_model().SerializeToString(), made.record(), 1).run(image[None])
+    assert np.abs(rough["class_logits"] - exact["class_logits"]).max() < 0.3 * np.abs(exact["class_logits"]).max()

@@ -10,8 +10,7 @@ import torch
 from singleshot.errors import ParityError, UsageError
 from singleshot.exporting import parity as exporting_parity
 from singleshot.exporting.parity import BOUNDS, Parity, compare, telling_threshold
-from singleshot.exporting.program import DetectorProgram
-from singleshot.exporting.suppression import LoopSuppression
+from singleshot.exporting.program import DetectorProgram, LoopSuppression
 from tests.exporting import made
 
 

@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from singleshot.prediction.bulk import Worker
+from singleshot.prediction.bulk.shards import Worker
 
 
 class PoisonedWorker(Worker):

@@ -19,8 +19,7 @@ from typing import Any
 import torch
 
 from singleshot import __version__
-from singleshot.prediction.backends.host import memory_bytes, processor
-from singleshot.prediction.backends.threads import cores
+from singleshot.prediction.backends.host import cores, memory_bytes, processor
 
 PROC = Path("/proc")
 MOUNTS = PROC / "self" / "mountinfo"

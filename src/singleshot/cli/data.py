@@ -55,7 +55,7 @@ def check(
     """List every fault in a data folder with file and line; exit with 65 if any is fatal."""
     from singleshot.cli import terminal
     from singleshot.data.check import audit
-    from singleshot.prediction.backends.threads import cores
+    from singleshot.prediction.backends.host import cores
 
     outputs.check_outside(path, json_file)
     outputs.check(json_file=json_file, json_keys=CHECK_KEYS, inputs=[path], overwrite=overwrite)

@@ -105,7 +105,7 @@ def version_numbers(text: str) -> tuple[int, ...]:
 
 def examine() -> dict[str, Any]:
     """Return all findings, ready for JSON. A package that raises when asked is reported as broken."""
-    from singleshot.prediction.backends.threads import cores
+    from singleshot.prediction.backends.host import cores
 
     packages = {name: version(name) for name in dict.fromkeys([*CHECKED, *requirements(None)])}
     return {

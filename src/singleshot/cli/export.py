@@ -37,9 +37,8 @@ def export(
     The export is compared with the model on real images; one that differs is deleted (exit code 70).
     """
     from singleshot.cli import outputs, terminal
-    from singleshot.exporting.building import check_choice
+    from singleshot.exporting.export import check_choice, target_of
     from singleshot.exporting.export import export as run
-    from singleshot.exporting.export import target_of
     from singleshot.exporting.sizes import files_of, size_table
     from singleshot.prediction.load import find_weights
 

@@ -211,7 +211,7 @@ class VideoCopy:
     """
 
     def __init__(self, target: Path, reader: VideoReader | None) -> None:
-        from singleshot.prediction.backends.threads import cores
+        from singleshot.prediction.backends.host import cores
         from singleshot.prediction.stages import Times
         from singleshot.prediction.video_writer import VideoWriter
 

@@ -13,7 +13,7 @@ from singleshot.errors import DataError, InputMissingError, UsageError
 from singleshot.storage.files import file_bytes
 
 if TYPE_CHECKING:
-    from singleshot.prediction.bulk import Engine
+    from singleshot.prediction.bulk.shards import Engine
 
 ENGINES = ("ray", "process")
 MAX_LIST_BYTES = 1 << 30
@@ -48,7 +48,7 @@ def predict_bulk(
         typer.Exit: with the highest exit code of the images that could not be read, after all others are done.
     """
     from singleshot.cli import outputs, terminal
-    from singleshot.prediction import bulk, hand
+    from singleshot.prediction.bulk import in_progress, shards
     from singleshot.prediction.sources import resolve
 
     run = find_engine(engine)
@@ -61,18 +61,18 @@ def predict_bulk(
         raise UsageError("--engine is for images", remedy="Omit videos and cameras")
     outputs.check_folder(out)
     with terminal.download(f"fetching {weights}") as observer:
-        job = bulk.make_job(weights, found.images, thresholds=thresholds, classes=classes, observer=observer)
-    todo = bulk.open_job(out, job, overwrite=overwrite)
+        job = shards.make_job(weights, found.images, thresholds=thresholds, classes=classes, observer=observer)
+    todo = shards.open_job(out, job, overwrite=overwrite)
     if len(todo) < job.shards:
         terminal.show(f"{job.shards - len(todo)} of {job.shards} shards were already done")
-    with hand.held(out):
+    with in_progress.held(out):
         # Closed if this ends early, which ends the workers.
-        with terminal.bar("shards", len(todo)) as advance, contextlib.closing(run(out, todo)) as shards:
-            for done, _ in enumerate(shards, start=1):
+        with terminal.bar("shards", len(todo)) as advance, contextlib.closing(run(out, todo)) as finished:
+            for done, _ in enumerate(finished, start=1):
                 advance(done)
         table = dict(thresholds)
         facts = {"threshold": table[""] if set(table) == {""} else table}
-        failed = bulk.finish(out, job, facts)
+        failed = shards.finish(out, job, facts)
     for row in failed:
         terminal.warn(row["error"])
     terminal.show(f"{len(found.images)} images: {out / 'detections.json'}")
@@ -83,14 +83,14 @@ def predict_bulk(
 
 def find_engine(name: str) -> Engine:
     """Return an engine. Raises UsageError for an unknown name, ConfigError if it is not installed."""
-    from singleshot.prediction import process_engine, ray_engine
+    from singleshot.prediction.bulk import processes, ray
 
     if name not in ENGINES:
         raise UsageError(f"no engine {name!r}", remedy=f"There are {', '.join(ENGINES)}")
     if name == "ray":
-        ray_engine.import_ray()  # before anything is written
-        return ray_engine.run
-    return process_engine.run
+        ray.import_ray()  # before anything is written
+        return ray.run
+    return processes.run
 
 
 def read_list(file: Path) -> list[str]:

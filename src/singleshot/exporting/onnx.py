@@ -6,15 +6,18 @@ NonMaxSuppression limits how many boxes are kept and not how many enter, so the 
 
 from __future__ import annotations
 
+import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import UInt8
+from numpy import ndarray
 
-from singleshot.exporting.program import DetectorProgram, SegmenterProgram
-from singleshot.exporting.suppression import OPERATOR
-from singleshot.prediction.backends.onnx_check import INPUT
+from singleshot.exporting.program import OPERATOR, DetectorProgram, SegmenterProgram
+from singleshot.prediction.backends.onnx import INPUT
 from singleshot.prediction.extras import needs_extra, quiet
 
 OPSET = 18
@@ -86,7 +89,7 @@ def with_outputs(model: Any, names: tuple[str, ...]) -> Any:
 
 
 def _non_max_suppression(boxes_xyxy: Any, scores: Any, nms_iou: float) -> Any:
-    """`suppression.standing_in` in ONNX: what NonMaxSuppression selects keeps its score, all else becomes 0."""
+    """`suppression.nms_placeholder` in ONNX: what NonMaxSuppression selects keeps its score, all else becomes 0."""
     from onnxscript import opset18
 
     op: Any = opset18  # its annotations are of tensors, not of what stands for them here
@@ -113,3 +116,55 @@ def _forget_origins(model: Any) -> None:
     for value in (*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer):
         del value.metadata_props[:]
     del model.graph.metadata_props[:]
+
+
+def quantised(model: Any, inputs: Sequence[UInt8[ndarray, "1 H W 3"]]) -> Any:
+    """The `onnx.ModelProto` with quantised convolutions, measured on these pictures of the input size.
+
+    Raises ConfigError where the extra `export` is missing.
+    """
+    with needs_extra("export"):
+        import onnx
+        from onnxruntime import quantization
+
+    class Pictures(quantization.CalibrationDataReader):
+        """The pictures one by one, in the form that the quantiser wants."""
+
+        def __init__(self) -> None:
+            self.rest: Iterator[Any] = iter(inputs)
+
+        def get_next(self) -> Any:
+            picture = next(self.rest, None)
+            return None if picture is None else {INPUT: picture}
+
+    own = type(model)()
+    own.CopyFrom(model)  # the quantiser moves the numbers of the one that it is given into files
+    with tempfile.TemporaryDirectory() as folder, quiet("root"):
+        made = Path(folder) / "int8.onnx"
+        quantization.quantize_static(
+            own,
+            made,
+            Pictures(),
+            quant_format=quantization.QuantFormat.QDQ,
+            op_types_to_quantize=["Conv"],
+            nodes_to_exclude=last_convolutions(model),
+            per_channel=True,
+            activation_type=quantization.QuantType.QUInt8,
+            weight_type=quantization.QuantType.QInt8,
+            calibrate_method=quantization.CalibrationMethod.MinMax,
+            extra_options={"CalibMovingAverage": True},
+        )
+        return onnx.load(made)
+
+
+def last_convolutions(model: Any) -> list[str]:
+    """Names of the convolutions whose answers reach no other one."""
+    leads: set[str] = set()  # values from which a convolution can be reached
+    last = []
+    for node in reversed(model.graph.node):
+        reaches = bool(leads.intersection(node.output))
+        if node.op_type in ("Conv", "ConvTranspose") and not reaches:
+            last.append(node.name)
+        if reaches or node.op_type in ("Conv", "ConvTranspose"):
+            leads.update(node.input)
+    return last

@@ -17,8 +17,8 @@ from typing import Any
 from jaxtyping import UInt8
 from numpy import ndarray
 
+from singleshot.prediction.backends.backend import KEY
 from singleshot.prediction.backends.openvino import BIN_SHA256, openvino_bytes
-from singleshot.prediction.export_record import KEY
 from singleshot.prediction.extras import needs_extra, quiet
 
 CONVOLUTIONS = ("Convolution", "GroupConvolution", "ConvolutionBackpropData", "GroupConvolutionBackpropData", "MatMul")

@@ -22,8 +22,7 @@ from singleshot import preprocess
 from singleshot.boxes import cxcywh_to_xyxy
 from singleshot.detection.coding import RawDetections, decode, fold_unnamed
 from singleshot.errors import ParityError, UsageError
-from singleshot.prediction.backends.backend import Backend
-from singleshot.prediction.export_record import Precision
+from singleshot.prediction.backends.backend import Backend, Precision
 from singleshot.prediction.exported import exported_predictor
 from singleshot.prediction.predictor import Detector, Segmenter
 from singleshot.structures import Detections

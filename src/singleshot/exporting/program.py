@@ -8,18 +8,17 @@ in the same order as `preprocess` and `detection.postprocess`, and a runtime nee
 from __future__ import annotations
 
 import copy
-from typing import Literal
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from singleshot import boxes
 from singleshot.detection.coding import RawDetections, decode
 from singleshot.detection.ssd import SSD
-from singleshot.exporting.folding import folded
-from singleshot.exporting.sampling import Frame, frame_of, normalise, positions, sample, to_input
-from singleshot.exporting.suppression import Suppression
-from singleshot.prediction.export_record import DETECTIONS, RAW_DETECTIONS, RAW_SEGMENTATION, SEGMENTATION
+from singleshot.prediction.backends.backend import DETECTIONS, RAW_DETECTIONS, RAW_SEGMENTATION, SEGMENTATION
+from singleshot.preprocess import Preprocess
 from singleshot.segmentation.fcn import FCN
 
 Form = Literal["whole", "raw", "both"]
@@ -127,3 +126,214 @@ class SegmenterProgram(nn.Module):
 def _prepared(network: nn.Module, dtype: torch.dtype) -> nn.Module:
     alone = folded(copy.deepcopy(network).cpu().eval()).requires_grad_(False)
     return alone.to(dtype)
+
+
+ONE = 2048.0
+"""OpenCV's unit of weight."""
+
+
+class Frame(NamedTuple):
+    """A picture's sizes while the graph runs, each a whole number in a tensor of no dimensions."""
+
+    height: Tensor
+    width: Tensor
+    inner_height: Tensor
+    inner_width: Tensor
+
+
+def frame_of(images: Tensor, preprocess: Preprocess) -> Frame:
+    """The sizes of (B, H, W, 3) pictures and of the part of the input that they take up (`inner_size_hw`)."""
+    high, wide = preprocess.size_hw
+    height, width = _number(images.shape[1]), _number(images.shape[2])
+    if preprocess.fit == "warp":
+        return Frame(height, width, _number(high), _number(wide))
+    by_height = height * wide >= width * high
+    inner_height = torch.where(by_height, high, _rounded_ratio(height * wide, width))
+    inner_width = torch.where(by_height, _rounded_ratio(width * high, height), wide)
+    return Frame(height, width, inner_height, inner_width)
+
+
+def to_input(images: Tensor, preprocess: Preprocess, frame: Frame) -> Tensor:
+    """uint8 (B, h, w, 3) pictures → float32 (B, H, W, 3) of the input size in whole numbers, as `preprocess.to_input`.
+
+    OpenCV's linear resize of bytes counts in whole numbers: weights in 1/2048, and the sum down a column is cut off
+    twice on its way to a byte. That makes pictures darker by a tenth of a grey level on average, which a network that
+    was trained on them sees. It is done the same way here, in float32, which holds these numbers: about one byte in
+    two thousand comes out one level off.
+    """
+    high, wide = preprocess.size_hw
+    down = positions(high, frame.height, frame.inner_height)
+    across = positions(wide, frame.width, frame.inner_width)
+    right = (across.share * ONE).round()[:, None]
+    below = (down.share * ONE).round()[:, None, None]
+    upper, lower = (_mixed_row(images.index_select(1, rows), across, right) for rows in (down.low, down.high))
+    parts = (upper * (ONE - below) / 65536).floor() + (lower * below / 65536).floor()
+    pixels = ((parts + 2) / 4).floor()
+    if preprocess.fill_rgb is None:
+        return pixels
+    inside = (torch.arange(high) < frame.inner_height)[:, None] & (torch.arange(wide) < frame.inner_width)
+    return torch.where(inside[:, :, None], pixels, torch.tensor(preprocess.fill_rgb, dtype=torch.float32))
+
+
+def _mixed_row(rows: Tensor, across: Positions, right: Tensor) -> Tensor:
+    """Neighbours within rows mixed, in units of 1/128 of a grey level, cut off."""
+    one, other = (rows.index_select(2, columns).float() for columns in (across.low, across.high))
+    return ((one * (ONE - right) + other * right) / 16).floor()
+
+
+def normalise(pixels: Tensor, preprocess: Preprocess) -> Tensor:
+    """`preprocess.normalise` for pictures that are float32 already: (B, H, W, 3) → (B, 3, H, W)."""
+    batch, height, width, _ = pixels.shape
+    mean = torch.tensor(preprocess.mean_rgb).repeat(width)
+    scale = torch.tensor(preprocess.std_rgb).reciprocal().repeat(width)
+    rows = (pixels.reshape(batch, height, width * 3) - mean) * scale
+    pixels = rows.reshape(batch, height, width, 3)
+    if preprocess.channel_order == "bgr":
+        pixels = pixels.flip(-1)
+    return pixels.permute(0, 3, 1, 2)
+
+
+class Positions(NamedTuple):
+    """Where each output cell looks: two (N,) rows of input cells, and the share of the second."""
+
+    low: Tensor
+    high: Tensor
+    share: Tensor
+
+
+def positions(count: int | torch.SymInt, size_in: Tensor, size_out: Tensor) -> Positions:
+    """Where `count` cells look when `size_in` cells are brought to `size_out`; those past `size_out` see the edge.
+
+    Centres lie on centres: cell i looks at (i + ½)·in/out − ½, kept within the picture.
+    """
+    cells = torch.arange(count, dtype=torch.float32)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    centres = (cells + 0.5) * (size_in.float() / size_out.float()) - 0.5
+    centres = torch.minimum(centres.clamp(min=0.0), (size_in - 1).float())
+    low = centres.floor()
+    return Positions(low.long(), torch.minimum(low.long() + 1, size_in - 1), centres - low)
+
+
+def sample(values: Tensor, axis: int, where: Positions) -> Tensor:
+    """`values` along one axis at those positions, in float32."""
+    low, high = values.index_select(axis, where.low).float(), values.index_select(axis, where.high).float()
+    share = where.share.reshape([-1 if each == axis else 1 for each in range(values.dim())])
+    return low + (high - low) * share
+
+
+def _number(value: int | torch.SymInt) -> Tensor:
+    return torch.scalar_tensor(value, dtype=torch.int64)  # pyright: ignore[reportArgumentType]
+
+
+def _rounded_ratio(above: Tensor, below: Tensor) -> Tensor:
+    """max(1, round(above / below)) in whole numbers, halves to the even one as Python's `round`."""
+    whole = torch.div(above, below, rounding_mode="floor")
+    rest = 2 * (above - whole * below)
+    up = (rest > below) | ((rest == below) & (torch.remainder(whole, 2) == 1))
+    return (whole + up.long()).clamp(min=1)
+
+
+@runtime_checkable
+class Suppression(Protocol):
+    """How a graph ranks and suppresses."""
+
+    def greatest(self, values: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """The `count` greatest of each row of (…, N) values ≥ 0 and their places; of equal ones the earlier."""
+        ...
+
+    def suppress(self, boxes_xyxy: Tensor, scores: Tensor, nms_iou: float) -> Tensor:
+        """The scores (N, M) of N rows of M sorted candidates with boxes (N, M, 4); 0 for those that are dropped."""
+        ...
+
+
+class LoopSuppression:
+    """For torch programs."""
+
+    def greatest(self, values: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """As `Suppression.greatest`. torch's own top-k leaves the order of equal values open.
+
+        The bits of float32 numbers ≥ 0 are in the order of the numbers. Behind them goes the place, counted from the
+        end, and all keys differ.
+        """
+        last = values.shape[-1] - 1
+        from_end = last - torch.arange(values.shape[-1])
+        keys = values.contiguous().view(torch.int32).long() * 2**32 + from_end
+        best = keys.topk(count, dim=-1).values
+        places = last - best.bitwise_and(2**32 - 1)
+        return values.gather(-1, places), places
+
+    def suppress(self, boxes_xyxy: Tensor, scores: Tensor, nms_iou: float) -> Tensor:
+        """As `Suppression.suppress`."""
+        return torch.where(loop(boxes_xyxy, scores, nms_iou), scores, 0.0)
+
+
+class OperatorSuppression:
+    """For ONNX, whose TopK gives the earlier of equal values first by definition."""
+
+    def greatest(self, values: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """As `Suppression.greatest`."""
+        best, places = values.topk(count, dim=-1)
+        return best, places
+
+    def suppress(self, boxes_xyxy: Tensor, scores: Tensor, nms_iou: float) -> Tensor:
+        """As `Suppression.suppress`."""
+        return nms_placeholder(boxes_xyxy, scores, nms_iou)
+
+
+def loop(boxes_xyxy: Tensor, scores: Tensor, nms_iou: float) -> Tensor:
+    """Which of N rows of M sorted candidates are kept, (N, M), by a loop that a torch program can hold."""
+    x1, y1, x2, y2 = (edge.contiguous() for edge in boxes_xyxy.unbind(-1))
+    areas = (x2 - x1) * (y2 - y1)
+    longest = (scores > 0).sum(-1).max()
+
+    def unfinished(rank: Tensor, alive: Tensor, *rest: Tensor) -> Tensor:
+        return rank < rest[-1]
+
+    def step(rank: Tensor, alive: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
+        left, top, right, bottom, area, last = rest
+        mine = [edge.index_select(1, rank.reshape(1)) for edge in (left, top, right, bottom, area)]
+        width = (torch.minimum(right, mine[2]) - torch.maximum(left, mine[0])).clamp(min=0)
+        height = (torch.minimum(bottom, mine[3]) - torch.maximum(top, mine[1])).clamp(min=0)
+        common = width * height
+        hit = (common > nms_iou * (area + mine[4] - common)) & (torch.arange(left.shape[1]) > rank)
+        kept = alive & ~(hit & alive.index_select(1, rank.reshape(1)))
+        # A loop may not hand on what it was given: every value that does not change is copied.
+        return (rank + 1, kept, *(each.clone() for each in (left, top, right, bottom, area, last)))
+
+    start = (torch.zeros((), dtype=torch.int64), scores > 0, x1, y1, x2, y2, areas, longest)
+    return torch.ops.higher_order.while_loop(unfinished, step, start, ())[1]
+
+
+@torch.library.custom_op(
+    "singleshot_export::suppress",
+    mutates_args=(),
+    schema="(Tensor boxes_xyxy, Tensor scores, float nms_iou) -> Tensor",
+)
+def nms_placeholder(boxes_xyxy: Tensor, scores: Tensor, nms_iou: float) -> Tensor:
+    """What `onnx` turns into NonMaxSuppression; run by torch it gives what `loop` gives."""
+    return torch.where(loop(boxes_xyxy, scores, nms_iou), scores, 0.0)
+
+
+@nms_placeholder.register_fake
+def _(boxes_xyxy: Tensor, scores: Tensor, nms_iou: float) -> Tensor:
+    return torch.empty_like(scores)
+
+
+OPERATOR = torch.ops.singleshot_export.suppress.default
+"""The name by which an exporter knows `nms_placeholder`."""
+
+
+def folded(module: nn.Module) -> nn.Module:
+    """The module, changed in place: each normalisation that stands right behind its convolution is folded into it.
+
+    In our networks layers stand in the order in which they are applied; that the answer stays what it was is shown
+    after each export.
+    """
+    previous: tuple[str, nn.Module] | None = None
+    for name, child in module.named_children():
+        if previous is not None and isinstance(previous[1], nn.Conv2d) and isinstance(child, nn.BatchNorm2d):
+            setattr(module, previous[0], fuse_conv_bn_eval(previous[1], child))
+            setattr(module, name, nn.Identity())
+        else:
+            folded(child)
+        previous = (name, child)
+    return module

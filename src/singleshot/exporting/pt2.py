@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from singleshot.exporting.program import DetectorProgram, SegmenterProgram
-from singleshot.prediction.backends.onnx_check import INPUT
+from singleshot.prediction.backends.onnx import INPUT
 from singleshot.prediction.extras import quiet
 
 PLACES_OF_ORIGIN = ("stack_trace", "nn_module_stack", "source_fn_stack", "from_node", "torch_fn")

@@ -22,8 +22,7 @@ from torch import Tensor
 from singleshot.detection.coding import RawDetections
 from singleshot.detection.ssd import SSD, SSDConfig
 from singleshot.errors import UsageError
-from singleshot.prediction.backends.backend import Backend
-from singleshot.prediction.export_record import DETECTIONS
+from singleshot.prediction.backends.backend import DETECTIONS, Backend
 from singleshot.prediction.predictor import Detector, Segmenter
 from singleshot.preprocess import boxes_to_pixels, inner_size_hw
 from singleshot.segmentation.fcn import FCN

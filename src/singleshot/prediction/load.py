@@ -46,7 +46,7 @@ def load(
         bf16: compute in bfloat16: about twice as fast on hardware that has it, scores differ in the third digit.
             For weights and in OpenVINO; a `.pt2` or `.onnx` computes in the precision it was exported with.
         backend: `torch`, `pt2`, `onnx` or `openvino`: the runtime that opens the file; see `RUNS`.
-        threads: of ONNX Runtime and OpenVINO; None for one per physical core (`threads.default_threads`).
+        threads: of ONNX Runtime and OpenVINO; None for one per physical core (`host.default_threads`).
         trust: open a `.pt2` even if it could run code of whoever made it.
         observer: receives the progress of a download.
 

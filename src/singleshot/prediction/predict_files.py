@@ -23,7 +23,7 @@ from typing import Any
 
 from singleshot.errors import DataError
 from singleshot.prediction import camera
-from singleshot.prediction.backends import threads
+from singleshot.prediction.backends import host
 from singleshot.prediction.frames import ImageError, ImageResult
 from singleshot.prediction.image_reader import ImageReader
 from singleshot.prediction.predictor import Predictor
@@ -106,7 +106,7 @@ class VideoPrediction:
         if isinstance(source, int):
             frames, options = camera.frames(source), replace(options, batch_size=1)
         else:
-            frames = self.reader = VideoReader(source, threads=max(1, threads.cores() // 4))
+            frames = self.reader = VideoReader(source, threads=max(1, host.cores() // 4))
         self._pipeline = pipeline(predictor, frames, options, moving=True)
         self._results = results(self._pipeline)
         self._cpu_s = time.process_time()
@@ -129,7 +129,7 @@ class VideoPrediction:
     def stage_table(self, *consumers: Times) -> list[str]:
         """Return what each stage cost per frame, as lines of text; `consumers` are steps of the caller's own."""
         self._pipeline.times += consumers
-        return table(self._pipeline, self.count, time.process_time() - self._cpu_s, threads.cores())
+        return table(self._pipeline, self.count, time.process_time() - self._cpu_s, host.cores())
 
     def close(self) -> None:
         """End the stages and close the file."""

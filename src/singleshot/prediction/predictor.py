@@ -37,7 +37,7 @@ from singleshot.detection.postprocess import Postprocess, postprocess
 from singleshot.detection.ssd import SSD
 from singleshot.errors import UsageError
 from singleshot.prediction.backends.backend import refuse_fork
-from singleshot.prediction.backends.threads import default_threads
+from singleshot.prediction.backends.host import default_threads
 from singleshot.prediction.choosing import DEFAULT, Threshold, choice
 from singleshot.prediction.frames import ImageResult, check_batch_size
 from singleshot.prediction.stream import StreamOptions, stream

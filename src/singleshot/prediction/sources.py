@@ -16,8 +16,8 @@ from pathlib import Path
 
 from singleshot.errors import InputMissingError, UsageError, os_errors, visible
 from singleshot.images import IMAGE_SUFFIXES
-from singleshot.prediction.video_format import SUFFIXES as VIDEO_SUFFIXES
-from singleshot.prediction.video_format import looks_like_video
+from singleshot.prediction.video_reader import SUFFIXES as VIDEO_SUFFIXES
+from singleshot.prediction.video_reader import looks_like_video
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,7 @@ from numpy import ndarray
 
 from singleshot.errors import ConfigError, SingleshotError, StorageError, from_os_error
 from singleshot.prediction.line_file import partial
-from singleshot.prediction.video_format import video_format
-from singleshot.prediction.video_reader import import_av, open_local
+from singleshot.prediction.video_reader import import_av, open_local, video_format
 from singleshot.storage import atomic
 
 CODEC = "libx264"

@@ -24,7 +24,7 @@ from singleshot.data.check.duplicates import without_leaks
 from singleshot.data.check.objects import classes_without_object, classes_without_pixel_in, no_object
 from singleshot.data.faults import OnBad, refuse_or_list
 from singleshot.errors import DataError, Fault, UsageError
-from singleshot.prediction.backends.threads import cores
+from singleshot.prediction.backends.host import cores
 from singleshot.prediction.predictor import Detector, Segmenter
 from singleshot.structures import Dataset
 from singleshot.training.devices import child_processes, kill_processes, memory_errors, open_fabric, resolve_precision

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper
 
-from singleshot.errors import DataError
+from singleshot.errors import DataError, InputMissingError
 from singleshot.prediction.backends.backend import Backend
-from singleshot.prediction.backends.onnx import open_onnx
+from singleshot.prediction.backends.onnx import checked_model, open_onnx
 from tests.exporting import made
 from tests.prediction.backends.bare import bare
 
@@ -66,3 +69,101 @@ def test_the_file_runs_where_singleshot_is_not_installed(tmp_path: Path):
     count, score, name = bare(code).split(maxsplit=2)
     assert abs(int(count) - len(wanted)) <= 2
     assert abs(float(score) - wanted.scores[0]) < 1e-2 and name.strip() == wanted.class_names[0]
+
+
+def model(**changes: Any) -> Any:
+    """A model that is fit to be run, but for the changes."""
+    value = helper.make_tensor_value_info(
+        "images", changes.get("elem_type", TensorProto.UINT8), changes.get("shape", ["b", "h", "w", 3])
+    )
+    value.name = changes.get("input_name", "images")
+    weight = helper.make_tensor("w", TensorProto.FLOAT, [2], [1.0, 2.0])
+    node = helper.make_node(changes.get("op", "Identity"), [value.name], ["out"], domain=changes.get("domain", ""))
+    out = helper.make_tensor_value_info("out", TensorProto.UINT8, None)
+    graph = helper.make_graph([node], "g", [value], [out], [weight])
+    opsets = [helper.make_opsetid("", changes.get("opset", 18)), helper.make_opsetid("evil", 1)]
+    return helper.make_model(graph, opset_imports=opsets)
+
+
+def written(folder: Path, proto: Any) -> Path:
+    (folder / "m.onnx").write_bytes(proto.SerializeToString())
+    return folder / "m.onnx"
+
+
+def external(location: str) -> Callable[[Any], None]:
+    def change(proto: Any) -> None:
+        tensor = proto.graph.initializer[0]
+        tensor.data_location = TensorProto.EXTERNAL
+        tensor.external_data.add(key="location", value=location)
+
+    return change
+
+
+def test_a_sound_model_passes(tmp_path: Path):
+    proto, data = checked_model(written(tmp_path, model()))
+    assert proto.graph.node[0].op_type == "Identity" and data == (tmp_path / "m.onnx").read_bytes()
+
+
+@pytest.mark.parametrize("location", ["weights.bin", "../../etc/passwd", "/etc/passwd"])
+def test_e15_weights_in_another_file_are_refused_wherever_it_is(tmp_path: Path, location: str):
+    proto = model()
+    external(location)(proto)
+    with pytest.raises(DataError, match=r"m\.onnx: tensor 'w' lies in another file"):
+        checked_model(written(tmp_path, proto))
+
+
+def test_e15_external_data_inside_a_branch_is_found_too(tmp_path: Path):
+    proto = model()
+    inner = helper.make_graph([], "body", [], [], [helper.make_tensor("deep", TensorProto.FLOAT, [1], [1.0])])
+    inner.initializer[0].data_location = TensorProto.EXTERNAL
+    proto.graph.node[0].attribute.append(helper.make_attribute("then_branch", inner))
+    with pytest.raises(DataError, match="'deep' lies in another file"):
+        checked_model(written(tmp_path, proto))
+
+
+def test_e15_an_operator_of_a_strangers_library_is_refused(tmp_path: Path):
+    with pytest.raises(DataError, match=r"operators that are not ONNX's own \(evil\)") as caught:
+        checked_model(written(tmp_path, model(domain="evil", op="Run")))
+    assert caught.value.exit_code == 65
+
+
+def test_e15_a_size_of_a_million_million_is_refused(tmp_path: Path):
+    proto = model()
+    proto.graph.initializer[0].dims[:] = [10**6, 10**6]
+    with pytest.raises(DataError, match="claims the size"):
+        checked_model(written(tmp_path, proto))
+    with pytest.raises(DataError, match="claims the size"):
+        checked_model(written(tmp_path, model(shape=[10**6, 10**6, 1, 3])))
+
+
+@pytest.mark.parametrize("opset", [9, 17, 99])
+def test_e16_another_operator_set_is_refused_with_the_one_that_is_needed(tmp_path: Path, opset: int):
+    with pytest.raises(DataError, match=f"operator set {opset}; needed is 18 to"):
+        checked_model(written(tmp_path, model(opset=opset)))
+
+
+def test_e16_another_input_is_refused_with_the_one_that_is_needed(tmp_path: Path):
+    with pytest.raises(DataError, match="its inputs are input_1; needed is one called images"):
+        checked_model(written(tmp_path, model(input_name="input_1")))
+    with pytest.raises(DataError, match="not uint8"):
+        checked_model(written(tmp_path, model(elem_type=TensorProto.FLOAT)))
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.99])
+def test_e1_a_truncated_file_is_refused(tmp_path: Path, share: float):
+    data = model().SerializeToString()
+    (tmp_path / "m.onnx").write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(DataError):
+        checked_model(tmp_path / "m.onnx")
+
+
+def test_what_is_no_onnx_file_is_refused(tmp_path: Path):
+    (tmp_path / "m.onnx").write_bytes(b"PK\x03\x04" * 20)
+    with pytest.raises(DataError):
+        checked_model(tmp_path / "m.onnx")
+    (tmp_path / "m.onnx").write_bytes(b"")
+    with pytest.raises(DataError, match="empty"):
+        checked_model(tmp_path / "m.onnx")
+    with pytest.raises(InputMissingError):
+        checked_model(tmp_path / "none.onnx")
+    assert onnx.ModelProto().ByteSize() == 0

@@ -1,21 +1,123 @@
-"""What every runtime of exported models looks like from here: pictures in, named arrays out.
+"""What an exported file says of itself: which model it is, how it was shown its pictures, what comes out of it.
 
-A backend opens one kind of file, after it has looked at it, and runs it. It knows nothing of detections; `exported`
-makes them of its arrays.
+Every format has a place for a little text. The record goes there, as one JSON text that singleshot reads strictly and
+a few short ones beside it for people and for programs of others.
 """
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 from jaxtyping import UInt8
 from numpy import ndarray
 
-from singleshot.errors import DataError, UsageError
-from singleshot.prediction.export_record import ExportRecord
+from singleshot import weights
+from singleshot.config import from_json_dict
+from singleshot.detection.ssd import SSDConfig
+from singleshot.errors import ConfigError, DataError, UsageError
+from singleshot.segmentation.fcn import FCNConfig
+
+Form = Literal["whole", "raw"]
+Precision = Literal["fp32", "bf16", "fp16", "int8"]
+SCHEMA = 1
+KEY = "singleshot"
+DETECTIONS, RAW_DETECTIONS = ("boxes_xyxy", "scores", "class_ids", "counts"), ("class_logits", "box_offsets")
+SEGMENTATION, RAW_SEGMENTATION = ("class_ids", "logits"), ("logits",)
+"""Names of outputs in their order, whole and raw."""
+MOST_CHARACTERS = 16_000_000
+
+
+@dataclass(frozen=True)
+class ExportRecord:
+    """The record of an exported model.
+
+    Args:
+        config: the model's, as in its weights file.
+        form: `whole`, or `raw` for the network's own answer.
+        precision: of the network's numbers.
+        weights_sha256: of the weights file that it was made from.
+        provenance: as stored with the weights.
+    """
+
+    config: SSDConfig | FCNConfig
+    form: Form
+    precision: Precision
+    weights_sha256: str = ""
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def task(self) -> Literal["detection", "segmentation"]:
+        """What the model does."""
+        return "detection" if isinstance(self.config, SSDConfig) else "segmentation"
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Names of the file's outputs, in their order."""
+        if self.task == "detection":
+            return DETECTIONS if self.form == "whole" else RAW_DETECTIONS
+        return SEGMENTATION if self.form == "whole" else RAW_SEGMENTATION
+
+    def texts(self) -> dict[str, str]:
+        """What is written into a file: `singleshot` for us, the others for everyone."""
+        config = self.config.to_json_dict()
+        record = {
+            "schema": SCHEMA,
+            "task": self.task,
+            "form": self.form,
+            "precision": self.precision,
+            "weights_sha256": self.weights_sha256,
+            "config": config,
+            "provenance": self.provenance,
+        }
+        texts = {
+            KEY: json.dumps(record, sort_keys=True),
+            "task": self.task,
+            "flavour": self.config.flavour,
+            "class_names": json.dumps(list(self.config.class_names), ensure_ascii=False),
+            "preprocess": json.dumps(config["preprocess"]),
+            "precision": self.precision,
+            "weights_sha256": self.weights_sha256,
+        }
+        return texts | ({"thresholds": json.dumps(config["postprocess"])} if self.task == "detection" else {})
+
+
+def parse(text: str | None, path: Path) -> ExportRecord:
+    """The record out of a file's text, which is None where the file has none.
+
+    Raises DataError: the file is not one of ours (it has no text), is of a later version, or its record makes no sense.
+    """
+    if text is None:
+        remedy = "Export it with `singleshot export`"
+        raise DataError("not a file that singleshot exported", kind="foreign-export", remedy=remedy, file=path)
+    try:
+        if len(text) > MOST_CHARACTERS:
+            raise ValueError("too long")
+        data = dict(json.loads(text))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise DataError("its record is not a JSON object", kind="bad-export", file=path) from error
+    if data.get("schema") != SCHEMA:
+        what = f"exported in schema {data.get('schema')}; this version reads {SCHEMA}"
+        raise DataError(what, kind="newer-export", remedy="Update singleshot", file=path)
+    form = next((each for each in get_args(Form) if each == data.get("form")), None)
+    precision = next((each for each in get_args(Precision) if each == data.get("precision")), None)
+    provenance, sha256 = data.get("provenance"), data.get("weights_sha256")
+    if form is None or precision is None or not isinstance(provenance, dict) or not isinstance(sha256, str):
+        raise DataError("its record makes no sense", kind="bad-export", file=path)
+    try:
+        config = (
+            from_json_dict(FCNConfig, data.get("config"))
+            if data.get("task") == "segmentation"
+            else weights.config_of(data.get("config"))
+        )
+        weights.refuse_absurd(config)
+    except ConfigError as error:
+        raise DataError(error.message, kind="bad-export", remedy=error.remedy, file=path) from error
+    return ExportRecord(config, form, precision, sha256, provenance)
 
 
 @runtime_checkable

@@ -14,10 +14,9 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from singleshot.errors import DataError, InputMissingError, SingleshotError
-from singleshot.prediction.backends.backend import check_outputs, refuse_fork, refused
-from singleshot.prediction.backends.onnx_check import AGAIN, checked_model
-from singleshot.prediction.backends.threads import default_threads
-from singleshot.prediction.export_record import KEY, ExportRecord, parse
+from singleshot.prediction.backends.backend import KEY, ExportRecord, check_outputs, parse, refuse_fork, refused
+from singleshot.prediction.backends.host import default_threads
+from singleshot.prediction.backends.onnx import AGAIN, checked_model
 from singleshot.prediction.extras import needs_extra
 from singleshot.storage.files import file_bytes
 

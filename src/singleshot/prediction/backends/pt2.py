@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
 import warnings
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +15,8 @@ import torch
 from jaxtyping import UInt8
 from numpy import ndarray
 
-from singleshot.errors import DataError
-from singleshot.prediction.backends.backend import refused
-from singleshot.prediction.backends.pt2_check import record_text
-from singleshot.prediction.export_record import ExportRecord, parse
+from singleshot.errors import DataError, InputMissingError
+from singleshot.prediction.backends.backend import ExportRecord, parse, refused
 from singleshot.prediction.extras import quiet
 
 
@@ -72,3 +73,116 @@ def open_pt2(path: Path, *, device: torch.device | None = None, trust: bool = Fa
     # They have no names of their own, unlike those of other formats.
     what = f"it has {given} outputs; needed are {wanted}: {', '.join(record.output_names)}"
     raise DataError(what, kind="other-outputs", remedy="Export it again with `singleshot export`", file=path)
+
+
+MOST_BYTES, MOST_TEXT = 8 << 30, 256 << 20
+_NAMES = """
+    __and__.Tensor __or__.Tensor _assert_tensor_metadata.default abs.default adaptive_avg_pool2d.default add.Tensor
+    arange.default argmax.default bitwise_and.Scalar bitwise_not.default cat.default clamp.default clone.default
+    concatenate.default contiguous.default conv2d.default conv_transpose2d.input detach_.default div.Tensor
+    div.Tensor_mode dropout.default eq.Scalar eq.Tensor exp.default expand.default flip.default floor.default
+    gather.default ge.Tensor gt.Scalar gt.Tensor hardsigmoid_.default hardswish_.default hardtanh_.default
+    index.Tensor index_select.default lift_fresh_copy.default lt.Scalar lt.Tensor max.default max_pool2d.default
+    maximum.default minimum.default mul.Tensor pad.default permute.default reciprocal.default relu.default
+    relu_.default remainder.Scalar repeat.default reshape.default round.default rsub.Scalar scalar_tensor.default
+    slice.Tensor softmax.int sqrt.default square.default stack.default sub.Tensor sum.dim_IntList sym_size.int
+    to.device to.dtype topk.default transpose.int unbind.int unsqueeze.default upsample_bilinear2d.vec
+    upsample_nearest2d.vec view.dtype where.ScalarOther where.ScalarSelf where.self zeros.default
+"""
+OPERATORS = frozenset(_NAMES.split())
+"""The operators of torch that exports of ours are made of."""
+ARITHMETIC = frozenset(("add", "sub", "mul", "floordiv", "mod", "neg", "eq", "ne", "lt", "le", "gt", "ge"))
+"""What Python's `operator` may do to sizes. A power may be too large to be computed in anyone's lifetime."""
+EXPRESSION = re.compile(
+    r"(Symbol\('\w+'(, (positive|integer|nonnegative)=True)*\)|Integer\(-?\d+\)"
+    r"|(Add|Mul|Max|Min|FloorDiv|Mod|CeilDiv)|[-\d, ()]|oo|True|False)*"
+)
+INERT = re.compile(
+    r"(data/(weights|constants)/(weight|tensor)_\d+|data/(weights|constants)/model_(weights|constants)_config\.json"
+    r"|models/model\.json|data/sample_inputs/model\.pt|extra/[\w.]+|archive_format|archive_version|\.data/\w+|byteorder"
+    r"|version)"
+)
+
+
+def record_text(path: Path, *, trust: bool) -> str | None:
+    """The text of an archive's record, None where it has none, once the archive was found harmless or is trusted.
+
+    Raises:
+        DataError: not an archive; or one that could run code, without `trust`.
+        InputMissingError: there is no such file.
+    """
+    if not path.is_file():
+        raise InputMissingError("no such file", file=path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _looked_through(archive, path, trust)
+    except (zipfile.BadZipFile, OSError, ValueError, KeyError, RecursionError, AttributeError, TypeError) as error:
+        what = "not a readable .pt2 archive: it may be truncated"
+        raise DataError(what, kind="damaged-export", remedy="Export or copy it again", file=path) from error
+
+
+def _looked_through(archive: zipfile.ZipFile, path: Path, trust: bool) -> str | None:
+    entries = archive.infolist()
+    if sum(entry.file_size for entry in entries) > MOST_BYTES:
+        raise DataError(f"more than {MOST_BYTES >> 30} GiB", kind="absurd-size", file=path)
+    danger = next(_dangers(archive), None)
+    if danger is not None and not trust:
+        what = f"it {danger}, which could run code, and is refused"
+        remedy = "If you trust who made it, say so with --trust"
+        raise DataError(what, kind="pickle", remedy=remedy, file=path)
+    for entry in entries:
+        if entry.filename.partition("/")[2] == "extra/singleshot.txt":
+            return _text(archive, entry)
+    return None
+
+
+def _dangers(archive: zipfile.ZipFile) -> Iterator[str]:
+    """What in the archive could run, each as the end of a sentence."""
+    for entry in archive.infolist():
+        name = entry.filename.partition("/")[2]  # the first folder is the archive's own
+        if not INERT.fullmatch(name):
+            yield f"carries {name or entry.filename}"
+        elif name == "data/sample_inputs/model.pt" and entry.file_size:
+            yield "carries pickled example inputs"
+        elif name.endswith("_config.json"):
+            for each in _objects(json.loads(_text(archive, entry))):
+                if each.get("use_pickle"):
+                    yield f"carries a pickled tensor {each.get('path_name')}"
+        elif name == "models/model.json":
+            program = json.loads(_text(archive, entry))
+            if program.get("guards_code"):
+                yield "carries guards in Python"
+            for each in _objects(program):
+                target, expression = each.get("target"), each.get("expr_str")
+                if isinstance(target, str) and "inputs" in each and not _computes(target):
+                    yield f"calls {target}"
+                if "as_operator" in each:
+                    yield "hands a function on"
+                if expression is not None and not (isinstance(expression, str) and EXPRESSION.fullmatch(expression)):
+                    yield "has sizes that are no arithmetic"
+
+
+def _computes(target: str) -> bool:
+    """Whether what a node calls does nothing but compute."""
+    for prefix, known in (("torch.ops.aten.", OPERATORS), ("_operator.", ARITHMETIC)):
+        if target.startswith(prefix):
+            return target.removeprefix(prefix) in known
+    return target == "torch.ops.higher_order.while_loop"
+
+
+def _objects(tree: Any) -> Iterator[dict[str, Any]]:
+    """Every dictionary within a JSON value."""
+    waiting = [tree]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            yield value
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+
+
+def _text(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> str:
+    if entry.file_size > MOST_TEXT:
+        raise ValueError("too much text")
+    return archive.read(entry).decode("utf-8")

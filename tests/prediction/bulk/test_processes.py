@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from singleshot.errors import ConfigError, StoppedError
-from singleshot.prediction import process_engine
-from singleshot.prediction.bulk import finish, open_job
+from singleshot.prediction.bulk import processes
+from singleshot.prediction.bulk.shards import finish, open_job
 from singleshot.prediction.load import load
-from tests.prediction.bulk_data import draw_pictures, poison, small_job
+from tests.prediction.bulk.bulk_data import draw_pictures, poison, small_job
 from tests.prediction.poisoned import PoisonedWorker, dies_at_once
 
 
@@ -21,15 +21,18 @@ def test_i11_i13_a_killed_run_goes_on_and_a_picture_that_kills_is_put_aside(tmp_
     poison(files[3])
     job = small_job(tmp_path, files)
     out = tmp_path / "out"
-    running = process_engine.run(out, open_job(out, job), PoisonedWorker, workers=1)
+    running = processes.run(out, open_job(out, job), PoisonedWorker, workers=1)
     assert next(running) == 0
     assert next(running) == 1  # after two deaths
     running.close()  # which kills the third worker, wherever it is
     todo = open_job(out, job)
     assert todo in ([], [2])
-    assert list(process_engine.run(out, todo, PoisonedWorker)) == todo
+    assert list(processes.run(out, todo, PoisonedWorker)) == todo
     failed = finish(out, job, {})
-    assert [row["file"] for row in failed] == [str(files[1]), str(files[3])] and "put aside" in failed[1]["error"]
+    assert [row["file"] for row in failed] == [
+        str(files[1]),
+        str(files[3]),
+    ] and "crashed the worker twice and was skipped" in failed[1]["error"]
     assert len(json.loads((out / "detections.json").read_text())["pictures"]) == 6
     assert sorted(path.name for path in (out / "shards").iterdir()) == [f"0000{n}.jsonl" for n in range(3)]
 
@@ -40,7 +43,7 @@ def test_what_a_worker_cannot_do_reaches_the_caller_as_it_was_said(tmp_path: Pat
     open_job(tmp_path / "out", job)
     Path(job.weights).write_bytes(b"no weights")
     with pytest.raises(ConfigError, match="not the weights of this work"):
-        list(process_engine.run(tmp_path / "out", [0]))
+        list(processes.run(tmp_path / "out", [0]))
 
 
 @pytest.mark.slow
@@ -49,7 +52,7 @@ def test_two_processes_give_what_predict_gives_bit_for_bit(tmp_path: Path) -> No
     poison(files[3])
     job = small_job(tmp_path, files)
     out = tmp_path / "out"
-    assert sorted(process_engine.run(out, open_job(out, job), PoisonedWorker, workers=2)) == [0, 1, 2]
+    assert sorted(processes.run(out, open_job(out, job), PoisonedWorker, workers=2)) == [0, 1, 2]
     failed = finish(out, job, {})
     assert [row["file"] for row in failed] == [str(files[1]), str(files[3])]
     rows = json.loads((out / "detections.json").read_text())["pictures"]
@@ -63,18 +66,18 @@ def test_a_worker_that_dies_at_its_start_is_given_up_soon(tmp_path: Path) -> Non
     job = small_job(tmp_path, draw_pictures(tmp_path, 2))
     open_job(tmp_path / "out", job)
     with pytest.raises(StoppedError, match=r"3 workers died one after the other, the last with code -9"):
-        list(process_engine.run(tmp_path / "out", [0], dies_at_once, workers=1))
+        list(processes.run(tmp_path / "out", [0], dies_at_once, workers=1))
 
 
 def test_there_are_as_many_processes_as_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process_engine, "default_threads", lambda: 3)
+    monkeypatch.setattr(processes, "default_threads", lambda: 3)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert process_engine.crew_size(Path("w.safetensors")) == 3
-    assert process_engine.crew_size(Path("w.onnx")) == 1, "it has threads of its own"
+    assert processes.worker_count(Path("w.safetensors")) == 3
+    assert processes.worker_count(Path("w.onnx")) == 1, "it has threads of its own"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert process_engine.crew_size(Path("w.safetensors")) == 1
+    assert processes.worker_count(Path("w.safetensors")) == 1
 
 
 def test_no_shards_start_no_process(tmp_path: Path) -> None:
     open_job(tmp_path / "out", small_job(tmp_path, []))
-    assert list(process_engine.run(tmp_path / "out", [])) == []
+    assert list(processes.run(tmp_path / "out", [])) == []

@@ -10,7 +10,7 @@ import torch
 
 from singleshot import weights
 from singleshot.detection.ssd import SSD, config_for
-from singleshot.prediction.bulk import Job, make_job
+from singleshot.prediction.bulk.shards import Job, make_job
 
 THRESHOLDS = {"": 0.05}
 

@@ -7,8 +7,8 @@
     OUT/detections.json       the whole, as `singleshot predict --json` writes it
 
 A shard's file appears whole or not at all, so what is there is done, and a second start does the rest only. A picture
-that has ended its worker twice is put aside, named, and the rest go on. Who calls `Worker.do` (one process or a
-cluster, see `process_engine` and `ray_engine`) makes no difference to the result.
+that crashed its worker twice is skipped and reported, and the rest go on. Who calls `Worker.do` (one process or a
+cluster, see `processes` and `ray`) makes no difference to the result.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from singleshot.errors import (
     UsageError,
     os_errors,
 )
+from singleshot.prediction.bulk.in_progress import InProgressMarker
 from singleshot.prediction.choosing import Choice, choice
 from singleshot.prediction.frames import Frame, ImageError
-from singleshot.prediction.hand import TRIES, Hand
 from singleshot.prediction.image_reader import ImageReader
 from singleshot.prediction.load import find_weights, load
 from singleshot.prediction.predictor import Segmenter
@@ -173,7 +173,7 @@ class Worker:
         """Do a shard, unless it is done; its number."""
         final = _done(self._folder, number)
         if not final.is_file():
-            with Hand(self._folder, number) as hand:
+            with InProgressMarker(self._folder, number) as hand:
                 rows = self._looked(self._job.shard(number), hand)
                 atomic.write_text(final, "".join(json.dumps(row) + "\n" for row in rows))
         return number
@@ -182,7 +182,7 @@ class Worker:
         """End the process that reads pictures."""
         self._reading.close()
 
-    def _looked(self, pictures: Sequence[tuple[str, str, int, int]], hand: Hand) -> list[dict[str, Any]]:
+    def _looked(self, pictures: Sequence[tuple[str, str, int, int]], hand: InProgressMarker) -> list[dict[str, Any]]:
         faults = [self._fault(row, hand, place) for place, row in enumerate(pictures)]
         # One reading for all of them: the next picture is decoded while this one is looked at.
         readable = (row for row, fault in zip(pictures, faults, strict=True) if fault is None)
@@ -196,10 +196,10 @@ class Worker:
                 rows.append({"file": row[1], "error": str(fault), "exit_code": fault.exit_code})
         return rows
 
-    def _fault(self, row: tuple[str, str, int, int], hand: Hand, place: int) -> DataError | None:
+    def _fault(self, row: tuple[str, str, int, int], hand: InProgressMarker, place: int) -> DataError | None:
         """Why a picture is not to be looked at."""
-        if hand.is_poison(place):
-            what = f"it ended the process that looked at it {TRIES} times, and is put aside"
+        if hand.crashed_too_often(place):
+            what = "it crashed the worker twice and was skipped"
             return DataError(what, kind="poison", remedy="Replace it", file=row[1])
         if _row(Path(row[0]))[2:] != row[2:]:
             return DataError("it changed since the work began", kind="changed", remedy="Start anew", file=row[1])

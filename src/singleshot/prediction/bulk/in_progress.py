@@ -16,8 +16,8 @@ from pathlib import Path
 from singleshot.storage import atomic
 from singleshot.storage.lock import FolderLock
 
-TRIES = 2
-"""Deaths after which a picture is put aside."""
+MAX_CRASHES = 2
+"""Crashes of a worker after which the image that caused them is skipped."""
 
 
 @contextlib.contextmanager
@@ -35,7 +35,7 @@ def held(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-class Hand:
+class InProgressMarker:
     """The picture in hand, written down before it is touched, so that the next try knows what ended this one.
 
     What another start of the program wrote says nothing: that start may have been stopped by a person.
@@ -57,15 +57,15 @@ class Hand:
             last = str(said["hand"])
             self._deaths[last] = self._deaths.get(last, 0) + 1
 
-    def __enter__(self) -> Hand:
+    def __enter__(self) -> InProgressMarker:
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._file.unlink(missing_ok=True)  # an exception is no death: it is told, and nobody is to blame
 
-    def is_poison(self, place: int) -> bool:
+    def crashed_too_often(self, place: int) -> bool:
         """Whether this picture has ended too many workers."""
-        return self._deaths.get(str(place), 0) >= TRIES
+        return self._deaths.get(str(place), 0) >= MAX_CRASHES
 
     def take(self, place: int) -> None:
         """Write down that this picture is in hand."""

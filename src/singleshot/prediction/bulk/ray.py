@@ -14,9 +14,9 @@ from typing import Any
 
 from singleshot import errors
 from singleshot.errors import SingleshotError, StoppedError
-from singleshot.prediction.bulk import Worker
+from singleshot.prediction.bulk.processes import MAX_FUTILE_CRASHES
+from singleshot.prediction.bulk.shards import Worker
 from singleshot.prediction.extras import needs_extra, quiet
-from singleshot.prediction.process_engine import IN_VAIN
 
 
 def import_ray() -> Any:
@@ -62,9 +62,9 @@ class Starts:
         self._folder, self._file = folder, folder / "shards" / f"{shard:05d}.starts"
 
     def count(self) -> None:
-        """Count one more. Raises StoppedError after `process_engine.IN_VAIN`."""
+        """Count one more. Raises StoppedError after `processes.MAX_FUTILE_CRASHES`."""
         before = len(self._file.read_bytes()) if self._file.is_file() else 0
-        if before >= IN_VAIN:
+        if before >= MAX_FUTILE_CRASHES:
             self.clear()  # the next run counts anew
             what = f"{before} workers died one after the other while they opened the model"
             raise StoppedError(what, remedy="See to the machine's memory, and start again", file=self._folder)

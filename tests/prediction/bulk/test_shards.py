@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from singleshot.errors import CannotCreateError, DataError, InputMissingError, StorageError
-from singleshot.prediction import bulk
-from singleshot.prediction.bulk import Job, Worker, finish, open_job, read_job
-from singleshot.prediction.hand import Hand, held
+from singleshot.prediction.bulk import shards
+from singleshot.prediction.bulk.in_progress import InProgressMarker, held
+from singleshot.prediction.bulk.shards import Job, Worker, finish, open_job, read_job
 from singleshot.prediction.load import load
-from tests.prediction.bulk_data import THRESHOLDS, detector_file, draw_pictures, small_job
+from tests.prediction.bulk.bulk_data import THRESHOLDS, detector_file, draw_pictures, small_job
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_weights_that_cannot_be_read_are_said_to_be_so(
 
     monkeypatch.setattr(Path, "open", fail)
     with pytest.raises(StorageError, match="Input/output error"):
-        bulk.make_job(failing, [], thresholds={})
+        shards.make_job(failing, [], thresholds={})
 
 
 def test_i11_what_is_done_is_not_done_again_and_the_end_is_the_same(tmp_path: Path, job: Job, worker: Worker) -> None:
@@ -125,7 +125,7 @@ def test_i13_a_picture_that_ended_two_workers_is_put_aside(tmp_path: Path, job: 
         work_in(worker, out, [0, 1, 2])
     failed = finish(out, job, {})
     assert [row["file"] for row in failed] == [job.pictures[1][1], job.pictures[2][1]]
-    assert "2 times, and is put aside" in failed[1]["error"] and not hand.exists()
+    assert "twice and was skipped" in failed[1]["error"] and not hand.exists()
 
 
 def test_i11_a_run_that_was_stopped_however_often_blames_no_picture(tmp_path: Path, job: Job, worker: Worker) -> None:
@@ -133,7 +133,7 @@ def test_i11_a_run_that_was_stopped_however_often_blames_no_picture(tmp_path: Pa
     open_job(out, job)
     for _ in range(3):  # Ctrl-C, with the same picture in hand each time
         with held(out):
-            Hand(out, 1).take(0)
+            InProgressMarker(out, 1).take(0)
     with held(out):
         work_in(worker, out, [0, 1, 2])
     failed = finish(out, job, {})
@@ -175,7 +175,7 @@ def test_a12_a_picture_that_changes_meanwhile_is_named(tmp_path: Path, worker: W
 
 
 def test_no_pictures_are_no_shards_and_an_empty_result(tmp_path: Path, place: Path) -> None:
-    job = bulk.make_job(detector_file(tmp_path), [], thresholds=THRESHOLDS)
+    job = shards.make_job(detector_file(tmp_path), [], thresholds=THRESHOLDS)
     assert open_job(tmp_path / "out", job) == [] and finish(tmp_path / "out", job, {}) == []
     assert json.loads((tmp_path / "out/detections.json").read_text()) == {"pictures": [], "videos": []}
 
@@ -185,7 +185,7 @@ def test_a_changed_job_a_missing_shard_and_missing_weights_are_named(tmp_path: P
     with pytest.raises(StorageError, match="a shard is missing"):
         finish(tmp_path / "out", job, {})
     with pytest.raises(InputMissingError):
-        bulk.make_job(tmp_path / "none.safetensors", [], thresholds=THRESHOLDS)
+        shards.make_job(tmp_path / "none.safetensors", [], thresholds=THRESHOLDS)
     file = tmp_path / "out/job.json"
     file.write_text(file.read_text().replace("0.05", "0.06"))
     with pytest.raises(DataError, match="it was changed"):

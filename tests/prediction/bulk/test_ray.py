@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from singleshot.errors import ConfigError, UsageError
-from singleshot.prediction import process_engine, ray_engine
-from singleshot.prediction.bulk import Worker, finish, open_job
-from tests.prediction.bulk_data import draw_pictures, poison, small_job
+from singleshot.prediction.bulk import processes, ray
+from singleshot.prediction.bulk.shards import Worker, finish, open_job
+from tests.prediction.bulk.bulk_data import draw_pictures, poison, small_job
 from tests.prediction.poisoned import PoisonedWorker
 
 needs_ray = pytest.mark.skipif(
@@ -25,17 +25,17 @@ needs_ray = pytest.mark.skipif(
 def test_where_ray_is_missing_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ConfigError, match=r"pip install 'singleshot\[ray\]'"):
-        list(ray_engine.run(tmp_path, [0]))
+        list(ray.run(tmp_path, [0]))
 
 
 def test_a_worker_that_dies_while_it_opens_its_model_is_given_up(tmp_path: Path) -> None:
     def never(_folder: Path) -> Worker:
         raise SystemExit  # as a kill would: nothing behind it runs
 
-    for _ in range(process_engine.IN_VAIN):
+    for _ in range(processes.MAX_FUTILE_CRASHES):
         with pytest.raises(SystemExit):
-            ray_engine._Actor(never, str(tmp_path))({"shard": 3})
-    said = ray_engine._Actor(never, str(tmp_path))({"shard": 3})
+            ray._Actor(never, str(tmp_path))({"shard": 3})
+    said = ray._Actor(never, str(tmp_path))({"shard": 3})
     assert said["error"] == "StoppedError" and "3 workers died" in said["what"]
     assert list((tmp_path / "shards").iterdir()) == [], "the next run counts anew"
 
@@ -70,9 +70,9 @@ def test_an_error_of_a_worker_names_the_file_that_it_named_and_else_none(
     def make(_folder: Path) -> Worker:
         raise UsageError("--engine is for detectors", file=file)
 
-    monkeypatch.setattr(ray_engine, "import_ray", OneActor)
+    monkeypatch.setattr(ray, "import_ray", OneActor)
     with pytest.raises(UsageError) as caught:
-        list(ray_engine.run(tmp_path, [0], make))
+        list(ray.run(tmp_path, [0], make))
     assert str(caught.value) == f"{'' if file is None else 'a.jpg: '}--engine is for detectors."
     assert (caught.value.file, caught.value.remedy) == (file, None)
 
@@ -84,7 +84,7 @@ def test_i13_the_cluster_gives_what_one_process_gives_and_puts_poison_aside(tmp_
     files = draw_pictures(tmp_path, 6)
     poison(files[3])
     job = small_job(tmp_path, files)
-    for name, engine in (("ray", ray_engine.run), ("process", process_engine.run)):
+    for name, engine in (("ray", ray.run), ("process", processes.run)):
         todo = open_job(tmp_path / name, job)
         assert sorted(engine(tmp_path / name, todo, PoisonedWorker)) == todo
         failed = finish(tmp_path / name, job, {})
@@ -101,4 +101,4 @@ def test_what_a_worker_cannot_do_reaches_the_caller_as_it_was_said(tmp_path: Pat
     open_job(tmp_path / "out", job)
     Path(job.weights).write_bytes(b"no weights")
     with pytest.raises(ConfigError, match="not the weights of this work"):
-        list(ray_engine.run(tmp_path / "out", [0]))
+        list(ray.run(tmp_path / "out", [0]))

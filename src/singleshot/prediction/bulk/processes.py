@@ -21,13 +21,13 @@ import torch
 
 from singleshot.child_process import end_with_parent
 from singleshot.errors import SingleshotError, StoppedError
-from singleshot.prediction.backends.threads import default_threads
-from singleshot.prediction.bulk import Worker, read_job
-from singleshot.prediction.hand import note
+from singleshot.prediction.backends.host import default_threads
+from singleshot.prediction.bulk.in_progress import note
+from singleshot.prediction.bulk.shards import Worker, read_job
 from singleshot.prediction.load import RUNS
 from singleshot.prediction.predictor import MOST_WORKERS
 
-IN_VAIN = 3
+MAX_FUTILE_CRASHES = 3
 """Deaths one after the other that changed nothing, such as at the start, before it is given up."""
 Maker = Callable[[Path], Worker]
 
@@ -54,7 +54,7 @@ def run(
 
     Raises StoppedError where they die again and again, whatever picture they have.
     """
-    most = workers or crew_size(Path(read_job(folder).weights))
+    most = workers or worker_count(Path(read_job(folder).weights))
     todo, at_work, vain = deque(shards), dict[Connection, _Work](), 0
     try:
         while todo or at_work:
@@ -71,7 +71,7 @@ def run(
                     del at_work[pipe]
                     todo.appendleft(work.shard)
                     vain = vain + 1 if note(folder, work.shard) == work.before else 0
-                    if vain >= IN_VAIN:
+                    if vain >= MAX_FUTILE_CRASHES:
                         what = f"{vain} workers died one after the other, the last with code {work.process.exitcode}"
                         remedy = "See to the machine's memory, and start again"
                         raise StoppedError(what, remedy=remedy, file=folder) from None
@@ -91,7 +91,7 @@ def run(
             work.process.join()
 
 
-def crew_size(weights: Path) -> int:
+def worker_count(weights: Path) -> int:
     """How many processes there are room for: each has one thread, as `streaming.crew` has it on a CPU.
 
     A GPU takes one batch after the other anyway, and the runtimes of exported files have threads of their own.
