@@ -11,14 +11,18 @@ from torch import nn
 from singleshot import preprocess
 from singleshot.detection.postprocess import nms
 from singleshot.detection.ssd import SSD, SSDConfig, config_for
-from singleshot.exporting import sampling
 from singleshot.exporting.program import (
     DetectorProgram,
     LoopSuppression,
     OperatorSuppression,
     SegmenterProgram,
     folded,
+    frame_of,
     loop,
+    normalise,
+    positions,
+    sample,
+    to_input,
 )
 from singleshot.prediction.predictor import Detector, Segmenter
 from singleshot.preprocess import Preprocess
@@ -105,7 +109,7 @@ def test_a_segmenters_map_has_the_pictures_size_and_the_segmenters_classes(fit: 
 
 def graph_input(image: np.ndarray, wanted: Preprocess) -> np.ndarray:
     batch = torch.from_numpy(image)[None]
-    return sampling.to_input(batch, wanted, sampling.frame_of(batch, wanted))[0].numpy()
+    return to_input(batch, wanted, frame_of(batch, wanted))[0].numpy()
 
 
 @pytest.mark.parametrize("fit", ["warp", "letterbox"])
@@ -131,7 +135,7 @@ def test_halving_is_the_mean_of_four_cut_off_as_opencv_rounds():
 @pytest.mark.parametrize("picture_hw", [(1, 1), (1, 999), (375, 1242), (1242, 375), (5, 3), (300, 600), (301, 600)])
 def test_the_inner_size_of_a_letterbox_is_the_one_of_preprocess(picture_hw):
     wanted = Preprocess((300, 300), fit="letterbox")
-    frame = sampling.frame_of(torch.zeros(1, *picture_hw, 3, dtype=torch.uint8), wanted)
+    frame = frame_of(torch.zeros(1, *picture_hw, 3, dtype=torch.uint8), wanted)
     expected = preprocess.inner_size_hw(picture_hw, (300, 300), "letterbox")
     assert (int(frame.inner_height), int(frame.inner_width)) == expected
 
@@ -146,14 +150,14 @@ def test_normalising_is_that_of_preprocess_for_both_orders_of_channels():
     images = torch.randint(0, 256, (2, 4, 5, 3), dtype=torch.uint8)
     for order in ("rgb", "bgr"):
         wanted = Preprocess((4, 5), (1.0, 2.0, 3.0), (2.0, 4.0, 8.0), order)
-        assert torch.allclose(sampling.normalise(images.float(), wanted), preprocess.normalise(images, wanted))
+        assert torch.allclose(normalise(images.float(), wanted), preprocess.normalise(images, wanted))
 
 
 def test_enlarging_scores_is_torchs_bilinear_enlargement():
     scores = torch.randn(1, 3, 5, 7)
     size_hw, number = (13, 11), torch.tensor
-    rows = sampling.sample(scores, 2, sampling.positions(13, number(5), number(13)))
-    found = sampling.sample(rows, 3, sampling.positions(11, number(7), number(11)))
+    rows = sample(scores, 2, positions(13, number(5), number(13)))
+    found = sample(rows, 3, positions(11, number(7), number(11)))
     wanted = torch.nn.functional.interpolate(scores, size=size_hw, mode="bilinear", align_corners=False)
     assert torch.allclose(found, wanted, atol=1e-5)
 

@@ -3,14 +3,12 @@ from __future__ import annotations
 import os
 import platform
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
 
-from singleshot.prediction import streaming
+from singleshot.detection.ssd import SSD, config_for
 from singleshot.prediction.backends import host
-from singleshot.structures import LabelMap
+from singleshot.prediction.predictor import Detector
 
 
 def test_the_user_is_obeyed(monkeypatch: pytest.MonkeyPatch):
@@ -40,18 +38,10 @@ def test_cores_and_the_workers_of_a_network_stay_within_the_containers_share(mon
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(host, "physical_cores", len)
     assert host.cores() == 3 and host.default_threads() == 3
-
-    assert streaming.crew(OnCpu()) == (3, 1)
+    detector = Detector(SSD(config_for("lite320-fine", ("car",), (32, 32))).eval())
+    assert detector.worker_counts() == (3, 1)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    assert streaming.crew(OnCpu()) == (1, 1)
-
-
-class OnCpu:
-    device = torch.device("cpu")
-    label_map = LabelMap(("car",))
-
-    def predict(self, source: Any, /) -> Any:
-        raise NotImplementedError
+    assert detector.worker_counts() == (1, 1)
 
 
 def test_a_containers_share_counts_whole_processors(tmp_path: Path):

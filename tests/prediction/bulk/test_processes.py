@@ -32,7 +32,8 @@ def test_i11_i13_a_killed_run_goes_on_and_a_picture_that_kills_is_put_aside(tmp_
     assert [row["file"] for row in failed] == [
         str(files[1]),
         str(files[3]),
-    ] and "crashed the worker twice and was skipped" in failed[1]["error"]
+    ]
+    assert "crashed the worker twice and was skipped" in failed[1]["error"]
     assert len(json.loads((out / "detections.json").read_text())["pictures"]) == 6
     assert sorted(path.name for path in (out / "shards").iterdir()) == [f"0000{n}.jsonl" for n in range(3)]
 

@@ -92,7 +92,7 @@ def run(
 
 
 def worker_count(weights: Path) -> int:
-    """How many processes there are room for: each has one thread, as `streaming.crew` has it on a CPU.
+    """Return how many processes fit: each has one thread, as `Detector.worker_counts` has on a CPU.
 
     A GPU takes one batch after the other anyway, and the runtimes of exported files have threads of their own.
     """
