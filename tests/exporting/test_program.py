@@ -24,6 +24,7 @@ from singleshot.exporting.program import (
     sample,
     to_input,
 )
+from singleshot.images import read_image
 from singleshot.prediction.predictor import Detector, Segmenter
 from singleshot.preprocess import Preprocess
 from singleshot.segmentation.fcn import FCN

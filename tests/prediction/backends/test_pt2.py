@@ -31,7 +31,7 @@ def test_an_archive_opens_with_its_record_and_runs_batches_of_any_size(archive: 
 
 
 def test_a_damaged_program_is_refused_in_one_line(archive: Path, tmp_path: Path):
-    from tests.prediction.backends.test_pt2_check import changed
+    from tests.prediction.backends.test_pt2 import changed
 
     bad = changed(archive, tmp_path, "models/model.json", lambda _: b"{}")
     with pytest.raises(DataError, match=r"x\.pt2: torch refuses it") as caught:
