@@ -7,6 +7,7 @@ import pytest
 
 from singleshot.cli import predict_bulk
 from singleshot.errors import CannotCreateError, DataError, InputMissingError, UsageError
+from singleshot.prediction.bulk import shards
 from tests.prediction.bulk.bulk_data import detector_file, draw_pictures
 
 

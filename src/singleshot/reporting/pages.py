@@ -21,8 +21,7 @@ from singleshot.evaluation.miou import MiouReport
 from singleshot.evaluation.voc import THRESHOLDS, VocReport, as_text
 from singleshot.metrics.detections import FlatDetections, GroundTruths
 from singleshot.metrics.error_kinds import error_kinds
-from singleshot.prediction.backends.host import memory_bytes, processor
-from singleshot.prediction.backends.threads import cores
+from singleshot.prediction.backends.host import cores, memory_bytes, processor
 from singleshot.reporting import detections, masks, page, training
 from singleshot.reporting.masks import MaskExamples
 from singleshot.reporting.page import Album

@@ -51,7 +51,7 @@ class OnnxBackend:
 def open_onnx(path: Path, threads: int | None = None) -> OnnxBackend:
     """A file in a session, once it was found fit to be run.
 
-    Raises DataError where it is not (`onnx_check`), is none of ours, or the runtime refuses it; ConfigError where the
+    Raises DataError where it is not , is none of ours, or the runtime refuses it; ConfigError where the
     extra `export` is missing.
     """
     model, data = checked_model(path)

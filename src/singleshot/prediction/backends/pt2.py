@@ -57,7 +57,7 @@ def open_pt2(path: Path, *, device: torch.device | None = None, trust: bool = Fa
         trust: open it even if it could run code of whoever made it.
 
     Raises:
-        DataError: not an archive of ours, damaged, or one that could run code (`pt2_check`).
+        DataError: not an archive of ours, damaged, or one that could run code.
         InputMissingError: there is no such file.
     """
     record = parse(record_text(path, trust=trust), path)
