@@ -9,7 +9,7 @@ fault of its own.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -80,5 +80,5 @@ def without_boxes(sample: Sample) -> Sample:
     )
 
 
-def _most(rows: ndarray) -> bool:
+def _most(rows: Any) -> bool:
     return int(rows.sum()) * 2 > len(rows)
