@@ -1,4 +1,4 @@
-"""Rules of a child process: leave signals to the parent, and end when the parent has ended."""
+"""Rules of a child process: leave signals to the parent, end when the parent has ended, and never run the script."""
 
 from __future__ import annotations
 
@@ -7,6 +7,11 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+
+from singleshot.errors import StoppedError
+
+GUARD = 'Put your script\'s calls under `if __name__ == "__main__":`'
+"""The remedy where a child process, which imports the script that started it, would run that script again."""
 
 
 def leave_signals_to_parent() -> None:
@@ -33,3 +38,13 @@ def end_with_parent(last: Callable[[], None] = lambda: None) -> None:
             os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def refuse_unguarded(work: str) -> None:
+    """Raise StoppedError in a child process that is still importing its parent's script, which calls us without guard.
+
+    Args:
+        work: what the script called, for the message.
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise StoppedError(f"a child process imported this script, which calls {work} again", remedy=GUARD)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from singleshot.child_process import GUARD
 from singleshot.errors import StoppedError
 
 START_S = 60.0
@@ -64,8 +65,7 @@ class DecoderProcess:
             started = self.pipe.poll(left_s) and self.pipe.recv() == READY
         except (EOFError, OSError):
             message = f"a process that decodes images could not start ({self._cause_of_death()})"
-            remedy = 'Put your script\'s calls under `if __name__ == "__main__":`'
-            raise StoppedError(message, remedy=remedy) from None
+            raise StoppedError(message, remedy=GUARD) from None
         if not started:
             raise StoppedError(f"a process that decodes images could not start in {START_S:g} s")
         self.ready = True

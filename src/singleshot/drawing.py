@@ -16,6 +16,7 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 from PIL import Image, ImageDraw, ImageFont
 
+from singleshot import fonts
 from singleshot.classes import colours as class_colours
 from singleshot.compiled import compiled
 from singleshot.errors import UsageError
@@ -77,7 +78,7 @@ def draw_boxes(
     """
     height, width = image_rgb.shape[:2]
     line = line_width or max(1, round(min(height, width) / 320))
-    font = _font(max(10, round(min(height, width) ** 0.9 / 24.5)))
+    font_size = max(10, round(min(height, width) ** 0.9 / 24.5))
     canvas = image_rgb.copy(order="C")
     # Edges are continuous: the last pixel inside a box is the one before its second edge.
     last = np.array([width - 1, height - 1] * 2)
@@ -93,7 +94,7 @@ def draw_boxes(
         _outline(canvas, pixels[index], colour_tuples[index], line)
     labelled = [index for index in order if labels[index]]
     if labelled:
-        chips = [_chip(_shortened(labels[index]), colour_tuples[index], font) for index in labelled]
+        chips = [_chip(_shortened(labels[index]), colour_tuples[index], font_size) for index in labelled]
         places = _places(pixels[labelled], np.array([chip.shape[:2] for chip in chips]), height, width).tolist()
         for chip, (x1, y1, x2, y2) in zip(reversed(chips), reversed(places), strict=True):
             canvas[y1:y2, x1:x2] = chip[: y2 - y1, : x2 - x1]
@@ -149,12 +150,12 @@ def class_colour_image(segmentation: Segmentation) -> UInt8[ndarray, "H W 3"]:
 def _with_legend(canvas: UInt8[ndarray, "H W 3"], segmentation: Segmentation) -> UInt8[ndarray, "H W 3"]:
     """Add chips with the names of the classes that occur, in columns from the upper left; as many as fit."""
     height, width = canvas.shape[:2]
-    font = _font(max(10, round(min(height, width) ** 0.9 / 24.5)))
+    font_size = max(10, round(min(height, width) ** 0.9 / 24.5))
     shares = sorted(segmentation.shares().items(), key=lambda row: -row[1])
     colour_of = dict(zip(segmentation.class_names, segmentation.colours.tolist(), strict=True))
     x = y = widest = 0
     for name, share in shares:
-        chip = _chip(f"{_shortened(name)} {share:.0%}", tuple(colour_of[name]), font)
+        chip = _chip(f"{_shortened(name)} {share:.0%}", tuple(colour_of[name]), font_size)
         tall, wide = chip.shape[:2]
         if y + tall > height:
             x, y, widest = x + widest, 0, 0
@@ -167,7 +168,7 @@ def _with_legend(canvas: UInt8[ndarray, "H W 3"], segmentation: Segmentation) ->
 
 def caption(text: str, width: int) -> UInt8[ndarray, "H {width} 3"]:
     """Return one line of black text on white, cut off at `width` pixels, to put above an image."""
-    font = _font(12)
+    font = fonts.font_for(text, 12)
     ascent, descent = font.getmetrics()
     strip = Image.new("RGB", (width, ascent + descent + 4), (255, 255, 255))
     ImageDraw.Draw(strip).text((3, 2), " ".join(text.split()), fill=(0, 0, 0), font=font)
@@ -236,9 +237,10 @@ def _places(boxes, chips_hw, height, width):  # noqa: ANN001, ANN202
     return taken
 
 
-def _chip(text: str, colour: tuple[int, ...], font: ImageFont.FreeTypeFont) -> UInt8[ndarray, "h w 3"]:
+def _chip(text: str, colour: tuple[int, ...], font_size: int) -> UInt8[ndarray, "h w 3"]:
     """Return a label. Name and score are rendered apart: there are few of each, so both are nearly always cached."""
     name, space, score = text.rpartition(" ")
+    font = fonts.font_for(text, font_size)
     margin = max(2, round(font.size / 4))
     parts = [_rendered(part, colour, font) for part in (name + space, score) if part]
     side = np.full((parts[0].shape[0], margin, 3), colour, np.uint8)
@@ -255,14 +257,6 @@ def _rendered(text: str, colour: tuple[int, ...], font: ImageFont.FreeTypeFont) 
     bright = 0.299 * red + 0.587 * green + 0.114 * blue > 140  # ITU-R BT.601 luma
     ImageDraw.Draw(chip).text((0, margin // 4), text, fill=(0, 0, 0) if bright else (255, 255, 255), font=font)
     return np.asarray(chip)
-
-
-@functools.cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    font = ImageFont.load_default(size)
-    if not isinstance(font, ImageFont.FreeTypeFont):
-        raise UsageError("this Pillow was built without FreeType", remedy="pip install --force-reinstall pillow")
-    return font
 
 
 def _shortened(text: str) -> str:

@@ -45,6 +45,7 @@ except ImportError:  # minimal GPU images come without it
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".jfif", ".jpe")
 """Suffixes of image files; of two files with one stem, the one whose suffix comes first here is used."""
+PilImage = Image.Image
 MAX_PIXELS = 50_000_000
 MAX_FILE_BYTES = 512 * 2**20
 BACKGROUND_RGB = (255, 255, 255)

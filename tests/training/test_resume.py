@@ -324,3 +324,14 @@ def test_f1_f4_f25_i15_from_the_command_line(standing_squares: Path, tmp_path: P
 def same_bits(run: Run, other: Run) -> bool:
     one, two = (weights.load(each.folder / "last.safetensors").network.state_dict() for each in (run, other))
     return all(torch.equal(one[name], two[name]) for name in one)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 4])
+@pytest.mark.parametrize("stopped_after", [4, 3])
+def test_a_resumed_run_with_another_batch_size_trains_the_epochs_that_were_asked_for(
+    standing_squares: Path, tmp_path: Path, batch_size: int, stopped_after: int
+) -> None:
+    stop_after(stopped_after, standing_squares, tmp_path / "run", tiny(epochs=3))  # of 4 steps an epoch
+    changed = replace(tiny(epochs=3), batch_size=batch_size)
+    run = train(standing_squares, changed, out=tmp_path / "run", resume=True, force=True)
+    assert [row["epoch"] for row in log_of(run.folder)] == ["1", "2", "3"]

@@ -16,11 +16,13 @@ import torch
 
 from singleshot import weights
 from singleshot.data.boxes import voc
+from singleshot.detection.ssd import SSD, config_for
 from singleshot.errors import CannotCreateError, ConfigError, DataError, FaultyDataError, UsageError
 from singleshot.evaluation.evaluate import evaluate
 from singleshot.structures import LabelMap
 from singleshot.training import run
 from singleshot.training.criterion import DetectionCriterion
+from singleshot.training.fit import is_good
 from singleshot.training.ranks import Ranks
 from singleshot.training.recipe import Recipe, override
 from singleshot.training.run import provenance_of, this_command, train
@@ -265,3 +267,26 @@ def test_what_a_file_says_of_its_making_is_plain_json_without_folders_of_this_ma
     assert json.loads(json.dumps(facts)) == facts
     assert facts["data"] == squares.name and facts["split"] == "train" and facts["images"] > 0
     assert facts["date"].endswith("+00:00") and str(squares) not in facts["data"]
+
+
+def test_the_last_good_weights_of_a_diverged_run_have_finite_weights_statistics_and_outputs(
+    squares: Path, tmp_path: Path
+) -> None:
+    recipe = override(tiny(epochs=20), ["optimizer.kind=sgd", "optimizer.lr=1000", "optimizer.clip_norm=null"])
+    with pytest.raises(DataError, match=r"the last good weights, of step \d+, are in .*last\.safetensors") as raised:
+        train(squares, recipe, out=tmp_path / "run")
+    assert raised.value.kind == "loss-not-finite"
+    for name in ("last", "best"):
+        assert is_good(weights.load(tmp_path / f"run/{name}.safetensors").network)
+
+
+@pytest.mark.parametrize("part", ["weight", "running_var", "output"])
+def test_weights_are_not_good_with_one_number_that_is_not_finite(part: str) -> None:
+    network = SSD(config_for("lite320-fine", ["car"], (64, 96))).eval()
+    assert is_good(network)
+    state = network.state_dict()
+    name = next(name for name in state if name.endswith("weight" if part == "output" else part))
+    state[name].view(-1)[0] = 3e38 if part == "output" else float("inf")
+    if part == "output":
+        state[name].fill_(3e38)
+    assert not is_good(network)

@@ -94,25 +94,26 @@ def test_fp16s_loss_scale_goes_on_where_it_was(tmp_path: Path) -> None:
     assert other.state_dict() == scaler.state_dict()
 
 
-def test_epochs_count_as_their_steps() -> None:
+def test_epochs_are_counted_with_the_batches_of_the_current_one_whatever_the_number_of_steps() -> None:
     budget = Budget(Recipe(epochs=4), 5)
-    assert [budget.done(steps) for steps in (0, 5, 19, 20, 21)] == [0.0, 0.25, 0.95, 1.0, 1.0]
+    done = [budget.done(Progress(step=77, epoch=epoch, position=at)) for epoch, at in ((0, 0), (1, 0), (3, 4), (4, 1))]
+    assert done == [0.0, 0.25, 0.95, 1.0]
 
 
 def test_steps_count_whatever_an_epoch_has() -> None:
-    assert Budget(Recipe(epochs=None, steps=8), 3).done(2) == 0.25
+    assert Budget(Recipe(epochs=None, steps=8), 3).done(Progress(step=2)) == 0.25
 
 
 def test_minutes_count_from_the_start_of_the_run_and_not_of_its_resumption(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     monkeypatch.setattr("singleshot.training.state.time.monotonic", lambda: now)
     budget = Budget(Recipe(epochs=None, minutes=2.0), 3, seconds_before=30.0)
-    assert budget.done(10**6) == 0.25
+    assert budget.done(Progress(step=10**6)) == 0.25
     now = 1060.0
-    assert budget.seconds == 90.0 and budget.done(0) == 0.75
+    assert budget.seconds == 90.0 and budget.done(Progress()) == 0.75
     now = 2000.0
-    assert budget.done(0) == 1.0
+    assert budget.done(Progress()) == 1.0
 
 
 def test_a_run_over_nothing_is_done() -> None:
-    assert Budget(Recipe(epochs=1), 0).done(0) == 1.0
+    assert Budget(Recipe(epochs=1), 0).done(Progress()) == 1.0

@@ -159,15 +159,20 @@ def show(
     letterbox: Annotated[bool, typer.Option("--letterbox", help="Keep the aspect ratio for --augment.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of the augmentation.", min=0)] = 0,
     columns: Annotated[int, typer.Option(help="Images per row.", min=1)] = 4,
+    font: Annotated[
+        Path | None, typer.Option(help="Font file for labels, for scripts that DejaVu Sans lacks; or SINGLESHOT_FONT.")
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Draw images with their boxes on a contact sheet, or one image under every augmentation."""
+    from singleshot import fonts
     from singleshot.cli import terminal
     from singleshot.cli.train import find_recipe, parse_size
     from singleshot.data import contact_sheet
     from singleshot.prediction.annotations import write_image
     from singleshot.structures import evenly_spaced
 
+    fonts.use(font)
     outputs.check_outside(path, out)
     outputs.check(out, inputs=[path], overwrite=overwrite)
     if out.suffix.lower() not in (".png", ".jpg", ".jpeg"):

@@ -51,6 +51,9 @@ def predict(
     engine: Annotated[
         str | None, typer.Option(help="For very many images: ray (a cluster) or process. Resumes where it stopped.")
     ] = None,
+    font: Annotated[
+        Path | None, typer.Option(help="Font file for labels, for scripts that DejaVu Sans lacks; or SINGLESHOT_FONT.")
+    ] = None,
     backend: Annotated[str | None, typer.Option(help="Runtime for the file: torch, pt2, onnx or openvino.")] = None,
     bf16: Annotated[bool, typer.Option("--bf16", help="Compute in bfloat16 (torch, openvino).")] = False,
     trust: Annotated[bool, typer.Option("--trust", help="Open a .pt2 even if it could run code.")] = False,
@@ -61,9 +64,11 @@ def predict(
     An unreadable image is reported, the others are processed, and the exit code shows it. Of a damaged video every
     readable frame is used. Ctrl-C leaves a playable video.
     """
+    from singleshot import fonts
     from singleshot.cli import terminal
     from singleshot.prediction import choosing
 
+    fonts.use(font)
     thresholds = choosing.parse_threshold(str(choosing.DEFAULT) if threshold is None else threshold)
     if engine is not None:
         from singleshot.cli.predict_bulk import predict_bulk

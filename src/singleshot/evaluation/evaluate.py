@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args, overload
 from jaxtyping import UInt8
 from numpy import ndarray
 
+from singleshot.child_process import refuse_unguarded
 from singleshot.data import read
 from singleshot.data.faults import OnBad, refuse_or_list
 from singleshot.data.masks import files as mask_files
@@ -101,6 +102,7 @@ def evaluate(
             that the detector does not have; or images have no masks.
         UsageError: the weights are not for the metric's task.
     """
+    refuse_unguarded("evaluate")
     pixels = metric in get_args(PixelMetric)
     model = _load(weights, metric, pixels=pixels)
     if not isinstance(data, Dataset):

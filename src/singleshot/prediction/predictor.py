@@ -27,7 +27,6 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from numpy import ndarray
-from PIL.Image import Image as PilImage
 from torch import Tensor
 
 from singleshot import images, preprocess
@@ -36,6 +35,7 @@ from singleshot.detection.coding import RawDetections, fold_unnamed
 from singleshot.detection.postprocess import Postprocess, postprocess
 from singleshot.detection.ssd import SSD
 from singleshot.errors import UsageError
+from singleshot.images import PilImage
 from singleshot.prediction.backends.backend import refuse_fork
 from singleshot.prediction.backends.host import default_threads
 from singleshot.prediction.choosing import DEFAULT, Threshold, choice

@@ -21,11 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from PIL.Image import Image as PilImage
 
 from singleshot.drawing import draw
 from singleshot.errors import UsageError
-from singleshot.images import from_array, from_pil, read_image
+from singleshot.images import PilImage, from_array, from_pil, read_image
 from singleshot.prediction import camera
 from singleshot.prediction.choosing import Choice
 from singleshot.prediction.frames import CHUNK_PIXELS, Frame, ImageError, ImageResult, check_batch_size

@@ -5,7 +5,8 @@
         its end:     validate → save the best weights → log
 
 A step whose loss or gradient is not finite is not taken: its images are named, the weights stay unchanged, and after
-several in a row the run ends with the last good weights on disk. A signal ends the run after its step, saved;
+several in a row the run ends with the last good weights on disk. So it does where the weights of an epoch are not good:
+weights, statistics and outputs are finite. A signal ends the run after its step, saved;
 `checkpoint` and `state` say what is saved, and a resumed run continues from there bit for bit.
 """
 
@@ -20,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from singleshot import weights
 from singleshot.data.load.loader import Loader
@@ -35,7 +37,7 @@ from singleshot.training.ranks import Ranks
 from singleshot.training.recipe import Recipe
 from singleshot.training.run_folder import RunFolder
 from singleshot.training.signals import Interrupted, StopSignals
-from singleshot.training.state import Budget, Progress, facts_of, restore, tensors_of
+from singleshot.training.state import Budget, Progress, facts_of, position_now, restore, tensors_of
 from singleshot.training.step import StepResult, TrainingStep
 from singleshot.training.validate import Validation
 
@@ -102,6 +104,9 @@ def fit(
     step = TrainingStep(network, criterion, recipe, fabric, ranks, observer.warn)
     network, optimizer, ema = step.network, step.optimizer, step.ema
     progress = Progress() if start is None else restore(start, network, optimizer, ema, step.scaler)
+    if start is not None:
+        before = start.facts.get("identity", {}).get("recipe.batch_size", recipe.batch_size)
+        progress.position = position_now(progress.position, before, recipe.batch_size, len(loader))
     budget = Budget(recipe, len(loader), progress.seconds)
     run = _Run(step, progress, budget, folder, observer, dict(facts or {}), dict(provenance or {}))
     signals = StopSignals(launched=ranks.world > 1)
@@ -134,7 +139,7 @@ def fit(
                     observer.step(
                         epoch=progress.epoch,
                         step=progress.step,
-                        done=budget.done(progress.step),
+                        done=budget.done(progress),
                         parts=losses,
                         rate=lr,
                         images=len(batch) * ranks.world,
@@ -149,6 +154,7 @@ def fit(
                 if finished or (progress.epoch + 1) % recipe.validate_every == 0:
                     if ranks.world > 1 and run.saver.idle:  # ranks finish it, and who sent a signal may not wait
                         run.save_checkpoint()
+                    run.require_good()
                     with interruptible():
                         validation = validate(run.validated)
                     row |= run.add_validation(validation)
@@ -197,10 +203,12 @@ class _Run:
         self.saver = Saver(folder.checkpoints, self.recipe.checkpoint, progress.step, self.ranks.report_alive)
         self.pending: list[_Pending] = []
         self.losses: dict[str, float] = {}
+        self.last_good = progress.epoch, progress.step, _on_host(self.validated)
+        """Epoch, step and tensors of the last weights that were found good; at first those of the start."""
 
     def share_done(self) -> float:
         """Return the share of the run that is done, by the first rank's clock."""
-        done = self.budget.done(self.progress.step)
+        done = self.budget.done(self.progress)
         return done if self.budget.limit_s is None else self.ranks.from_first(done)
 
     def add_step(self, batch: Any, result: StepResult) -> dict[str, float]:
@@ -236,13 +244,31 @@ class _Run:
         images = ", ".join(bad.image_ids)
         self.observer.warn(f"step {bad.step} not taken: loss or gradient is not finite ({losses}); images: {images}")
         if progress.bad_in_a_row >= BAD_STEPS_IN_A_ROW:
-            self._save_weights("last", {"epoch": progress.epoch, "step": progress.step})
-            raise DataError(
-                f"the loss was not finite {progress.bad_in_a_row} steps in a row; the last good weights are in "
-                f"{self.folder.last}",
-                kind="loss-not-finite",
-                remedy="Lower --set optimizer.lr, and see bad_steps.jsonl for the images",
-            )
+            self._note_good()
+            raise self._diverged(f"the loss was not finite {progress.bad_in_a_row} steps in a row")
+
+    def _note_good(self) -> bool:
+        """Return whether the weights now are good, and if so keep a copy of them on the host as the last good ones."""
+        if self.ranks.any(not is_good(self.validated)):
+            return False
+        self.last_good = self.progress.epoch, self.progress.step, _on_host(self.validated)
+        return True
+
+    def _diverged(self, message: str) -> DataError:
+        """Save the last good weights, and return the error that ends the run."""
+        epoch, step, tensors = self.last_good
+        self.validated.load_state_dict(tensors)
+        self._save_weights("last", {"epoch": epoch, "step": step})
+        if self.ranks.first and not self.folder.best.exists():
+            self._save_weights("best", {"epoch": epoch, "step": step, "score": None})
+        message = f"{message}; the last good weights, of step {step}, are in {self.folder.last}"
+        remedy = "Lower --set optimizer.lr, and see bad_steps.jsonl for the images"
+        return DataError(message, kind="loss-not-finite", remedy=remedy)
+
+    def require_good(self) -> None:
+        """Raise DataError, with the last good weights saved, where those to be validated are not good."""
+        if not self._note_good():
+            raise self._diverged("weights or their outputs are not finite after this epoch")
 
     def epoch_row(self, loader: Loader[Any]) -> dict[str, Any]:
         """Return the row of `log.csv` for an epoch's training. Raises DataError for an epoch without any label."""
@@ -305,3 +331,25 @@ class _Run:
 def _step_seed(seed: int, step: int, rank: int) -> int:
     """Return the seed of what the network itself draws in a step (dropout), so that a resumed run draws the same."""
     return int(np.random.SeedSequence(seed, spawn_key=(step, rank)).generate_state(1, np.uint64)[0] >> 1)
+
+
+@torch.no_grad()
+def is_good(network: SSD | FCN) -> bool:
+    """Return whether weights and statistics of a network are finite, and its outputs for an image of noise too.
+
+    Statistics of batch normalisation grow with the activations, and may overflow while the weights and the loss, which
+    uses each batch's own statistics, are finite.
+    """
+    state = [each for each in network.state_dict().values() if each.is_floating_point()]
+    if not all(bool(each.isfinite().all()) for each in state):
+        return False
+    (height, width), training = network.config.input_size_hw, network.training
+    noise = torch.rand((1, 3, height, width), generator=torch.Generator().manual_seed(0)) * 2 - 1
+    network.eval()
+    outputs = network(noise.to(state[0].device))
+    network.train(training)
+    return all(bool(each.isfinite().all()) for each in (outputs if isinstance(outputs, tuple) else (outputs,)))
+
+
+def _on_host(network: SSD | FCN) -> dict[str, Tensor]:
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in network.state_dict().items()}

@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from singleshot.child_process import refuse_unguarded
 from singleshot.data import read
 from singleshot.data.check.duplicates import without_leaks
 from singleshot.data.check.objects import classes_without_object, classes_without_pixel_in, no_object
@@ -132,6 +133,7 @@ def train(
 
     A script that trains with workers needs the guard `if __name__ == "__main__":`, as all of multiprocessing does.
     """
+    refuse_unguarded("train")
     recipe = recipe or Recipe()
     existing = resume and (Path(out) / "recipe.json").is_file()
     if not isinstance(data, Dataset) and not existing and Path(out).resolve().is_relative_to(Path(data).resolve()):

@@ -154,6 +154,17 @@ def restore(
     return progress
 
 
+def position_now(position: int, batch_size_before: int, batch_size: int, batches: int) -> int:
+    """Return how many batches of an epoch are done, from their number at another batch size.
+
+    A batch that is done in part counts as not done: some of its images are used twice rather than not at all.
+
+    >>> position_now(5, 4, 16, 10), position_now(5, 4, 2, 20), position_now(10, 4, 16, 3)
+    (1, 10, 2)
+    """
+    return min(position * batch_size_before // batch_size, batches)
+
+
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
@@ -285,7 +296,8 @@ def _short(value: Any) -> str:
 class Budget:
     """The limit of a run (epochs, steps or minutes), and the share of it that is done.
 
-    Epochs count as their steps: every batch of an epoch is a step, also one of images that cannot be read.
+    Epochs are counted by themselves and not by steps, of which they may have had more or fewer before the run was
+    resumed with another batch size.
 
     Args:
         recipe: has the limit.
@@ -294,7 +306,7 @@ class Budget:
     """
 
     def __init__(self, recipe: Recipe, steps_per_epoch: int, seconds_before: float = 0.0) -> None:
-        self.total_steps = recipe.steps if recipe.epochs is None else recipe.epochs * steps_per_epoch
+        self._epochs, self._steps, self._steps_per_epoch = recipe.epochs, recipe.steps, steps_per_epoch
         self.limit_s = None if recipe.minutes is None else recipe.minutes * 60
         self._started = time.monotonic() - seconds_before
 
@@ -303,8 +315,13 @@ class Budget:
         """Seconds spent in the loop so far, those before the run was resumed included."""
         return time.monotonic() - self._started
 
-    def done(self, steps: int) -> float:
-        """Return the share of the run that is done after so many steps, 0…1."""
+    def done(self, progress: Progress) -> float:
+        """Return the share of the run that is done, 0…1."""
         if self.limit_s is not None:
             return min(1.0, self.seconds / self.limit_s)
-        return min(1.0, steps / self.total_steps) if self.total_steps else 1.0
+        if self._epochs is not None:
+            done = progress.epoch * self._steps_per_epoch + progress.position
+            total = self._epochs * self._steps_per_epoch
+        else:
+            done, total = progress.step, self._steps
+        return min(1.0, done / total) if total else 1.0

@@ -17,6 +17,7 @@ import torch
 from singleshot.data.load.memory import SHARED_MEMORY
 from singleshot.data.load.workers import Begin, Workers
 from singleshot.errors import ConfigError, StoppedError
+from tests.training.conftest import draw_squares
 
 
 def file_of(item: int) -> Path:
@@ -215,3 +216,25 @@ def test_f13_a_killed_parent_leaves_no_worker_and_no_shared_memory_behind(start_
         time.sleep(0.05)
     assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
     assert [left for pid in pids for left in SHARED_MEMORY.glob(f"torch_{pid}_*")] == []
+
+
+@pytest.mark.parametrize("call", ["train", "evaluate"])
+def test_a_script_without_the_main_guard_is_told_so_by_train_and_evaluate(tmp_path: Path, call: str):
+    squares = tmp_path / "squares"
+    draw_squares(squares)
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import singleshot, torch\n"
+        "from dataclasses import replace\n"
+        "from singleshot.detection.ssd import SSD, config_for\n"
+        "from singleshot.prediction.predictor import Detector\n"
+        "recipe = replace(singleshot.Recipe(), model='lite320-fine', input_size_hw=(64, 96), epochs=None, steps=1)\n"
+        "recipe = replace(recipe, batch_size=1, workers=1, train_subset=0)\n"
+        f"if {call!r} == 'train':\n"
+        f"    singleshot.train({str(squares)!r}, recipe, out={str(tmp_path / 'run')!r}, val_split=None)\n"
+        "model = Detector(SSD(config_for('lite320-fine', ['square'], (64, 96))).eval())\n"
+        f"singleshot.evaluate(model, {str(squares)!r}, split='train', workers=1)\n"
+    )
+    ended = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120, check=False)
+    last = ended.stderr.strip().splitlines()[-1]
+    assert ended.returncode == 1 and "StoppedError" in last and "Put your script" in last and "__main__" in last

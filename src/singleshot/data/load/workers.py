@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.utils import data as torch_data
 
-from singleshot.child_process import end_with_parent, leave_signals_to_parent
+from singleshot.child_process import GUARD, end_with_parent, leave_signals_to_parent
 from singleshot.data.load.memory import remove_leftovers
 from singleshot.errors import ConfigError, SingleshotError, StoppedError
 
@@ -188,6 +188,8 @@ class Workers(Generic[Task, Result]):
 
     def _died(self, process: BaseProcess) -> SingleshotError:
         code = process.exitcode or 0
+        if code > 0 and process.pid not in {int(row[_PID]) for row in self._board.tolist()}:
+            return StoppedError(f"a process that loads data could not start (code {code})", remedy=GUARD)
         reason = _DEATHS.get(-code) or (f"died of signal {-code}" if code < 0 else f"ended with code {code}")
         file = next((self._file_of(int(row[_ITEM])) for row in self._busy() if row[_PID] == process.pid), None)
         remedy = "Use fewer --workers or a smaller batch, and resume"
