@@ -419,6 +419,14 @@ def test_a_pil_image_without_readable_pixels_is_an_error_of_one_line(tmp_path: P
         images.from_pil(Image.new("RGB", (0, 4)))
     with pytest.raises(DataError, match="floating-point"):
         images.from_pil(Image.new("F", (4, 4)))
-    (tmp_path / "cut.png").write_bytes(_encoded(_pixels(), "JPEG")[:700])
-    with pytest.raises(DataError, match="pixels cannot be read"):
-        images.from_pil(Image.open(tmp_path / "cut.png"))
+    (tmp_path / "cut.jpg").write_bytes(_encoded(_pixels(), "JPEG")[:700])
+    with Image.open(tmp_path / "cut.jpg") as cut, pytest.raises(DataError, match="pixels cannot be read"):
+        images.from_pil(cut)
+
+
+@pytest.mark.parametrize(
+    "head", [b"II+\x00\x08\x00", b"MM\x00+\x00\x08", b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", b"%PDF-1.7", b"\xff\n\xfa"]
+)
+def test_a_file_of_another_good_format_is_to_be_converted_and_not_deleted(head: bytes):
+    fault = _fault(head + bytes(600))
+    assert "looks like" in str(fault) and "Convert it" in str(fault) and "delete" not in str(fault)

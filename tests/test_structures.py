@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from singleshot.errors import ConfigError, DataError
+from singleshot.errors import ConfigError, DataError, SingleshotError
 from singleshot.structures import (
     Batch,
     BoxTargets,
@@ -162,3 +162,17 @@ def test_gaps_between_evenly_spaced_indices_differ_by_one_at_most() -> None:
     indices = evenly_spaced(10_000, 300)
     gaps = {later - earlier for earlier, later in itertools.pairwise(indices)}
     assert gaps == {33, 34}, "9999 / 299 is 33.44"
+
+
+def test_detections_give_one_detection_by_index_and_one_after_the_other() -> None:
+    boxes = np.arange(8, dtype=np.float32).reshape(2, 4)
+    names = np.array(["car", "bus"])
+    found = Detections(boxes, np.array([0.9, 0.5], np.float32), np.array([0, 1]), names, (10, 20))
+    assert [one.class_names.tolist() for one in found] == [["car"], ["bus"]]
+    for index in (0, -2, np.int64(0)):
+        assert len(found[index]) == 1 and found[index].scores[0] == np.float32(0.9)
+    assert list(found[:0]) == [] and len(found[found.scores > 0.6]) == 1
+    for wrong in (2, -3, np.array([True]), np.array([5])):
+        with pytest.raises(SingleshotError, match="detection") as raised:
+            found[wrong]
+        assert isinstance(raised.value, IndexError)

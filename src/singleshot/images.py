@@ -87,7 +87,14 @@ _OTHER_FORMATS = {
     b"pk\x03\x04": "a ZIP archive",
     b"version https://git-lfs": "a Git LFS pointer: run `git lfs pull`",
     b"\x00\x00\x00\x0cjp": "JPEG 2000",
+    b"\x00\x00\x00\x0cjxl": "JPEG XL",
+    b"\xff\n": "JPEG XL",
+    b"ii+\x00": "TIFF of 64 bits (BigTIFF)",
+    b"mm\x00+": "TIFF of 64 bits (BigTIFF)",
+    b"v/1\x01": "OpenEXR",
+    b"0&\xb2u\x8ef\xcf\x11": "a video of Windows Media",
 }
+_NO_IMAGES = ("HTML", "a Git LFS pointer: run `git lfs pull`")
 
 
 def read_image(path: Path | str, *, fast: bool = False) -> UInt8[ndarray, "H W 3"]:
@@ -204,8 +211,11 @@ def _reader_for(head: bytes, file: Path | str) -> tuple[str, type[ImageFile]]:
         message = f"a file of the HEIC, AVIF or MP4 family ({brand}), which is not read"
         raise DataError(message, kind="unsupported-picture", remedy=CONVERT, file=file)
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    looks = next((f" (looks like {name})" for magic, name in _OTHER_FORMATS.items() if text.startswith(magic)), "")
-    raise DataError(f"not an image{looks}", kind="not-a-picture", remedy=REPLACE, file=file)
+    name = next((name for magic, name in _OTHER_FORMATS.items() if text.startswith(magic)), None)
+    looks, remedy = (
+        ("", REPLACE) if name is None else (f" (looks like {name})", REPLACE if name in _NO_IMAGES else CONVERT)
+    )
+    raise DataError(f"not an image{looks}", kind="not-a-picture", remedy=remedy, file=file)
 
 
 def _broken(name: str, error: Exception, file: Path | str, data: bytes) -> DataError:

@@ -8,7 +8,7 @@ background class; the network's background never leaves `detection/`.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from numpy import ndarray
 
-from singleshot.errors import ConfigError, DataError, Fault
+from singleshot.errors import ConfigError, DataError, Fault, UsageError
 
 VOID = 255
 """In a mask: belongs to no class. Neither trained nor evaluated."""
@@ -324,6 +324,10 @@ class Segmentation:
         return {self.class_names[class_id]: float(counts[class_id] / self.class_ids.size) for class_id in found}
 
 
+class NoSuchDetectionError(UsageError, IndexError):
+    """An index of a detection that an image does not have."""
+
+
 @dataclass(frozen=True)
 class Detections:
     """The detections of one image, in descending order of score.
@@ -357,8 +361,24 @@ class Detections:
     def __len__(self) -> int:
         return len(self.scores)
 
+    def __iter__(self) -> Iterator[Detections]:
+        """Yield each detection, the best first, as a `Detections` of one row."""
+        return (self[index] for index in range(len(self)))
+
     def __getitem__(self, keep: Any) -> Detections:
-        """Return the rows that a mask, a slice or an index array selects."""
+        """Return the rows that a mask, a slice, an index array or one index selects, always as `Detections`.
+
+        Raises NoSuchDetectionError, which is an IndexError too, for an index or a mask that does not fit.
+        """
+        count = len(self)
+        if isinstance(keep, int | np.integer) and not isinstance(keep, bool):
+            if not -count <= keep < count:
+                raise NoSuchDetectionError(f"there is no detection {keep}: the image has {count}")
+            keep = [keep]
+        try:
+            self.scores[keep]
+        except IndexError as error:
+            raise NoSuchDetectionError(f"an index that does not fit {count} detections ({error})") from error
         tracks = None if self.track_ids is None else self.track_ids[keep]
         rows = (self.boxes_xyxy[keep], self.scores[keep], self.class_ids[keep], self.class_names[keep])
         return Detections(*rows, self.size_hw, tracks)

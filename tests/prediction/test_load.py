@@ -10,9 +10,9 @@ import singleshot
 from singleshot import hub, weights
 from singleshot.detection.ssd import SSD
 from singleshot.detection.ssd import config_for as detector_config
-from singleshot.errors import DataError, InputMissingError, UnreachableError
+from singleshot.errors import DataError, InputMissingError, UnreachableError, UsageError
 from singleshot.foreign import importing
-from singleshot.prediction.load import find_weights, load, load_detector, load_segmenter
+from singleshot.prediction.load import device_of, find_weights, load, load_detector, load_segmenter
 from singleshot.segmentation.fcn import FCN, config_for
 
 
@@ -109,3 +109,12 @@ def test_a_known_name_without_network_is_69(monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.setattr("singleshot.storage.download.fetch", refused)
     with pytest.raises(UnreachableError):
         find_weights("ssd300-coco")
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:99", "mps:7", "meta", "", "cuda:x", "1\n2"])
+def test_a_device_that_does_not_exist_is_refused_with_those_that_do(name: str) -> None:
+    with pytest.raises(UsageError, match="Use auto, cpu"):
+        device_of(name)
+    with pytest.raises(UsageError, match="Use auto, cpu"):
+        load("weights.safetensors", device=name)
+    assert device_of("cpu").type == "cpu" and device_of("auto").type in ("cpu", "cuda")

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import itertools
+import threading
+import time
 from pathlib import Path
 
 import cv2
@@ -10,6 +13,7 @@ from PIL import Image
 
 from singleshot.detection.ssd import SSD, config_for
 from singleshot.errors import DataError, UsageError
+from singleshot.prediction import camera
 from singleshot.prediction.choosing import choice
 from singleshot.prediction.frames import Frame, ImageError, ImageResult
 from singleshot.prediction.predictor import Detector
@@ -127,3 +131,58 @@ def test_a_mixed_source_or_none_at_all_is_refused_in_one_line_or_is_empty(model:
         return
     with pytest.raises(UsageError, match=r"is not a source|is not an image"):
         list(model.stream(source))
+
+
+def test_a_cameras_result_is_of_its_newest_frame_when_it_is_asked_for(
+    model: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = itertools.count()
+
+    class Capture:
+        def isOpened(self) -> bool:  # noqa: N802
+            return True
+
+        def read(self) -> tuple[bool, np.ndarray]:
+            time.sleep(0.005)
+            return True, np.full((64, 96, 3), next(shown) % 256, np.uint8)
+
+        def release(self) -> None:
+            pass
+
+    honest = camera.frames
+    monkeypatch.setattr(camera, "frames", lambda index: honest(index, open_capture=lambda _index: Capture()))
+    results = model.stream(0)
+    next(results)
+    for _ in range(2):
+        time.sleep(0.3)  # whoever takes the results is slow
+        before = next(shown)
+        assert int(next(results).frame.image[0, 0, 0]) >= before - 5
+    results.close()  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_leaving_a_silent_camera_takes_under_a_second(model: Detector, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = threading.Event()
+
+    class Capture:
+        first = True
+
+        def isOpened(self) -> bool:  # noqa: N802
+            return True
+
+        def read(self) -> tuple[bool, np.ndarray]:
+            if not self.first:
+                ended.wait(20)
+            self.first = False
+            return True, np.zeros((64, 96, 3), np.uint8)
+
+        def release(self) -> None:
+            pass
+
+    honest = camera.frames
+    monkeypatch.setattr(camera, "frames", lambda index: honest(index, open_capture=lambda _index: Capture()))
+    results = model.stream(0)
+    next(results)
+    start = time.monotonic()
+    results.close()  # pyright: ignore[reportAttributeAccessIssue]
+    ended.set()
+    assert time.monotonic() - start < 1

@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import os
 import struct
+import time
 from fractions import Fraction
 from pathlib import Path
 
@@ -273,3 +274,41 @@ def test_d11_a_pipe_is_refused_and_nothing_hangs(tmp_path: Path) -> None:
 def test_a_picture_of_the_same_family_is_no_video(tmp_path: Path) -> None:
     (tmp_path / "a.heic").write_bytes(b"\x00\x00\x00\x18ftypheic" + b"\x00" * 50)
     assert not looks_like_video(tmp_path / "a.heic")
+
+
+def test_frames_that_cannot_be_brought_to_rgb_are_lost_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = make(tmp_path / "a.mp4", 4)
+    honest, calls = VideoReader._frame, []
+
+    def lacking(self: VideoReader, picture: object, last: object) -> object:
+        calls.append(picture)
+        if len(calls) in (2, 3):
+            raise ValueError("Unsupported colorspace 9")
+        return honest(self, picture, last)  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(VideoReader, "_frame", lacking)
+    reader = VideoReader(file)
+    assert len(list(reader)) == 2 and reader.lost == 2
+    assert "Unsupported colorspace 9" in reader.notes[0] and "2 packets could not" in str(reader.fault())
+    monkeypatch.setattr(VideoReader, "_frame", lambda *_: (_ for _ in ()).throw(ValueError("Unsupported colorspace")))
+    with pytest.raises(DataError, match="no frame can be decoded"):
+        VideoReader(file)
+
+
+def test_a_good_video_of_a_kind_that_is_not_read_is_to_be_converted_and_not_deleted(tmp_path: Path) -> None:
+    file = tmp_path / "a.wmv"
+    file.write_bytes(b"\x30\x26\xb2\x75\x8e\x66\xcf\x11" + bytes(100))
+    assert looks_like_video(file)
+    with pytest.raises(DataError, match="Convert it to MP4") as raised:
+        video_format(file)
+    assert raised.value.kind == "not-a-video" and "delete" not in str(raised.value)
+
+
+def test_a_million_empty_boxes_are_not_all_looked_at(tmp_path: Path) -> None:
+    file = tmp_path / "a.mp4"
+    file.write_bytes(b"\x00\x00\x00\x10ftypisom\x00\x00\x00\x00" + b"\x00\x00\x00\x08free" * 3_000_000)
+    start = time.process_time()
+    assert video_format(file).no_index
+    assert time.process_time() - start < 2

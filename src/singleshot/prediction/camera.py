@@ -20,6 +20,8 @@ from singleshot.errors import InputMissingError, StorageError
 from singleshot.prediction.frames import Frame
 
 SILENCE_S = 10.0
+CLOSE_S = 0.2
+"""How long a camera may take to give back the thread that reads it; a silent one is left to itself."""
 
 
 def frames(
@@ -76,8 +78,10 @@ class _Newest:
 
     def close(self) -> None:
         """Let go of the camera, unless it holds the thread: then the end of the program does."""
-        self.ended = True
-        self._thread.join(1.0)
+        with self._changed:
+            self.ended = True
+            self._changed.notify_all()
+        self._thread.join(CLOSE_S)
 
     def _read(self) -> None:
         while not self.ended:

@@ -16,6 +16,7 @@ from numpy import ndarray
 from singleshot.errors import SingleshotError, UsageError
 from singleshot.structures import Detections, Segmentation
 
+BATCH_SIZE = 8
 CHUNK_PIXELS = 4_000_000
 """Frames travel in chunks, each of which is one batch for the network. A chunk ends when it has this many pixels."""
 

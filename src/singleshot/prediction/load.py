@@ -12,7 +12,7 @@ from typing import Literal, TypeVar, get_args
 import torch
 
 from singleshot import hub, weights
-from singleshot.errors import DataError, InputMissingError, UsageError, nearest
+from singleshot.errors import DataError, InputMissingError, UsageError, nearest, visible
 from singleshot.prediction.exported import exported_predictor
 from singleshot.prediction.predictor import Detector, Segmenter
 from singleshot.storage.download import Observer
@@ -53,12 +53,12 @@ def load(
     Raises:
         InputMissingError, DataError, NotPermittedError: as `weights.read_any` and the backends; DataError for a
             backbone alone too.
-        UsageError: the backend does not run such files.
+        UsageError: the backend does not run such files, or there is no such device.
         ConfigError: the backend's packages are not installed.
     """
+    where = device_of(device)
     file = find_weights(path, observer=observer)
     chosen = _backend(file, backend)
-    where = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     if chosen == "torch":
         return _from_weights(file, where, bf16)
     if chosen == "pt2":
@@ -72,6 +72,26 @@ def load(
     from singleshot.prediction.backends.openvino import open_openvino
 
     return exported_predictor(open_openvino(file, bf16=bf16, threads=threads))
+
+
+def device_of(name: str) -> torch.device:
+    """Return the device of a name: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
+
+    Raises UsageError for a device that does not exist here.
+    """
+    cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto":
+        return torch.device("cuda" if cuda else "cpu")
+    mps = torch.backends.mps.is_available()
+    remedy = f"Use auto, cpu{', cuda' if cuda else ''}{', mps' if mps else ''}"
+    try:
+        device = torch.device(name)
+    except (RuntimeError, TypeError):
+        raise UsageError(f"no device is called {visible(repr(name))}", remedy=remedy) from None
+    counts = {"cpu": 1, "cuda": cuda, "mps": int(mps)}
+    if (device.index or 0) >= counts.get(device.type, 0):
+        raise UsageError(f"there is no device {name} here, or torch was built without it", remedy=remedy)
+    return device
 
 
 def load_detector(

@@ -87,7 +87,7 @@ class VideoPrediction:
     Args:
         predictor: a detector or segmenter.
         source: a video file, or the number of a camera.
-        options: see `StreamOptions`. A camera's frames go through the network one by one.
+        options: see `StreamOptions`. None for its batch size is 1 for a camera.
 
     Attributes:
         name: the file, or `camera 0`.
@@ -104,10 +104,10 @@ class VideoPrediction:
         self.name, self.count = f"camera {source}" if isinstance(source, int) else str(source), 0
         self.reader: VideoReader | None = None
         if isinstance(source, int):
-            frames, options = camera.frames(source), replace(options, batch_size=1)
+            frames = camera.frames(source)
         else:
             frames = self.reader = VideoReader(source, threads=max(1, host.cores() // 4))
-        self._pipeline = pipeline(predictor, frames, options, moving=True)
+        self._pipeline = pipeline(predictor, frames, options, moving=True, live=isinstance(source, int))
         self._results = results(self._pipeline)
         self._cpu_s = time.process_time()
 

@@ -39,14 +39,13 @@ from singleshot.images import PilImage
 from singleshot.prediction.backends.backend import refuse_fork
 from singleshot.prediction.backends.host import default_threads
 from singleshot.prediction.choosing import DEFAULT, Threshold, choice
-from singleshot.prediction.frames import ImageResult, check_batch_size
+from singleshot.prediction.frames import BATCH_SIZE, ImageResult, check_batch_size
 from singleshot.prediction.stream import StreamOptions, stream
 from singleshot.prediction.tiles import Tiling
 from singleshot.segmentation import postprocess as masks
 from singleshot.segmentation.fcn import FCN
 from singleshot.structures import Detections, Inputs, LabelMap, Segmentation
 
-BATCH_SIZE = 8
 MOST_WORKERS = 4
 """Threads that run a detector's network side by side on a CPU."""
 Task = Literal["detection", "segmentation"]
@@ -212,7 +211,7 @@ class Detector(Predictor[RawDetections, Detections]):
         track: bool = False,
         tiling: Tiling | None = None,
         drawing: bool = False,
-        batch_size: int = BATCH_SIZE,
+        batch_size: int | None = None,
     ) -> Iterator[ImageResult]:
         """Yield each frame of a source with its detections, in order, while they come.
 
@@ -225,7 +224,7 @@ class Detector(Predictor[RawDetections, Detections]):
                 not tracked.
             tiling: detect in tiles of large images too.
             drawing: put a drawn copy of the frame beside each result.
-            batch_size: frames that go through the network together; 1 for the least delay.
+            batch_size: frames that go through the network together; None for 1 of a camera, 8 of all else.
 
         Raises:
             DataError: an image cannot be read, or a video is damaged; the latter after its last readable frame.
@@ -306,7 +305,7 @@ class Segmenter(Predictor[Float[Tensor, "B C H W"], Segmentation]):
         model = replace(self, with_probabilities=True) if probabilities else self
         return super(Segmenter, model).predict(source, batch_size=batch_size)
 
-    def stream(self, source: Any, *, drawing: bool = False, batch_size: int = BATCH_SIZE) -> Iterator[ImageResult]:
+    def stream(self, source: Any, *, drawing: bool = False, batch_size: int | None = None) -> Iterator[ImageResult]:
         """Yield each frame of a source with the class of every pixel; arguments and errors as `Detector.stream`."""
         return stream(self, source, StreamOptions(drawing=drawing, batch_size=batch_size))
 

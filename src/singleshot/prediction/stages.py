@@ -75,23 +75,34 @@ class Pipeline:
         stages: at least one.
         depth: how many items may wait between two stages.
         source_name: what the table of times calls the source.
+        ahead: work ahead of whoever takes the results. Else an item is drawn from the source, and passes the stages in
+            the caller's thread, when a result is asked for: that of a camera is then always of its newest frame.
 
     An error in the source comes out of the iteration after the results of all that came before it, one in a stage as
     soon as it happens. Whoever leaves early, by an exception such as Ctrl-C too, leaves no thread behind.
     """
 
     def __init__(
-        self, source: Iterable[Any], stages: Sequence[Stage], *, depth: int = 2, source_name: str = "decode"
+        self,
+        source: Iterable[Any],
+        stages: Sequence[Stage],
+        *,
+        depth: int = 2,
+        source_name: str = "decode",
+        ahead: bool = True,
     ) -> None:
         self.times = [Times(source_name), *(Times(stage.name, stage.workers) for stage in stages)]
         self.wall_s = 0.0
-        self._source, self._stages = source, stages
+        self._source, self._stages, self._ahead = source, stages, ahead
         self._queues: list[queue.Queue[tuple[int, Any]]] = [queue.Queue(depth) for _ in range(len(stages) + 1)]
         self._stop = threading.Event()
         self._errors: list[BaseException] = []
 
     def __iter__(self) -> Generator[Any, None, None]:
         """The results. Raises what the source or a stage raised."""
+        if not self._ahead:
+            yield from self._one_by_one()
+            return
         threads = [threading.Thread(target=self._feed, name="source", daemon=True)]
         for place, stage in enumerate(self._stages):
             turn = _Turn(stage.workers)
@@ -113,6 +124,23 @@ class Pipeline:
             for thread in threads:
                 thread.join()
             self.wall_s = time.perf_counter() - start
+
+    def _one_by_one(self) -> Generator[Any, None, None]:
+        begun, items = time.perf_counter(), iter(self._source)
+        try:
+            while True:
+                start, cpu = time.perf_counter(), time.thread_time()
+                item = next(items, _END)
+                if item is _END:
+                    return
+                self.times[0].add(time.perf_counter() - start, time.thread_time() - cpu, 0.0)
+                for stage, times in zip(self._stages, self.times[1:], strict=False):
+                    start, cpu = time.perf_counter(), time.thread_time()
+                    item = stage.work(item)
+                    times.add(time.perf_counter() - start, time.thread_time() - cpu, 0.0)
+                yield item
+        finally:
+            self.wall_s = time.perf_counter() - begun
 
     def _feed(self) -> None:
         items: Iterator[Any] = iter(self._source)

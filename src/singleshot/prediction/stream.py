@@ -27,7 +27,7 @@ from singleshot.errors import UsageError
 from singleshot.images import PilImage, from_array, from_pil, read_image
 from singleshot.prediction import camera
 from singleshot.prediction.choosing import Choice
-from singleshot.prediction.frames import CHUNK_PIXELS, Frame, ImageError, ImageResult, check_batch_size
+from singleshot.prediction.frames import BATCH_SIZE, CHUNK_PIXELS, Frame, ImageError, ImageResult, check_batch_size
 from singleshot.prediction.sources import resolve
 from singleshot.prediction.stages import Pipeline, Stage
 from singleshot.prediction.tiles import Tiling, detect_tiled
@@ -52,7 +52,8 @@ class StreamOptions:
         tiling: detect in tiles of large images too; None for the whole image only.
         track: number the objects of a video or camera, in each anew.
         drawing: draw each result into a copy of its frame.
-        batch_size: frames that go through the network together. Large frames travel in smaller chunks.
+        batch_size: frames that go through the network together; None for 1 of a camera, 8 of all else. Large frames
+            travel in smaller chunks.
 
     Raises:
         UsageError: a batch size below 1.
@@ -62,10 +63,11 @@ class StreamOptions:
     tiling: Tiling | None = None
     track: bool = False
     drawing: bool = False
-    batch_size: int = 8
+    batch_size: int | None = None
 
     def __post_init__(self) -> None:
-        check_batch_size(self.batch_size)
+        if self.batch_size is not None:
+            check_batch_size(self.batch_size)
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,7 @@ def pipeline(
     *,
     moving: bool = False,
     depth: int = 2,
+    live: bool = False,
 ) -> Pipeline:
     """Build the stages from frames to chunks of results; `results` runs them.
 
@@ -102,10 +105,12 @@ def pipeline(
         options: see `StreamOptions`.
         moving: the frames are one video; only then are objects tracked.
         depth: how many chunks may wait between two stages.
+        live: the frames are a camera's: the result is of the newest one when it is asked for, and nothing waits.
     """
     tracker = Tracker() if options.track and moving else None
     steps = _Steps(predictor, options, tracker)
-    return Pipeline(chunks(items, options.batch_size), steps.stages(), depth=depth)
+    size = options.batch_size or (1 if live else BATCH_SIZE)
+    return Pipeline(chunks(items, size), steps.stages(), depth=depth, ahead=not live)
 
 
 def results(pipeline: Pipeline) -> Generator[ImageResult | ImageError, None, None]:
@@ -124,8 +129,8 @@ def stream(predictor: Predictor[Any, Any], source: Any, options: StreamOptions) 
 
     Raises the error of an image that cannot be read, and of a damaged video after its last readable frame.
     """
-    for frames, moving in _frames(source):
-        for result in results(pipeline(predictor, frames, options, moving=moving)):
+    for frames, moving, live in _frames(source):
+        for result in results(pipeline(predictor, frames, options, moving=moving, live=live)):
             if isinstance(result, ImageResult):
                 yield result
 
@@ -215,12 +220,12 @@ def chunks(items: Iterable[Item], size: int) -> Iterator[Chunk]:
         yield Chunk(chunk)
 
 
-def _frames(source: Any) -> Iterator[tuple[Iterable[Frame], bool]]:
+def _frames(source: Any) -> Iterator[tuple[Iterable[Frame], bool, bool]]:
     """The runs of frames in a source, and whether each is one scene in motion."""
     if isinstance(source, bool) or source is None:
         raise UsageError(f"{source} is not a source", remedy="Name files or a camera, or give images")
     if isinstance(source, int):
-        yield camera.frames(source), True
+        yield camera.frames(source), True, True
         return
     if isinstance(source, np.ndarray | PilImage):
         source = [source]
@@ -232,7 +237,7 @@ def _frames(source: Any) -> Iterator[tuple[Iterable[Frame], bool]]:
             raise UsageError(f"{type(source).__name__} is not a source", remedy=remedy) from None
         first = next(items, items)  # itself where it is empty
         if isinstance(first, np.ndarray | PilImage):
-            yield _arrays(itertools.chain([first], items)), True
+            yield _arrays(itertools.chain([first], items)), True, False
             return
         source = [] if first is items else [first, *items]
         for each in source:
@@ -244,11 +249,11 @@ def _frames(source: Any) -> Iterator[tuple[Iterable[Frame], bool]]:
     if (warning := found.warning()) is not None:
         log.warning(warning)
     if found.images:
-        yield (Frame(read_image(file), str(file)) for file in found.images), False
+        yield (Frame(read_image(file), str(file)) for file in found.images), False, False
     for file in found.videos:
-        yield _video(file), True
+        yield _video(file), True, False
     for index in found.cameras:
-        yield camera.frames(index), True
+        yield camera.frames(index), True, True
 
 
 def _video(file: Path) -> Iterator[Frame]:

@@ -142,8 +142,14 @@ class VideoReader:
                 self.lost += 1
                 continue
             for picture in decoded:
+                try:
+                    frame = self._frame(picture, last)
+                except (self._error, ValueError, NotImplementedError) as error:  # such as a colour matrix it lacks
+                    self.lost += 1
+                    if not self.notes:
+                        self.notes.append(f"a frame cannot be brought to RGB ({' '.join(str(error).split())[:100]})")
+                    continue
                 self.damaged += bool(picture.is_corrupt)
-                frame = self._frame(picture, last)
                 last = frame.time
                 self.read += 1
                 yield frame
@@ -186,9 +192,15 @@ def open_local(av: Any, path: Path, kind: VideoFormat) -> Any:
         raise DataError(f"not readable as video ({said})", kind=kind_of, remedy=REPLACE, file=path) from error
 
 
-SUFFIXES = frozenset((".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mpg", ".mpeg", ".flv", ".3gp"))
+SUFFIXES = frozenset(
+    (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mpg", ".mpeg", ".flv", ".3gp", ".wmv")
+)
 """By which a video is known in a folder. A file that is named is known by its content."""
 _PICTURE_BRANDS = (b"heic", b"heix", b"mif1", b"msf1", b"avif", b"avis", b"jxl ")
+OTHER_VIDEOS = (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", b"\x00\x00\x01\xb3", b".RMF", b"DKIF")
+"""First bytes of Windows Media, of MPEG video without a container, of RealMedia and IVF: good, and not read."""
+MOST_BOXES = 100_000
+"""Boxes that are looked at before a file counts as none of ours: one of a million empty boxes would take minutes."""
 _SEGMENT = b"\x18\x53\x80\x67"
 _TS_PACKETS = ((0, 188), (4, 192))
 """Where a transport stream's first packet begins, and the step to the next; on a disc each has a time before it."""
@@ -218,7 +230,7 @@ def looks_like_video(path: Path) -> bool:
             head = stream.read(1024)
     except OSError:
         return False
-    return _reader(head) is not None or path.suffix.lower() in SUFFIXES
+    return _reader(head) is not None or head.startswith(OTHER_VIDEOS) or path.suffix.lower() in SUFFIXES
 
 
 def video_format(path: Path) -> VideoFormat:
@@ -246,6 +258,8 @@ def video_format(path: Path) -> VideoFormat:
         playlist = head.startswith((b"#EXTM3U", b"ffconcat", b"v=0", b"[playlist]"))
         what = "a playlist, which is not followed" if playlist else "not a video"
         remedy = "Name a local video file" if playlist else REPLACE
+        if head.startswith(OTHER_VIDEOS):
+            what, remedy = "a video of a kind that is not read", "Convert it to MP4"
         raise DataError(what, kind="not-a-video", remedy=remedy, file=path)
     return VideoFormat(reader)
 
@@ -273,7 +287,9 @@ def _reader(head: bytes) -> str | None:
 def _mp4(stream: io.BufferedReader, size: int) -> VideoFormat:
     """Walk over the outermost boxes: 4 bytes of size, 4 of kind; size 1 stands for 8 more bytes, 0 for the rest."""
     place, index = 0, False
-    while place + 8 <= size:
+    for _ in range(MOST_BOXES):
+        if place + 8 > size:
+            break
         stream.seek(place)
         head = stream.read(16)
         length, kind = int.from_bytes(head[:4], "big"), head[4:8]
