@@ -62,6 +62,7 @@ def test_a_run_leaves_recipe_log_and_weights_that_predict(squares: Path, tmp_pat
         "best.safetensors",
         "last.safetensors",
         "checkpoints",
+        "split.json",
     }
     rows = list(csv.DictReader((run.folder / "log.csv").read_text().splitlines()))
     assert [row["epoch"] for row in rows] == ["1", "2"]

@@ -25,7 +25,10 @@ MAX_NAMES = 20
 
 Folder = Annotated[Path, typer.Argument(help="A data folder.")]
 DataFormat = Annotated[str | None, typer.Option(help="Layout of the folder; recognised if not given.")]
-Split = Annotated[str, typer.Option(help="The split to use.")]
+Split = Annotated[
+    str | None, typer.Option(help="The split to use; if not given, train, else the only split, else all images.")
+]
+Splits = Annotated[Path | None, typer.Option("--splits", help="Splits made by `singleshot data split`.")]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the results to this file.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")]
 
@@ -41,6 +44,7 @@ def _group() -> None:
 def check(
     path: Folder,
     split: Annotated[str | None, typer.Option(help="Check only this split; everything if not given.")] = None,
+    splits: Splits = None,
     data_format: DataFormat = None,
     classes: Annotated[str | None, typer.Option(help="The only allowed classes, such as cat,dog.")] = None,
     allow_unlabelled: Annotated[
@@ -54,6 +58,7 @@ def check(
 ) -> None:
     """List every fault in a data folder with file and line; exit with 65 if any is fatal."""
     from singleshot.cli import terminal
+    from singleshot.data import split_file
     from singleshot.data.check import audit
     from singleshot.prediction.backends.host import cores
 
@@ -64,6 +69,7 @@ def check(
             path,
             data_format=data_format,
             split=split,
+            splits=None if splits is None else split_file.read(splits),
             classes=None if classes is None else tuple(name.strip() for name in classes.split(",")),
             allow_unlabelled=allow_unlabelled,
             processes=cores() if workers is None else workers,
@@ -97,7 +103,8 @@ def audit_lines(found: Audit) -> list[str]:
 @app.command("stats")
 def stats(
     path: Folder,
-    split: Split = "train",
+    split: Split = None,
+    splits: Splits = None,
     data_format: DataFormat = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the plots into this PNG.")] = None,
     json_file: JsonFile = None,
@@ -110,18 +117,19 @@ def stats(
 
     outputs.check_outside(path, plot, json_file)
     outputs.check(plot, json_file=json_file, json_keys=STATS_KEYS, inputs=[path], overwrite=overwrite)
-    found = measure(read_split(path, split, data_format))
-    terminal.show(_stats_table(found, f"{path.resolve().name}, {split}"))
+    dataset = read_split(path, split, data_format, splits)
+    found = measure(dataset)
+    terminal.show(_stats_table(found, f"{path.resolve().name}, {dataset.split}"))
     facts = found.as_json()
     empty = facts["pictures_without_objects"]
     terminal.show(f"{found.images} images, {empty} without objects; {found.difficult} difficult objects")
     sizes = ", ".join(f"{width}×{height} ({count})" for (height, width), count in found.common_sizes_hw())
     terminal.show(f"most common of {facts['picture_sizes']['distinct']} image sizes: {sizes}")
     if plot is not None:
-        title = f"{path.resolve().name}, {split}: {found.images} images, {len(found.class_ids)} objects"
+        title = f"{path.resolve().name}, {dataset.split}: {found.images} images, {len(found.class_ids)} objects"
         atomic.write(plot, lambda temporary: draw_stats(found, temporary, title=title))
         terminal.show(f"plots: {plot}")
-    outputs.write_json(json_file, {"split": split, **facts})
+    outputs.write_json(json_file, {"split": dataset.split, **facts})
 
 
 def _stats_table(found: Stats, title: str) -> Any:
@@ -146,7 +154,8 @@ def _stats_table(found: Stats, title: str) -> Any:
 def show(
     path: Folder,
     out: Annotated[Path, typer.Option(help="The PNG or JPEG file to write.")] = Path("data.png"),
-    split: Split = "train",
+    split: Split = None,
+    splits: Splits = None,
     data_format: DataFormat = None,
     count: Annotated[int, typer.Option(help="Number of images, evenly spaced in the split.", min=1)] = 24,
     class_name: Annotated[str | None, typer.Option("--class", help="Only images with an object of this class.")] = None,
@@ -177,7 +186,7 @@ def show(
     outputs.check(out, inputs=[path], overwrite=overwrite)
     if out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise UsageError(f"--out {out} is not an image file", remedy="Name a .png or .jpg file")
-    dataset = read_split(path, split, data_format)
+    dataset = read_split(path, split, data_format, splits)
     indices = list(range(len(dataset)))
     if class_name is not None:
         if class_name not in dataset.label_map.names:
@@ -190,7 +199,7 @@ def show(
         if picture is not None:
             indices = [index for index in indices if dataset.samples[index].image_id == picture]
             if not indices:
-                raise UsageError(f"no image {picture!r} in {split}", remedy="Give the id of an image")
+                raise UsageError(f"no image {picture!r} in {dataset.split}", remedy="Give the id of an image")
         tiles = contact_sheet.augmentation_tiles(
             dataset,
             max(indices, key=lambda index: len(dataset.samples[index].boxes_xyxy)),
@@ -214,6 +223,7 @@ def convert(
     split: Annotated[
         list[str] | None, typer.Option(help="A split to convert, or old=new; repeatable. All if not given.")
     ] = None,
+    splits: Splits = None,
     data_format: DataFormat = None,
     on_bad: Annotated[Literal["fail", "skip"], typer.Option(help="Faulty data: fail, or leave it out.")] = "fail",
 ) -> None:
@@ -225,7 +235,7 @@ def convert(
     outputs.check_outside(path, out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise CannotCreateError("already exists", remedy="Name a new folder", file=out)
-    datasets = read_splits(path, split, data_format)
+    datasets = read_splits(path, split, data_format, splits)
     faults = refuse_or_list(datasets, on_bad)
     if split is None and to != "voc":
         datasets, unions = conversion.without_unions(datasets)
@@ -242,34 +252,54 @@ def convert(
     terminal.show(f"splits: {names}; classes: {_names(datasets[0].label_map.names)}")
 
 
-def read_split(path: Path, split: str, data_format: str | None) -> Dataset:
-    """Read one split, and warn of faulty boxes or images that are left out. Raises what the readers raise."""
+def read_split(path: Path, split: str | None, data_format: str | None, splits: Path | None = None) -> Dataset:
+    """Read one split, and warn of faulty boxes or images that are left out. Raises what the readers raise.
+
+    Args:
+        path: the data folder.
+        split: the split; None for train, or else the only one, or else all.
+        data_format: the layout; None to recognise it.
+        splits: a file of splits that stand in for the folder's own.
+    """
     from singleshot.cli import terminal
-    from singleshot.data import read
+    from singleshot.data import read, split_file
     from singleshot.data.faults import leaves_out
 
-    dataset = read.read(path, split, layout=data_format)
+    if splits is not None:
+        pool = read.read_pool(path, layout=data_format)
+        dataset = split_file.select(pool, split_file.read(splits), split or "train", splits)
+    else:
+        split = read.choose(path, ("train",), layout=data_format) if split is None else split
+        dataset = read.read(path, split, layout=data_format)
     faults = [fault for fault in dataset.faults if leaves_out(fault)]
     if faults:
         terminal.warn(f"{len(faults)} faulty boxes or images were left out: run `singleshot data check {path}`")
     return dataset
 
 
-def read_splits(path: Path, names: Sequence[str] | None, data_format: str | None) -> list[Dataset]:
+def read_splits(
+    path: Path, names: Sequence[str] | None, data_format: str | None, splits: Path | None = None
+) -> list[Dataset]:
     """Read some splits, all with the classes of the first.
 
     Args:
         path: the data folder.
         names: of the splits, or `old=new` to rename one; None for all.
         data_format: the layout; None to recognise it.
+        splits: a file of splits that stand in for the folder's own.
 
     Raises:
         InputMissingError: there is no split.
         SingleshotError: what the readers raise.
     """
-    from singleshot.data import read
+    from singleshot.data import read, split_file
     from singleshot.data.convert import renamed
 
+    if splits is not None:
+        made = split_file.read(splits)
+        pool = read.read_pool(path, layout=data_format)
+        pairs = [name.partition("=") for name in names or made.splits]
+        return [renamed(split_file.select(pool, made, old, splits), new or old) for old, _, new in pairs]
     names = names if names is not None else read.splits(path, layout=data_format)
     if not names:
         raise InputMissingError("no split found", remedy="Name one with --split", file=path)
@@ -279,6 +309,57 @@ def read_splits(path: Path, names: Sequence[str] | None, data_format: str | None
         label_map = datasets[0].label_map if datasets else None
         datasets.append(renamed(read.read(path, old, layout=data_format, label_map=label_map), new or old))
     return datasets
+
+
+@app.command("split")
+def split_command(
+    path: Folder,
+    out: Annotated[Path, typer.Option(help="The file to write, for --splits of other commands.")] = Path("split.json"),
+    val: Annotated[float, typer.Option(help="Share of the images to validate on.", min=0, max=0.99)] = 0.15,
+    test: Annotated[float, typer.Option(help="Share of the images to test on.", min=0, max=0.99)] = 0.0,
+    by: Annotated[
+        Literal["group", "folder", "random"],
+        typer.Option(help="Keep together: images that look alike, those of a folder, or none."),
+    ] = "group",
+    seed: Annotated[int, typer.Option(help="Seed of the choice.", min=0)] = 0,
+    extend: Annotated[
+        Path | None, typer.Option(help="An earlier file of splits: only images that it does not have are assigned.")
+    ] = None,
+    data_format: DataFormat = None,
+    masks: Annotated[bool, typer.Option("--masks", help="Read images with masks.")] = False,
+    allow_unlabelled: Annotated[
+        bool, typer.Option("--allow-unlabelled", help="Divide images without annotations too.")
+    ] = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Divide a data folder into train, val and test without leaks, and write which image is in which."""
+    from singleshot.cli import terminal
+    from singleshot.data import divide, split_file
+
+    outputs.check_outside(path, out)
+    outputs.check(out, inputs=[path], overwrite=overwrite or out == extend)
+    earlier = None if extend is None else split_file.read(extend)
+    options = {"layout": data_format, "with_masks": masks, "allow_unlabelled": allow_unlabelled}
+    division = divide.divide(path, val=val, test=test, by=by, seed=seed, earlier=earlier, **options)
+    division.splits.write(out)
+    terminal.show(_split_table(division.table(), path.resolve().name))
+    for message in division.notes:
+        terminal.warn(message)
+    terminal.show(f"splits: {out}, sha256 {division.splits.sha256[:16]}")
+
+
+def _split_table(rows: Sequence[tuple[str, int, dict[str, int]]], title: str) -> Any:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(f"Images and objects ({title})"))
+    table.add_column("")
+    for name, _, _ in rows:
+        table.add_column(name, justify="right")
+    table.add_row("images", *(str(images) for _, images, _ in rows), style="bold")
+    for name in rows[0][2] if rows else ():
+        table.add_row(Text(name), *(str(objects[name]) for _, _, objects in rows))
+    return table
 
 
 def _names(names: Sequence[str]) -> str:

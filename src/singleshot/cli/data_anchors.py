@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from singleshot.cli.data import Split, Splits, read_split
 from singleshot.errors import DataError
 from singleshot.storage import atomic
 
@@ -28,7 +29,8 @@ def anchors(
     fit: Annotated[
         Literal["warp", "letterbox"], typer.Option(help="Stretch images to the input size, or pad them.")
     ] = "warp",
-    split: Annotated[str, typer.Option(help="The split to use.")] = "train",
+    split: Split = None,
+    splits: Splits = None,
     data_format: Annotated[str | None, typer.Option(help="Layout of the folder; recognised if not given.")] = None,
     out: Annotated[
         Path | None, typer.Option(help="Write the fitted anchors to this file, for `train --anchors`.")
@@ -39,7 +41,6 @@ def anchors(
 ) -> None:
     """Count the objects that no anchor matches at IoU 0.5, and fit the anchors to the data."""
     from singleshot.cli import outputs, terminal
-    from singleshot.cli.data import read_split
     from singleshot.cli.train import parse_size
     from singleshot.data import anchor_fit
     from singleshot.data.anchor_fit import draw_best_iou
@@ -48,7 +49,8 @@ def anchors(
     keys = ("model", "input_size_hw", "split")
     outputs.check_outside(path, out, plot, json_file)
     outputs.check(out, plot, json_file=json_file, json_keys=keys, inputs=[path], overwrite=overwrite)
-    dataset = read_split(path, split, data_format)
+    dataset = read_split(path, split, data_format, splits)
+    split = dataset.split
     size_hw = None if input_size is None else parse_size(input_size)
     config = config_for(model, dataset.label_map.names or ("none",), size_hw, fit=fit)
     found = anchor_fit.report(dataset.samples, config)

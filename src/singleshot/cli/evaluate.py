@@ -39,7 +39,10 @@ def evaluate(
         Path | None,
         typer.Option(help="Results of another program: comp3/comp4 files, a COCO result JSON, or a folder of masks."),
     ] = None,
-    split: Annotated[str, typer.Option(help="The split to evaluate on.")] = "test",
+    split: Annotated[
+        str | None, typer.Option(help="The split to evaluate on; if not given test, else val, else all images.")
+    ] = None,
+    splits: Annotated[Path | None, typer.Option("--splits", help="Splits made by `singleshot data split`.")] = None,
     data_format: Annotated[str | None, typer.Option(help="Layout of the folder; recognised if not given.")] = None,
     metric: Annotated[
         Metric, typer.Option(help="voc07 (11-point AP), voc12 (area under the curve), coco (AP 50:95), miou, maxf.")
@@ -83,7 +86,7 @@ def evaluate(
     if curves is not None and metric == "coco":
         raise UsageError("--curves draws VOC's curves", remedy="Use --metric voc12 with it")
     from singleshot.cli import report, terminal
-    from singleshot.data import read
+    from singleshot.data import divide, read, split_file
     from singleshot.data.faults import refuse_or_list
     from singleshot.evaluation.loop import check_classes, eval_loader, predictions
     from singleshot.metrics.curves import draw_precision_recall, image_format
@@ -94,19 +97,24 @@ def evaluate(
     inputs = (data, weights, detections)
     options = Options(metric, threshold, annotated, on_bad, partial, write_detections, overwrite)
     options.check_outputs(curves, json_file, inputs)
-    page = report.target(report_file, weights, split, inputs=inputs, overwrite=overwrite)
+    page = report.target(report_file, weights, split or "test", inputs=inputs, overwrite=overwrite)
     load: Any = load_segmenter if masks else load_detector
     model = None if weights is None else load(weights, backend=backend, trust=trust)
-    dataset = read.read(
+    dataset, warnings = divide.for_evaluation(
         data,
         split,
+        weights=weights,
+        splits=None if splits is None else split_file.read(splits),
         layout=data_format,
         label_map=None if model is None or masks else model.label_map,
         annotated=annotated,
         with_images=masks or model is not None,
         with_masks=masks,
     )
+    split = dataset.split
     terminal.note(read.describe(dataset))
+    for warning in warnings:
+        terminal.warn(warning)
     faults = refuse_or_list([dataset], on_bad)
     scorer = (MaskScorer if masks else DetectionScorer)(dataset, options, inputs)
     started = time.monotonic()

@@ -32,7 +32,14 @@ def train(
     ] = None,
     freeze: Annotated[int | None, typer.Option(help="Number of backbone blocks to freeze.", min=0)] = None,
     train_split: Annotated[str, typer.Option(help="The split to train on.")] = "train",
-    val_split: Annotated[str, typer.Option(help="The split to evaluate on after each epoch, or none.")] = "val",
+    val_split: Annotated[
+        str,
+        typer.Option(help="The split to evaluate on after each epoch, a share of the images such as 0.15, or none."),
+    ] = "val",
+    test_split: Annotated[
+        float, typer.Option(help="Share of the images to keep for a test, such as 0.15.", min=0, max=0.99)
+    ] = 0.0,
+    splits: Annotated[Path | None, typer.Option("--splits", help="Splits made by `singleshot data split`.")] = None,
     data_format: Annotated[str | None, typer.Option(help="Layout of the folder; recognised if not given.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Number of epochs.", min=1)] = None,
     steps: Annotated[int | None, typer.Option(help="Number of steps (batches), instead of epochs.", min=1)] = None,
@@ -77,7 +84,8 @@ def train(
         json_keys=("weights", "score", "steps"),
         inputs=(data, weights, anchors),
         reserved=[
-            out / name for name in ("best.safetensors", "last.safetensors", "recipe.json", "log.csv", "report.html")
+            out / name
+            for name in ("best.safetensors", "last.safetensors", "recipe.json", "split.json", "log.csv", "report.html")
         ],
         overwrite=overwrite,
     )
@@ -109,7 +117,9 @@ def train(
             chosen,
             out=out,
             train_split=train_split,
-            val_split=None if val_split == "none" else val_split,
+            val_split=None if val_split == "none" else share_or_name(val_split),
+            test_split=test_split,
+            splits=splits,
             data_format=data_format,
             on_bad=on_bad,
             allow_unlabelled=allow_unlabelled,
@@ -146,6 +156,19 @@ def train(
     from singleshot.reporting.report import report as report_of_run  # after training: it imports matplotlib
 
     report.write(lambda: report_of_run(result, overwrite=True), requested=False)
+
+
+def share_or_name(text: str) -> float | str:
+    """Return a split as a share if it is a number between 0 and 1, else as a name.
+
+    >>> share_or_name("0.15"), share_or_name("2012"), share_or_name("val")
+    (0.15, '2012', 'val')
+    """
+    try:
+        share = float(text)
+    except ValueError:
+        return text
+    return share if 0 < share < 1 else text
 
 
 def find_recipe(name: str | None) -> Recipe:

@@ -7,10 +7,12 @@ the layout can be named instead. A new layout is a module with `fits`, `splits`,
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -21,6 +23,8 @@ from singleshot.data.folders import subfolders
 from singleshot.data.load.samples import SampleTable
 from singleshot.data.masks import cityscapes, kitti_road
 from singleshot.data.masks import folders as mask_folders
+from singleshot.data.splits import joined
+from singleshot.data.tree import ALL, SPLIT_OF
 from singleshot.errors import InputMissingError, NotPermittedError, UsageError, os_errors
 from singleshot.structures import Dataset, LabelMap
 
@@ -30,6 +34,7 @@ MASKS: tuple[Layout, ...] = ("masks", "cityscapes", "kitti_road")
 PROBED: tuple[Layout, ...] = ("voc_xml",)
 """Layouts that are recognised by files anywhere below a folder: too slow to try on every folder nearby."""
 MAX_NEARBY = 200
+_YEAR = re.compile(r"(?:-dev)?[0-9]{4}$")
 
 
 class Reader(NamedTuple):
@@ -125,7 +130,8 @@ def read(
 
     Args:
         root: the folder, or the JSON or `data.yaml` of a data set.
-        split: its name there; see `splits`. For VOC also a union, see `voc.UNIONS`.
+        split: its name there; see `splits`. For VOC also a union, see `voc.UNIONS`. `val` stands for `valid` too, and
+            `all` for all splits together, unless the data set has one of that name.
         layout: the layout's name, or None to find out.
         label_map: the classes and their order; None for the data set's own. Masks always have their own.
         annotated: False for a test set whose annotations are kept by a server.
@@ -140,6 +146,16 @@ def read(
     root = Path(root)
     chosen = check_name(layout) or recognise(root, with_masks=with_masks)
     reader = READERS[chosen]
+    if split in ("val", ALL) and root.is_dir():
+        names = reader.splits(root)
+        if split == ALL and ALL not in names and len(names) > 1:
+            return read_pool(
+                root, names,
+                layout=layout, label_map=label_map, annotated=annotated, allow_unlabelled=allow_unlabelled,
+                fix_boxes=fix_boxes, with_masks=with_masks, with_images=with_images, cache=cache,
+            )  # fmt: skip
+        if split == "val" and "val" not in names:
+            split = next((name for name in ("valid", "validation") if name in names), split)
     options = {
         "label_map": label_map,
         "annotated": annotated,
@@ -164,6 +180,53 @@ def read(
         "options": [annotated, with_images, allow_unlabelled, fix_boxes],
     }
     return dataset_cache.cached(identity, reader.sources(root, split), build)
+
+
+def read_pool(root: Path | str, names: Sequence[str] | None = None, **options: Any) -> Dataset:
+    """Read several splits as one, each image once; None for all splits of the folder. Takes the options of `read`.
+
+    Raises InputMissingError where there is no split, and what `read` raises.
+    """
+    root = Path(root)
+    layout, with_masks = options.get("layout"), options.get("with_masks", False)
+    names = splits(root, layout=layout, with_masks=with_masks) if names is None else names
+    if not names:
+        raise InputMissingError("no split", remedy="Name one by --split", file=root)
+    parts: list[tuple[str, Dataset]] = []
+    for name in names:
+        names_so_far: dict[str, Any] = {"label_map": parts[0][1].label_map if parts else None}
+        part = read(root, name, **(names_so_far | options))
+        parts.append((name, part))
+    first = parts[0][1]
+    if len(parts) == 1:
+        return first
+    whole = joined(root, ALL, parts, first.label_map if not first.mask_code else None)
+    return replace(whole, mask_code=first.mask_code, colours=first.colours, category_ids=first.category_ids)
+
+
+def usual_name(split: str) -> str:
+    """Return `train`, `val` or `test` for a split of that kind; any other name unchanged.
+
+    >>> usual_name("valid"), usual_name("val2017"), usual_name("Validation"), usual_name("mine")
+    ('val', 'val', 'val', 'mine')
+    """
+    return SPLIT_OF.get(_YEAR.sub("", split.lower()), split)
+
+
+def choose(root: Path | str, preferred: Sequence[str], *, layout: str | None = None, with_masks: bool = False) -> str:
+    """Return the split to use where the user names none: the first of `preferred` that exists, the only one, or `all`.
+
+    Raises InputMissingError where there is no split, and what `splits` raises.
+    """
+    root = Path(root)
+    names = splits(root, layout=layout, with_masks=with_masks)
+    usual = {usual_name(name): name for name in reversed(names)}
+    for name in preferred:
+        if name in usual:
+            return name if name in names else usual[name]
+    if not names:
+        raise InputMissingError("no split", remedy="Name one by --split", file=root)
+    return names[0] if len(names) == 1 else ALL
 
 
 def splits(root: Path | str, *, layout: str | None = None, with_masks: bool = False) -> list[str]:

@@ -11,11 +11,12 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from singleshot.child_process import refuse_unguarded
-from singleshot.data import read
+from singleshot.data.divide import for_evaluation
 from singleshot.data.faults import OnBad, refuse_or_list
 from singleshot.data.masks import files as mask_files
 from singleshot.data.masks import kitti_road
 from singleshot.data.masks import results as mask_results
+from singleshot.data.split_file import SplitFile
 from singleshot.errors import DataError, Fault, InputMissingError, UsageError, fault_of
 from singleshot.evaluation.coco import CocoAP, CocoReport
 from singleshot.evaluation.loop import Metric, check_classes, eval_loader, evaluate_split
@@ -36,7 +37,8 @@ def evaluate(
     weights: str | Path | Detector,
     data: str | Path | Dataset,
     *,
-    split: str = ...,
+    split: str | None = ...,
+    splits: SplitFile | None = ...,
     data_format: str | None = ...,
     metric: VocMetric = ...,
     threshold: float | None = ...,
@@ -49,7 +51,8 @@ def evaluate(
     weights: str | Path | Detector,
     data: str | Path | Dataset,
     *,
-    split: str = ...,
+    split: str | None = ...,
+    splits: SplitFile | None = ...,
     data_format: str | None = ...,
     metric: Literal["coco"],
     threshold: float | None = ...,
@@ -62,7 +65,8 @@ def evaluate(
     weights: str | Path | Segmenter,
     data: str | Path | Dataset,
     *,
-    split: str = ...,
+    split: str | None = ...,
+    splits: SplitFile | None = ...,
     data_format: str | None = ...,
     metric: PixelMetric,
     on_bad: OnBad = ...,
@@ -72,7 +76,8 @@ def evaluate(
     weights: str | Path | Detector | Segmenter,
     data: str | Path | Dataset,
     *,
-    split: str = "test",
+    split: str | None = None,
+    splits: SplitFile | None = None,
     data_format: str | None = None,
     metric: DetectionMetric | PixelMetric = "voc07",
     threshold: float | None = None,
@@ -85,7 +90,9 @@ def evaluate(
     Args:
         weights: a weights file, a detector or a segmenter.
         data: a folder in a layout that `data.read` recognises, or a split that was read already.
-        split: the list of images to evaluate on.
+        split: the list of images to evaluate on; None for test, or else val, or else the only one, or all images.
+            Where the weights' run divided the folder itself, its splits are used.
+        splits: take the split from here (see `data.divide.divide`) in place of the folder's own.
         data_format: the folder's layout; None to find out.
         metric: `voc07`, `voc12` or `coco`; of a segmenter `miou`, or `maxf` of two classes.
         threshold: drop detections below this score first; None keeps all that the weights' own threshold lets pass,
@@ -107,7 +114,11 @@ def evaluate(
     model = _load(weights, metric, pixels=pixels)
     if not isinstance(data, Dataset):
         label_map = None if pixels else model.label_map
-        data = read.read(data, split, layout=data_format, label_map=label_map, with_masks=pixels)
+        file = weights if isinstance(weights, Path) else Path(weights) if isinstance(weights, str) else None
+        data, _ = for_evaluation(
+            Path(data), split,
+            weights=file, splits=splits, layout=data_format, label_map=label_map, with_masks=pixels,
+        )  # fmt: skip
     refuse_or_list([data], on_bad)
     counter = metric_for(metric, data, threshold=threshold, size_bands_px=size_bands_px)
     check_classes(model, data)

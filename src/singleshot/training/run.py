@@ -20,10 +20,11 @@ from typing import Any
 import torch
 
 from singleshot.child_process import refuse_unguarded
-from singleshot.data import read
+from singleshot.data import divide, split_file
 from singleshot.data.check.duplicates import without_leaks
 from singleshot.data.check.objects import classes_without_object, classes_without_pixel_in, no_object
 from singleshot.data.faults import OnBad, refuse_or_list
+from singleshot.data.split_file import SPLIT_FILE, SplitFile
 from singleshot.errors import DataError, Fault, UsageError
 from singleshot.prediction.backends.host import cores
 from singleshot.prediction.predictor import Detector, Segmenter
@@ -87,7 +88,9 @@ def train(
     out: str | Path,
     val: Dataset | None = None,
     train_split: str = "train",
-    val_split: str | None = "val",
+    val_split: str | float | None = "val",
+    test_split: float = 0.0,
+    splits: SplitFile | Path | None = None,
     data_format: str | None = None,
     on_bad: OnBad = "fail",
     overwrite: bool = False,
@@ -109,7 +112,11 @@ def train(
         out: the run's folder; see `run_folder`.
         val: the validation split, of the same classes; None reads `val_split` if `data` is a folder.
         train_split: the split to train on.
-        val_split: the split to evaluate after each epoch; None for none.
+        val_split: the split to evaluate after each epoch, or a share (below 1) of the images of `train_split`; None
+            for none. If it is `val` and the folder has none, a share of 15 % is taken, by groups of images that look
+            alike (see `data.divide`).
+        test_split: a share of the images of `train_split` to keep for a test; of a folder without splits 15 %.
+        splits: take the splits from here (see `data.divide.divide`), or from this file, in place of the folder's own.
         data_format: the folder's layout; None to recognise it.
         on_bad: refuse data with faults, or leave out what is faulty, counted and listed in `bad.jsonl`.
         overwrite: replace the files of an existing run.
@@ -143,6 +150,7 @@ def train(
     ranks = Ranks(fabric)
     observer = (observer or SilentObserver()) if ranks.first else NoObserver()
     with Heartbeat(ranks, recipe.rank_timeout_s, lambda: kill_processes(child_processes(fabric))):
+        chosen = None
         if not isinstance(data, Dataset):
             root = Path(data)
             options: dict[str, Any] = {
@@ -151,12 +159,23 @@ def train(
                 "allow_unlabelled": allow_unlabelled,
                 "fix_boxes": fix_boxes,
             }
-            data = read.read(root, train_split, **options)
-            if val is None and val_split is not None:
-                val = read.read(root, val_split, label_map=data.label_map, **options)
+            chosen = divide.for_training(
+                root,
+                train_split,
+                val_split if val is None else None,
+                test_share=test_split,
+                splits=_stored(Path(out), splits, train_split if existing else None),
+                seed=recipe.seed,
+                **options,
+            )
+            data, val = chosen.train, chosen.val if val is None else val
+            if chosen.note and on_start is not None and ranks.first:
+                on_start(chosen.note)
         if on_data is not None and ranks.first:
             for dataset in (data, val) if val is not None else (data,):
                 on_data(dataset)
+        own = {"train": data} | ({} if val is None else {"val": val})
+        used = split_file.of_datasets(own) if chosen is None else chosen.splits
         data, faults = _checked(data, val, on_bad)
         if ranks.first:
             for fault in classes_without_pixel_in(data) if recipe.is_segmentation else classes_without_object([data]):
@@ -188,6 +207,7 @@ def train(
         with closing(setup.loader), closing(_open_folder(ranks, Path(out), overwrite, resume)) as folder:
             start = ranks.first_does(lambda: find(folder, wanted, force=force, warn=observer.warn) if resume else None)
             folder.write_recipe(recipe.to_json())
+            folder.write_splits(used)
             folder.add_faults(faults)
             kind = log if ranks.first else None
             with logged(observer, kind, folder.root, data, val, anew=start is None) as logger, memory_errors():
@@ -221,6 +241,16 @@ def train(
         data,
         val,
     )
+
+
+def _stored(out: Path, splits: SplitFile | Path | None, resumed_split: str | None) -> SplitFile | None:
+    """Return the splits that were given, or those that the run to resume divided itself, or None."""
+    if isinstance(splits, Path):
+        return split_file.read(splits)
+    if splits is None and resumed_split == "train" and (out / SPLIT_FILE).is_file():
+        stored = split_file.read(out / SPLIT_FILE)
+        return stored if stored.shares else None
+    return splits
 
 
 def _checked(data: Dataset, val: Dataset | None, on_bad: OnBad) -> tuple[Dataset, list[Fault]]:

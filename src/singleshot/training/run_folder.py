@@ -20,6 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from singleshot.data.split_file import SPLIT_FILE, SplitFile
 from singleshot.errors import CannotCreateError, Fault, os_errors
 from singleshot.storage import atomic
 from singleshot.storage.lock import FolderLock, locked_by
@@ -78,7 +79,7 @@ class RunFolder:
                     self._faults = dict.fromkeys(lines)
                 self.checkpoints.mkdir(exist_ok=True)
                 checkpoint.clean(self.checkpoints)
-                for name in ("best.safetensors", "last.safetensors", "log.csv", "recipe.json", "bad.jsonl"):
+                for name in ("best.safetensors", "last.safetensors", "log.csv", "recipe.json", SPLIT_FILE, "bad.jsonl"):
                     atomic.clean(root / name)
         except BaseException:
             self.close()
@@ -110,6 +111,11 @@ class RunFolder:
         """Write `recipe.json`."""
         if self._writes:
             atomic.write_text(self.root / "recipe.json", text)
+
+    def write_splits(self, splits: SplitFile) -> None:
+        """Write `split.json`: which images were trained and validated on."""
+        if self._writes:
+            splits.write(self.root / SPLIT_FILE)
 
     def log(self, row: Mapping[str, Any]) -> None:
         """Add a row to `log.csv`. Columns may appear later; earlier rows are then empty there."""

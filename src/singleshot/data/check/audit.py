@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from singleshot.data import read
+from singleshot.data import read, split_file
 from singleshot.data.boxes import coco, voc
 from singleshot.data.boxes.check_box import LEFT_OUT
 from singleshot.data.boxes.voc_xml import Annotation
@@ -28,6 +28,7 @@ from singleshot.data.check.duplicates import Place
 from singleshot.data.check.images import ImageReport, fault_of, reports, size_fault
 from singleshot.data.faults import make_fault
 from singleshot.data.masks import files as mask_files
+from singleshot.data.split_file import SplitFile
 from singleshot.errors import DataError, Fault, InputMissingError, SingleshotError, UsageError, sentence
 from singleshot.images import IMAGE_SUFFIXES
 from singleshot.structures import VOID, Dataset, LabelMap, MaskCode, Sample
@@ -81,6 +82,7 @@ def audit(
     *,
     data_format: str | None = None,
     split: str | None = None,
+    splits: SplitFile | None = None,
     classes: tuple[str, ...] | None = None,
     allow_unlabelled: bool = False,
     processes: int = 0,
@@ -92,6 +94,7 @@ def audit(
         root: its folder.
         data_format: its layout, see `data.read`; None to recognise it.
         split: check one split (of VOC also a union) alone; None for everything in the folder.
+        splits: check the images of these splits, or of the one that `split` names, in place of the folder's own.
         classes: the classes that there may be; None for those of the data set. Not for masks, which have a list.
         allow_unlabelled: an image without annotation is background and no fault.
         processes: how many decode images, safe from crashes of the decoder; 0 to decode in this one. A script that
@@ -109,6 +112,13 @@ def audit(
     if classes is not None and "label_map" not in read.READERS[layout].options:
         message = f"the classes of {read.READERS[layout].title} are given"
         raise UsageError(message, remedy="Leave --classes out", file=root)
+    if splits is not None:
+        label_map = None if classes is None else LabelMap(classes)
+        options = {"layout": layout, "label_map": label_map, "allow_unlabelled": allow_unlabelled, "cache": False}
+        pool = read.read_pool(root, **options)
+        names = [split] if split is not None else list(splits.splits)
+        chosen = [split_file.select(pool, splits, name) for name in names]
+        return _audit_datasets(chosen, processes, progress)
     if layout == "voc":
         if split is not None and voc.is_union(root, split):
             parts: Sequence[tuple[Path, str | None]] = voc.parts(root, split)

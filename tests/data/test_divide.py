@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from singleshot.data import divide, read, split_file
+from singleshot.errors import InputMissingError, UsageError
+from tests.data.series import series
+
+
+def test_the_cards_keep_their_test_split_and_divide_the_others_by_groups_with_classes_in_proportion(
+    shared: Path,
+) -> None:
+    division = divide.divide(shared / "data" / "cards", val=0.15)
+    rows = {name: (images, objects) for name, images, objects in division.table()}
+    assert rows["test"][0] == 67
+    assert rows["train"][0] + rows["val"][0] == 296
+    assert abs(rows["val"][0] - 0.15 * 296) <= 3
+    for name, count in rows["val"][1].items():
+        assert abs(count / (count + rows["train"][1][name]) - 0.15) < 0.04
+    assert divide.divide(shared / "data" / "cards", val=0.15).splits == division.splits
+
+
+def test_training_without_a_word_divides_the_cards_and_keeps_the_test_split(shared: Path) -> None:
+    chosen = divide.for_training(shared / "data" / "cards", "train", "val")
+    assert chosen.val is not None
+    assert len(chosen.train) + len(chosen.val) == 296
+    assert chosen.note.splitlines()[0].endswith(
+        f"train {len(chosen.train)}, val {len(chosen.val)}; it had no split to validate on"
+    )
+    assert set(chosen.splits.splits) == {"train", "val"}
+
+
+def test_a_folder_without_splits_is_divided_into_three(tmp_path: Path) -> None:
+    series(tmp_path, {f"x{scene}y": scene for scene in range(40)})
+    chosen = divide.for_training(tmp_path, "train", "val")
+    assert {name: len(paths) for name, paths in chosen.splits.splits.items()} == {"train": 28, "val": 6, "test": 6}
+    assert (len(chosen.train), len(chosen.val or ())) == (28, 6)
+    without = divide.for_training(tmp_path, "train", None)
+    assert (len(without.train), without.val) == (34, None)
+
+
+def test_own_splits_are_used_unless_a_share_is_given(tmp_path: Path) -> None:
+    series(
+        tmp_path,
+        {f"{split}/x{split}{scene}y": scene + len(split) * 50 for split in ("train", "valid") for scene in range(10)},
+    )
+    own = divide.for_training(tmp_path, "train", "val")
+    assert (len(own.train), len(own.val or ()), own.note) == (10, 10, "")
+    assert own.splits.by == "lists"
+    share = divide.for_training(tmp_path, "train", 0.2)
+    assert (len(share.train), len(share.val or ())) == (8, 2)
+    assert "had no split" not in share.note
+
+
+def test_an_earlier_division_is_extended_by_new_images_alone_and_what_is_gone_is_said(tmp_path: Path) -> None:
+    series(tmp_path, {f"x{scene}y": scene for scene in range(20)})
+    earlier = divide.divide(tmp_path, val=0.25).splits
+    series(tmp_path, {f"z{scene}w": scene + 100 for scene in range(8)} | {"copy": int(earlier.splits["val"][0][1:-5])})
+    (tmp_path / earlier.splits["train"][0]).unlink()
+    later = divide.divide(tmp_path, val=0.25, earlier=earlier)
+    for split in ("train", "val"):
+        gone = {earlier.splits["train"][0]}
+        assert set(earlier.splits[split]) - gone <= set(later.splits.splits[split])
+    assert "copy.png" in later.splits.splits["val"]  # where the image that it repeats is
+    assert [note for note in later.notes if note.startswith("1 images of the earlier splits")]
+
+
+def test_a_group_that_joins_two_splits_is_reported(tmp_path: Path) -> None:
+    series(tmp_path, {f"train/x{scene}y": scene for scene in range(10)} | {"test/a": 3})
+    division = divide.divide(tmp_path, val=0.2)
+    assert division.splits.splits["test"] == ("test/a.png",)
+    assert [note for note in division.notes if note.startswith("1 groups of images that look alike are in two splits")]
+
+
+def test_evaluation_takes_the_runs_own_splits_and_warns_of_images_that_were_trained_on(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    series(root, {f"x{scene}y": scene for scene in range(40)})
+    chosen = divide.for_training(root, "train", "val")
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "recipe.json").write_text("{}")
+    chosen.splits.write(run / "split.json")
+    weights = run / "best.safetensors"
+    dataset, warnings = divide.for_evaluation(root, None, weights=weights)
+    assert (dataset.split, warnings) == ("test", [])
+    assert {split_file.key(sample.image_path, root) for sample in dataset.samples} == set(chosen.splits.splits["test"])
+    dataset, warnings = divide.for_evaluation(root, "all", weights=weights)
+    assert warnings == ["28 of 40 images of all were trained on: the score measures memory"]
+    assert divide.for_evaluation(root, None)[0].split == "all"  # other weights: all there are
+    content = json.loads((run / "split.json").read_text())
+    content["splits"]["test"].pop()
+    (run / "split.json").write_text(json.dumps(content))
+    with pytest.raises(Exception, match="the hash differs"):
+        divide.for_evaluation(root, None, weights=weights)
+
+
+def test_evaluation_takes_the_split_that_exists(tmp_path: Path) -> None:
+    series(tmp_path, {"valid/a": 1, "train/b": 2})
+    assert divide.for_evaluation(tmp_path, None)[0].split == "val"
+    assert read.choose(tmp_path, ("train",)) == "train"
+    shutil.rmtree(tmp_path / "train")
+    assert read.choose(tmp_path, ("train",)) == "val"
+    assert len(read.read(tmp_path, "val")) == 1
+    with pytest.raises(InputMissingError, match="no split 'tset'"):
+        divide.for_evaluation(tmp_path, "tset")
+
+
+def test_splits_of_a_file_stand_in_for_the_folders_own(tmp_path: Path) -> None:
+    series(tmp_path, {f"x{scene}y": scene for scene in range(10)})
+    splits = divide.divide(tmp_path, val=0.3, by="random").splits
+    chosen = divide.for_training(tmp_path, "train", "val", splits=splits)
+    assert (len(chosen.train), len(chosen.val or ())) == (7, 3)
+    assert len(divide.for_evaluation(tmp_path, "val", splits=splits)[0]) == 3
+
+
+def test_shares_that_leave_nothing_to_train_on_are_refused(tmp_path: Path) -> None:
+    series(tmp_path, {"a": 1})
+    with pytest.raises(UsageError, match="leave nothing to train on"):
+        divide.divide(tmp_path, val=0.5, test=0.5)
