@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from singleshot.training.recipe import Recipe
 
 MAX_RECIPE_BYTES = 1 << 20
+RUN_FILES = ("best.safetensors", "last.safetensors", "recipe.json", "split.json", "log.csv", "report.html")
 
 
 def train(

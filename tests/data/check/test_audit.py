@@ -10,8 +10,10 @@ import pytest
 
 from singleshot.data.check import audit
 from singleshot.data.check.audit import Audit, in_order
+from singleshot.data.split_file import SplitFile
 from singleshot.errors import Fault, InputMissingError, UsageError
 from singleshot.streets import write
+from tests.data.series import series
 
 
 @pytest.fixture(scope="module")
@@ -249,3 +251,12 @@ def test_faults_come_by_file_and_line_and_each_once() -> None:
 def test_of_closed_files_the_first_speaks_for_all() -> None:
     found = in_order([_fault(name, None, "not-permitted") for name in "cab"] + [_fault("a", 1)])
     assert [(str(fault.file), fault.message) for fault in found] == [("a", "m. Nor may 2 others."), ("a", "m.")]
+
+
+def test_given_splits_are_checked_in_place_of_the_folders_own(tmp_path: Path) -> None:
+    series(tmp_path, {f"x{scene}y": scene for scene in range(6)} | {"copy": 3})
+    torn = SplitFile({"train": tuple(f"x{scene}y.png" for scene in range(6)), "val": ("copy.png",)})
+    found = audit.audit(tmp_path, splits=torn)
+    assert (found.images, found.objects) == (7, 7)
+    assert [fault.kind for fault in found.faults] == ["near-duplicate-across-splits"]
+    assert audit.audit(tmp_path, splits=torn, split="val").images == 1

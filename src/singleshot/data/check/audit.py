@@ -118,7 +118,7 @@ def audit(
         pool = read.read_pool(root, **options)
         names = [split] if split is not None else list(splits.splits)
         chosen = [split_file.select(pool, splits, name) for name in names]
-        return _audit_datasets(chosen, processes, progress)
+        return _audit_datasets(chosen, split is None, processes, progress)
     if layout == "voc":
         if split is not None and voc.is_union(root, split):
             parts: Sequence[tuple[Path, str | None]] = voc.parts(root, split)
