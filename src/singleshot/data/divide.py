@@ -193,16 +193,17 @@ def for_training(
         return Chosen(split_file.select(pool, splits, train_split), val, splits)
     names = read.splits(root, layout=options.get("layout"), with_masks=options.get("with_masks", False))
     usual = {read.usual_name(name) for name in names}
+    undivided = train_split == "train" and len(names) == 1 and not usual & {"train", "val", "test"}
     shares: dict[str, float] = {}
     if isinstance(val_split, float):
         shares = _shares(val_split, test_share)
-    elif names == ["all"] and train_split == "train":
+    elif undivided:
         test_share = test_share or TEST_SHARE
         shares = _shares(VAL_SHARE if val_split == "val" else 0.0, test_share)
     elif test_share or (val_split == "val" and "val" not in usual and len(names) > 0):
         shares = _shares(VAL_SHARE if val_split == "val" and "val" not in usual else 0.0, test_share)
-    if names == ["all"] and train_split == "train":
-        train_split = "all"
+    if undivided:
+        train_split = names[0]
     train = read.read(root, train_split, **options)
     val = None
     if len(shares) < 2:
@@ -218,7 +219,7 @@ def for_training(
     note = f"{root}: {train_split} is divided by groups of images that look alike: {listed}"
     note += "; it had no split to validate on" if not isinstance(val_split, float) and "val" in parts else ""
     note = "\n".join([note, *(f"  {each}" for each in division.notes)])
-    chosen = parts["train"] if train.split in ("train", "all") else replace(parts["train"], split=train.split)
+    chosen = parts["train"] if undivided or train.split == "train" else replace(parts["train"], split=train.split)
     return Chosen(chosen, parts.get("val", val), division.splits, note)
 
 

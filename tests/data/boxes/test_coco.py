@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from singleshot.data import read as read_any
 from singleshot.data.boxes import coco
 from singleshot.data.boxes.writing import items
 from singleshot.errors import DataError, InputMissingError, SingleshotError
@@ -452,3 +453,51 @@ def test_the_written_json_worked_by_hand(tmp_path: Path) -> None:
         "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}],
     }
     assert (out / "val" / "a.png").is_file()
+
+
+def exported(root: Path, files: dict[str, list[str]], folder: str) -> Path:
+    """Write JSON files of images, each with one object, and the images in `folder`, where {} is the file's own."""
+    for number, (name, images) in enumerate(files.items()):
+        file = root / name
+        rows = [{"id": index, "file_name": image, "width": 60, "height": 40} for index, image in enumerate(images)]
+        boxes = [{"id": i, "image_id": i, "category_id": 1, "bbox": [1, 2, 30, 20]} for i in range(len(images))]
+        content = {"info": {}, "images": rows, "categories": [{"id": 1, "name": "cat"}], "annotations": boxes}
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(content))
+        for index, image in enumerate(images):
+            path = root / folder.replace("{}", file.parent.relative_to(root).as_posix()) / image
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (60, 40), (index * 9, number * 9, 99)).save(path)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("files", "folder", "splits"),
+    [
+        ({"train.json": ["a.jpg"], "val.json": ["b.jpg"]}, "images", ["train", "val"]),
+        ({"annotations/person_keypoints_train2017.json": ["a.jpg"]}, "train2017", ["train2017"]),
+        ({"annotations/instances_default.json": ["a.jpg"]}, "images", ["default"]),  # CVAT
+        ({"annotations/instances_default.json": ["a.jpg"]}, "images/default", ["default"]),
+        ({"labels.json": ["a.jpg"]}, "data", ["labels"]),  # FiftyOne
+        ({"train/labels.json": ["a.jpg"], "test/labels.json": ["b.jpg"]}, "{}/data", ["test", "train"]),
+        ({"result.json": ["images/a.jpg"]}, ".", ["result"]),  # Label Studio
+    ],
+)
+def test_coco_is_read_from_where_annotation_tools_put_it(
+    files: dict[str, list[str]], folder: str, splits: list[str], tmp_path: Path
+) -> None:
+    root = exported(tmp_path, files, folder)
+    assert read_any.recognise(root) == "coco"
+    assert read_any.splits(root) == splits
+    for split in splits:
+        dataset = read_any.read(root, split)
+        assert [sample.boxes_xyxy.tolist() for sample in dataset.samples] == [[[1, 2, 31, 22]]]
+        assert [fault for fault in dataset.faults if fault.severity != "note"] == []
+
+
+def test_instances_come_before_keypoints_and_other_json_is_no_split(tmp_path: Path) -> None:
+    names = ["annotations/instances_train.json", "annotations/person_keypoints_train.json"]
+    root = exported(tmp_path, {name: ["a.jpg"] for name in names}, "train")
+    (root / "package.json").write_text('{"name": "x"}')
+    (root / "empty.json").write_text("")
+    assert {name: path.name for name, path in coco.split_files(root).items()} == {"train": "instances_train.json"}

@@ -7,9 +7,9 @@ image: that is COCO's rule. Boxes around a crowd (`iscrowd`) are used by the eva
 Segmentations are checked and not used.
 
 There is no one folder layout. COCO itself has `annotations/instances_train2017.json` beside `train2017/`; exports of
-annotation tools have `train/_annotations.coco.json` among the images, or a single file. All of these are tried, in a
-fixed order, and an image is only ever looked up below the data set's folder: a file name that leads out of it is a
-fault.
+annotation tools have `train/_annotations.coco.json` among the images, `labels.json` beside `data/` (FiftyOne),
+`result.json` beside `images/` (Label Studio), or a single file. All of these are tried, in a fixed order, and an image
+is only ever looked up below the data set's folder: a file name that leads out of it is a fault.
 
 Every fault has its JSON path; a faulty box never reaches a sample. Format: cocodataset.org, "Data format".
 """
@@ -37,10 +37,16 @@ from singleshot.data.boxes.writing import Item, has_mask_areas, make_folders, no
 from singleshot.data.faults import make_fault
 from singleshot.errors import DataError, Fault, InputMissingError, NotPermittedError, SingleshotError, os_errors
 from singleshot.images import read_size_hw
+from singleshot.storage.files import opened
 from singleshot.structures import Dataset, LabelMap, Sample
 
 EXPORT_FILE = "_annotations.coco.json"
 _PREFIX = re.compile(r"(?:instances|image_info|annotations)_", re.IGNORECASE)
+_KEYPOINTS = "person_keypoints_"
+_OTHER_TASKS = ("captions_", _KEYPOINTS, "panoptic_", "stuff_")
+_SPLIT_FILES = ("labels.json", "annotations.json", "result.json")
+_LISTS = re.compile(rb'"(?:images|annotations)"\s*:\s*\[')
+_HEAD_BYTES = 65536
 _YEAR = re.compile(r"(?:-dev)?[0-9]{4}$")
 
 
@@ -352,8 +358,9 @@ def sources(root: Path, split: str) -> Iterator[Path]:
 def split_files(root: Path) -> dict[str, Path]:
     """Return the JSON file of each split by the split's name, such as `train2017`; {} where nothing looks like COCO.
 
-    A root that is a JSON file itself is its only split, under the file's own name. Names come from file names alone:
-    nothing is opened.
+    A root that is a JSON file itself is its only split, under the file's own name. Names come from file names; JSON
+    files beside others (`train.json`, `labels.json`, Label Studio's `result.json`) are opened to see what they are. A
+    file of people's keypoints is used where the split has no other one.
 
     Raises NotPermittedError where a folder may not be listed.
     """
@@ -363,10 +370,27 @@ def split_files(root: Path) -> dict[str, Path]:
         found = {path.parent.name: path for path in sorted(root.glob(f"*/{EXPORT_FILE}"))}
         if (root / EXPORT_FILE).is_file():
             found.setdefault(root.name, root / EXPORT_FILE)
-        for path in sorted(root.glob("annotations/*.json")):
-            if not path.name.startswith(("captions_", "person_keypoints_", "panoptic_", "stuff_")):
-                found.setdefault(_PREFIX.sub("", path.stem, count=1), path)
+        inside = sorted(root.glob("annotations/*.json"))
+        inside += [path for path in sorted(root.glob("*.json")) if path.name != EXPORT_FILE and _is_coco(path)]
+        for path in [path for path in inside if not path.name.startswith(_OTHER_TASKS)]:
+            found.setdefault(_PREFIX.sub("", path.stem, count=1), path)
+        for path in [path for path in inside if path.name.startswith(_KEYPOINTS)]:
+            found.setdefault(path.stem.removeprefix(_KEYPOINTS), path)
+        if not found:
+            files = [path for name in _SPLIT_FILES for path in sorted(root.glob(f"*/{name}")) if _is_coco(path)]
+            found = {path.parent.name: path for path in reversed(files)}
+            found = dict(sorted(found.items()))
     return found
+
+
+def _is_coco(path: Path) -> bool:
+    """Return whether a JSON file begins like COCO's: an object with a list `images` or `annotations`."""
+    try:
+        with opened(path) as stream:
+            head = stream.read(_HEAD_BYTES)
+    except SingleshotError:
+        return False
+    return head.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"{") and _LISTS.search(head) is not None
 
 
 def split_file(root: Path, split: str) -> Path:
@@ -401,12 +425,12 @@ def is_annotated(root: Path, split: str) -> bool:
 def image_folders(root: Path, json_file: Path) -> list[Path]:
     """Return the folders in which a split's images may lie, the likeliest first; only those that exist."""
     top = root if root.is_dir() else root.parent
-    name = _PREFIX.sub("", json_file.stem, count=1)
+    name = _PREFIX.sub("", json_file.stem.removeprefix(_KEYPOINTS), count=1)
     short = _YEAR.sub("", name)
     candidates = [
         *([json_file.parent] if json_file.name == EXPORT_FILE else []),
         *(top / folder / each for each in (name, short) for folder in ("", "images")),
-        top / "images",
+        *(folder / each for folder in dict.fromkeys((json_file.parent, top)) for each in ("images", "data")),
         json_file.parent,
         top,
     ]

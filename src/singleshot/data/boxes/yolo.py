@@ -32,13 +32,14 @@ from numpy import ndarray
 from singleshot import boxes
 from singleshot.data import folders
 from singleshot.data import splits as split_lists
-from singleshot.data.boxes import yolo_yaml
+from singleshot.data.boxes import yolo_names, yolo_yaml
 from singleshot.data.boxes.check_box import LEFT_OUT, USABLE, check_box
 from singleshot.data.boxes.class_names import unknown_class, variant_faults
 from singleshot.data.boxes.coordinates import other_kind, without_boxes
 from singleshot.data.boxes.writing import Item, crowd_count, has_mask_areas, make_folders, note, split_name
 from singleshot.data.boxes.yolo_yaml import SPLITS, Description
 from singleshot.data.faults import make_fault
+from singleshot.data.tree import ALL
 from singleshot.errors import DataError, Fault, InputMissingError, UsageError, os_errors
 from singleshot.images import IMAGE_SUFFIXES, read_size_hw
 from singleshot.storage.files import file_bytes
@@ -80,7 +81,7 @@ def read(root: Path | str, split: str, *, label_map: LabelMap | None = None, ann
     """
     root = Path(root)
     description = describe(root)
-    top = description.file.parent
+    top = description.top
     faults = list(description.faults) + variant_faults(description.names, description.file)
     label_map = label_map or LabelMap(description.names)
     located = _sources_and_notes(description, split)
@@ -210,7 +211,7 @@ def _parse(columns: list[str], description: Description, class_ids: dict[str, in
         return _BadLine("not-a-number", f"{bad[:40]!r} is not a number", "Write plain digits such as 0.48")
     number, names = int(float(first)), description.names
     if number >= len(names):
-        remedy = "Correct it or add its name to data.yaml"
+        remedy = f"Correct it or add its name to {description.file.name}"
         return _BadLine("unknown-class", f"class {number} is none of 0 … {len(names) - 1}", remedy)
     class_id = class_ids.get(names[number])
     if class_id is None:
@@ -252,7 +253,7 @@ def _labels_without_image(paths: list[Path], top: Path) -> Iterator[Fault]:
         if any(path.parent == folder for path in paths):
             continue  # labels beside images: other text files there are not faults
         for path in sorted(folder.glob("*.txt")):
-            if path not in known and path.name != "classes.txt":
+            if path not in known and path.name not in yolo_names.NAMES_FILES:
                 yield make_fault("label-without-picture", "labels without an image in this split", path)
 
 
@@ -260,26 +261,33 @@ def _labels_without_image(paths: list[Path], top: Path) -> Iterator[Fault]:
 
 
 def fits(root: Path) -> bool:
-    """Return whether a folder has a `data.yaml`, or another YAML file with class names, or is such a file."""
+    """Return whether a folder has a `data.yaml` or what stands for it, see `described_by`, or is such a file."""
+    return described_by(root) is not None
+
+
+def described_by(root: Path) -> Path | None:
+    """Return `data.yaml`, or another YAML file with class names, or what `yolo_names` knows, or None."""
     file = yaml_file(root)
-    if file is None or file.stem in ("data", "dataset"):
-        return file is not None
+    if file is not None and file.stem in ("data", "dataset"):
+        return file
     try:
-        return b"names" in file_bytes(file, yolo_yaml.MAX_BYTES)
+        if file is not None and b"names" in file_bytes(file, yolo_yaml.MAX_BYTES):
+            return file
     except (DataError, InputMissingError):  # empty, a pipe, a folder with that name: not a description
-        return False
+        pass
+    return yolo_names.find(root)
 
 
 def splits(root: Path) -> list[str]:
     """Return the splits that the description names, in the usual order."""
     named = describe(root).splits
-    return [name for name in SPLITS if name in named]
+    return [name for name in (*SPLITS, ALL) if name in named]
 
 
 def sources(root: Path, split: str) -> Iterator[Path]:
     """Yield the files and folders that a split's samples depend on, for the cache."""
     description = describe(root)
-    top = description.file.parent
+    top = description.top
     yield description.file
     for source in split_sources(description, split):
         yield source
@@ -307,13 +315,13 @@ def yaml_file(root: Path) -> Path | None:
 
 
 def describe(root: Path) -> Description:
-    """Read the description of a data set. Raises InputMissingError where there is none, and what `yolo_yaml` raises."""
-    file = yaml_file(root)
+    """Read the description of a data set. Raises InputMissingError where there is none, and what the readers raise."""
+    file = described_by(root) or yaml_file(root)
     if file is None:
         message = "no data.yaml" if root.is_dir() else "no such folder or data.yaml"
         remedy = "A YOLO data set has one, with names, train and val"
         raise InputMissingError(message, remedy=remedy, file=root)
-    return yolo_yaml.read(file)
+    return yolo_yaml.read(file) if file.suffix.lower() in (".yaml", ".yml") else yolo_names.describe(file, root)
 
 
 def split_sources(description: Description, split: str) -> list[Path]:
@@ -330,7 +338,7 @@ def _sources_and_notes(description: Description, split: str) -> list[tuple[Path,
     if split not in description.splits:
         remedy = f"There are: {', '.join(description.splits)}" if description.splits else "It names none"
         raise InputMissingError(f"no split {split!r}", remedy=remedy, file=description.file)
-    top, line = description.file.parent, description.lines[split]
+    top, line = description.top, description.lines[split]
     found: list[tuple[Path, Fault | None]] = []
     for text in description.splits[split]:
         written = _slashed(text)
@@ -373,7 +381,7 @@ def _slashed(text: str) -> str:
 
 def _base(description: Description) -> Path:
     """Return the folder that a description's paths are relative to; it may not exist."""
-    return description.file.parent / _slashed(description.base)
+    return description.top / _slashed(description.base)
 
 
 def _joined(folder: Path, name: str) -> list[Path]:
@@ -424,7 +432,7 @@ def _image_files(sources: Sequence[Path], description: Description) -> _ImageFil
         description: the data set's description, in its folder. A link in a source that leads out of both is a fault
             and not followed.
     """
-    top = description.file.parent
+    top = description.top
     files: dict[Path, None] = {}
     faults: list[Fault] = []
     lines: dict[Path, tuple[Path, int]] = {}
@@ -503,7 +511,7 @@ def _listed(source: Path, description: Description) -> Iterator[tuple[int, str, 
     A path is relative to the list, to the data set's folder or to its `path`; of another machine's path, the longest
     end that the data set's folder has is used.
     """
-    top = description.file.parent
+    top = description.top
     for line, text in split_lists.numbered_lines(source):
         if "\0" in text:
             continue

@@ -39,6 +39,7 @@ class Description:
         faults: warnings about keys that mean nothing here.
         keypoint_numbers: numbers that follow the box in every line of a data set of poses (`kpt_shape: [17, 3]` makes
             51); None for boxes and outlines.
+        folder: the data set's folder, where it is not that of the file.
     """
 
     file: Path
@@ -48,6 +49,12 @@ class Description:
     names: tuple[str, ...]
     faults: tuple[Fault, ...]
     keypoint_numbers: int | None = None
+    folder: Path | None = None
+
+    @property
+    def top(self) -> Path:
+        """The data set's folder."""
+        return self.folder or self.file.parent
 
 
 def read(file: Path) -> Description:
