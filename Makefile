@@ -13,7 +13,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 TORCH := $(shell sed -n 's/^torch==/&/p' constraints.txt)
 
-.PHONY: help demo docs test browser test-fast bench bench-peers check lint types layers spelling installed licences size format pins clean
+.PHONY: help demo docs test browser test-fast test-long cases bench bench-peers check lint types layers spelling installed licences size format pins clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -32,6 +32,19 @@ browser:  ## install Chromium from Debian's packages for the tests of the server
 
 test-fast: .venv/.installed-dev  ## the tests that take a few seconds at most
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow" $(ARGS)
+
+FUZZ_MINUTES ?= 2
+
+test-long: .venv/.installed-dev  ## every fuzz target for FUZZ_MINUTES=2 minutes each: about half an hour
+	@set -e; for each in $$(cd tests/fuzz && grep -l "TARGET = Target(" *.py | grep -v test_fuzz | sed "s/\.py$$//"); do \
+	  $(BIN)/python -m tests.fuzz.$$each --minutes $(FUZZ_MINUTES); done
+
+CASES ?= ../shared/cases
+CASES_DEMO ?= runs/demo
+
+cases: .venv/.installed-dev  ## the scripts of reported faults in CASES=DIR; some need the demo's run (make demo). Not in CI
+	@test -d "$(CASES)" || { echo "singleshot: error: no folder $(CASES). Pass CASES=DIR." >&2; exit 66; }
+	$(BIN)/python -m tools.cases "$(CASES)" --demo "$(CASES_DEMO)"
 
 # One thread, as every figure is stated. `make bench` measures ours alone.
 BENCH := OMP_NUM_THREADS=1 RAYON_NUM_THREADS=1

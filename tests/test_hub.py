@@ -117,7 +117,7 @@ def test_a_config_that_does_not_belong_to_the_weights_is_65(good: Path, endpoint
 
 def test_a_repository_that_is_not_there_or_has_no_weights_is_66(good: Path, endpoint: str):
     publish(good)
-    with pytest.raises(InputMissingError, match="nobody/cells is neither a local file nor a repository"):
+    with pytest.raises(InputMissingError, match="nobody/cells is not a local file; the hub was asked, and has"):
         hub.fetch("nobody/cells", endpoint=endpoint)
     del Handler.files["/somebody/cells/resolve/main/model.safetensors"]
     with pytest.raises(InputMissingError, match=r"has no config\.json and model\.safetensors"):
@@ -129,7 +129,7 @@ def test_without_network_it_is_69_in_one_line_unless_the_cache_has_it(good: Path
     path = hub.fetch("somebody/cells", endpoint=endpoint)
     nowhere = "http://hub.invalid"
     assert hub.fetch("somebody/cells", endpoint=nowhere) == path
-    with pytest.raises(UnreachableError, match="the hub cannot be reached") as caught:
+    with pytest.raises(UnreachableError, match="the hub was asked, and cannot be reached") as caught:
         hub.fetch("somebody/else", endpoint=nowhere)
     assert caught.value.exit_code == 69 and "\n" not in str(caught.value)
 

@@ -29,16 +29,22 @@ from singleshot.errors import (
 )
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
+_SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]*$")
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?")
 
 
 def is_repository_id(text: str) -> bool:
-    """Return whether a text has the form of a hub id, `owner/name` or `owner/name@revision`.
+    """Return whether a text has the form of a hub id, `owner/name` or `owner/name@revision`, and of no local path.
 
-    >>> is_repository_id("somebody/blood-cells@main"), is_repository_id("runs/a/best.safetensors")
-    (True, False)
+    A text with a file's suffix, or in a folder that exists here, is a path that was mistyped and nothing to ask the
+    hub for, unless a revision says that it is one.
+
+    >>> is_repository_id("somebody/blood-cells@main"), is_repository_id("runs/best.pt"), is_repository_id("me/net-v1.5")
+    (True, False, True)
     """
-    return _ID.fullmatch(text) is not None and not text.endswith(".safetensors")
+    if _ID.fullmatch(text) is None:
+        return False
+    return "@" in text or not (_SUFFIX.search(text) or Path(text).parent.is_dir())
 
 
 def fetch(repository: str, *, endpoint: str | None = None) -> Path:
@@ -65,7 +71,7 @@ def fetch(repository: str, *, endpoint: str | None = None) -> Path:
         ]
     except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
         raise InputMissingError(
-            f"{repository} is neither a local file nor a repository on the hub that you have access to",
+            f"{repository} is not a local file; the hub was asked, and has no repository of that name for you",
             remedy="Check the name, or log in with `hf auth login`",
         ) from error
     except errors.RemoteEntryNotFoundError as error:
@@ -75,7 +81,7 @@ def fetch(repository: str, *, endpoint: str | None = None) -> Path:
     except errors.HFValidationError as error:
         raise UsageError(f"{repository!r} is not a repository name", remedy="Write owner/name") from error
     except _failures(errors) as error:
-        what = f"{repository} is not a local file, and the hub cannot be reached"
+        what = f"{repository} is not a local file; the hub was asked, and cannot be reached"
         raise _of_disk(error) or UnreachableError(what, remedy="Check path and network") from error
     _compare(paths[0], paths[1])
     return paths[1]

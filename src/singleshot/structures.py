@@ -126,6 +126,7 @@ class Dataset:
         colours: (C, 3) RGB of the classes where the data set gives them; empty: `classes.colours`.
         category_ids: by class id, the ids that the format's own files give to the classes (COCO: 1 … 90 with gaps;
             None for a class that they do not have); empty where names or places are enough.
+        outlines: how many objects have an outline or a mask beside their box, which is not used.
     """
 
     root: Path
@@ -137,6 +138,7 @@ class Dataset:
     mask_code: MaskCode | None = None
     colours: tuple[tuple[int, int, int], ...] = ()
     category_ids: tuple[int | None, ...] = ()
+    outlines: int = 0
 
     def __len__(self) -> int:
         return len(self.samples)

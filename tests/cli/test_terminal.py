@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import inspect
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
 import pytest
 from rich.table import Table
 
@@ -63,3 +68,44 @@ def test_text_is_never_interpreted_as_markup(capsys: pytest.CaptureFixture[str])
         with context:
             pass
     assert capsys.readouterr().out.count(name) >= 3
+
+
+@pytest.mark.parametrize("table", ["miou", "maxf", "voc", "coco"])
+def test_a_class_name_is_printed_as_it_is_in_every_table(capsys: pytest.CaptureFixture[str], table: str) -> None:
+    from singleshot.evaluation import coco, maxf, miou, voc
+
+    name = "m[/x]\\[red]"
+    figures = SimpleNamespace(
+        iou={name: 0.5}, pixels=10, miou=0.5, pixel_accuracy=0.5, mean_accuracy=0.5, frequency_weighted_iou=0.5
+    )
+    row = SimpleNamespace(maxf=0.5, ap=0.5, pre=0.5, rec=0.5, fpr=0.5, fnr=0.5)
+    reports: dict[str, tuple[Any, Any]] = {
+        "miou": (
+            miou.miou_table,
+            SimpleNamespace(images=1, iiou=None, matrix=np.ones((1, 2)), figures=figures, categories=None),
+        ),
+        "maxf": (maxf.maxf_table, SimpleNamespace(images=1, plane="image", by_category={name: row})),
+        "voc": (
+            voc.voc_table,
+            SimpleNamespace(
+                metric="voc07",
+                at_thresholds={},
+                curves={name: SimpleNamespace(num_ground_truths=3)},
+                ap={name: 0.5},
+                map=0.5,
+                ground_truths=3,
+            ),
+        ),
+        "coco": (
+            coco.coco_table,
+            SimpleNamespace(
+                ap={name: 0.5},
+                ground_truths_of={name: 3},
+                summary={},
+                figures=SimpleNamespace(ground_truths=3),
+            ),
+        ),
+    }
+    make, report = reports[table]
+    show(inspect.unwrap(make)(report))
+    assert name in capsys.readouterr().out

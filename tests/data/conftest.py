@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,7 @@ def folder(tmp_path: Path) -> VocFolder:
 
 def close(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody may look into the folder any more, not even root, to whom permissions say nothing."""
-    is_dir, iterdir = Path.is_dir, Path.iterdir
+    is_dir, iterdir, scandir = Path.is_dir, Path.iterdir, os.scandir
 
     def refuse(path: Path) -> Any:
         raise PermissionError(13, "Permission denied", str(path))
@@ -101,3 +102,4 @@ def close(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Path, "is_dir", closed_is_dir)
     monkeypatch.setattr(Path, "iterdir", lambda path: refuse(path) if path == folder else iterdir(path))
+    monkeypatch.setattr(os, "scandir", lambda path=".": refuse(path) if Path(path) == folder else scandir(path))

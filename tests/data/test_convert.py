@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from singleshot.data.boxes import coco, voc, yolo
-from singleshot.data.convert import Layout, convert, renamed, without_unions
+from singleshot.data.convert import Layout, convert, renamed, without_unions, without_wrong_sizes
 from singleshot.errors import CannotCreateError, DataError, UsageError
 from singleshot.streets import write
 from singleshot.structures import Dataset, LabelMap, Sample
@@ -82,7 +82,7 @@ def test_bccd_keeps_every_box_to_a_pixel_on_the_way_round(shared: Path, tmp_path
 
 def one_picture(tmp_path: Path, rows: list[list[float]], **fields: object) -> Dataset:
     path = tmp_path / "pictures" / "a b.jpg"
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(exist_ok=True, parents=True)
     cv2.imwrite(str(path), np.zeros((30, 40, 3), np.uint8))
     count = len(rows)
     flags = np.zeros(count, bool)
@@ -123,7 +123,11 @@ def test_each_layout_says_what_it_cannot_hold(tmp_path: Path) -> None:
         for name, data in (("hard", hard), ("crowd", crowd))
     }
     assert "cat have no object" in said["voc", "hard"] and "order of classes" in said["voc", "hard"]
-    assert "1 crowd is written as difficult" in said["voc", "crowd"] and "outlines" in said["voc", "crowd"]
+    assert "1 crowd is written as difficult" in said["voc", "crowd"] and "areas" in said["voc", "crowd"]
+    assert not any("outline" in text for text in said.values())
+    outlined = replace(hard, outlines=3)
+    for layout in ("voc", "coco", "yolo"):
+        assert "3 outlines are lost" in " ".join(convert([outlined], layout, tmp_path / f"{layout}-outlines").notes)
     assert '2 difficult boxes are marked "ignore"' in said["coco", "hard"]
     assert '1 difficult box is marked "ignore"' in said["coco", "crowd"]
     assert "2 difficult boxes are ordinary now" in said["yolo", "hard"]
@@ -177,3 +181,23 @@ def test_a_split_that_only_joins_others_is_known(drawn: Path) -> None:
     assert without_unions(datasets[2:]) == (datasets[2:], [])
     assert without_unions([datasets[0], renamed(datasets[0], "again")])[1] == []
     assert without_unions([]) == ([], [])
+
+
+def test_images_of_one_name_in_two_folders_are_both_written_and_said(tmp_path: Path) -> None:
+    data = one_picture(tmp_path / "x", THIRDS)
+    other = one_picture(tmp_path / "y", THIRDS)
+    both = replace(data, root=tmp_path, samples=(*data.samples, *other.samples))
+    for layout, reader in (("voc", voc), ("coco", coco), ("yolo", yolo)):
+        done = convert([both], layout, tmp_path / layout)
+        assert (done.images, len(reader.read(tmp_path / layout, "train"))) == (2, 2)
+        assert any(note.startswith("2 images are called by the names of their folders") for note in done.notes), (
+            done.notes
+        )
+
+
+def test_an_image_of_another_size_than_annotated_is_a_fatal_fault_and_left_out(tmp_path: Path) -> None:
+    data = one_picture(tmp_path, THIRDS)
+    assert without_wrong_sizes(data) is data
+    height, width = data.samples[0].size_hw or (0, 0)
+    wrong = without_wrong_sizes(replace(data, samples=(replace(data.samples[0], size_hw=(width, height)),)))
+    assert len(wrong) == 0 and [(fault.kind, fault.severity) for fault in wrong.faults] == [("wrong-size", "fatal")]

@@ -236,6 +236,7 @@ def convert(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise CannotCreateError("already exists", remedy="Name a new folder", file=out)
     datasets = read_splits(path, split, data_format, splits)
+    datasets = [conversion.without_wrong_sizes(dataset) for dataset in datasets]
     faults = refuse_or_list(datasets, on_bad)
     if split is None and to != "voc":
         datasets, unions = conversion.without_unions(datasets)

@@ -77,7 +77,7 @@ def _table(found: AnchorReport, title: str) -> Any:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=f"Objects that no anchor matches at IoU 0.5 ({title})")
+    table = Table(title=Text(f"Objects that no anchor matches at IoU 0.5 ({title})"))
     table.add_column("class")
     table.add_column("√area at the input", justify="right")
     for column in ("objects", "unmatched", "after the fit"):

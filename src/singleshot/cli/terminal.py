@@ -98,7 +98,9 @@ def _progress(label: str, *columns: ProgressColumn, transient: bool = True) -> P
 @contextmanager
 def bar(label: str, total: int) -> Iterator[Callable[..., None]]:
     """Show a bar over `total` items. Yields a function to call with the number done, and with a new total if any."""
-    progress = _progress("{task.description}", TextColumn("{task.completed:.0f}/{task.total:.0f}"), _TimeLeft())
+    progress = _progress(
+        "{task.description}", TextColumn("{task.completed:.0f}/{task.total:.0f}", markup=False), _TimeLeft()
+    )
     task = progress.add_task(label, total=total)
 
     def advance(done: int, total: int | None = None) -> None:
@@ -159,9 +161,9 @@ class TrainingBar:
 
     def __init__(self) -> None:
         self._bar = Progress(
-            TextColumn("epoch {task.fields[epoch]}"),
+            TextColumn("epoch {task.fields[epoch]}", markup=False),
             BarColumn(bar_width=24),
-            TextColumn("{task.percentage:3.0f}% {task.fields[figures]}"),
+            TextColumn("{task.percentage:3.0f}% {task.fields[figures]}", markup=False),
             TimeElapsedColumn(),
             _TimeLeft(),
             console=err,

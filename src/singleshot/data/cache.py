@@ -66,6 +66,7 @@ def cached(identity: Mapping[str, Any], sources: Iterable[Path], build: Callable
     dataset = Dataset(
         dataset.root, dataset.layout, dataset.split, dataset.label_map, table, dataset.faults,
         category_ids=dataset.category_ids,
+        outlines=dataset.outlines,
     )  # fmt: skip
     if file is not None and newest_ns < time.time_ns() - SETTLED_NS:
         try:
@@ -131,6 +132,7 @@ def _packed(dataset: Dataset, table: SampleTable, facts: str) -> bytes:
         "split": dataset.split,
         "names": dataset.label_map.names,
         "category_ids": dataset.category_ids,
+        "outlines": dataset.outlines,
         "faults": [fault.as_json() for fault in dataset.faults],
     }
     blob = np.frombuffer(json.dumps(record).encode(), np.uint8)
@@ -173,6 +175,7 @@ def _unpacked(body: bytes, facts: str, root: Path) -> Dataset | None:
         SampleTable.from_arrays(arrays),
         tuple(Fault(**{**fault, "file": Path(fault["file"])}) for fault in record["faults"]),
         category_ids=tuple(record["category_ids"]),
+        outlines=record.get("outlines", 0),
     )
 
 

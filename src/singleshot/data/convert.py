@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Literal
 
 from singleshot.data.boxes import coco, voc, yolo
-from singleshot.data.boxes.writing import Item, items, note
-from singleshot.errors import UsageError
+from singleshot.data.boxes.writing import Item, items, note, wrong_size
+from singleshot.errors import SingleshotError, UsageError
+from singleshot.images import read_size_hw
 from singleshot.storage.atomic import new_folder
 from singleshot.structures import Dataset
 
@@ -58,14 +59,15 @@ def convert(
     if any(dataset.label_map != datasets[0].label_map for dataset in datasets):
         raise UsageError("the splits have different classes", remedy="Convert them one by one")
     done = Conversion(0, 0, [])
-    masks = 0
+    masks = renamed_images = 0
 
     def counted() -> Iterator[Item]:
-        nonlocal masks
+        nonlocal masks, renamed_images
         for item in items(datasets, one_folder=to == "voc"):
             yield item  # and goes on when the writer asks for the next one
             done.images += 1
             done.boxes += len(item.sample.boxes_xyxy)
+            renamed_images += item.stem != item.sample.image_path.stem
             masks += item.sample.mask_path is not None
             if on_image is not None:
                 on_image(done.images)
@@ -73,9 +75,29 @@ def convert(
     with new_folder(out) as folder:
         done.notes = _WRITERS[to](datasets, counted(), folder)
     done.notes = note(masks, "mask is", "masks are", "not carried over: conversions are of boxes") + done.notes
+    message = "called by the names of their folders too: others have their name"
+    done.notes += note(renamed_images, "image is", "images are", message)
     if datasets[0].layout == "voc":
         done.notes.append("VOC's pose, truncated, occluded and part tags are not read, and so not carried over")
     return done
+
+
+def without_wrong_sizes(dataset: Dataset) -> Dataset:
+    """Return a split without images whose annotated size is not their own: they are faults (`wrong-size`, fatal).
+
+    An image that cannot be read is left to the reader and the writer.
+    """
+    kept, faults = [], []
+    for sample in dataset.samples:
+        try:
+            size_hw = read_size_hw(sample.image_path)
+        except SingleshotError:
+            size_hw = None
+        if size_hw is None or sample.size_hw in (None, size_hw):
+            kept.append(sample)
+        else:
+            faults.append(wrong_size(sample, size_hw).as_fault())
+    return replace(dataset, samples=tuple(kept), faults=(*dataset.faults, *faults)) if faults else dataset
 
 
 def without_unions(datasets: Sequence[Dataset]) -> tuple[list[Dataset], list[str]]:

@@ -45,7 +45,7 @@ KINDS: dict[str, tuple[Severity, str]] = {
     "bad-field": ("fatal", "Correct it"),
     "bad-line": ("fatal", "Correct or delete it"),
     "bad-box": ("fatal", "Write [x, y, width, height]"),
-    "bad-segmentation": ("fatal", "Correct or delete it"),
+    "bad-segmentation": ("warning", "Its box is used; correct or delete it"),
     "missing-tag": ("fatal", "Add it"),
     "repeated-tag": ("fatal", "Keep one"),
     "filled-field": ("note", ""),
@@ -56,6 +56,7 @@ KINDS: dict[str, tuple[Severity, str]] = {
     # Classes
     "unknown-class": ("fatal", ""),
     "duplicate-category": ("fatal", "Give every category its own id"),
+    "placeholder-category": ("note", ""),
     "class-variants": ("warning", "Give them one name"),
     "class-without-object": ("warning", "Annotate some, or take the class out of the list"),
     "no-object": ("fatal", "Put the labels there, or name the folder that has them"),
@@ -84,6 +85,7 @@ KINDS: dict[str, tuple[Severity, str]] = {
     "sixteen-bit-picture": ("note", "Convert it if it looks too dark"),
     "cmyk-picture": ("note", "Convert it to RGB"),
     "transparent-picture": ("note", "Flatten it if white is wrong"),
+    "assumed-classes": ("note", "Write classes.txt if they are others"),
     "all-void-mask": ("note", "Draw its mask or take it out of the list"),
 }
 """By kind: its severity, and the remedy where the call names none."""

@@ -8,12 +8,15 @@ that a folder has.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from singleshot.data.faults import make_fault
 from singleshot.errors import Fault, os_errors
+
+_HELPERS = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin"})
 
 
 class Listing(NamedTuple):
@@ -34,11 +37,23 @@ def entries(folder: Path) -> list[os.DirEntry[str]]:
     Raises NotPermittedError where the folder may not be listed, InputMissingError where there is none.
     """
     with os_errors(folder, "read"), os.scandir(folder) as found:
-        return sorted(found, key=lambda entry: entry.name)
+        return sorted((entry for entry in found if not is_helper(entry.name)), key=lambda entry: entry.name)
+
+
+def is_helper(name: str) -> bool:
+    """Return whether a file or folder of this name is a program's own and never data: hidden, or of another system.
+
+    `._a.jpg` and `.DS_Store` are macOS's, `__MACOSX` comes out of its archives, `Thumbs.db` and `desktop.ini` are
+    Windows's, `@eaDir` is a file server's, and notebooks keep copies in `.ipynb_checkpoints`.
+
+    >>> [is_helper(name) for name in (".ipynb_checkpoints", "._a.jpg", "__MACOSX", "Thumbs.db", "a.jpg", "_a.jpg")]
+    [True, True, True, True, False, False]
+    """
+    return name.startswith(".") or name.lower() in _HELPERS
 
 
 def listing(folder: Path, top: Path) -> Listing:
-    """List a folder and check its links.
+    """List a folder and the folders in it, and check its links. Links to folders are listed and not followed.
 
     Args:
         folder: the folder; it may be a link itself.
@@ -46,12 +61,37 @@ def listing(folder: Path, top: Path) -> Listing:
 
     Raises NotPermittedError where the folder may not be listed.
     """
-    with os_errors(folder, "read"):
-        files = sorted(folder.iterdir())
-        resolved = top.resolve()
-        links = {path: link_fault(path, resolved) for path in [folder, *files] if path.is_symlink()}
-    faults = tuple(fault for fault in links.values() if fault is not None)
-    return Listing(tuple(path for path in files if links.get(path) is None), faults)
+    resolved = top.resolve()
+    fault = link_fault(folder, resolved) if folder.is_symlink() else None
+    files, faults = _listed(folder, resolved)
+    return Listing(tuple(sorted(files)), tuple(([] if fault is None else [fault]) + faults))
+
+
+def _listed(folder: Path, top: Path) -> tuple[list[Path], list[Fault]]:
+    """Return the files below a folder and the faults of its links."""
+    files: list[Path] = []
+    faults: list[Fault] = []
+    for entry in entries(folder):
+        path = Path(entry.path)
+        if entry.is_dir(follow_symlinks=False):
+            inside = _listed(path, top)
+            files += inside[0]
+            faults += inside[1]
+        elif entry.is_symlink() and (fault := link_fault(path, top)) is not None:
+            faults.append(fault)
+        else:
+            files.append(path)
+    return files, faults
+
+
+def name_below(name: str) -> str:
+    r"""Return a file's name in a list as a path below a folder: with slashes, without drive, root and `..`.
+
+    >>> name_below("C:\\data\\..\\images\\a.jpg"), name_below("./a.jpg"), name_below("/cam1/0001.png")
+    ('data/images/a.jpg', 'a.jpg', 'cam1/0001.png')
+    """
+    parts = re.sub(r"^[A-Za-z]:(?=/)", "", name.replace("\\", "/")).split("/")
+    return "/".join(part for part in parts if part not in ("", ".", ".."))
 
 
 def link_fault(path: Path, top: Path) -> Fault | None:
@@ -69,21 +109,34 @@ def link_fault(path: Path, top: Path) -> Fault | None:
     return None
 
 
-def by_stem(paths: Iterable[Path], extensions: Sequence[str]) -> dict[str, Path]:
-    """Map each id to its file; of several files with one id, to the one whose extension is listed first."""
+def by_stem(paths: Iterable[Path], extensions: Sequence[str], folder: Path | None = None) -> dict[str, Path]:
+    """Map each id to its file; of several files with one id, to the one whose extension is listed first.
+
+    Args:
+        paths: the files.
+        extensions: of those that are meant, in lower case.
+        folder: where given, an id is the file's path below it without the extension, such as `cam1/0001`; else its
+            stem. They are the same for a file in the folder itself.
+    """
     found = [path for path in paths if path.suffix.lower() in extensions]
     found.sort(key=lambda path: extensions.index(path.suffix.lower()), reverse=True)
-    return {path.stem: path for path in found}
+    return {_id(path, folder): path for path in found}
 
 
-def unused_duplicates(paths: Iterable[Path], used: dict[str, Path], extensions: Sequence[str]) -> list[Fault]:
+def _id(path: Path, folder: Path | None) -> str:
+    return path.stem if folder is None else (path.parent.relative_to(folder) / path.stem).as_posix()
+
+
+def unused_duplicates(
+    paths: Iterable[Path], used: dict[str, Path], extensions: Sequence[str], folder: Path | None = None
+) -> list[Fault]:
     """Return a warning for each file that `by_stem` passed over because another file has its id."""
     return [
         make_fault(
             "duplicate-id", f"{other.name} has the same id and is used instead", path, remedy="Delete one of them"
         )
         for path in paths
-        if path.suffix.lower() in extensions and (other := used.get(path.stem)) is not None and other != path
+        if path.suffix.lower() in extensions and (other := used.get(_id(path, folder))) is not None and other != path
     ]
 
 
@@ -95,10 +148,16 @@ def contains(folder: Path, names: Iterable[str]) -> bool:
         return False
 
 
+def matching(folder: Path, pattern: str) -> list[Path]:
+    """Return the files and folders below a folder that match a pattern, sorted, without those that are never data."""
+    found = folder.glob(pattern)
+    return sorted(path for path in found if not any(map(is_helper, path.relative_to(folder).parts)))
+
+
 def subfolders(folder: Path) -> list[Path]:
     """Return the folders in a folder, sorted; [] where it cannot be listed."""
     try:
-        return sorted(path for path in folder.iterdir() if path.is_dir())
+        return sorted(path for path in folder.iterdir() if path.is_dir() and not is_helper(path.name))
     except OSError:
         return []
 
@@ -106,6 +165,6 @@ def subfolders(folder: Path) -> list[Path]:
 def files_in(folder: Path) -> list[Path]:
     """Return the files in a folder, without folders, sorted; [] where it cannot be listed."""
     try:
-        return sorted(path for path in folder.iterdir() if not path.is_dir())
+        return sorted(path for path in folder.iterdir() if not path.is_dir() and not is_helper(path.name))
     except OSError:
         return []

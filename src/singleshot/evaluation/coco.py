@@ -106,15 +106,15 @@ def cut_warning(report: CocoReport) -> str | None:
 
 def coco_table(report: CocoReport) -> Any:
     """Returns a `rich.table.Table`: COCO's twelve figures, and the AP of every class that has objects."""
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(title="AP by class (coco: mean over overlaps of 0.50 to 0.95)")
     for column in ("class", "objects", "AP"):
         table.add_column(column, justify="left" if column == "class" else "right")
     for name, ap in report.ap.items():
         if ap is not None:
-            table.add_row(escape(name), str(report.ground_truths_of[name]), as_text(ap))
+            table.add_row(Text(name), str(report.ground_truths_of[name]), as_text(ap))
     table.add_section()
     for name, value in report.summary.items():
         label = "mean" if name == "ap" else name[:2].upper() + name[2:].replace("_", " ")

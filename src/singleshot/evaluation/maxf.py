@@ -177,6 +177,7 @@ def _scores(pool: _Pool) -> dict[str, RoadFigures]:
 def maxf_table(report: MaxfReport) -> Any:
     """Returns a `rich.table.Table`: a row for each category."""
     from rich.table import Table
+    from rich.text import Text
 
     title = "Road, seen from above" if report.plane == "from_above" else "Road, in the image"
     table = Table(title=f"{title} ({report.images} images)")
@@ -185,7 +186,7 @@ def maxf_table(report: MaxfReport) -> Any:
         table.add_column(name, justify="right")
     for name, row in report.by_category.items():
         values = (row.maxf, row.ap, row.pre, row.rec, row.fpr, row.fnr)
-        table.add_row(name, *("n/a" if value is None else f"{value:.4f}" for value in values))
+        table.add_row(Text(name), *("n/a" if value is None else f"{value:.4f}" for value in values))
     return table
 
 

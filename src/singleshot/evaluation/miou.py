@@ -233,8 +233,8 @@ class _Counts:
 
 def miou_table(report: MiouReport) -> Any:
     """Returns a `rich.table.Table`: IoU and share of the true pixels by class, then the means."""
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(title=f"IoU by class ({report.images} images)")
     table.add_column("class")
@@ -245,7 +245,7 @@ def miou_table(report: MiouReport) -> Any:
     shares = report.matrix.sum(axis=1) / max(1, report.figures.pixels)
     for (name, iou), share in zip(report.figures.iou.items(), shares.tolist(), strict=True):
         extra = [] if report.iiou is None else [as_text(report.iiou.get(name))]
-        table.add_row(escape(name), as_text(iou), f"{share:.1%}", *extra)
+        table.add_row(Text(name), as_text(iou), f"{share:.1%}", *extra)
     table.add_section()
     table.add_row("mean IoU", as_text(report.figures.miou), style="bold")
     table.add_row("pixel accuracy", as_text(report.figures.pixel_accuracy))

@@ -247,8 +247,8 @@ def voc_table(report: VocReport) -> Any:
     Columns: objects, AP over all detections, which is the class's score, and the AP that remains of those that score
     at least so much. A detector may keep detections below the lowest of these thresholds, or score on another scale.
     """
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(title=f"AP by class and confidence threshold ({report.metric})")
     table.add_column("class")
@@ -258,7 +258,7 @@ def voc_table(report: VocReport) -> Any:
         table.add_column(f"≥ {threshold:g}", justify="right")
     for name, result in report.curves.items():
         aps = (as_text(scores.ap[name]) for scores in report.at_thresholds.values())
-        table.add_row(escape(name), str(result.num_ground_truths), as_text(report.ap[name]), *aps)
+        table.add_row(Text(name), str(result.num_ground_truths), as_text(report.ap[name]), *aps)
     table.add_section()
     means = (as_text(scores.map) for scores in report.at_thresholds.values())
     table.add_row("mean", str(report.ground_truths), as_text(report.map), *means, style="bold")

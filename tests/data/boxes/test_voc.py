@@ -351,10 +351,10 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_may_not_be_listed_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(self: Path) -> None:
-        raise PermissionError(13, "Permission denied", str(self))
+    def refuse(folder: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(folder))
 
-    monkeypatch.setattr(Path, "iterdir", refuse)
+    monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(NotPermittedError):
         voc.read(root, "train")
 
@@ -426,3 +426,42 @@ def test_the_written_files_worked_by_hand(tmp_path: Path) -> None:
     assert "<xmin>11</xmin><ymin>4</ymin><xmax>20</xmax><ymax>9</ymax>" in xml and "<difficult>1</difficult>" in xml
     assert (out / "ImageSets/Main/val.txt").read_text() == "a\n"
     assert (out / "JPEGImages/a.png").is_file() and notes == []
+
+
+def test_a_list_may_name_files_in_folders_and_with_their_extensions(root: Path) -> None:
+    for folder, suffix in (("JPEGImages", ".jpg"), ("Annotations", ".xml")):
+        (root / folder / "cam1").mkdir()
+        (root / folder / f"c{suffix}").rename(root / folder / "cam1" / f"0001{suffix}")
+    _split(root, "a.jpg 1\ncam1/0001\n")
+    dataset = voc.read(root, "train")
+    assert [sample.image_id for sample in dataset.samples] == ["a", "cam1/0001"] and dataset.faults == ()
+    _split(root, "JPEGImages\\a.jpg\n/home/me/VOC/JPEGImages/cam1/0001.jpg  -1\n")
+    assert [sample.image_id for sample in voc.read(root, "train").samples] == ["a", "cam1/0001"]
+
+
+@pytest.mark.parametrize("fix_boxes", [False, True])
+def test_boxes_as_sizes_are_one_fatal_fault_and_none_is_used_even_by_fix_boxes(root: Path, fix_boxes: bool) -> None:
+    _annotate(root, "a", ("cat", (40, 20, 12, 15)), ("cat", (30, 5, 20, 20)))
+    _annotate(root, "c", ("dog", (3, 20, 20, 12)))
+    dataset = voc.read(root, "train", fix_boxes=fix_boxes)
+    message = _only_fault(dataset, "other-coordinates", "fatal", root / "Annotations", None)
+    assert "x, y, width and height" in message and not any(len(sample.boxes_xyxy) for sample in dataset.samples)
+
+
+def test_an_annotation_without_size_takes_that_of_the_image(root: Path) -> None:
+    file = root / "Annotations" / "a.xml"
+    file.write_text(file.read_text().replace("<size><width>60</width><height>40</height></size>", ""))
+    dataset = voc.read(root, "train")
+    assert dataset.samples[0].size_hw == (40, 60) and len(dataset.samples[0].boxes_xyxy) == 1
+    assert [(fault.kind, fault.severity) for fault in dataset.faults] == [("filled-field", "note")]
+
+
+def test_hidden_and_helper_files_and_folders_are_never_data(root: Path) -> None:
+    for folder, suffix in (("JPEGImages", ".jpg"), ("Annotations", ".xml")):
+        for name in (f"._a{suffix}", "Thumbs.db", ".DS_Store"):
+            (root / folder / name).write_bytes(b"\0\5\x16\7")
+        for name in (".ipynb_checkpoints", "__MACOSX"):
+            (root / folder / name).mkdir()
+            (root / folder / name / f"x{suffix}").write_bytes(b"no data")
+    folder = voc.Folder(root)
+    assert sorted(folder.images) == sorted(folder.annotation_files) == ["a", "b", "c"] and folder.faults == []

@@ -95,11 +95,24 @@ def test_encodings_and_byte_order_marks_are_understood() -> None:
         assert voc_xml.parse(data, file=FILE).objects[0].name == "Straße"
 
 
-@pytest.mark.parametrize("width", ["-5", "1.5", "1e3", "x", ""])
+@pytest.mark.parametrize("width", ["-5", "1.5", "1e-1", "1e99", "x", ""])
 def test_a_size_that_is_none_is_named(width: str) -> None:
     annotation = _parsed(GOOD.replace("<width>100", f"<width>{width}"))
     assert annotation.size_hw is None and len(annotation.objects) == 1
     assert [(fault.kind, fault.line) for fault in annotation.faults] == [("not-a-number", 3)]
+
+
+@pytest.mark.parametrize(("written", "value"), [("+10", 10.0), ("1e1", 10.0), ("1.5E+01", 15.0), (".5", 0.5)])
+def test_signs_and_exponents_are_numbers(written: str, value: float) -> None:
+    text = GOOD.replace("<xmin>11", f"<xmin>{written}").replace("<width>100", "<width>+1e2")
+    annotation = _parsed(text)
+    assert (annotation.objects[0].corners[0], annotation.size_hw, annotation.faults) == (value, (80, 100), ())
+
+
+def test_an_annotation_without_a_size_is_a_note() -> None:
+    annotation = _parsed(re.sub(r"<size>.*?</size>", "", GOOD, flags=re.DOTALL))
+    assert annotation.size_hw is None and len(annotation.objects) == 1
+    assert [(fault.kind, fault.severity) for fault in annotation.faults] == [("filled-field", "note")]
 
 
 # Files that are refused

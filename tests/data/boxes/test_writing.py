@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from singleshot.data.boxes.writing import has_mask_areas, items, split_name
+from singleshot.data.boxes.writing import has_own_areas, items, split_name
 from singleshot.errors import DataError, InputMissingError, UsageError
 from singleshot.storage.atomic import new_folder
 from singleshot.structures import Dataset, LabelMap, Sample
@@ -40,13 +40,19 @@ def test_a_picture_of_two_splits_comes_once_into_one_folder_and_twice_into_two(t
     assert places == [("train", "a"), ("trainval", "a"), ("trainval", "b")]
 
 
-def test_two_pictures_with_one_name_are_refused(tmp_path: Path) -> None:
+def test_two_images_of_one_name_get_the_names_of_their_folders(tmp_path: Path) -> None:
     datasets = [split("train", sample(tmp_path / "x/a.png")), split("val", sample(tmp_path / "y/a.png"))]
-    assert len(list(items(datasets, one_folder=False))) == 2
-    with pytest.raises(DataError, match="both be called a"):
-        list(items(datasets, one_folder=True))
-    with pytest.raises(DataError, match="both be called a"):
+    assert [item.stem for item in items(datasets, one_folder=False)] == ["a", "a"]
+    stems = [item.stem for item in items(datasets, one_folder=True)]
+    assert len(set(stems)) == 2 and stems[0].endswith("x_a") and stems[1].endswith("y_a")
+    with pytest.raises(DataError, match="both be called"):
         list(items([split("train", *datasets[0].samples, sample(tmp_path / "x/a.jpg"))], one_folder=False))
+
+
+def test_an_annotated_size_that_is_not_the_images_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="annotated size is 30×40, but the image has 40×30") as raised:
+        list(items([split("train", sample(tmp_path / "a.png", (40, 30)))], one_folder=True))
+    assert raised.value.kind == "wrong-size"
 
 
 def test_an_unknown_size_is_read_from_the_picture(tmp_path: Path) -> None:
@@ -56,8 +62,8 @@ def test_an_unknown_size_is_read_from_the_picture(tmp_path: Path) -> None:
 
 def test_areas_are_of_masks_where_they_are_not_of_boxes(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
-    assert not has_mask_areas(sample(path)) and not has_mask_areas(sample(path, areas=[200.0]))
-    assert has_mask_areas(sample(path, areas=[150.0]))
+    assert not has_own_areas(sample(path)) and not has_own_areas(sample(path, areas=[200.0]))
+    assert has_own_areas(sample(path, areas=[150.0]))
 
 
 @pytest.mark.parametrize("name", ["../train", "", "a/b", "-x", ".hidden", "a\nb"])

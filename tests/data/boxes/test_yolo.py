@@ -326,6 +326,13 @@ def test_a_split_is_never_the_folder_of_all_images(root: Path) -> None:
         yolo.read(root, "train")
 
 
+@pytest.mark.parametrize("number", ["+1", "1.", "1.00000000", "1.000000000000000000e+00"])
+def test_a_class_may_be_written_as_a_float(root: Path, number: str) -> None:
+    label(root, "a", f"{number} +0.5 5.0e-1 .5 2.5E-01\n")
+    dataset = yolo.read(root, "train")
+    assert (dataset.samples[0].class_ids.tolist(), dataset.faults) == ([1], ())
+
+
 @pytest.mark.parametrize("key", ["valid", "validation"])
 def test_valid_is_val_in_folders_keys_and_on_the_command_line(root: Path, key: str) -> None:
     (root / "images" / "val").rename(root / "images" / "valid")
@@ -359,4 +366,4 @@ def test_a_set_of_corners_is_one_fatal_fault_and_none_of_its_boxes_is_used(root:
     label(root, "b", "0 0.4 0.5 0.95 0.9\n")
     dataset = yolo.read(root, "train")
     assert [len(sample.boxes_xyxy) for sample in dataset.samples] == [0, 0]
-    assert "corners" in only_fault(dataset, "other-coordinates", "fatal", root / "images/train", None)
+    assert "corners" in only_fault(dataset, "other-coordinates", "fatal", root / "labels/train/a.txt", 1)

@@ -102,7 +102,58 @@ def test_a_voc_folder_has_the_voc_classes_and_background(tmp_path: Path) -> None
     (root / "ImageSets/Segmentation/train.txt").write_text("a\nb\n")
     split = mask_folders.read(root, "train")
     assert split.label_map.names[0] == "background" and len(split.label_map) == 21
-    assert [fault.kind for fault in split.faults] == ["missing-picture"] and split.faults[0].line == 2
+    assert [(fault.kind, fault.severity, fault.line) for fault in split.faults] == [
+        ("assumed-classes", "note", None),
+        ("missing-picture", "fatal", 2),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("labelmap.txt", "# label:color_rgb:parts:actions\nbackground:0,0,0::\ncrack:250,50,83::\n"),
+        ("class_names.txt", "_background_\ncrack\n"),
+    ],
+)
+def test_class_lists_of_cvat_and_labelme_name_the_classes_of_voc_masks(tmp_path: Path, name: str, text: str) -> None:
+    for part in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
+        (tmp_path / part).mkdir(parents=True)
+    cv2.imwrite(str(tmp_path / "JPEGImages/a.jpg"), np.zeros((4, 6, 3), np.uint8))
+    cv2.imwrite(str(tmp_path / "SegmentationClass/a.png"), np.eye(4, 6, dtype=np.uint8))
+    (tmp_path / "ImageSets/Segmentation/train.txt").write_text("JPEGImages/a.jpg\n")
+    (tmp_path / name).write_text(text)
+    split = mask_folders.read(tmp_path, "train")
+    assert split.label_map.names[1] == "crack" and len(split) == 1 and split.faults == ()
+
+
+@pytest.mark.parametrize("line", ["crack", "crack:1,2", "crack:1,2,x::", "crack:1,2,300::"])
+def test_a_damaged_labelmap_is_refused(tmp_path: Path, line: str) -> None:
+    (tmp_path / "labelmap.txt").write_text(f"background:0,0,0::\n{line}\n")
+    with pytest.raises(DataError, match="labelmap"):
+        mask_folders.read_classes(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../outside.png", "x/../../outside.png", "..\\outside.png"])
+def test_a_list_of_masks_never_leads_out_of_its_folder(tmp_path: Path, name: str) -> None:
+    root = tmp_path / "data"
+    root.mkdir()
+    for path in (tmp_path / "outside.png", root / "a.png"):
+        cv2.imwrite(str(path), np.zeros((4, 6), np.uint8))
+    (root / "classes.txt").write_text("road\n")
+    (root / "train.txt").write_text(f"a.png {name}\n")
+    split = mask_folders.read(root, "train")
+    assert len(split) == 0 and [fault.kind for fault in split.faults] == ["missing-mask"]
+
+
+def test_hidden_files_and_helper_folders_are_no_images_masks_or_splits(tmp_path: Path) -> None:
+    for part in ("images/train", "masks/train", "images/.ipynb_checkpoints", "images/__MACOSX"):
+        (tmp_path / part).mkdir(parents=True)
+    for part in ("images", "masks"):
+        cv2.imwrite(str(tmp_path / part / "train/a.png"), np.zeros((4, 6), np.uint8))
+        (tmp_path / part / "train/._a.png").write_bytes(b"no data")
+    (tmp_path / "classes.txt").write_text("road\n")
+    split = mask_folders.read(tmp_path, "train")
+    assert mask_folders.splits(tmp_path) == ["train"] and len(split) == 1 and split.faults == ()
 
 
 @pytest.mark.parametrize("content", ["[]", '{"mask": "road"}', "{broken", ""])
@@ -126,7 +177,8 @@ def test_a_voc_list_uses_a_name_once_and_needs_jpegimages(tmp_path: Path) -> Non
     cv2.imwrite(str(tmp_path / "JPEGImages/a.jpg"), np.zeros((4, 6, 3), np.uint8))
     cv2.imwrite(str(tmp_path / "SegmentationClass/a.png"), np.zeros((4, 6), np.uint8))
     split = mask_folders.read(tmp_path, "train")
-    assert len(split) == 1 and [(fault.kind, fault.line) for fault in split.faults] == [("duplicate-id", 2)]
+    found = [(fault.kind, fault.line) for fault in split.faults if fault.severity != "note"]
+    assert len(split) == 1 and found == [("duplicate-id", 2)]
 
 
 def test_camvid_is_read_with_its_classes_and_colours(shared: Path) -> None:

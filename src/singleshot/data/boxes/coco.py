@@ -30,10 +30,10 @@ from singleshot import boxes
 from singleshot.data import folders
 from singleshot.data.boxes.check_box import USABLE, check_box
 from singleshot.data.boxes.class_names import unknown_class, variant_faults
-from singleshot.data.boxes.coco_segmentation import Runs, checked
+from singleshot.data.boxes.coco_segmentation import EMPTY, OUTLINE, Runs, checked
 from singleshot.data.boxes.coordinates import other_kind
 from singleshot.data.boxes.fields import Id, is_id, is_number, is_text, number_list, read_json, shown
-from singleshot.data.boxes.writing import Item, has_mask_areas, make_folders, note, split_name
+from singleshot.data.boxes.writing import Item, make_folders, note, outline_note, split_name
 from singleshot.data.faults import make_fault
 from singleshot.errors import DataError, Fault, InputMissingError, NotPermittedError, SingleshotError, os_errors
 from singleshot.images import read_size_hw
@@ -104,10 +104,10 @@ def read(
     """
     root = Path(root)
     file = split_file(root, split)
-    files = ImageFiles(image_folders(root, file), root if root.is_dir() else root.parent) if with_images else None
+    files = ImageFiles(image_folders(root, file), _top(root)) if with_images else None
     tables = _tables(read_json(file, visit=_without_segmentation), file, annotated)
     reader = _Reader(file, files)
-    categories = reader.categories(tables["categories"])
+    categories = reader.categories(tables["categories"], tables["annotations"])
     if label_map is None:
         label_map = LabelMap(tuple(dict.fromkeys(categories.values()))) if annotated else LabelMap(())
     images = reader.images(tables["images"])
@@ -116,13 +116,24 @@ def read(
     samples = tuple(_sample(file, image, objects.get(image.image_id, [])) for image in usable)
     first_ids = {name: number for number, name in reversed(categories.items())}
     category_ids = tuple(first_ids.get(name) for name in label_map.names)
-    return Dataset(root, "coco", split, label_map, samples, tuple(reader.faults), category_ids=category_ids)
+    return Dataset(
+        root,
+        "coco",
+        split,
+        label_map,
+        samples,
+        tuple(reader.faults),
+        category_ids=category_ids,
+        outlines=reader.outlines,
+    )
 
 
 def _without_segmentation(item: dict[str, Any]) -> dict[str, Any]:
     """Replace an annotation's segmentation by the result of its check."""
     if "segmentation" in item and "bbox" in item:
-        item["segmentation"] = checked(item["segmentation"])
+        segmentation = item["segmentation"]
+        found = EMPTY if segmentation in (None, {}) else checked(segmentation)
+        item["segmentation"] = OUTLINE if found is None and segmentation else found
     return item
 
 
@@ -147,12 +158,17 @@ class _Reader:
     def __init__(self, file: Path, files: ImageFiles | None) -> None:
         self.file, self.files = file, files
         self.faults: list[Fault] = []
+        self.outlines = 0
 
     def fault(self, kind: str, message: str, **options: Any) -> None:
         self.faults.append(make_fault(kind, message, self.file, **options))
 
-    def categories(self, rows: list[Any]) -> dict[int, str]:
-        """Return the names by category id, in the order of the ids."""
+    def categories(self, rows: list[Any], annotations: list[Any]) -> dict[int, str]:
+        """Return the names by category id, in the order of the ids.
+
+        A category 0 without annotations that other categories have as their supercategory is an exporter's group and
+        no class: it is left out with a note.
+        """
         names: dict[int, str] = {}
         for index, row in enumerate(rows):
             path = f"categories[{index}]"
@@ -166,6 +182,11 @@ class _Reader:
                     message = f"{path}.name {name!r} occurs twice; both are one class"
                     self.fault("duplicate-category", message, remedy="Give every category one name")
                 names[number] = name.strip()
+        groups = {row.get("supercategory") for row in rows if isinstance(row, dict) and row.get("id") != 0}
+        used = {row.get("category_id") for row in annotations if isinstance(row, dict) and row.get("category_id") == 0}
+        if len(names) > 1 and names.get(0) in groups - {None} and not used:
+            message = f"category 0 {names.pop(0)!r} has no object and is the supercategory of others; it is no class"
+            self.fault("placeholder-category", message)
         self.faults += variant_faults(set(names.values()), self.file)
         return dict(sorted(names.items()))
 
@@ -194,7 +215,7 @@ class _Reader:
 
     def image(self, image_id: str, name: Any, row: dict[str, Any], path: str) -> _Image | None:
         """Return an image with its file and size, or None after a fault."""
-        if not is_text(name) or "\\" in name or name.startswith("/") or ".." in name.split("/"):
+        if not is_text(name) or ".." in name.replace("\\", "/").split("/"):
             self.fault("bad-field", f"{path}.file_name is {shown(name)}, which is not a path below the data's folder")
             return None
         file = Path(name)
@@ -203,6 +224,8 @@ class _Reader:
             self.faults += links
         if file is None:
             message = f"{path}: image {name} not found"
+            if self.files is not None and self.files.candidates:
+                message += f" in {', '.join(map(str, self.files.candidates))}"
             self.fault("missing-picture", message, remedy="Add it or delete its entry")
             return None
         height, width = row.get("height"), row.get("width")
@@ -234,7 +257,7 @@ class _Reader:
             return {}
         objects: dict[str, list[_Object]] = {}
         indices: dict[Id, int] = {}
-        no_area = no_crowd = 0
+        no_area = no_crowd = no_outline = 0
         for index, row in enumerate(rows):
             path = f"annotations[{index}]"
             if not isinstance(row, dict):
@@ -263,11 +286,17 @@ class _Reader:
             found = None if image is None else self.object(index, row, image, class_id)
             if found is not None:
                 objects.setdefault(image_id, []).append(found)
-                no_area += "area" not in row
-                no_crowd += "iscrowd" not in row
-        for count, field, instead in ((no_area, "area", "that of the box"), (no_crowd, "iscrowd", "0")):
+                self.outlines += isinstance(row.get("segmentation"), Runs) or row.get("segmentation") == OUTLINE
+                no_area += row.get("area") is None
+                no_crowd += row.get("iscrowd") is None
+                no_outline += row.get("segmentation") == EMPTY
+        for count, field, instead in (
+            (no_area, "area", "that of the box is used"),
+            (no_crowd, "iscrowd", "0 is used"),
+            (no_outline, "segmentation", "their boxes are used"),
+        ):
             if count:
-                self.fault("filled-field", f"{count} annotations have no `{field}`; {instead} is used")
+                self.fault("filled-field", f"{count} annotations have no `{field}`; {instead}")
         return objects
 
     def object(self, index: int, row: dict[str, Any], image: _Image, class_id: int) -> _Object | None:
@@ -277,6 +306,7 @@ class _Reader:
         if box is None:
             self.fault("bad-box", f"{path}.bbox is {shown(row.get('bbox'))} and not four numbers")
             return None
+        row = {key: value for key, value in row.items() if value is not None}
         crowd, ignore, area = row.get("iscrowd", 0), row.get("ignore", 0), row.get("area", abs(box[2] * box[3]))
         if crowd not in (0, 1) or ignore not in (0, 1) or not is_number(area) or area < 0:
             field = "iscrowd" if crowd not in (0, 1) else "ignore" if ignore not in (0, 1) else "area"
@@ -287,7 +317,7 @@ class _Reader:
             outline.size_hw != image.size_hw or outline.pixels != math.prod(image.size_hw)
         ):
             outline = f"run lengths of {outline.pixels} pixels for an image of {image.size_hw[1]}×{image.size_hw[0]}"
-        if isinstance(outline, str):
+        if isinstance(outline, str) and outline not in (EMPTY, OUTLINE):
             self.fault("bad-segmentation", f"{path}.segmentation: {outline}")
         x, y, width, height = box
         box_xyxy = (x, y, x + width, y + height)
@@ -349,7 +379,7 @@ def sources(root: Path, split: str) -> Iterator[Path]:
     """Yield the files and folders that a split's samples depend on, for the cache."""
     file = split_file(root, split)
     yield file
-    own = dict.fromkeys((root if root.is_dir() else root.parent, file.parent))
+    own = dict.fromkeys((_top(root), file.parent))
     yield from (folder for folder in image_folders(root, file) if folder not in own)
     for folder in own:  # the files in them; folders below belong to other splits
         yield from folders.files_in(folder)
@@ -367,17 +397,17 @@ def split_files(root: Path) -> dict[str, Path]:
     if root.suffix.lower() == ".json" and root.is_file():
         return {root.stem: root}
     with os_errors(root, "read"):
-        found = {path.parent.name: path for path in sorted(root.glob(f"*/{EXPORT_FILE}"))}
+        found = {path.parent.name: path for path in folders.matching(root, f"*/{EXPORT_FILE}")}
         if (root / EXPORT_FILE).is_file():
             found.setdefault(root.name, root / EXPORT_FILE)
-        inside = sorted(root.glob("annotations/*.json"))
-        inside += [path for path in sorted(root.glob("*.json")) if path.name != EXPORT_FILE and _is_coco(path)]
+        inside = folders.matching(root, "annotations/*.json")
+        inside += [path for path in folders.matching(root, "*.json") if path.name != EXPORT_FILE and _is_coco(path)]
         for path in [path for path in inside if not path.name.startswith(_OTHER_TASKS)]:
             found.setdefault(_PREFIX.sub("", path.stem, count=1), path)
         for path in [path for path in inside if path.name.startswith(_KEYPOINTS)]:
             found.setdefault(path.stem.removeprefix(_KEYPOINTS), path)
         if not found:
-            files = [path for name in _SPLIT_FILES for path in sorted(root.glob(f"*/{name}")) if _is_coco(path)]
+            files = [path for name in _SPLIT_FILES for path in folders.matching(root, f"*/{name}") if _is_coco(path)]
             found = {path.parent.name: path for path in reversed(files)}
             found = dict(sorted(found.items()))
     return found
@@ -407,6 +437,9 @@ def split_file(root: Path, split: str) -> Path:
         return files[split]
     if (root / f"{split}.json").is_file():
         return root / f"{split}.json"
+    aliases = [name for name in files if {name, split} <= {"val", "valid", "validation"}]
+    if len(aliases) == 1:
+        return files[aliases[0]]
     years = [name for name in files if _YEAR.sub("", name) == split]
     if len(years) == 1:
         return files[years[0]]
@@ -422,9 +455,16 @@ def is_annotated(root: Path, split: str) -> bool:
     return file is None or not file.name.startswith("image_info")
 
 
+def _top(root: Path) -> Path:
+    """Return the data set's folder: `root`, or for a JSON file in `annotations` the folder around that."""
+    if root.is_dir():
+        return root
+    return root.parent.parent if root.parent.name == "annotations" else root.parent
+
+
 def image_folders(root: Path, json_file: Path) -> list[Path]:
     """Return the folders in which a split's images may lie, the likeliest first; only those that exist."""
-    top = root if root.is_dir() else root.parent
+    top = _top(root)
     name = _PREFIX.sub("", json_file.stem.removeprefix(_KEYPOINTS), count=1)
     short = _YEAR.sub("", name)
     candidates = [
@@ -446,18 +486,31 @@ class ImageFiles:
     """
 
     def __init__(self, candidates: list[Path], top: Path) -> None:
-        self._candidates, self._top = candidates, top.resolve()
+        self.candidates, self._top = candidates, top.resolve()
         self._names: dict[Path, dict[str, Fault | None]] = {}
         self._last: Fault | None = None
 
     def find(self, file_name: str) -> tuple[Path | None, list[Fault]]:
         """Return the file, or None where no folder has it, and the faults of links with that name.
 
-        A folder that is itself a faulty link is reported once for several files in a row.
+        A folder that is itself a faulty link is reported once for several files in a row. Backslashes are slashes. Of
+        another machine's absolute path the longest end that there is counts: no name leads out of the data's folder.
         """
+        whole = folders.name_below(file_name)
+        is_plain = file_name.replace("\\", "/").removeprefix("./") == whole
+        ends = [whole] if is_plain else [whole, *(whole[at + 1 :] for at, letter in enumerate(whole) if letter == "/")]
+        faults: list[Fault] = []
+        for end in ends:
+            file, found = self._find(end)
+            faults += found
+            if file is not None:
+                return file, faults
+        return None, faults
+
+    def _find(self, file_name: str) -> tuple[Path | None, list[Fault]]:
         parent, _, base = file_name.rpartition("/")
         faults: list[Fault] = []
-        for candidate in self._candidates:
+        for candidate in self.candidates:
             folder = candidate / parent if parent else candidate
             if folder not in self._names:
                 self._names[folder] = dict(self._files(folder))
@@ -508,13 +561,12 @@ def write(datasets: Sequence[Dataset], items: Iterable[Item], folder: Path) -> l
     categories = [{"id": number, "name": name} for number, name in enumerate(datasets[0].label_map.names, start=1)]
     images: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     annotations: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
-    difficult = outlines = 0
+    difficult = 0
     for item in items:
         sample, of_split = item.sample, annotations[item.split]
         image_id = len(images[item.split]) + 1
         height, width = item.size_hw
         images[item.split].append({"id": image_id, "file_name": item.file_name, "width": width, "height": height})
-        outlines += has_mask_areas(sample)
         crowd = np.zeros(len(sample.boxes_xyxy), np.bool_) if sample.crowd is None else sample.crowd
         areas = boxes.area(sample.boxes_xyxy) if sample.areas is None else sample.areas
         rows = zip(
@@ -540,5 +592,5 @@ def write(datasets: Sequence[Dataset], items: Iterable[Item], folder: Path) -> l
     message = 'marked "ignore": 1, which COCO\'s evaluation does not know: they count as ordinary there'
     return [
         *note(difficult, "difficult box is", "difficult boxes are", message),
-        *note(outlines, "image's outlines are", "images' outlines are", "lost: boxes and areas only are written"),
+        *outline_note(datasets, "boxes and their areas only are written"),
     ]

@@ -13,6 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 LARGEST_COORDINATE = 1e6
+EMPTY = ""
+"""Stands for a field that is null or {}: some exporters write that for an object without an outline."""
+OUTLINE = "outline"
+"""Stands for well-formed polygons."""
 MAX_RUNS = 10_000_000
 
 

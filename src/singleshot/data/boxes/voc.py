@@ -20,7 +20,7 @@ Layout and meaning: the VOC2007/2012 development kits (`VOCinit.m`, `PASreadreco
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,7 +33,7 @@ from singleshot.data.boxes import class_names, voc_xml
 from singleshot.data.boxes.check_box import INCLUSIVE, UNKNOWN_SIZE_HW, USABLE, check_box
 from singleshot.data.boxes.coordinates import other_kind
 from singleshot.data.boxes.voc_xml import AnnotatedObject, Annotation
-from singleshot.data.boxes.writing import Item, counted, has_mask_areas, make_folders, note, split_name
+from singleshot.data.boxes.writing import Item, counted, has_own_areas, make_folders, note, outline_note, split_name
 from singleshot.data.faults import make_fault
 from singleshot.errors import DataError, Fault, InputMissingError, NotPermittedError, SingleshotError, os_errors
 from singleshot.images import IMAGE_SUFFIXES, read_size_hw
@@ -182,15 +182,16 @@ class Folder:
     def __init__(self, root: Path, *, annotated: bool = True) -> None:
         self.root = root
         self.image_listing = folders.listing(root / IMAGE_FOLDER, root)
-        self.images = folders.by_stem(self.image_listing.files, IMAGE_SUFFIXES)
+        images = root / IMAGE_FOLDER
+        self.images = folders.by_stem(self.image_listing.files, IMAGE_SUFFIXES, images)
         self.faults = [
             *self.image_listing.faults,
-            *folders.unused_duplicates(self.image_listing.files, self.images, IMAGE_SUFFIXES),
+            *folders.unused_duplicates(self.image_listing.files, self.images, IMAGE_SUFFIXES, images),
         ]
         self.annotation_files: dict[str, Path] = {}
         if annotated:
             annotations = folders.listing(root / ANNOTATION_FOLDER, root)
-            self.annotation_files = folders.by_stem(annotations.files, (".xml",))
+            self.annotation_files = folders.by_stem(annotations.files, (".xml",), root / ANNOTATION_FOLDER)
             self.faults += annotations.faults
         self._parsed: dict[str, Annotation | SingleshotError] = {}
 
@@ -236,7 +237,7 @@ class Folder:
         Raises DataError where the list is empty (`empty-split`), or cannot be read.
         """
         if list_file.is_dir():
-            files = folders.by_stem(folders.listing(list_file, self.root).files, (".xml",))
+            files = folders.by_stem(folders.listing(list_file, self.root).files, (".xml",), list_file)
             lines: Iterable[tuple[int | None, str]] = ((None, image_id) for image_id in files)
         else:
             lines = ids(list_file, self.images)
@@ -439,11 +440,29 @@ def split_file(folder: Path, split: str) -> Path:
 def ids(list_file: Path, images: Mapping[str, Path]) -> Iterable[tuple[int, str]]:
     """Yield a list's ids with their 1-based lines. An id may hold spaces if an image has that name.
 
+    A list may name files (`a.jpg`, `JPEGImages/a.jpg`, with backslashes, or by another machine's absolute path): the
+    id is then the longest end of that path that is an image's, with or without its extension.
+
     Raises what `splits.numbered_lines` raises.
     """
     for line, text in split_lists.numbered_lines(list_file, MAX_SPLIT_BYTES):
         columns = _SECOND_COLUMN.fullmatch(text)
-        yield line, columns[1] if columns and text not in images else text
+        written = [text, *([columns[1]] if columns else [])]
+        found = next((each for name in written for each in _possible_ids(name) if each in images), None)
+        yield line, found or written[-1]
+
+
+def _possible_ids(name: str) -> Iterator[str]:
+    """Yield the ids that a list's name may stand for, the likeliest first."""
+    yield name
+    if ".." in name.split("/"):
+        return
+    parts = folders.name_below(name).split("/")
+    for start in range(len(parts)):
+        end = "/".join(parts[start:])
+        yield end
+        if end.lower().endswith(IMAGE_SUFFIXES):
+            yield end.rpartition(".")[0]
 
 
 def is_union(root: Path, split: str) -> bool:
@@ -498,12 +517,14 @@ def write(datasets: Sequence[Dataset], items: Iterable[Item], folder: Path) -> l
     names = datasets[0].label_map.names
     thin = crowds = areas = 0
     objects = np.zeros(len(names), np.int64)
+    written: dict[Path, str] = {}
     for item in items:
         sample = item.sample
+        written[sample.image_path] = item.stem
         kept = ((sample.boxes_xyxy[:, 2:] - sample.boxes_xyxy[:, :2]) > 1).all(axis=1)
         thin += int((~kept).sum())
         crowds += 0 if sample.crowd is None else int((sample.crowd & kept).sum())
-        areas += has_mask_areas(sample)
+        areas += has_own_areas(sample)
         objects += np.bincount(sample.class_ids[kept], minlength=len(names))
         text = voc_xml.annotation_xml(
             item.file_name,
@@ -515,7 +536,7 @@ def write(datasets: Sequence[Dataset], items: Iterable[Item], folder: Path) -> l
         (folder / ANNOTATION_FOLDER / f"{item.stem}.xml").write_text(text, encoding="utf-8")
         item.copy_image(folder / IMAGE_FOLDER / item.file_name)
     for dataset in datasets:
-        stems = "".join(f"{sample.image_path.stem}\n" for sample in dataset.samples)
+        stems = "".join(f"{written[sample.image_path]}\n" for sample in dataset.samples)
         # File names are bytes on Linux, and come back as the bytes they were.
         (folder / SPLIT_FOLDER / f"{split_name(dataset)}.txt").write_bytes(stems.encode("utf-8", "surrogateescape"))
     notes = note(thin, "box is", "boxes are", "no more than a pixel wide or high, which VOC cannot say: left out")
@@ -526,5 +547,5 @@ def write(datasets: Sequence[Dataset], items: Iterable[Item], folder: Path) -> l
     if list(names) != sorted(names):
         notes.append("VOC has no order of classes: a reader sorts them by name, so their ids change")
     if areas:
-        notes.append(f"outlines and their areas (in {counted(areas, 'image', 'images')}) are lost: VOC has boxes only")
-    return notes
+        notes.append(f"areas (in {counted(areas, 'image', 'images')}) are lost: VOC has boxes only")
+    return notes + outline_note(datasets, "VOC has boxes only")

@@ -31,10 +31,11 @@ MAX_BYTES = 10 * 2**20
 MAX_OBJECTS = 100_000
 MAX_ELEMENTS = 1_000_000
 MAX_DEPTH = 64
+MAX_SIDE = 10**9
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 # A writer that avoids exponents needs up to 340 digits for the smallest double.
-_NUMBER = re.compile(r"-?[0-9]{1,9}(\.[0-9]{0,400})?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(?:[0-9]{1,9}(?:\.[0-9]{0,400})?|\.[0-9]{1,400})(?:[eE][+-]?[0-9]{1,2})?", re.ASCII)
 _UNWRITABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 # The tags that are read, by their path below <annotation>.
 _LEAVES = {("size", "width"), ("size", "height"), ("object", "name"), ("object", "difficult")} | {
@@ -120,7 +121,7 @@ class _Reader:
         self.size: dict[tuple[str, ...], tuple[str, int]] = {}
         self.values: dict[tuple[str, ...], tuple[str, int]] = {}
         self.lines: dict[str, int] = {}
-        self.size_line = 1
+        self.size_line, self.has_size = 1, False
         self.repeated: str | None = None
         self.text: list[str] | None = None
         self.text_line = 1
@@ -154,7 +155,7 @@ class _Reader:
             self.values, self.repeated = {}, None
             self.lines = {"object": self.parser.CurrentLineNumber}
         elif depth == 2 and tag == "size":
-            self.size_line = self.parser.CurrentLineNumber
+            self.size_line, self.has_size = self.parser.CurrentLineNumber, True
         elif depth == 3 and tag == "bndbox" and path[1] == "object":
             if "bndbox" in self.lines:
                 self.repeated = "bndbox"
@@ -214,6 +215,10 @@ class _Reader:
 
     def size_hw(self) -> tuple[int, int] | None:
         """The size as annotated; None, with a fault, where it is missing, zero or no whole number."""
+        if not self.has_size:
+            message = "no <size>; the image's own is used"
+            self.faults.append(make_fault("filled-field", message, self.file, self.size_line))
+            return None
         sides = []
         for side in ("height", "width"):
             text, line = self.size.get(("size", side), (None, self.size_line))
@@ -221,7 +226,7 @@ class _Reader:
                 self.fault("missing-tag", f"no <{side}> in <size>", "Write the image's size", line)
                 return None
             number = text.strip()
-            if not _NUMBER.fullmatch(number) or float(number) < 0 or float(number) % 1:
+            if not _NUMBER.fullmatch(number) or not 0 <= float(number) < MAX_SIDE or float(number) % 1:
                 self.fault("not-a-number", f"<{side}> is {_shown(text)}, which is no size", "Write whole pixels", line)
                 return None
             sides.append((int(float(number)), line))

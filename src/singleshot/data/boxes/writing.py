@@ -1,7 +1,7 @@
 """Shared by the writers of data sets: the images to write, their names, and sentences about losses.
 
 Images are copied byte for byte and keep their names. A layout with one folder for all splits needs names that are
-unique in all of them; two images that would overwrite each other are refused by name.
+unique in all of them: images of one name in several folders get the folders' names before theirs.
 """
 
 from __future__ import annotations
@@ -30,21 +30,18 @@ class Item:
         sample: the image and its annotation.
         split: the (first) split that it is in.
         size_hw: its height and width.
+        stem: the name that its annotation gets, and its file without the suffix.
     """
 
     sample: Sample
     split: str
     size_hw: tuple[int, int]
+    stem: str
 
     @property
     def file_name(self) -> str:
-        """The image's file name, which it keeps."""
-        return self.sample.image_path.name
-
-    @property
-    def stem(self) -> str:
-        """The name that its annotation gets."""
-        return self.sample.image_path.stem
+        """The name that the image's file gets: its own, or one with the names of its folders."""
+        return f"{self.stem}{self.sample.image_path.suffix}"
 
     def copy_image(self, to: Path) -> None:
         """Write the image's bytes to a file. Raises what `file_bytes` raises, with the name of the source."""
@@ -58,20 +55,57 @@ def items(datasets: Sequence[Dataset], *, one_folder: bool) -> Iterator[Item]:
         datasets: the splits.
         one_folder: all splits share one folder, so an image of two splits comes once.
 
-    Raises DataError where two images would get the same name.
+    Images keep their names; those of one name in several folders get the names of these folders before their own.
+
+    Raises DataError where two images would still get the same name, or an annotated size is not the image's own.
     """
     taken: dict[tuple[str, str], Path] = {}
+    repeated = _repeated_stems(datasets, one_folder)
     for dataset in datasets:
         split = split_name(dataset)
+        scope = "" if one_folder else split
         for sample in dataset.samples:
-            stem = sample.image_path.stem
-            other = taken.setdefault(("" if one_folder else split, stem), sample.image_path)
-            if other is not sample.image_path:
-                if other == sample.image_path and one_folder:
+            path = sample.image_path
+            stem = _long_stem(path, dataset.root) if (scope, path.stem) in repeated else path.stem
+            other = taken.setdefault((scope, stem), path)
+            if other is not path:
+                if other == path and one_folder:
                     continue
                 message = f"{other} and this image would both be called {stem}"
-                raise DataError(message, kind="same-name", remedy="Rename one of them", file=sample.image_path)
-            yield Item(sample, split, sample.size_hw or read_size_hw(sample.image_path))
+                raise DataError(message, kind="same-name", remedy="Rename one of them", file=path)
+            size_hw = read_size_hw(path)
+            if sample.size_hw not in (None, size_hw):
+                raise wrong_size(sample, size_hw)
+            yield Item(sample, split, size_hw, stem)
+
+
+def wrong_size(sample: Sample, size_hw: tuple[int, int]) -> DataError:
+    """Return the error for an image whose annotation has another size than its own, `size_hw`."""
+    height, width = sample.size_hw or (0, 0)
+    message = f"the annotated size is {width}×{height}, but the image has {size_hw[1]}×{size_hw[0]} pixels"
+    remedy = "Correct the size if the boxes fit the image; else scale them"
+    if (height, width) == size_hw[::-1]:
+        remedy = "Width and height are swapped, as by EXIF's rotation: turn the boxes too, or delete the tag"
+    return DataError(message, kind="wrong-size", remedy=remedy, file=sample.image_path)
+
+
+def _repeated_stems(datasets: Sequence[Dataset], one_folder: bool) -> set[tuple[str, str]]:
+    """Return the names, with their split where each has a folder of its own, that several images have."""
+    first: dict[tuple[str, str], Path] = {}
+    repeated = set()
+    for dataset in datasets:
+        for sample in dataset.samples:
+            key = ("" if one_folder else dataset.split, sample.image_path.stem)
+            if first.setdefault(key, sample.image_path) != sample.image_path:
+                repeated.add(key)
+    return repeated
+
+
+def _long_stem(path: Path, root: Path) -> str:
+    """Return an image's name with those of its folders, such as `cam1_0001`; below the data's folder if it is there."""
+    folder = root if root.is_dir() else root.parent
+    below = path.relative_to(folder) if path.is_relative_to(folder) else Path(*path.parts[-3:])
+    return "_".join([*below.parent.parts, path.stem])
 
 
 def split_name(dataset: Dataset) -> str:
@@ -101,9 +135,14 @@ def note(count: int, one: str, many: str, message: str) -> list[str]:
     return [f"{counted(count, one, many)} {message}"] if count else []
 
 
-def has_mask_areas(sample: Sample) -> bool:
-    """Return whether the areas of its objects differ from those of their boxes: they are areas of outlines or masks."""
+def has_own_areas(sample: Sample) -> bool:
+    """Return whether the areas of its objects differ from those of their boxes, as those of outlines do."""
     return sample.areas is not None and not np.allclose(sample.areas, area(sample.boxes_xyxy), rtol=1e-3, atol=0.5)
+
+
+def outline_note(datasets: Sequence[Dataset], why: str) -> list[str]:
+    """Return the sentence about outlines that are lost, in a list; [] where the data has none."""
+    return note(sum(dataset.outlines for dataset in datasets), "outline is", "outlines are", f"lost: {why}")
 
 
 def crowd_count(sample: Sample) -> int:

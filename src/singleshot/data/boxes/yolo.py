@@ -36,7 +36,7 @@ from singleshot.data.boxes import yolo_names, yolo_yaml
 from singleshot.data.boxes.check_box import LEFT_OUT, USABLE, check_box
 from singleshot.data.boxes.class_names import unknown_class, variant_faults
 from singleshot.data.boxes.coordinates import other_kind, without_boxes
-from singleshot.data.boxes.writing import Item, crowd_count, has_mask_areas, make_folders, note, split_name
+from singleshot.data.boxes.writing import Item, crowd_count, has_own_areas, make_folders, note, outline_note, split_name
 from singleshot.data.boxes.yolo_yaml import SPLITS, Description
 from singleshot.data.faults import make_fault
 from singleshot.data.tree import ALL
@@ -51,7 +51,7 @@ ALIASES = {"val": ("valid", "validation"), "test": ("testing",), "train": ("trai
 """Other names of the splits: in folders, and on the command line."""
 Box = tuple[float, float, float, float]
 _NUMBER = re.compile(r"[+-]?(?:[0-9]{1,9}\.?[0-9]{0,30}|\.[0-9]{1,30})(?:[eE][+-]?[0-9]{1,2})?", re.ASCII)
-_CLASS = re.compile(r"[0-9]{1,6}(?:\.0{0,6})?", re.ASCII)
+_CLASS = re.compile(r"\+?[0-9]{1,6}(?:\.0{0,30})?|\+?[0-9]\.[0-9]{0,30}[eE]\+?0?[0-5]", re.ASCII)
 
 
 # ---- Reading
@@ -94,7 +94,8 @@ def read(root: Path | str, split: str, *, label_map: LabelMap | None = None, ann
     class_ids = {name: class_id for class_id, name in enumerate(label_map.names)}
     samples: list[Sample] = []
     every_box: list[Box] = []
-    unlabelled = 0
+    first: tuple[Path, int] | None = None
+    unlabelled = outlines = 0
     for path, image_id in zip(paths, _image_ids(paths), strict=True):
         labels = label_file(path, top)
         try:
@@ -109,15 +110,18 @@ def read(root: Path | str, split: str, *, label_map: LabelMap | None = None, ann
             faults.append(make_fault("missing-picture", message, file, line, remedy="Add it or delete its line"))
             continue
         unlabelled += text is None
+        if description.keypoint_numbers is None:
+            outlines += sum(len(line.split()) > 6 for line in (text or "").split("\n"))
         sample, written, box_faults = _sample(image_id, path, size_hw, labels, text or "", description, class_ids)
         samples.append(sample)
-        every_box += written
+        every_box += [box for _, box in written]
+        first = first or (labels, written[0][0]) if written else first
         faults += box_faults
     kind = other_kind(_centred(every_box), np.ones((1, 2)), "cxcywh fractions")
-    if kind is not None and not any(fault.kind == "other-coordinates" for fault in faults):
+    if kind is not None and first is not None and not any(fault.kind == "other-coordinates" for fault in faults):
         faults = [fault for fault in faults if fault.kind not in (*USABLE, *LEFT_OUT)]
         message = f"most of the {len(every_box)} boxes of {split} look like {kind}"
-        faults.append(make_fault("other-coordinates", message, images[0]))
+        faults.append(make_fault("other-coordinates", message, *first))
         samples = [without_boxes(sample) for sample in samples]
     if unlabelled and annotated:
         message = f"{unlabelled} of {len(paths)} images have no labels; they are background images"
@@ -125,7 +129,7 @@ def read(root: Path | str, split: str, *, label_map: LabelMap | None = None, ann
         faults.append(make_fault("unlabelled", message, images[0], severity=severity))
     if annotated and all(source.is_dir() for source in images):  # a list may leave out what it likes
         faults += _labels_without_image(paths, top)
-    return Dataset(root, "yolo", split, label_map, tuple(samples), tuple(faults))
+    return Dataset(root, "yolo", split, label_map, tuple(samples), tuple(faults), outlines=outlines)
 
 
 def _sample(
@@ -136,8 +140,8 @@ def _sample(
     text: str,
     description: Description,
     class_ids: dict[str, int],
-) -> tuple[Sample, list[Box], list[Fault]]:
-    """Return an image with the boxes of its label file that can be used, all its boxes, and the faults of its lines.
+) -> tuple[Sample, list[tuple[int, Box]], list[Fault]]:
+    """Return an image with the boxes of its label file that can be used, all boxes with their lines, and faults.
 
     Boxes are edges as fractions of the image; where most of them are of another kind, none can be used.
     """
@@ -154,8 +158,8 @@ def _sample(
         more = " …" if len(columns) > 5 else ""
         shown = f"box ({' '.join(columns[1:5])}{more}) of class {description.names[int(float(columns[0]))]!r}"
         found.append((line, *parsed, shown))
-    written = [box for _, _, box, _ in found]
-    kind = other_kind(_centred(written), np.ones((1, 2)), "cxcywh fractions")
+    written = [(line, box) for line, _, box, _ in found]
+    kind = other_kind(_centred([box for _, box in written]), np.ones((1, 2)), "cxcywh fractions")
     if kind is not None and kind.startswith("pixels"):  # the rest is decided by all files
         message = f"most of its {len(found)} boxes look like {kind}"
         faults.append(make_fault("other-coordinates", message, labels, found[0][0]))
@@ -202,8 +206,9 @@ def _parse(columns: list[str], description: Description, class_ids: dict[str, in
     first, *rest = columns
     keypoints = description.keypoint_numbers
     is_outline = keypoints is None and len(rest) >= 6 and len(rest) % 2 == 0
-    if not _CLASS.fullmatch(first) or not (len(rest) == 4 + (keypoints or 0) or is_outline):
-        found = f"{len(columns)} columns" if _CLASS.fullmatch(first) else f"the class is {first[:40]!r}"
+    is_class = bool(_CLASS.fullmatch(first)) and float(first) % 1 == 0
+    if not is_class or not (len(rest) == 4 + (keypoints or 0) or is_outline):
+        found = f"{len(columns)} columns" if is_class else f"the class is {first[:40]!r}"
         points = "" if keypoints is None else f" and {keypoints} numbers of keypoints"
         return _BadLine("bad-line", f"{found} and not a line `class x y width height`{points}")
     bad = next((column for column in rest if not _NUMBER.fullmatch(column)), None)
@@ -252,7 +257,7 @@ def _labels_without_image(paths: list[Path], top: Path) -> Iterator[Fault]:
     for folder in sorted({path.parent for path in known if path.parent.name != IMAGES}):
         if any(path.parent == folder for path in paths):
             continue  # labels beside images: other text files there are not faults
-        for path in sorted(folder.glob("*.txt")):
+        for path in folders.matching(folder, "*.txt"):
             if path not in known and path.name not in yolo_names.NAMES_FILES:
                 yield make_fault("label-without-picture", "labels without an image in this split", path)
 
@@ -308,8 +313,8 @@ def yaml_file(root: Path) -> Path | None:
     if root.is_file():
         return root if root.suffix.lower() in (".yaml", ".yml") else None
     with os_errors(root, "read"):
-        inside = sorted(root.iterdir()) if root.is_dir() else []
-    files = [path for path in inside if path.suffix.lower() in (".yaml", ".yml") and not path.name.startswith(".")]
+        inside = folders.matching(root, "*") if root.is_dir() else []
+    files = [path for path in inside if path.suffix.lower() in (".yaml", ".yml")]
     named = [path for path in files if path.stem in ("data", "dataset")]
     return named[0] if named else files[0] if len(files) == 1 else None
 
@@ -558,7 +563,7 @@ def write(datasets: Sequence[Dataset], items: Iterable[Item], folder: Path) -> l
         item.copy_image(folder / IMAGES / item.split / item.file_name)
         crowds += crowd_count(sample)
         difficult += int(sample.difficult.sum()) - crowd_count(sample)
-        areas += has_mask_areas(sample)
+        areas += has_own_areas(sample)
     # JSON's strings are YAML's: a class called `no` or `1` stays text. Its escapes are not: they cut an emoji in two.
     classes = "".join(
         f"  {index}: {json.dumps(name, ensure_ascii=False)}\n" for index, name in enumerate(datasets[0].label_map.names)
@@ -568,5 +573,6 @@ def write(datasets: Sequence[Dataset], items: Iterable[Item], folder: Path) -> l
     return [
         *note(difficult, "difficult box is", "difficult boxes are", "ordinary now: YOLO knows no difficult ones"),
         *note(crowds, "crowd is an", "crowds are", "ordinary boxes now: YOLO knows no crowds"),
-        *note(areas, "image's outlines are", "images' outlines are", "lost: boxes only are written"),
+        *note(areas, "image's areas are", "images' areas are", "lost where they are not those of the boxes"),
+        *outline_note(datasets, "boxes only are written"),
     ]

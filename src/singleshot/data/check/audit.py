@@ -248,10 +248,11 @@ def _of_annotation(
     """Yield the faults of one annotation: of its fields, its size and its boxes."""
     yield from annotation.faults
     size_hw = annotation.size_hw or (report.size_hw if report else None)
-    if annotation.size_hw is not None and report is not None:
+    if report is not None:
         fault = size_fault(report, annotation.size_hw, folder.annotation_files[image_id], annotation.size_line)
         if fault is not None:
             yield fault
+        if fault is not None and fault.kind == "wrong-size":
             size_hw = report.size_hw  # the boxes are checked against the image; else each would report the wrong size
     sample, faults = folder.sample(image_id, annotation, size_hw, label_map)
     yield from faults
@@ -313,7 +314,7 @@ def _audit_datasets(datasets: Sequence[Dataset], complete: bool, processes: int,
         sample = samples.get(report.path)
         if sample is not None:
             digests[report.path], fingerprints[report.path] = report.digest, report.fingerprint
-            fault = None if sample.size_hw is None else size_fault(report, sample.size_hw, report.path, None)
+            fault = size_fault(report, _annotated_hw(sample, datasets[0].layout), report.path, None)
             faults += [] if fault is None else [fault]
     if masks:
         names = datasets[0].label_map.names
@@ -355,6 +356,11 @@ def _missing_objects(datasets: Sequence[Dataset], complete: bool) -> list[Fault]
         return list(empty.values())
     faults = [fault for split, fault in empty.items() if split.lower().startswith("train")]
     return faults + (objects.classes_without_object(annotated) if complete else [])
+
+
+def _annotated_hw(sample: Sample, layout: str) -> tuple[int, int] | None:
+    """Return the size that an image's annotation or mask has; None in a layout without sizes."""
+    return None if layout == "yolo" else sample.size_hw
 
 
 def _reports(images: list[Path], masks: list[Path], code: MaskCode | None, processes: int) -> Iterator[ImageReport]:

@@ -99,19 +99,20 @@ def fault_of(error: SingleshotError, path: Path) -> Fault:
     return make_fault(kind, error.message, path, error.line, remedy=error.remedy)
 
 
-def size_fault(report: ImageReport, annotated_hw: tuple[int, int], file: Path, line: int | None) -> Fault | None:
+def size_fault(report: ImageReport, annotated_hw: tuple[int, int] | None, file: Path, line: int | None) -> Fault | None:
     """Compare an annotated size with the image's own; None where they agree or the image cannot be read.
 
     Args:
         report: the image.
-        annotated_hw: height and width by the annotation.
+        annotated_hw: height and width by the annotation; None where it gives none, so that it cannot tell whether
+            boxes were drawn before or after EXIF's rotation.
         file: the annotation.
         line: of its size.
     """
     if report.size_hw is None or report.stored_hw is None:
         return None
     name, turned = report.path.name, _TURNS.get(report.orientation)
-    if annotated_hw != report.size_hw:
+    if annotated_hw is not None and annotated_hw != report.size_hw:
         message = f"the annotated size is {_by(annotated_hw)}, but {name} has {_by(report.size_hw)} pixels"
         remedy = "Correct the size if the boxes fit the image; else scale them"
         if annotated_hw == report.stored_hw:
@@ -119,8 +120,9 @@ def size_fault(report: ImageReport, annotated_hw: tuple[int, int], file: Path, l
         elif annotated_hw == report.size_hw[::-1]:
             remedy = "Width and height are swapped: swap them, or turn the image if its boxes lie sideways"
         return make_fault("wrong-size", message, file, line, remedy=remedy)
-    if turned is not None and report.stored_hw == report.size_hw:
-        message = f"the EXIF tag of {name} {turned}, which the size cannot show"
+    if turned is not None and (annotated_hw is None or report.stored_hw == report.size_hw):
+        why = "the annotation has no size to show" if annotated_hw is None else "the size cannot show"
+        message = f"the EXIF tag of {name} {turned}, which {why}"
         return make_fault("rotated-picture", message, file, line)
     return None
 

@@ -17,6 +17,7 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from singleshot.classes import CITYSCAPES
+from singleshot.data.folders import matching, subfolders
 from singleshot.data.masks.files import Pair, masks_without_image, samples_of
 from singleshot.errors import DataError, InputMissingError
 from singleshot.structures import UNKNOWN, VOID, Dataset, LabelMap, MaskCode
@@ -129,7 +130,7 @@ def read(root: Path | str, split: str, *, annotated: bool | None = None) -> Data
         raise InputMissingError(f"no split {split!r}", remedy=remedy, file=root / IMAGE_FOLDER)
     annotated = split != "test" if annotated is None else annotated
     pairs, masks = [], set[Path]()
-    for path in sorted(folder.glob(f"*/*{IMAGE_END}")):
+    for path in matching(folder, f"*/*{IMAGE_END}"):
         image_id = path.name.removesuffix(IMAGE_END)
         mask = root / MASK_FOLDER / split / path.parent.name / f"{image_id}{MASK_END}"
         masks.add(mask)
@@ -138,7 +139,7 @@ def read(root: Path | str, split: str, *, annotated: bool | None = None) -> Data
         raise DataError("0 images in the split", kind="empty-split", remedy="Unpack leftImg8bit here", file=folder)
     samples, faults = samples_of(pairs)
     if annotated:
-        alone = [mask for mask in sorted((root / MASK_FOLDER / split).glob(f"*/*{MASK_END}")) if mask not in masks]
+        alone = [mask for mask in matching(root / MASK_FOLDER / split, f"*/*{MASK_END}") if mask not in masks]
         faults += masks_without_image(alone, f"{IMAGE_FOLDER}/{split}")
     colours = tuple(label.colour for label in EVALUATED)
     return Dataset(root, "cityscapes", split, LabelMap(tuple(CITYSCAPES)), samples, faults, CODE, colours)
@@ -149,7 +150,7 @@ def splits(root: Path) -> list[str]:
     if not looks_like(root):
         remedy = "A Cityscapes folder contains leftImg8bit/ and gtFine/"
         raise InputMissingError("not a Cityscapes folder", remedy=remedy, file=root)
-    return sorted(path.name for path in (root / IMAGE_FOLDER).iterdir() if path.is_dir())
+    return [path.name for path in subfolders(root / IMAGE_FOLDER)]
 
 
 def instance_path(mask_path: Path) -> Path:

@@ -8,6 +8,8 @@ Four layouts are recognised; the class list is in the top folder:
     voc         ImageSets/Segmentation/<split>.txt, JPEGImages/*, SegmentationClass/*.png
 
     classes.txt     a name a line; the line's index, from 0, is the number in the masks
+    labelmap.txt    CVAT's: `name:red,green,blue::` a line, with numbers and colours
+    class_names.txt labelme's: a name a line, as classes.txt
     classes.json    [{"id": 0, "name": "sky", "colour": [128, 128, 128]}, …, {"id": 11, …, "evaluated": false}]
 
 In `split` and `plain` a mask has its image's name with the suffix .png. Numbers in a class list may have gaps; classes
@@ -27,14 +29,15 @@ from typing import Any
 
 from singleshot.classes import VOC
 from singleshot.data.boxes.fields import is_text, read_json
-from singleshot.data.folders import by_stem, unused_duplicates
+from singleshot.data.faults import make_fault
+from singleshot.data.folders import by_stem, contains, files_in, is_helper, name_below, subfolders, unused_duplicates
 from singleshot.data.masks.files import Pair, masks_without_image, samples_of
 from singleshot.errors import DataError, Fault, InputMissingError
 from singleshot.images import IMAGE_SUFFIXES
 from singleshot.storage.files import file_bytes, opened
 from singleshot.structures import UNKNOWN, VOID, Dataset, LabelMap, MaskCode
 
-CLASS_FILES = ("classes.json", "classes.txt")
+CLASS_FILES = ("classes.json", "classes.txt", "labelmap.txt", "class_names.txt")
 MAX_CLASS_BYTES = 1 << 20
 MAX_LIST_BYTES = 64 << 20
 MAX_MANIFEST_BYTES = 16 << 20
@@ -81,6 +84,9 @@ def read(root: Path | str, split: str) -> Dataset:
     if _is_voc(root):
         classes = _voc_classes(root)
         pairs, faults = _voc_pairs(root, split)
+        if find_classes(root) is None and not (root / "streets.json").exists():
+            message = "no classes.txt, so the numbers in the masks are taken for Pascal VOC's 21 classes"
+            faults = (*faults, make_fault("assumed-classes", message, root))
     elif split in _list_splits(root):
         classes = read_classes(root)
         pairs, faults = read_list(root / f"{split}.txt")
@@ -110,7 +116,8 @@ def read(root: Path | str, split: str) -> Dataset:
 def splits(root: Path) -> list[str]:
     """Return the names of a folder's splits; [] where it has none of the layouts above."""
     if _is_voc(root):
-        return sorted(path.stem for path in (root / "ImageSets" / "Segmentation").glob("*.txt"))
+        lists = (root / "ImageSets" / "Segmentation").glob("*.txt")
+        return sorted(path.stem for path in lists if not is_helper(path.name))
     found = [*_list_splits(root), *_folder_splits(root)]
     if not found and _is_plain(root):
         found = _subfolders(root / "images") or ["train"]
@@ -126,18 +133,18 @@ def _is_plain(root: Path) -> bool:
 
 
 def _subfolders(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if path.is_dir())
+    return [path.name for path in subfolders(folder)]
 
 
 def _list_splits(root: Path) -> list[str]:
     """Return the splits that are lists of pairs; other text files have no pair in their first line."""
     if find_classes(root) is None:
         return []
-    return [path.stem for path in sorted(root.glob("*.txt")) if path.name != "classes.txt" and is_list(path)]
+    return [path.stem for path in sorted(root.glob("*.txt")) if path.name not in CLASS_FILES and is_list(path)]
 
 
 def _folder_splits(root: Path) -> list[str]:
-    return sorted(path.parent.name for path in root.glob("*/masks") if (path.parent / "images").is_dir())
+    return [path.name for path in subfolders(root) if contains(path, ("masks", "images"))]
 
 
 def _no_split(root: Path, split: str, known: Iterable[str]) -> InputMissingError:
@@ -145,10 +152,11 @@ def _no_split(root: Path, split: str, known: Iterable[str]) -> InputMissingError
 
 
 def _folder_pairs(images: Path, masks: Path) -> tuple[list[Pair], tuple[Fault, ...]]:
-    files = sorted(images.iterdir()) if images.is_dir() else []
+    files = files_in(images) if images.is_dir() else []
     found = by_stem(files, IMAGE_SUFFIXES)
     pairs = [Pair(stem, path, masks / f"{stem}.png") for stem, path in sorted(found.items())]
-    alone = [path for path in sorted(masks.glob("*.png")) if path.stem not in found] if masks.is_dir() else []
+    others = files_in(masks) if masks.is_dir() else []
+    alone = [path for path in others if path.suffix == ".png" and path.stem not in found]
     return pairs, (*unused_duplicates(files, found, IMAGE_SUFFIXES), *masks_without_image(alone, images.name))
 
 
@@ -159,11 +167,14 @@ def _voc_pairs(root: Path, split: str) -> tuple[list[Pair], tuple[Fault, ...]]:
         raise _no_split(folder, split, sorted(path.stem for path in folder.glob("*.txt")))
     if not images.is_dir():
         raise InputMissingError("no folder of images", remedy="Put them into JPEGImages", file=images)
-    files = sorted(images.iterdir())
+    files = files_in(images)
     found = by_stem(files, IMAGE_SUFFIXES)
     first_lines: dict[str, int] = {}
     faults = unused_duplicates(files, found, IMAGE_SUFFIXES)
-    for line, stem in _lines(file):
+    for line, written in _lines(file):
+        name = name_below(written)
+        without = name.rpartition(".")[0] if name.lower().endswith(IMAGE_SUFFIXES) else name
+        stem = next((each for each in (written, without.rpartition("/")[2]) if each in found), written)
         if first_lines.setdefault(stem, line) != line:
             faults.append(_repeated(file, line, stem, first_lines[stem]))
     masks = root / "SegmentationClass"
@@ -261,11 +272,12 @@ def _columns(text: str, folder: Path) -> tuple[str, str] | None:
 def _below(folder: Path, name: str) -> Path:
     """Return a listed file's path below the list's folder.
 
-    Lists contain absolute paths of their author's machine (SegNet's begin with `/SegNet/CamVid/`): of those, the
-    longest end that exists below the folder is used.
+    Lists contain absolute paths of their author's machine (SegNet's begin with `/SegNet/CamVid/`): of those, and of
+    paths with `..`, the longest end that exists below the folder is used. No list leads out of it.
     """
-    parts = name.strip("/").split("/")
-    ends = [folder.joinpath(*parts[start:]) for start in range(len(parts) if name.startswith("/") else 1)]
+    parts = name_below(name).split("/")
+    is_plain = name.replace("\\", "/").removeprefix("./") == "/".join(parts)
+    ends = [folder.joinpath(*parts[start:]) for start in range(1 if is_plain else len(parts))]
     return next((path for path in ends if path.is_file()), ends[0])
 
 
@@ -286,6 +298,8 @@ def read_classes(folder: Path) -> MaskClasses:
         remedy = "Write classes.txt with a class name a line, in the order of the numbers in the masks"
         raise InputMissingError("no classes.txt or classes.json", remedy=remedy, file=folder)
     text = file_bytes(file, MAX_CLASS_BYTES).decode("utf-8-sig", "replace")
+    if file.name == "labelmap.txt":
+        return _classes_from_rows(_labelmap_rows(text, file), file)
     if file.suffix == ".txt":
         names = [line.strip() for line in text.splitlines()]
         while names and not names[-1]:
@@ -296,6 +310,21 @@ def read_classes(folder: Path) -> MaskClasses:
     except (ValueError, RecursionError) as error:
         raise DataError(f"not JSON ({error})", remedy="See docs/how-to/segmentation.md", file=file) from error
     return _classes_from_rows(rows, file)
+
+
+def _labelmap_rows(text: str, file: Path) -> list[dict[str, Any]]:
+    """Return the rows of CVAT's labelmap.txt (`name:red,green,blue:parts:actions`), numbered by line."""
+    rows: list[dict[str, Any]] = []
+    for line, written in enumerate(text.splitlines(), start=1):
+        if not written.strip() or written.lstrip().startswith("#"):
+            continue
+        name, _, rest = written.strip().partition(":")
+        numbers = rest.partition(":")[0].split(",")
+        if not all(number.strip().isascii() and number.strip().isdigit() for number in numbers) or len(numbers) != 3:
+            message = "not a line `name:red,green,blue::`"
+            raise DataError(message, remedy="See docs/how-to/segmentation.md", file=file, line=line)
+        rows.append({"id": len(rows), "name": name, "colour": [int(number) for number in numbers]})
+    return rows
 
 
 def classes_from_names(names: list[str], file: Path) -> MaskClasses:

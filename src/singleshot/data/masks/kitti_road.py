@@ -24,6 +24,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from numpy import ndarray
 
 from singleshot.classes import KITTI_ROAD
+from singleshot.data.folders import matching
 from singleshot.data.masks.files import Pair, masks_without_image, samples_of
 from singleshot.errors import DataError, InputMissingError
 from singleshot.storage.files import file_bytes
@@ -74,8 +75,8 @@ def read(root: Path | str, split: str) -> Dataset:
         raise InputMissingError("not a KITTI road folder", remedy=remedy, file=root)
     folder = root if (root / "training").is_dir() else root / "data_road"
     folder = folder / ("testing" if split == "test" else "training")
-    images = {path.stem: path for path in sorted((folder / "image_2").glob("*.png"))}
-    masks = {path.name: path for path in sorted((folder / "gt_image_2").glob("*_road_*.png"))}
+    images = {path.stem: path for path in matching(folder / "image_2", "*.png")}
+    masks = {path.name: path for path in matching(folder / "gt_image_2", "*_road_*.png")}
     split_of = _train_or_val(images)
     chosen = [image_id for image_id in images if split in ("test", "trainval") or split_of[image_id] == split]
     pairs = [
