@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 
 from singleshot.data import cache as dataset_cache
-from singleshot.data.boxes import coco, voc, voc_unlisted, yolo
+from singleshot.data.boxes import coco, csv_boxes, labelme, voc, voc_unlisted, yolo
 from singleshot.data.faults import LEFT_OUT_WARNINGS
 from singleshot.data.folders import subfolders
 from singleshot.data.load.samples import SampleTable
@@ -28,10 +28,10 @@ from singleshot.data.tree import ALL, SPLIT_OF
 from singleshot.errors import InputMissingError, NotPermittedError, UsageError, os_errors
 from singleshot.structures import Dataset, LabelMap
 
-Layout = Literal["voc", "coco", "yolo", "kitti_road", "cityscapes", "masks", "voc_xml"]
+Layout = Literal["voc", "coco", "yolo", "kitti_road", "cityscapes", "masks", "voc_xml", "labelme", "csv"]
 MASKS: tuple[Layout, ...] = ("masks", "cityscapes", "kitti_road")
 """Layouts with masks, in the order in which they are tried where masks are wanted."""
-PROBED: tuple[Layout, ...] = ("voc_xml",)
+PROBED: tuple[Layout, ...] = ("voc_xml", "labelme", "csv")
 """Layouts that are recognised by files anywhere below a folder: too slow to try on every folder nearby."""
 MAX_NEARBY = 200
 _YEAR = re.compile(r"(?:-dev)?[0-9]{4}$")
@@ -75,6 +75,17 @@ READERS: dict[Layout, Reader] = {
         voc_unlisted.read,
         (*BOXES, "allow_unlabelled", "fix_boxes"),
         voc_unlisted.sources,
+    ),
+    "labelme": Reader(
+        "LabelMe json",
+        labelme.fits,
+        labelme.splits,
+        labelme.read,
+        ("label_map", "allow_unlabelled"),
+        labelme.sources,
+    ),
+    "csv": Reader(
+        "CSV with a header", csv_boxes.fits, csv_boxes.splits, csv_boxes.read, ("label_map",), csv_boxes.sources
     ),
 }
 
@@ -243,7 +254,7 @@ def describe(dataset: Dataset) -> str:
     """Return what a folder was taken for, its counts, its class table and its warnings by kind, as lines of text."""
     table = SampleTable.from_samples(dataset.samples)
     title = next((reader.title for name, reader in READERS.items() if name == dataset.layout), dataset.layout)
-    head = f"{dataset.root}: taken for {title}, split {dataset.split}"
+    head = f"{dataset.root}: taken for {title}{_others(dataset)}, split {dataset.split}"
     names = dataset.label_map.names
     head += f": {len(dataset)} images, {len(names)} classes"
     if len(table.mask_paths):
@@ -255,6 +266,17 @@ def describe(dataset: Dataset) -> str:
     head += f", {empty} images without objects" if empty else ""
     listed = " · ".join(f"{name} {count}" for name, count in zip(names, counts, strict=True))
     return f"{head}\n  {listed}{_warnings(dataset)}"
+
+
+def _others(dataset: Dataset) -> str:
+    """Name the other layouts that a folder of boxes without lists fits, and how to choose them; "" for none."""
+    if not any(dataset.layout == layout for layout in PROBED):
+        return ""
+    found: list[Layout] = [
+        layout for layout in get_args(Layout)
+        if layout in PROBED and layout != dataset.layout and READERS[layout].fits(dataset.root)
+    ]  # fmt: skip
+    return "".join(f" ({READERS[layout].title}: --data-format {layout})" for layout in found)
 
 
 def _warnings(dataset: Dataset) -> str:

@@ -91,7 +91,7 @@ def test_yolo_without_data_yaml_is_recognised_read_and_checked(name: str, tmp_pa
         ({"classes.txt": "cat\ncat\n"}, r"classes\.txt:2: class 'cat' is already in line 1"),
         ({"classes.txt": "cat\n\ndog\n"}, r"classes\.txt:3: a blank line before a class"),
         ({"classes.txt": "\n"}, r"classes\.txt:1: no class names"),
-        ({"classes.txt": "cat\ndog\n", "notes.json": NOTES.replace('"cat"', '"cow"')}, "its classes are not those of"),
+        ({"classes.txt": "cat\ndog\n", "train/classes.txt": "dog\ncat\n"}, "its classes are not those of classes.txt"),
         ({"obj.data": "classes 2\n"}, r"obj\.data:1: 'classes 2' is not key = value"),
         ({"obj.data": "train = train.txt\nnames = obj.names\n"}, r"obj\.data:2: obj\.names does not exist"),
     ],
