@@ -239,3 +239,28 @@ def test_the_description_counts_warnings_by_kind_and_says_which_cost_something()
 def test_bccd_is_told_as_it_is(shared: Path) -> None:
     text = read.describe(voc.read(shared / "data" / "bccd", "test"))
     assert text.endswith("72 images, 3 classes, 945 objects\n  Platelets 69 · RBC 805 · WBC 71")
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ([], "it is empty"),
+        (["notes.md"], "there is no image below it"),
+        (["a.jpg", "b.jpg"], r"2 images and no annotations\. Annotate them"),
+        (["a.jpg", "a.txt"], r"1 images, 1 \.txt of the same names\. If these are YOLO labels, add classes\.txt"),
+        (["x/a.jpg", "y/a.xml"], r"1 images, 1 \.xml of the same names\. Export Pascal VOC"),
+        (["a.jpg", "a.json"], r"1 images, 1 \.json of the same names\. Export LabelMe, COCO or YOLO"),
+    ],
+)
+def test_the_message_for_an_unknown_layout_says_what_the_folder_has_and_what_to_do(
+    files: list[str], message: str, tmp_path: Path
+) -> None:
+    for name in files:
+        if name.endswith(".jpg"):
+            picture(tmp_path / "data" / name)
+        else:
+            (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "data" / name).write_text("<other/>")
+    (tmp_path / "data").mkdir(exist_ok=True)
+    with pytest.raises(InputMissingError, match=message):
+        read.recognise(tmp_path / "data")

@@ -24,8 +24,9 @@ from singleshot.data.load.samples import SampleTable
 from singleshot.data.masks import cityscapes, kitti_road
 from singleshot.data.masks import folders as mask_folders
 from singleshot.data.splits import joined
-from singleshot.data.tree import ALL, SPLIT_OF
+from singleshot.data.tree import ALL, SPLIT_OF, probe
 from singleshot.errors import InputMissingError, NotPermittedError, UsageError, os_errors
+from singleshot.images import IMAGE_SUFFIXES
 from singleshot.structures import Dataset, LabelMap
 
 Layout = Literal["voc", "coco", "yolo", "kitti_road", "cityscapes", "masks", "voc_xml", "labelme", "csv"]
@@ -34,6 +35,7 @@ MASKS: tuple[Layout, ...] = ("masks", "cityscapes", "kitti_road")
 PROBED: tuple[Layout, ...] = ("voc_xml", "labelme", "csv")
 """Layouts that are recognised by files anywhere below a folder: too slow to try on every folder nearby."""
 MAX_NEARBY = 200
+MAX_COUNTED = 5000
 _YEAR = re.compile(r"(?:-dev)?[0-9]{4}$")
 
 
@@ -119,8 +121,9 @@ def recognise(root: Path | str, *, with_masks: bool = False) -> Layout:
     found = _first(root, with_masks)
     if found is None:
         known = "VOC, COCO or YOLO, KITTI road, Cityscapes, or folders of images and masks"
-        remedy = f"Known are {known}{_nearby(root)}"
-        raise InputMissingError("a data set in no layout that is known", remedy=remedy, file=root)
+        message, remedy = _contents(root)
+        remedy = remedy or f"Known are {known}{_nearby(root)}"
+        raise InputMissingError(f"a data set in no layout that is known{message}", remedy=remedy, file=root)
     return found
 
 
@@ -302,6 +305,31 @@ def _fitting(root: Path, with_masks: bool) -> Iterator[Layout]:
             fits = READERS[layout].fits(root)
         if fits:
             yield layout
+
+
+def _contents(root: Path) -> tuple[str, str]:
+    """Return what a folder in no known layout has, to follow a message, and the remedy if that shows one."""
+    if not root.is_dir():
+        return "", ""
+    paths = list(probe(root, MAX_COUNTED))
+    images = sum(path.suffix.lower() in IMAGE_SUFFIXES for path in paths)
+    stems = {path.stem for path in paths if path.suffix.lower() in IMAGE_SUFFIXES}
+    of_images = Counter(path.suffix.lower() for path in paths if path.stem in stems)
+    others = {suffix: of_images[suffix] for suffix in (".txt", ".xml", ".json") if of_images[suffix]}
+    if not images:
+        return (": there is no image below it", "") if paths else (": it is empty", "")
+    counts = ", ".join(
+        [f"{images} images", *(f"{count} {suffix} of the same names" for suffix, count in others.items())]
+    )
+    if ".txt" in others:
+        return f": {counts}", "If these are YOLO labels, add classes.txt with the name of a class in every line"
+    if ".xml" in others:
+        return f": {counts}", "Export Pascal VOC: its files begin with <annotation>"
+    if ".json" in others:
+        return f": {counts}", "Export LabelMe, COCO or YOLO"
+    if not any(path.suffix.lower() in (".txt", ".xml", ".json", ".csv", ".yaml", ".png") for path in paths):
+        return f": {counts} and no annotations", f"Annotate them, see docs/how-to/own-data.md{_nearby(root)}"
+    return f": {counts}", ""
 
 
 def _nearby(root: Path) -> str:
