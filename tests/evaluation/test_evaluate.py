@@ -15,7 +15,14 @@ from singleshot.data.masks import cityscapes
 from singleshot.data.masks import files as mask_files
 from singleshot.data.masks import folders as mask_folders
 from singleshot.errors import DataError, Fault, FaultyDataError, UsageError
-from singleshot.evaluation.evaluate import MaskFromFile, evaluate, masks_from_files, metric_for, pixel_metric
+from singleshot.evaluation.evaluate import (
+    MaskFromFile,
+    evaluate,
+    masks_from_files,
+    metric_for,
+    metric_of,
+    pixel_metric,
+)
 from singleshot.evaluation.loop import eval_loader, evaluate_split
 from singleshot.evaluation.maxf import MaxF, MaxfReport
 from singleshot.evaluation.miou import MeanIoU, MiouReport
@@ -201,3 +208,20 @@ def test_a_set_in_train_ids_is_refused_at_its_end(halves: Any, tmp_path: Path) -
     assert [isinstance(next(results), MaskFromFile) for _ in range(2)] == [True, True]
     with pytest.raises(DataError, match="no value above 18 in the whole set"):
         next(results)
+
+
+@pytest.mark.parametrize("chosen_by", ["voc12", "coco"])
+def test_the_metric_is_that_by_which_the_weights_were_chosen_unless_another_is_named(
+    detector: Detector, data: Dataset, root: Path, tmp_path: Path, chosen_by: Any
+) -> None:
+    weights.save(tmp_path / "w.safetensors", detector.network, {"metric": chosen_by})
+    expected = evaluate(detector, data, metric=chosen_by)
+    report = evaluate(tmp_path / "w.safetensors", root)
+    assert type(report) is type(expected) and report.map == pytest.approx(expected.map, abs=1e-3)
+    other = evaluate(tmp_path / "w.safetensors", root, metric="voc07")
+    assert other.map == pytest.approx(evaluate(detector, data, metric="voc07").map, abs=1e-3)
+
+
+def test_weights_without_a_recorded_metric_have_that_of_their_task(detector: Detector, segmenter: Segmenter) -> None:
+    assert metric_of(detector) == "voc07" and metric_of(replace(detector, provenance={"metric": "miou"})) == "voc07"
+    assert metric_of(segmenter) == "miou" and metric_of(replace(segmenter, provenance={"metric": "maxf"})) == "maxf"

@@ -160,3 +160,13 @@ def test_the_kernel_is_made_on_the_device_of_the_scores(device_watch: Any) -> No
     with device_watch:
         assert enlarge_bilinearly(torch.empty(1, 3, 4, 5, device="meta"), 8).shape == (1, 3, 40, 48)
     assert device_watch.on_host == []
+
+
+@pytest.mark.parametrize("model", ["fcn8s", "fcn8s-fine"])
+def test_scores_are_enlarged_in_fp32_under_autocast(model: str):
+    torch.manual_seed(0)
+    network = FCN(config_for(model, ("a", "b"), (64, 96))).eval()
+    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = network(torch.rand(1, 3, 64, 96))
+    assert logits.dtype == torch.float32
+    assert not torch.equal(logits, logits.bfloat16().float()) or not logits.any()

@@ -346,3 +346,25 @@ def test_f7_a_failed_save_reaches_the_loop_at_its_next_look(tmp_path: Path, monk
     with pytest.raises(StorageError, match="1 are free"):
         saver.wait()
     saver.wait()  # once
+
+
+def test_a_read_error_that_passes_is_raised_and_marks_no_checkpoint_as_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for step in (1, 2):
+        checkpoint.write(tmp_path, step, {"a": torch.zeros(2)}, {"step": step})
+    honest, skipped = Path.read_bytes, []
+
+    def failing(path: Path) -> bytes:
+        if "step-000000002" in str(path):
+            raise OSError(errno.EIO, "Input/output error")
+        return honest(path)
+
+    monkeypatch.setattr(Path, "read_bytes", failing)
+    with pytest.raises(StorageError, match="the disk failed while reading"):
+        checkpoint.newest(tmp_path, skipped.append)
+    with pytest.raises(StorageError):
+        checkpoint.newest_facts(tmp_path)
+    monkeypatch.undo()
+    found = checkpoint.newest(tmp_path, skipped.append)
+    assert found is not None and found.step == 2 and not skipped

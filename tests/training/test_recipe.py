@@ -5,10 +5,10 @@ import json
 
 import pytest
 
-from singleshot.data.augment.augment import POST_2017
+from singleshot.data.augment.augment import POST_2017, Augmentation
 from singleshot.errors import ConfigError
 from singleshot.training.optimizer import OptimizerConfig
-from singleshot.training.recipe import Recipe, limited, override
+from singleshot.training.recipe import PIXELS, Recipe, default_recipe, limited, override
 
 
 def test_a_recipe_comes_back_from_json_as_it_was() -> None:
@@ -83,3 +83,13 @@ def test_f22_a_run_without_exactly_one_sensible_limit_is_refused(limits: dict) -
 def test_a_limit_on_the_command_line_replaces_the_recipes_own() -> None:
     assert limited(Recipe(), epochs=None, steps=None, minutes=2.0) == {"epochs": None, "steps": None, "minutes": 2.0}
     assert limited(Recipe(epochs=9), epochs=None, steps=None, minutes=None)["epochs"] == 9
+
+
+@pytest.mark.parametrize("model", ["fcn8s-lite", "fcn8s-fine", "fcn8s"])
+def test_python_and_the_command_line_resolve_the_same_recipe_for_a_segmenter(model: str) -> None:
+    recipe = Recipe(model=model)
+    assert recipe == default_recipe(model) and Recipe.from_json(recipe.to_json()) == recipe
+    assert (recipe.batch_size, recipe.augmentation) == (8, PIXELS)
+    given = Recipe(model=model, batch_size=16, augmentation=Augmentation())
+    assert (given.batch_size, given.augmentation) == (16, Augmentation()) and type(given.batch_size) is int
+    assert (Recipe().batch_size, Recipe().augmentation) == (16, Augmentation())

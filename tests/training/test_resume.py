@@ -335,3 +335,20 @@ def test_a_resumed_run_with_another_batch_size_trains_the_epochs_that_were_asked
     changed = replace(tiny(epochs=3), batch_size=batch_size)
     run = train(standing_squares, changed, out=tmp_path / "run", resume=True, force=True)
     assert [row["epoch"] for row in log_of(run.folder)] == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize(
+    ("key", "before"),
+    [("torch", "2.0.0"), ("device", "cuda"), ("precision", "bf16")],
+    ids=["torch", "device", "precision"],
+)
+def test_a_resumption_on_another_device_precision_or_torch_is_refused_like_any_other_change(
+    standing_squares: Path, tmp_path: Path, key: str, before: str
+) -> None:
+    stop_after(1, standing_squares, tmp_path / "run", tiny())
+    for manifest in (tmp_path / "run/checkpoints").glob("*/manifest.json"):
+        facts = unseal_json(manifest.read_bytes())
+        facts["facts"]["identity"][key] = before
+        manifest.write_text(seal_json(facts))
+    with pytest.raises(ConfigError, match=f'{key} was "{before}", is'):
+        train(standing_squares, tiny(), out=tmp_path / "run", resume=True)

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -192,3 +193,30 @@ def test_a_run_whose_steps_are_looked_at_later_is_the_same_run(
 def test_fp16_is_refused_on_a_cpu() -> None:
     with pytest.raises(ConfigError, match="fp16 is for CUDA devices"):
         resolve_precision("fp16", "cpu")
+
+
+@pytest.mark.parametrize(("clip_norm", "expected"), [("null", []), ("10.0", [10.0])])
+def test_without_a_clip_norm_gradients_are_not_rewritten(
+    standing_squares: Path, monkeypatch: pytest.MonkeyPatch, clip_norm: str, expected: list[float]
+) -> None:
+    calls: list[float] = []
+    monkeypatch.setattr(torch.nn.utils, "clip_grads_with_norm_", lambda *given, **_: calls.append(given[1]))
+    step = step_of(standing_squares, override(SMALL, [f"optimizer.clip_norm={clip_norm}"]))
+    assert take(step, standing_squares, 1)[0].finite is True and calls == expected
+
+
+def test_the_forward_pass_is_inside_no_backward_sync(standing_squares: Path) -> None:
+    step = step_of(standing_squares, replace(SMALL, accumulate=2))
+    inside: list[bool] = []
+    state = {"inside": False}
+
+    @contextlib.contextmanager
+    def watched(_module: object, enabled: bool) -> Iterator[None]:
+        state["inside"] = enabled
+        yield
+        state["inside"] = False
+
+    step.fabric.no_backward_sync = watched  # pyright: ignore[reportAttributeAccessIssue]
+    step.network.register_forward_hook(lambda *_: inside.append(state["inside"]))
+    take(step, standing_squares, 1)
+    assert inside == [True, False]

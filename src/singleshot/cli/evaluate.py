@@ -45,8 +45,12 @@ def evaluate(
     splits: Annotated[Path | None, typer.Option("--splits", help="Splits made by `singleshot data split`.")] = None,
     data_format: Annotated[str | None, typer.Option(help="Layout of the folder; recognised if not given.")] = None,
     metric: Annotated[
-        Metric, typer.Option(help="voc07 (11-point AP), voc12 (area under the curve), coco (AP 50:95), miou, maxf.")
-    ] = "voc07",
+        Metric | None,
+        typer.Option(
+            help="voc07 (11-point AP), voc12 (area under the curve), coco (AP 50:95), miou, maxf; if not given, the "
+            "one by which the weights were chosen."
+        ),
+    ] = None,
     threshold: Annotated[float | None, typer.Option(help="Drop detections with a lower score.", min=0, max=1)] = None,
     on_bad: Annotated[OnBad, typer.Option(help="Faulty data: fail, or leave it out.")] = "fail",
     write_detections: Annotated[
@@ -71,6 +75,9 @@ def evaluate(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
 ) -> None:
     """Score detections by Pascal VOC's metric or COCO's, masks by mean IoU or KITTI road's MaxF."""
+    loaded: Any = None
+    if metric is None:
+        metric, loaded = _metric_of(weights, backend, trust)
     masks = metric in ("miou", "maxf")
     if (weights is None) == (detections is None):
         raise UsageError("give either WEIGHTS or --detections", remedy="See singleshot evaluate --help")
@@ -99,7 +106,7 @@ def evaluate(
     options.check_outputs(curves, json_file, inputs)
     page = report.target(report_file, weights, split or "test", inputs=inputs, overwrite=overwrite)
     load: Any = load_segmenter if masks else load_detector
-    model = None if weights is None else load(weights, backend=backend, trust=trust)
+    model = loaded if weights is None or loaded is not None else load(weights, backend=backend, trust=trust)
     dataset, warnings = divide.for_evaluation(
         data,
         split,
@@ -156,6 +163,15 @@ def _check_not_annotated(files: Mapping[str, Path | None], write_detections: Pat
             raise UsageError(f"--not-annotated does not go with {option}", remedy=remedy)
     if write_detections is None:
         raise UsageError("--not-annotated without --write-detections gives nothing", remedy=remedy)
+
+
+def _metric_of(weights: Path | None, backend: str | None, trust: bool) -> tuple[Metric, Any]:
+    """Return the metric by which weights were chosen, and their model; voc07 and None for another program's results."""
+    from singleshot.evaluation.evaluate import metric_of
+    from singleshot.prediction.load import load
+
+    model = None if weights is None else load(weights, backend=backend, trust=trust)
+    return ("voc07" if model is None else metric_of(model)), model
 
 
 def _show(report: Any, metric: Metric) -> None:

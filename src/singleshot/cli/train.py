@@ -106,6 +106,7 @@ def train(
             file = find_weights(weights, observer=observer)
         if model is None and recipe is None:
             changes["model"] = model_of(file)
+            chosen = default_recipe(changes["model"])
     changes |= limited(chosen, epochs=epochs, steps=steps, minutes=minutes)
     if input_size is not None:
         changes["input_size_hw"] = parse_size(input_size)

@@ -24,7 +24,7 @@ from singleshot.evaluation.maxf import MaxF, MaxfReport
 from singleshot.evaluation.miou import MeanIoU, MiouReport
 from singleshot.evaluation.voc import SIZE_BANDS_PX, VocAP, VocReport
 from singleshot.metrics.voc_ap import Metric as VocMetric
-from singleshot.prediction.load import load_detector, load_segmenter
+from singleshot.prediction.load import load, load_detector, load_segmenter
 from singleshot.prediction.predictor import Detector, Segmenter
 from singleshot.structures import UNKNOWN, Dataset, MaskCode
 
@@ -40,7 +40,7 @@ def evaluate(
     split: str | None = ...,
     splits: SplitFile | None = ...,
     data_format: str | None = ...,
-    metric: VocMetric = ...,
+    metric: VocMetric | None = ...,
     threshold: float | None = ...,
     on_bad: OnBad = ...,
     workers: int = ...,
@@ -79,7 +79,7 @@ def evaluate(
     split: str | None = None,
     splits: SplitFile | None = None,
     data_format: str | None = None,
-    metric: DetectionMetric | PixelMetric = "voc07",
+    metric: DetectionMetric | PixelMetric | None = None,
     threshold: float | None = None,
     on_bad: OnBad = "fail",
     workers: int = 0,
@@ -94,7 +94,8 @@ def evaluate(
             Where the weights' run divided the folder itself, its splits are used.
         splits: take the split from here (see `data.divide.divide`) in place of the folder's own.
         data_format: the folder's layout; None to find out.
-        metric: `voc07`, `voc12` or `coco`; of a segmenter `miou`, or `maxf` of two classes.
+        metric: `voc07`, `voc12` or `coco`; of a segmenter `miou`, or `maxf` of two classes. None takes the one by which
+            the weights were chosen (`metric_of`).
         threshold: drop detections below this score first; None keeps all that the weights' own threshold lets pass,
             as published figures do. Above 0.05 the score is not comparable with those: `voc.threshold_warning`
             has the words in which the command line says so, and nothing is printed here.
@@ -110,6 +111,9 @@ def evaluate(
         UsageError: the weights are not for the metric's task.
     """
     refuse_unguarded("evaluate")
+    if metric is None:
+        weights = load(weights) if isinstance(weights, str | Path) else weights
+        metric = metric_of(weights)
     pixels = metric in get_args(PixelMetric)
     model = _load(weights, metric, pixels=pixels)
     if not isinstance(data, Dataset):
@@ -124,6 +128,16 @@ def evaluate(
     check_classes(model, data)
     loader = eval_loader(model, data, workers=workers, on_bad=on_bad)
     return evaluate_split(model, loader, counter, probabilities=metric == "maxf")
+
+
+def metric_of(model: Detector | Segmenter) -> DetectionMetric | PixelMetric:
+    """Return the metric by which a model's weights were chosen in training; voc07 or miou where it is not recorded."""
+    pixels = model.task == "segmentation"
+    recorded = model.provenance.get("metric")
+    pixel_metrics: tuple[PixelMetric, ...] = ("miou", "maxf")
+    box_metrics: tuple[DetectionMetric, ...] = ("voc07", "voc12", "coco")
+    known = pixel_metrics if pixels else box_metrics
+    return next((name for name in known if name == recorded), known[0])
 
 
 def _load(weights: str | Path | Detector | Segmenter, metric: str, *, pixels: bool) -> Detector | Segmenter:

@@ -324,9 +324,11 @@ def enlarge_bilinearly(scores: Float[Tensor, "B C h w"], factor: int) -> Float[T
     The reference has the same numbers in a kernel from every class to every class, nearly all of them zero.
     """
     classes = scores.shape[1]
-    # Made on the device: a copy from the host would wait for everything that is queued on the device.
-    kernel = bilinear_kernel(factor, scores.device).to(scores.dtype).expand(classes, 1, -1, -1)
-    return F.conv_transpose2d(scores, kernel, stride=factor, groups=classes)
+    scores = _exact(scores)
+    with torch.autocast(scores.device.type, enabled=False):
+        # Made on the device: a copy from the host would wait for everything that is queued on the device.
+        kernel = bilinear_kernel(factor, scores.device).to(scores.dtype).expand(classes, 1, -1, -1)
+        return F.conv_transpose2d(scores, kernel, stride=factor, groups=classes)
 
 
 class TrainedUpsampling(nn.ConvTranspose2d):
@@ -358,9 +360,16 @@ def _zeroed(layer: nn.Conv2d) -> nn.Conv2d:
     return layer
 
 
+def _exact(scores: Tensor) -> Tensor:
+    """Return scores in fp32 under autocast, in which interpolated ones would have the three digits of bf16."""
+    return scores.float() if torch.is_autocast_enabled(scores.device.type) else scores
+
+
 def _normed(channels: int, out: int, kernel: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(channels, out, kernel, padding=kernel // 2, bias=False), BatchNorm(out))
 
 
 def _enlarged(coarse: Float[Tensor, "B C h w"], size_hw: tuple[int, int]) -> Float[Tensor, "B C H W"]:
-    return F.interpolate(coarse, size=size_hw, mode="bilinear", align_corners=False)
+    coarse = _exact(coarse)
+    with torch.autocast(coarse.device.type, enabled=False):
+        return F.interpolate(coarse, size=size_hw, mode="bilinear", align_corners=False)

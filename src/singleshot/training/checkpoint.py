@@ -35,7 +35,7 @@ import safetensors.torch
 from torch import Tensor
 
 from singleshot.config import Above, AtLeast, Config
-from singleshot.errors import DataError, InputMissingError, SingleshotError, StorageError, from_os_error, os_errors
+from singleshot.errors import DataError, InputMissingError, StorageError, from_os_error, os_errors
 from singleshot.storage import atomic, sealed
 
 SCHEMA = 1
@@ -146,7 +146,7 @@ def read(path: Path) -> Checkpoint:
     return Checkpoint(path, manifest["step"], tensors, manifest["facts"])
 
 
-def newest(root: Path, on_damaged: Callable[[SingleshotError], None]) -> Checkpoint | None:
+def newest(root: Path, on_damaged: Callable[[DataError], None]) -> Checkpoint | None:
     """Return the newest intact checkpoint, or None if there are no checkpoints.
 
     Args:
@@ -155,13 +155,14 @@ def newest(root: Path, on_damaged: Callable[[SingleshotError], None]) -> Checkpo
 
     Raises:
         DataError: there are checkpoints, and every one is damaged; or the newest is of a newer version than this.
+        StorageError, NotPermittedError: one cannot be read now. It may be intact, so no older one is used instead.
     """
     found = _steps(root)
     for _, path in reversed(found):
         try:
             return read(path)
-        except (DataError, StorageError) as error:
-            if isinstance(error, DataError) and error.kind == "newer-checkpoint":
+        except DataError as error:  # not StorageError: a disk that fails for a moment damages nothing
+            if error.kind == "newer-checkpoint":
                 raise  # it is intact: to skip it would lose its steps
             on_damaged(error)
     if found:
@@ -173,7 +174,7 @@ def newest(root: Path, on_damaged: Callable[[SingleshotError], None]) -> Checkpo
 def newest_facts(root: Path) -> dict[str, Any] | None:
     """Return the facts of the newest checkpoint with a readable manifest, without reading tensors; None without any."""
     for _, path in reversed(_steps(root)):
-        with contextlib.suppress(DataError, StorageError):
+        with contextlib.suppress(DataError):
             manifest = _manifest(path)
             return manifest["facts"] if manifest["schema"] <= SCHEMA else None
     return None

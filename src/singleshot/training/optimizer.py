@@ -223,8 +223,10 @@ class EMA(Generic[Network]):
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
         present = network.state_dict()
-        for name, average in self.network.state_dict().items():
-            if average.is_floating_point():
-                average.lerp_(present[name].to(average.dtype), 1.0 - decay)
-            else:
-                average.copy_(present[name])
+        averages = {name: each for name, each in self.network.state_dict().items() if each.is_floating_point()}
+        # All at once: on a GPU a few launches a step, and not one for each tensor.
+        targets = [present[name].to(average.dtype) for name, average in averages.items()]
+        torch._foreach_lerp_(list(averages.values()), targets, 1.0 - decay)
+        for name, counter in self.network.state_dict().items():
+            if name not in averages:
+                counter.copy_(present[name])

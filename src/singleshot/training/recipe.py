@@ -25,6 +25,23 @@ from singleshot.segmentation.loss import PixelLossConfig
 from singleshot.training.checkpoint import CheckpointConfig
 from singleshot.training.optimizer import OptimizerConfig, Schedule
 
+PIXELS = Augmentation(
+    expand_probability=0.25,
+    max_expand=1.5,
+    samplers=(WHOLE, CropSampler(scale=(0.5, 1.0), aspect_ratio=(0.75, 1.33))),
+    interpolations=("linear",),
+)
+"""Scale from half to one and a half times, crop, mirror and colour, for pictures with masks."""
+
+
+class _ByModel(int):
+    """A batch size that was not given."""
+
+
+_BATCH_SIZE, _BOXES = _ByModel(16), Augmentation()
+"""Defaults of a detector, by whose identity `Recipe` finds that nothing was given."""
+PIXELS_BATCH_SIZE = 8
+
 
 @dataclass(frozen=True)
 class Recipe(Config):
@@ -50,8 +67,8 @@ class Recipe(Config):
     """Optimizer steps."""
     minutes: Annotated[float, Above(0)] | None = None
     """Minutes of training, validation included."""
-    batch_size: Annotated[int, AtLeast(1)] = 16
-    """Images per step, over all ranks."""
+    batch_size: Annotated[int, AtLeast(1)] = _BATCH_SIZE
+    """Images per step, over all ranks; 8 of a segmenter where none is given."""
     accumulate: Annotated[int, AtLeast(1)] = 1
     """Parts in which a step's batch goes through the network, to save memory. The gradient is that of the whole
     batch; only the statistics of batch normalisation are those of the parts."""
@@ -75,8 +92,8 @@ class Recipe(Config):
     """See `OptimizerConfig`."""
     schedule: Schedule = field(default_factory=Schedule)
     """See `Schedule`."""
-    augmentation: Augmentation = field(default_factory=Augmentation)
-    """See `Augmentation`."""
+    augmentation: Augmentation = field(default_factory=lambda: _BOXES)
+    """See `Augmentation`; `PIXELS` of a segmenter where none is given."""
     loss: LossConfig = field(default_factory=lambda: LossConfig(negatives_when_empty="auto"))
     """Loss of a detector, see `LossConfig`."""
     pixel_loss: PixelLossConfig = field(default_factory=PixelLossConfig)
@@ -97,6 +114,10 @@ class Recipe(Config):
     """With several processes, seconds without a sign of life from one before the others end."""
 
     def __post_init__(self) -> None:
+        if self.is_segmentation and self.augmentation is _BOXES:
+            object.__setattr__(self, "augmentation", PIXELS)
+        if isinstance(self.batch_size, _ByModel):
+            object.__setattr__(self, "batch_size", PIXELS_BATCH_SIZE if self.is_segmentation else int(_BATCH_SIZE))
         limits = {"epochs": self.epochs, "steps": self.steps, "minutes": self.minutes}
         given = [name for name, limit in limits.items() if limit is not None]
         if len(given) != 1:
@@ -183,17 +204,6 @@ def _value(text: str) -> Any:
         return text
 
 
-PIXELS = Augmentation(
-    expand_probability=0.25,
-    max_expand=1.5,
-    samplers=(WHOLE, CropSampler(scale=(0.5, 1.0), aspect_ratio=(0.75, 1.33))),
-    interpolations=("linear",),
-)
-"""Scale from half to one and a half times, crop, mirror and colour, for pictures with masks."""
-
-
 def default_recipe(model: str | None) -> Recipe:
-    """The recipe for a model without one; for None, the default detector's."""
-    if model in SEGMENTERS:
-        return Recipe(model=model, augmentation=PIXELS, batch_size=8)
-    return Recipe()
+    """Return the recipe for a model without one; for None, the default detector's. It is `Recipe(model=model)`."""
+    return Recipe(model=model) if model in SEGMENTERS else Recipe()

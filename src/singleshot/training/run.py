@@ -182,7 +182,9 @@ def train(
                 observer.warn(str(fault))
 
         recipe = replace(recipe, batch_size=batch_for(len(data), recipe.batch_size, ranks.world))
+        precision = resolve_precision(recipe.precision)
         wanted = identity(recipe, data, val, world=ranks.world)
+        wanted |= {"device": fabric.device.type, "precision": precision, "torch": torch.__version__}
         # Machines may have unlike numbers of cores, and then differ in the last bits alone.
         agreed = {key: value for key, value in wanted.items() if key != "threads"}
         ranks.must_agree({**agreed, "version": version("singleshot")})
@@ -198,7 +200,7 @@ def train(
         provenance = provenance_of(data, recipe)
         if initial.provenance is not None:
             provenance["started_from"] = dict(initial.provenance)
-        bf16 = resolve_precision(recipe.precision) == "bf16"
+        bf16 = precision == "bf16"
         setup = set_up(initial.network, recipe, data, val, SetupOptions(_workers(recipe, ranks), bf16, on_bad, ranks))
         if setup.warning is not None:
             observer.warn(setup.warning)

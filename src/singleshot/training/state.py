@@ -3,9 +3,9 @@
 State is tensors and counters. Nothing random is stored, because everything random is addressed: order and
 augmentation by (seed, epoch, image), what the network itself draws (dropout) by (seed, step, rank).
 
-Identity is recipe, data and ranks. Another learning rate or another image would give a result that no single command
-gives, so differences are named and refused; `--force` accepts them. What does not change the result (how many workers
-load, how often it is saved) may differ.
+Identity is recipe, data, ranks, the kind of device, the precision and the version of torch. Another learning rate or
+another image would give a result that no single command gives, so differences are named and refused; `--force` accepts
+them. What does not change the result (how many workers load, how often it is saved) may differ.
 """
 
 from __future__ import annotations
@@ -274,7 +274,8 @@ def _completed(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str
         for name in branches:
             branch = branch.setdefault(name, {})
         branch[leaf] = value
-    added = {key: wanted[key] for key in ("data.train_files", "data.val_files")}
+    later = ("data.train_files", "data.val_files", "device", "precision", "torch")
+    added = {key: wanted[key] for key in later if key in wanted}
     return {**added, **_of_recipe(with_defaults(Recipe, nested.get("recipe", {}))), **stored}
 
 

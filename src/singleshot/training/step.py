@@ -92,14 +92,17 @@ class TrainingStep:
         losses: dict[str, Tensor] = {}
         parts = _parts(len(batch), self.recipe.accumulate)
         for rows in parts:
-            outputs = self.module(normalise(batch.images[rows], preprocess))
-            part = self.criterion(outputs, targets[rows], totals)
-            loss = torch.stack(list(part.values())).sum()
-            losses = {name: value.detach() + losses[name] if losses else value.detach() for name, value in part.items()}
-            if not deferred and self.ranks.any(not loss.isfinite()):
-                _restore(self.network, statistics, False)
-                return StepResult(losses, False)
+            # DistributedDataParallel decides in its forward pass whether the backward pass will reduce gradients.
             with self.fabric.no_backward_sync(self.module, enabled=rows is not parts[-1]):
+                outputs = self.module(normalise(batch.images[rows], preprocess))
+                part = self.criterion(outputs, targets[rows], totals)
+                loss = torch.stack(list(part.values())).sum()
+                losses = {
+                    name: value.detach() + losses[name] if losses else value.detach() for name, value in part.items()
+                }
+                if not deferred and self.ranks.any(not loss.isfinite()):
+                    _restore(self.network, statistics, False)
+                    return StepResult(losses, False)
                 self.fabric.backward(loss)
 
         finite = self._update(losses, deferred)
@@ -113,8 +116,10 @@ class TrainingStep:
         """Clip the gradient and step the optimizer where all is finite; return whether it is."""
         if self.scaler is not None:
             self.scaler.unscale_(self.optimizer)
-        limit = self.recipe.optimizer.clip_norm or float("inf")
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), limit)
+        gradients = [each.grad for each in self.network.parameters() if each.grad is not None]
+        norm = nn.utils.get_total_norm(gradients)
+        if self.recipe.optimizer.clip_norm:
+            nn.utils.clip_grads_with_norm_(self.network.parameters(), self.recipe.optimizer.clip_norm, norm)
         if deferred:
             finite = torch.stack([norm, *losses.values()]).isfinite().all()
             self.optimizer.found_inf = (~finite).float()  # pyright: ignore[reportAttributeAccessIssue]
@@ -161,12 +166,18 @@ def _parts(length: int, count: int) -> list[slice]:
 def _running_statistics(network: nn.Module) -> dict[str, Tensor]:
     """Copy what a forward pass alone changes: statistics of batch normalisation, which a bad batch would spoil."""
     kinds = ("running_mean", "running_var", "num_batches_tracked")
-    return {name: buffer.clone() for name, buffer in network.named_buffers() if name.endswith(kinds)}
+    buffers = {name: buffer for name, buffer in network.named_buffers() if name.endswith(kinds)}
+    copies = {name: torch.empty_like(buffer) for name, buffer in buffers.items()}
+    if copies:  # in one launch on a GPU, not one a buffer
+        torch._foreach_copy_(list(copies.values()), list(buffers.values()))
+    return copies
 
 
 def _restore(network: nn.Module, statistics: dict[str, Tensor], finite: bool | Tensor) -> None:
     """Put running statistics back, unless the step was finite."""
-    for name, buffer in network.named_buffers():
-        if name in statistics:
-            before = statistics[name]
-            buffer.copy_(torch.where(finite, buffer, before) if isinstance(finite, Tensor) else before)
+    buffers = dict(network.named_buffers())
+    present, before = [buffers[name] for name in statistics], list(statistics.values())
+    if isinstance(finite, Tensor):
+        before = [torch.where(finite, *pair) for pair in zip(present, before, strict=True)]
+    if present:
+        torch._foreach_copy_(present, before)

@@ -235,6 +235,6 @@ def test_a_script_without_the_main_guard_is_told_so_by_train_and_evaluate(tmp_pa
         "model = Detector(SSD(config_for('lite320-fine', ['square'], (64, 96))).eval())\n"
         f"singleshot.evaluate(model, {str(squares)!r}, split='train', workers=1)\n"
     )
-    ended = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120, check=False)
+    ended = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=300, check=False)
     last = ended.stderr.strip().splitlines()[-1]
     assert ended.returncode == 1 and "StoppedError" in last and "Put your script" in last and "__main__" in last
