@@ -20,6 +20,7 @@ Sources: shelhamer/fcn.berkeleyvision.org (`voc-fcn8s/net.py`), Long et al. 2015
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -325,7 +326,7 @@ def enlarge_bilinearly(scores: Float[Tensor, "B C h w"], factor: int) -> Float[T
     """
     classes = scores.shape[1]
     scores = _exact(scores)
-    with torch.autocast(scores.device.type, enabled=False):
+    with _without_autocast(scores.device):
         # Made on the device: a copy from the host would wait for everything that is queued on the device.
         kernel = bilinear_kernel(factor, scores.device).to(scores.dtype).expand(classes, 1, -1, -1)
         return F.conv_transpose2d(scores, kernel, stride=factor, groups=classes)
@@ -362,7 +363,15 @@ def _zeroed(layer: nn.Conv2d) -> nn.Conv2d:
 
 def _exact(scores: Tensor) -> Tensor:
     """Return scores in fp32 under autocast, in which interpolated ones would have the three digits of bf16."""
-    return scores.float() if torch.is_autocast_enabled(scores.device.type) else scores
+    return scores.float() if _in_autocast(scores.device) else scores
+
+
+def _without_autocast(device: torch.device) -> AbstractContextManager[Any]:
+    return torch.autocast(device.type, enabled=False) if _in_autocast(device) else nullcontext()
+
+
+def _in_autocast(device: torch.device) -> bool:
+    return torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type)
 
 
 def _normed(channels: int, out: int, kernel: int) -> nn.Sequential:
@@ -371,5 +380,5 @@ def _normed(channels: int, out: int, kernel: int) -> nn.Sequential:
 
 def _enlarged(coarse: Float[Tensor, "B C h w"], size_hw: tuple[int, int]) -> Float[Tensor, "B C H W"]:
     coarse = _exact(coarse)
-    with torch.autocast(coarse.device.type, enabled=False):
+    with _without_autocast(coarse.device):
         return F.interpolate(coarse, size=size_hw, mode="bilinear", align_corners=False)
