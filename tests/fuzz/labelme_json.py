@@ -25,8 +25,8 @@ GOOD = {
     "imageWidth": 60,
 }
 PIECES = (
-    b'"shapes" "label" "points" "shape_type" "rectangle" "circle" "polygon" "imageHeight" "imageWidth" null true NaN -1 '
-    b'1e400 1e149 0 [] {} [ ] { } , : "" "a\\u0000" " cat" [[[[[[[[ 99999999999999999999 0.5 \xff \xef\xbb\xbf'
+    b'"shapes" "label" "points" "shape_type" "rectangle" "circle" "polygon" "imageHeight" "imageWidth" null true NaN '
+    b'-1 1e400 1e149 0 [] {} [ ] { } , : "" "a\\u0000" " cat" [[[[[[[[ 99999999999999999999 0.5 \xff \xef\xbb\xbf'
 ).split(b" ")
 
 

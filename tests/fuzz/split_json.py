@@ -12,10 +12,8 @@ GOOD = (
     b' "splits": {"train": ["a.jpg", "x/b.jpg"], "val": ["c.jpg"]}}'
 )
 PIECES = (
-    b'"splits" "shares" "sha256" "by" "seed" "train" "a.jpg" {} [] null 1 -1 NaN 1e400 "\\ud800" [ ] { } , :'.split(
-        b" "
-    )
-)
+    b'"splits" "shares" "sha256" "by" "seed" "train" "a.jpg" {} [] null 1 -1 NaN 1e400 "\\ud800" [ ] { } , :'
+).split(b" ")
 
 
 def run(data: bytes, scratch: Path) -> str:
