@@ -16,6 +16,7 @@ from PIL import Image
 from singleshot.data import read as read_any
 from singleshot.data.boxes import coco
 from singleshot.data.boxes.writing import items
+from singleshot.data.check.audit import audit
 from singleshot.errors import DataError, InputMissingError, SingleshotError
 from singleshot.structures import Dataset, LabelMap, Sample
 
@@ -579,3 +580,14 @@ def test_instances_come_before_keypoints_and_other_json_is_no_split(tmp_path: Pa
     (root / "package.json").write_text('{"name": "x"}')
     (root / "empty.json").write_text("")
     assert {name: path.name for name, path in coco.split_files(root).items()} == {"train": "instances_train.json"}
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_rotation_is_named_by_reader_or_check_where_the_entry_has_no_size(tmp_path: Path, orientation: int) -> None:
+    content = changed(lambda content: [content["images"][0].pop(key) for key in ("height", "width")])
+    write(tmp_path, content)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new("RGB", (60, 40), (90, 120, 60)).save(tmp_path / "train2017" / "b.jpg", exif=exif)
+    found = [fault for fault in audit(tmp_path).faults if fault.kind == "rotated-picture"]
+    assert [fault.file.name for fault in found] == ([] if orientation == 1 else ["b.jpg"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 import time
 import zipfile
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from singleshot import images
+from singleshot.data.check import audit
 from singleshot.data.check import images as checked
 from singleshot.images import MAX_PIXELS, decode_image, read_image
 
@@ -255,3 +257,25 @@ def test_c20_nothing_of_a_picture_leaks_into_the_next(folder) -> None:
     assert _picture_faults(folder, bad) == fresh == [("truncated-picture", "fatal")]
     pixels = decode_image(good, file="x")
     assert np.array_equal(decode_image(good, file="x"), pixels)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_c10_a_rotation_is_named_where_a_voc_annotation_or_yolo_label_has_no_size(
+    folder, tmp_path: Path, orientation: int, kind: str
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = folder.encoded(kind, (40, 60), exif=exif)
+    folder.picture("a.jpg", data)
+    xml = folder.annotate("a", ("cat", (1, 1, 9, 9)))
+    xml.write_text(re.sub("<size>.*</size>", "", xml.read_text()))
+    yolo = tmp_path / "yolo"
+    for part in ("images", "labels"):
+        (yolo / part / "train").mkdir(parents=True)
+    (yolo / "images/train/a.jpg").write_bytes(data)
+    (yolo / "labels/train/a.txt").write_text("0 0.3 0.3 0.2 0.2\n")
+    (yolo / "data.yaml").write_text("train: images/train\nnames: [cat]\n")
+    for faults in (folder.check().faults, audit.audit(yolo).faults):
+        turned = [(fault.severity, fault.file.stem) for fault in faults if fault.kind == "rotated-picture"]
+        assert turned == ([] if orientation == 1 else [("warning", "a")])

@@ -36,8 +36,8 @@ from singleshot.data.boxes.fields import Id, is_id, is_number, is_text, number_l
 from singleshot.data.boxes.writing import Item, make_folders, note, outline_note, split_name
 from singleshot.data.faults import make_fault
 from singleshot.errors import DataError, Fault, InputMissingError, NotPermittedError, SingleshotError, os_errors
-from singleshot.images import read_size_hw
-from singleshot.storage.files import opened
+from singleshot.images import MAX_FILE_BYTES, read_header, read_size_hw
+from singleshot.storage.files import file_bytes, opened
 from singleshot.structures import Dataset, LabelMap, Sample
 
 EXPORT_FILE = "_annotations.coco.json"
@@ -237,6 +237,10 @@ class _Reader:
             return None
         self.fault("zero-picture-size", f"{message}; the image's own size is used", remedy="Write them")
         try:
+            header = read_header(file_bytes(file, MAX_FILE_BYTES, kind="too-large-picture"), file=file)
+            if header.orientation >= 5:
+                message = f"the EXIF tag of {file.name} turns it, which the annotation has no size to show"
+                self.faults.append(make_fault("rotated-picture", message, file))
             return _Image(image_id, file, read_size_hw(file))
         except DataError as error:
             self.faults.append(error.as_fault())
