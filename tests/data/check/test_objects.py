@@ -101,3 +101,12 @@ def test_yolo_labels_that_are_missing_or_empty_are_fatal_and_name_where_they_bel
     found = audit(tmp_path)
     (fault,) = [fault for fault in found.faults if fault.severity == "fatal"]
     assert fault.kind == "no-object" and str(tmp_path / "labels" / "train") in fault.message
+
+
+def test_a_voc_folder_or_train_list_without_any_object_is_fatal(folder) -> None:
+    folder.annotate("a")
+    faults = [fault for fault in folder.check().faults if fault.severity == "fatal"]
+    assert [(fault.kind, fault.file.name) for fault in faults] == [("no-object", "train.txt")]
+    folder.annotate("b")
+    (fault,) = [fault for fault in folder.check().faults if fault.severity == "fatal"]
+    assert fault.kind == "no-object" and str(folder.annotations) in fault.message

@@ -373,7 +373,7 @@ def folders_in(root: Path) -> list[Path]:
         return [
             path
             for path in [*sorted(root.iterdir()), *sorted(root.glob("VOCdevkit/*"))]
-            if folders.contains(path, needed)
+            if not folders.is_helper(path.name) and folders.contains(path, needed)
         ]
 
 
