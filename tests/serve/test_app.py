@@ -170,3 +170,21 @@ def test_openapi_describes_the_request_and_the_responses(stub: Stub) -> None:
 
 def test_the_settings_of_these_tests_differ_from_the_defaults_in_time_and_size_only() -> None:
     assert QUICK.window_s < 1 < QUICK.answer_s
+
+
+@pytest.mark.parametrize("path", ["/v1/predict?treshold=0.9", "/v1/predict?threshold=0.5&x="])
+def test_an_unknown_query_name_is_refused_with_the_known_one(stub: Stub, path: str) -> None:
+    answer = stub.post(jpeg(), "Content-Type: image/jpeg", path=path)
+    assert code(answer) == (422, "unknown-parameter") and "threshold" in body(answer)["error"]["message"]
+    assert code(stub.ask(get("/v1/model?x=1"))) == (422, "unknown-parameter")
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/v1/model", "/metrics", "/"])
+def test_head_has_the_status_of_get_and_no_body(stub: Stub, path: str) -> None:
+    answer = stub.ask(get(path).replace(b"GET ", b"HEAD ", 1))
+    assert status(answer) == 200 == status(stub.ask(get(path))) and answer.endswith(b"\r\n\r\n")
+
+
+def test_refusals_before_the_application_carry_a_request_id_too(stub: Stub) -> None:
+    answer = stub.ask(b"GET / HTTP/9.9\r\n\r\n")
+    assert status(answer) >= 400 and body(answer)["error"]["request_id"].encode() in answer.partition(b"\r\n\r\n")[0]

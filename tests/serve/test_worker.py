@@ -82,3 +82,22 @@ def test_the_modules_that_the_fork_server_preloads_exist() -> None:
     tree = ast.parse(Path(preload.origin).read_text(encoding="utf-8"))
     names = [alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names]
     assert len(names) >= 4 and [name for name in names if importlib.util.find_spec(name) is None] == []
+
+
+@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), ValueError("bad"), MemoryError()])
+def test_the_task_that_replaces_the_process_outlives_any_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    worker, calls = Worker(tmp_path / "model.safetensors", "model", Settings()), []
+
+    def launch() -> None:
+        calls.append(len(calls))
+        raise error
+
+    async def supervise() -> None:
+        monkeypatch.setattr(worker, "_launch", launch)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(worker._supervise(), 1.2)
+
+    asyncio.run(supervise())
+    assert len(calls) >= 2

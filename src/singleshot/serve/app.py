@@ -7,6 +7,7 @@ at the start, so no request opens a file.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import time
 from collections.abc import Callable, Coroutine
@@ -112,6 +113,7 @@ def build(settings: Settings, facts: dict[str, Any], batcher: Batcher, health: H
     @api.post("/v1/predict", responses=PREDICT_RESPONSES, openapi_extra=PREDICT_BODY, response_class=Response)
     async def predict(request: Request, threshold: Annotated[float, Query(ge=0, le=1)] = DEFAULT_THRESHOLD) -> Response:
         """What the model sees in one picture. Detections score at least `threshold`; segmenters ignore it."""
+        _check_names(request, {"threshold"})
         start = time.monotonic()
         content_type = request.headers.get("content-type", "")
         uploads.check_type(content_type)
@@ -122,11 +124,15 @@ def build(settings: Settings, facts: dict[str, Any], batcher: Batcher, health: H
             image = uploads.image_bytes(body, content_type)
             response = await _unless_disconnected(request, batcher.submit(PredictRequest(image, threshold)))
         metrics.seconds.add(time.monotonic() - start)
+        if response.status >= 400:  # the worker knows no request ids
+            error = json.loads(response.body)["error"]
+            raise Refusal(response.status, error["code"], error["message"])
         return Response(response.body, response.status, media_type="application/json")
 
     @api.get("/v1/model")
-    async def model() -> dict[str, Any]:
+    async def model(request: Request) -> dict[str, Any]:
         """What the model is: its task, its classes with their colours, its input size."""
+        _check_names(request, set())
         return facts
 
     @api.get("/healthz")
@@ -147,7 +153,26 @@ def build(settings: Settings, facts: dict[str, Any], batcher: Batcher, health: H
         )
         return Response(text, media_type=CONTENT_TYPE)
 
-    return _CountResponses(LingeringClose(AccessControl(api, settings)), metrics)
+    return _CountResponses(LingeringClose(AccessControl(_HeadAsGet(api), settings)), metrics)
+
+
+def _check_names(request: Request, known: set[str]) -> None:
+    """Refuse a misspelt parameter, which would otherwise change nothing without a word."""
+    if not set(request.query_params) <= known:
+        message = f"The only parameter here is {', '.join(known)}." if known else "There are no parameters here."
+        raise Refusal(422, "unknown-parameter", message)
+
+
+class _HeadAsGet:
+    """ASGI middleware: HEAD is answered like GET, of which the HTTP server then sends the head alone."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}
+        await self._app(scope, receive, send)
 
 
 class _CountResponses:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -130,11 +131,13 @@ class LimitedProtocol(H11Protocol):
             self.cycle.disconnected = True  # the application finds its client disconnected
             self.cycle.message_event.set()
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            headers = [*refusal.response_headers(), (b"connection", b"close")]
+            request_id = secrets.token_hex(6)
+            own = [(b"x-request-id", request_id.encode()), (b"connection", b"close")]
+            headers = [*refusal.response_headers(request_id), *own]
             reason = HTTPStatus(refusal.status).phrase
             response = h11.Response(status_code=refusal.status, headers=headers, reason=reason)
             self.transport.write(self.conn.send(response) or b"")
-            self.transport.write(self.conn.send(h11.Data(data=refusal.body())) or b"")
+            self.transport.write(self.conn.send(h11.Data(data=refusal.body(request_id))) or b"")
             self.on_refused(refusal.status)
         self._close_lingering()
 

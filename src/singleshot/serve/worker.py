@@ -144,7 +144,7 @@ class Worker:
             pause_s = min(max(0.5, 2 * pause_s), MAX_PAUSE_S)
             try:
                 self._child = await self._in_thread(self._launch)
-            except (SingleshotError, EOFError, OSError) as error:  # the last two: the process could not be started
+            except Exception as error:  # whatever it is: without this task no process would ever be started again
                 log.error("%s: %s", type(error).__name__, error)
 
     def _launch(self) -> _Child:
