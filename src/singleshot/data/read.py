@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 
 from singleshot.data import cache as dataset_cache
-from singleshot.data.boxes import coco, csv_boxes, labelme, voc, voc_unlisted, yolo
+from singleshot.data.boxes import coco, csv_boxes, kitti_objects, labelme, voc, voc_unlisted, yolo
 from singleshot.data.faults import LEFT_OUT_WARNINGS
 from singleshot.data.folders import subfolders
 from singleshot.data.load.samples import SampleTable
@@ -29,10 +29,12 @@ from singleshot.errors import InputMissingError, NotPermittedError, UsageError, 
 from singleshot.images import IMAGE_SUFFIXES
 from singleshot.structures import Dataset, LabelMap
 
-Layout = Literal["voc", "coco", "yolo", "kitti_road", "cityscapes", "masks", "voc_xml", "labelme", "csv"]
+Layout = Literal[
+    "voc", "coco", "yolo", "kitti_road", "cityscapes", "masks", "voc_xml", "labelme", "csv", "kitti_objects"
+]
 MASKS: tuple[Layout, ...] = ("masks", "cityscapes", "kitti_road")
 """Layouts with masks, in the order in which they are tried where masks are wanted."""
-PROBED: tuple[Layout, ...] = ("voc_xml", "labelme", "csv")
+PROBED: tuple[Layout, ...] = ("voc_xml", "labelme", "csv", "kitti_objects")
 """Layouts that are recognised by files anywhere below a folder: too slow to try on every folder nearby."""
 MAX_NEARBY = 200
 MAX_COUNTED = 5000
@@ -85,6 +87,14 @@ READERS: dict[Layout, Reader] = {
         labelme.read,
         ("label_map", "allow_unlabelled"),
         labelme.sources,
+    ),
+    "kitti_objects": Reader(
+        "KITTI object labels",
+        kitti_objects.fits,
+        kitti_objects.splits,
+        kitti_objects.read,
+        ("label_map", "allow_unlabelled"),
+        kitti_objects.sources,
     ),
     "csv": Reader(
         "CSV with a header", csv_boxes.fits, csv_boxes.splits, csv_boxes.read, ("label_map",), csv_boxes.sources
