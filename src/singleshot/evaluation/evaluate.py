@@ -136,8 +136,11 @@ def metric_of(model: Detector | Segmenter) -> DetectionMetric | PixelMetric:
     recorded = model.provenance.get("metric")
     pixel_metrics: tuple[PixelMetric, ...] = ("miou", "maxf")
     box_metrics: tuple[DetectionMetric, ...] = ("voc07", "voc12", "coco")
-    known = pixel_metrics if pixels else box_metrics
-    return next((name for name in known if name == recorded), known[0])
+    known: tuple[DetectionMetric | PixelMetric, ...] = pixel_metrics if pixels else box_metrics
+    for name in known:
+        if name == recorded:
+            return name
+    return known[0]
 
 
 def _load(weights: str | Path | Detector | Segmenter, metric: str, *, pixels: bool) -> Detector | Segmenter:

@@ -226,7 +226,7 @@ class EMA(Generic[Network]):
         averages = {name: each for name, each in self.network.state_dict().items() if each.is_floating_point()}
         # All at once: on a GPU a few launches a step, and not one for each tensor.
         targets = [present[name].to(average.dtype) for name, average in averages.items()]
-        torch._foreach_lerp_(list(averages.values()), targets, 1.0 - decay)
+        torch._foreach_lerp_(list(averages.values()), targets, 1.0 - decay)  # pyright: ignore[reportPrivateImportUsage]
         for name, counter in self.network.state_dict().items():
             if name not in averages:
                 counter.copy_(present[name])

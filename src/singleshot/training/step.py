@@ -169,7 +169,7 @@ def _running_statistics(network: nn.Module) -> dict[str, Tensor]:
     buffers = {name: buffer for name, buffer in network.named_buffers() if name.endswith(kinds)}
     copies = {name: torch.empty_like(buffer) for name, buffer in buffers.items()}
     if copies:  # in one launch on a GPU, not one a buffer
-        torch._foreach_copy_(list(copies.values()), list(buffers.values()))
+        torch._foreach_copy_(list(copies.values()), list(buffers.values()))  # pyright: ignore[reportPrivateImportUsage]
     return copies
 
 
@@ -180,4 +180,4 @@ def _restore(network: nn.Module, statistics: dict[str, Tensor], finite: bool | T
     if isinstance(finite, Tensor):
         before = [torch.where(finite, *pair) for pair in zip(present, before, strict=True)]
     if present:
-        torch._foreach_copy_(present, before)
+        torch._foreach_copy_(present, before)  # pyright: ignore[reportPrivateImportUsage]
