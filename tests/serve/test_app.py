@@ -172,7 +172,7 @@ def test_the_settings_of_these_tests_differ_from_the_defaults_in_time_and_size_o
     assert QUICK.window_s < 1 < QUICK.answer_s
 
 
-@pytest.mark.parametrize("path", ["/v1/predict?treshold=0.9", "/v1/predict?threshold=0.5&x="])
+@pytest.mark.parametrize("path", ["/v1/predict?thresholds=0.9", "/v1/predict?threshold=0.5&x="])
 def test_an_unknown_query_name_is_refused_with_the_known_one(stub: Stub, path: str) -> None:
     answer = stub.post(jpeg(), "Content-Type: image/jpeg", path=path)
     assert code(answer) == (422, "unknown-parameter") and "threshold" in body(answer)["error"]["message"]

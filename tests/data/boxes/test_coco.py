@@ -229,7 +229,7 @@ def test_fractions_and_corners_are_one_fatal_fault_and_no_box_is_used(
 def test_files_of_other_tools_are_recognised_and_their_images_found_from_the_file_too(tmp_path: Path) -> None:
     for name, images in (
         ("ls/result.json", "images"),
-        ("fo/labels.json", "data"),
+        ("fiftyone/labels.json", "data"),
         ("kp/annotations/person_keypoints_default.json", "images/default"),
         ("coco/annotations/instances_val2017.json", "val2017"),
     ):
