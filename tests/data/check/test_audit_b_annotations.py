@@ -235,6 +235,7 @@ def test_b18_a_picture_of_difficult_objects_alone_is_noted(folder) -> None:
 
 def test_b19_a_picture_without_objects_is_a_background_picture(folder) -> None:
     folder.annotate("a")
+    folder.annotate("c", ("cat", (1, 1, 60, 40)))  # a list without any object would be a fault of its own
     assert folder.faults() == []
     assert len(voc.read(folder.root, "train").samples[0].boxes_xyxy) == 0
 

@@ -168,6 +168,7 @@ def test_c11_of_an_animation_the_first_frame_counts(folder, kind: str, extension
 def test_c12_odd_shapes_are_pictures(folder, size_hw: tuple[int, int]) -> None:
     data = _saved(Image.new("RGB", size_hw[::-1], (9, 99, 9)), "JPEG")
     folder.annotate("a", size_hw=size_hw)
+    folder.annotate("c", ("cat", (1, 1, 60, 40)))
     assert _spoil(folder, data) == []
 
 

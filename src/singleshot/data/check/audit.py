@@ -213,10 +213,11 @@ def _audit_voc(
         faults.append(make_fault("no-object", f"{message}{folder.root / voc.ANNOTATION_FOLDER}", folder.root))
     elif odd is None:
         ids = {path: image_id for image_id, path in folder.images.items()}
-        with_objects = {image_id for image_id, annotation in annotations.items() if annotation.objects}
+        # An annotation with faults, or one that cannot be read, may have had objects: its own faults say what is wrong.
+        empty = {image_id for image_id, each in annotations.items() if not each.objects and not each.faults}
         for name, places in splits.items():
             is_train = name.lower() in ("train", "trainval")
-            if is_train and places and not any(ids[place.image] in with_objects for place in places):
+            if is_train and places and all(ids[place.image] in empty for place in places):
                 message = f"no object in the {len(places)} images of {name}; labels were looked for in "
                 faults.append(make_fault("no-object", f"{message}{folder.root / voc.ANNOTATION_FOLDER}", lists[name]))
     return Audit("voc", len(chosen), count, label_map.names, in_order(faults))
