@@ -115,7 +115,7 @@ def test_info_shows_facts_of_the_file_even_if_its_metadata_claim_others(tmp_path
     [
         (("train", "--data", "DATA", "--out", "DATA/../run", "--weights", "me/cells"), "load"),
         (("predict", "me/cells", "DATA"), "load"),
-        (("predict", "me/cells", "DATA", "--engine", "process", "--out", "DATA/../out"), "bulk"),
+        (("predict", "me/cells", "DATA", "--engine", "process", "--out", "DATA/../out"), "bulk.shards"),
         (("serve", "me/cells"), "load"),
     ],
 )
