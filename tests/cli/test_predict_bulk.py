@@ -36,6 +36,7 @@ def test_i11_an_engine_gives_the_json_of_predict_and_refuses_a_finished_folder(
             out=tmp_path / "out",
             thresholds={"": 0.05},
             classes=None,
+            recursive=False,
             overwrite=False,
         )
 
@@ -46,7 +47,7 @@ def test_an_engine_needs_a_known_name_and_a_folder(tmp_path: Path) -> None:
     assert predict_bulk.find_engine("process") is not None
     with pytest.raises(UsageError, match="Give --out DIR"):
         predict_bulk.predict_bulk(
-            tmp_path, [], engine="process", out=None, thresholds={}, classes=None, overwrite=False
+            tmp_path, [], engine="process", out=None, thresholds={}, classes=None, recursive=False, overwrite=False
         )
 
 

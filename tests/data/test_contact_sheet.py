@@ -34,7 +34,11 @@ def test_difficult_objects_get_a_question_mark_and_no_objects_no_boxes(drawn: Da
     sample = next(each for each in drawn.samples if len(each.boxes_xyxy))
     hard = replace(sample, difficult=np.ones(len(sample.boxes_xyxy), bool))
     empty = replace(
-        sample, boxes_xyxy=sample.boxes_xyxy[:0], class_ids=sample.class_ids[:0], difficult=hard.difficult[:0]
+        sample,
+        boxes_xyxy=sample.boxes_xyxy[:0],
+        class_ids=sample.class_ids[:0],
+        difficult=hard.difficult[:0],
+        box_places=None,
     )
     contact_sheet.image_tiles(replace(drawn, samples=[hard, empty]), [0, 1])
     assert all(name.endswith(" ?") for name in labels[0]) and labels[0] and labels[1] == []

@@ -61,9 +61,9 @@ def check_box(
         A fault of the kind `not-a-number`, `inverted-box` or `zero-size-box` (fatal), `outside-box` (a warning; the
         box cannot be used), or `clipped-box` (a warning; it can).
 
-    >>> check_box((9, 4, 10, 20), (40, 60), INCLUSIVE)
+    >>> check_box((9.0, 4.0, 10.0, 20.0), (40, 60), INCLUSIVE)
     BoxFault(kind='zero-size-box', message='has zero width')
-    >>> check_box((9, 4, 10, 20), (40, 60)) is None
+    >>> check_box((9.0, 4.0, 10.0, 20.0), (40, 60)) is None
     True
     """
     x1, y1, x2, y2 = box_xyxy
