@@ -1,6 +1,6 @@
 """What a user names, as what there is to look at: images, videos and cameras.
 
-A path, a folder, a pattern such as `in/*.jpg`, the number of a camera. A file is a image or a video by its content,
+A path, a folder, a pattern such as `in/*.jpg`, the number of a camera. A file is an image or a video by its content,
 so that a wrong extension misleads nobody; in a folder the extension decides which files are meant at all.
 Network addresses are refused: what reads videos would open them, and whatever they lead to.
 """
