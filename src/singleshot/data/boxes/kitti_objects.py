@@ -48,34 +48,22 @@ def read(root: Path | str, split: str, *, label_map: LabelMap | None = None, all
         DataError: the split is empty (`empty-split`).
     """
     root = Path(root)
-    files = tree.read_tree(root, ".txt")
-    known = tree.splits_of(files.images, root)
-    if split not in known:
-        raise tree.no_split(root, split, known)
+    return records.read_paired(root, split, LAYOUT, ".txt", lambda pairs: _records(pairs, allow_unlabelled), label_map)
+
+
+def _records(pairs: tree.Pairs, allow_unlabelled: bool) -> tuple[list[Record], list[Fault]]:
+    """Return the labelled images of a split, and what is wrong with the files of the others."""
     found: list[Record] = []
-    others: list[Record] = []
-    faults = list(files.faults)
-    for name in known if label_map is None else [split]:
-        part: list[Record] = []
-        part_faults: list[Fault] = []
-        pairs = tree.pair(files, name).files
-        for image, file in pairs.items():
-            if file is not None:
-                objects, of_file = _objects(file)
-                part.append(Record(image, file, None, objects))
-                part_faults += of_file
-            elif allow_unlabelled:
-                part.append(Record(image, image, None, ()))
-        if name == split:
-            found = part
-            without = [image for image, file in pairs.items() if file is None]
-            faults += [*part_faults, *records.unlabelled(without, ".txt", allow=allow_unlabelled)]
-        else:
-            others += part
-    if label_map is None:
-        label_map, warnings = records.classes([*found, *others])
-        faults += warnings
-    return records.dataset(root, LAYOUT, split, found, label_map, faults)
+    faults: list[Fault] = []
+    for image, file in pairs.files.items():
+        if file is not None:
+            objects, of_file = _objects(file)
+            found.append(Record(image, file, None, objects))
+            faults += of_file
+        elif allow_unlabelled:
+            found.append(Record(image, image, None, ()))
+    without = [image for image, file in pairs.files.items() if file is None]
+    return found, [*faults, *records.unlabelled(without, ".txt", allow=allow_unlabelled)]
 
 
 def _objects(file: Path) -> tuple[list[Object], list[Fault]]:

@@ -46,24 +46,7 @@ def read(root: Path | str, split: str, *, label_map: LabelMap | None = None, all
         DataError: the split is empty (`empty-split`).
     """
     root = Path(root)
-    files = tree.read_tree(root, ".json")
-    known = tree.splits_of(files.images, root)
-    if split not in known:
-        raise tree.no_split(root, split, known)
-    found: list[Record] = []
-    others: list[Record] = []
-    faults = list(files.faults)
-    for name in known if label_map is None else [split]:
-        part, part_faults = _records(tree.pair(files, name), allow_unlabelled)
-        if name == split:
-            found = part
-            faults += part_faults
-        else:
-            others += part
-    if label_map is None:
-        label_map, warnings = records.classes([*found, *others])
-        faults += warnings
-    return records.dataset(root, LAYOUT, split, found, label_map, faults)
+    return records.read_paired(root, split, LAYOUT, ".json", lambda pairs: _records(pairs, allow_unlabelled), label_map)
 
 
 def _records(pairs: tree.Pairs, allow_unlabelled: bool) -> tuple[list[Record], list[Fault]]:

@@ -6,7 +6,7 @@ boxes are checked by the one rule, and faults get their file and line, or their 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,6 +77,49 @@ def classes(records: Iterable[Record]) -> tuple[LabelMap, list[Fault]]:
                 files_of.setdefault(item.name, {}).setdefault(record.file, line)
     names = tuple(sorted(files_of))
     return LabelMap(names), class_names.variant_faults(names, first) + class_names.single_file_faults(files_of)
+
+
+def read_paired(
+    root: Path,
+    split: str,
+    layout: str,
+    suffix: str,
+    records_of: Callable[[tree.Pairs], tuple[list[Record], list[Fault]]],
+    label_map: LabelMap | None,
+    rule: BoxRule = CONTINUOUS,
+) -> Dataset:
+    """Read one split of a folder whose images have an annotation file of the same name each.
+
+    Args:
+        root: the folder.
+        split: of `tree.splits_of`.
+        layout: the name of the layout.
+        suffix: of the annotation files.
+        records_of: returns the records of a split's images, and their faults.
+        label_map: the classes; None for those of all splits, which are then read too.
+        rule: what the format calls a box.
+
+    Raises:
+        InputMissingError: no such split.
+    """
+    files = tree.read_tree(root, suffix)
+    known = tree.splits_of(files.images, root)
+    if split not in known:
+        raise tree.no_split(root, split, known)
+    found: list[Record] = []
+    others: list[Record] = []
+    faults = list(files.faults)
+    for name in known if label_map is None else [split]:
+        part, part_faults = records_of(tree.pair(files, name))
+        if name == split:
+            found = part
+            faults += part_faults
+        else:
+            others += part
+    if label_map is None:
+        label_map, warnings = classes([*found, *others])
+        faults += warnings
+    return dataset(root, layout, split, found, label_map, faults, rule=rule)
 
 
 def dataset(
