@@ -15,6 +15,7 @@ from singleshot import classes, hub, weights
 from singleshot.cli import terminal
 from singleshot.cli.main import app
 from singleshot.errors import CannotCreateError, UnreachableError
+from singleshot.reporting.report import report
 from singleshot.segmentation.fcn import FCN, config_for
 from singleshot.storage import download
 from tests.foreign.made_files import SSD_PYTORCH, port_state
@@ -97,6 +98,12 @@ def test_training_from_weights_prints_the_load_table(ours: Path, tmp_path: Path)
     file = weights.load(tmp_path / "run" / "last.safetensors")
     assert file.provenance["started_from"]["source"] == "ssd300-voc"
     assert file.network.config.flavour == "vgg300" and file.network.config.clip_anchors == "all"
+    shown = run("weights", "info", tmp_path / "run" / "last.safetensors").stdout
+    assert f"started from:     {ours}, SHA-256 {weights.read(ours).sha256}" in shown and "its licence:" in shown
+    (manifest,) = (tmp_path / "run" / "checkpoints").rglob("manifest.json")
+    assert json.loads(manifest.read_text(encoding="utf-8"))["facts"]["started_from"]["licence"]
+    page = report(tmp_path / "run").read_text(encoding="utf-8")
+    assert "started from" in page and weights.read(ours).sha256 in page and "its licence" in page
 
 
 def test_info_shows_facts_of_the_file_even_if_its_metadata_claim_others(tmp_path: Path):

@@ -55,6 +55,7 @@ def info(
     """Show the contents of a weights file: network, classes, preprocessing, thresholds, provenance."""
     from singleshot.cli import outputs, terminal
     from singleshot.prediction.load import find_weights
+    from singleshot.provenance import origin_rows
 
     checked = {"json_file": json_file, "json_keys": ("file", "sha256", "kind"), "overwrite": overwrite}
     outputs.check(**checked, inputs=[weights])
@@ -62,7 +63,9 @@ def info(
         path = find_weights(weights, observer=observer)
     outputs.check(**checked, inputs=[path])
     facts = facts_of(path)
-    for name, value in facts.items():
+    origins = origin_rows(facts)
+    rows = [(name, value) for name, value in facts.items() if not (origins and name in ("started_from", "teachers"))]
+    for name, value in [*rows, *origins]:
         shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         terminal.show(visible(f"{name + ':':18}{shown}"))
     outputs.write_json(json_file, facts)

@@ -24,6 +24,7 @@ from singleshot.images import read_image
 from singleshot.prediction import annotations
 from singleshot.prediction.load import load
 from singleshot.prediction.predictor import Predictor
+from singleshot.provenance import origin_rows
 from singleshot.reporting import page, training
 from singleshot.reporting.masks import MaskExamples
 from singleshot.reporting.pages import ERRORS_AT, PageInfo, write_detections, write_masks, write_training
@@ -185,6 +186,7 @@ def _dataset(
 
 
 def _origin(provenance: Mapping[str, Any]) -> list[tuple[str, object]]:
-    """Return the provenance of a weights file as names and values."""
+    """Return the provenance of a weights file, and of what it started from, as names and values."""
     names = {"data": "trained on", "split": "split", "images": "training images", "date": "started"}
-    return [(label, str(provenance[name])) for name, label in names.items() if name in provenance]
+    own = [(label, str(provenance[name])) for name, label in names.items() if name in provenance]
+    return [*own, *origin_rows(provenance)]
