@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import sys
@@ -138,6 +139,24 @@ def test_a_segmentation_knows_its_size_and_its_shares() -> None:
     ids = np.array([[0, 0, 2, 2], [2, 2, 255, 255]], np.uint8)
     found = Segmentation(ids, ("road", "car", "sky"), np.zeros((3, 3), np.uint8))
     assert found.size_hw == (2, 4) and found.shares() == {"road": 0.25, "sky": 0.5}
+
+
+def test_results_of_both_kinds_describe_themselves_and_refuse_to_be_the_other_kind() -> None:
+    found = dataclasses.replace(detections([0.97, 0.62], [0, 1]), track_ids=np.array([4, 9]))
+    assert found.summary() == "cat 0.97, dog 0.62"
+    assert (found.classes(), found.tracks()) == ({"cat", "dog"}, {4: "cat", 9: "dog"})
+    assert (found.detections, found.as_facts()) == (found, {"detections": found.as_json()})
+    assert detections([]).summary() == "nothing"
+    assert (detections([]).classes(), detections([]).tracks()) == (set(), {})
+    ids = np.array([[0, 1], [1, 1]], dtype=np.uint8)
+    segmentation = Segmentation(ids, NAMES.names, np.zeros((2, 3), np.uint8))
+    assert segmentation.summary() == "dog 75%, cat 25%"
+    assert (segmentation.classes(), segmentation.tracks()) == ({"cat", "dog"}, {})
+    assert (segmentation.segmentation, segmentation.as_facts()) == (segmentation, {"shares": segmentation.shares()})
+    with pytest.raises(TypeError, match="this is a segmentation"):
+        _ = segmentation.detections
+    with pytest.raises(TypeError, match="these are detections"):
+        _ = found.segmentation
 
 
 def test_a_mask_code_has_a_meaning_for_every_value() -> None:

@@ -23,6 +23,8 @@ from singleshot import boxes
 from singleshot.config import Above, AtLeast, Config
 
 Fit = Literal["warp", "letterbox"]
+LONGEST_SIDE = 16_384
+"""Limit of the input sizes that a stored config may have, in pixels."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ background class; the network's background never leaves `detection/`.
 from __future__ import annotations
 
 import itertools
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -298,8 +299,38 @@ class Inputs:
         return len(self.sizes_hw)
 
 
+class Result(ABC):
+    """What a predictor returns for one image: `Detections` of a detector, `Segmentation` of a segmenter."""
+
+    @property
+    @abstractmethod
+    def detections(self) -> Detections:
+        """The detections. Raises TypeError for a segmentation."""
+
+    @property
+    @abstractmethod
+    def segmentation(self) -> Segmentation:
+        """The segmentation. Raises TypeError for detections."""
+
+    @abstractmethod
+    def as_facts(self) -> dict[str, Any]:
+        """Return the result's fields of a report as JSON: `detections`, or `shares` of the image by class."""
+
+    @abstractmethod
+    def summary(self) -> str:
+        """Describe the result in one line."""
+
+    @abstractmethod
+    def classes(self) -> set[str]:
+        """Return the names of the classes that occur."""
+
+    def tracks(self) -> dict[int, str]:
+        """Return the class name of each tracked object by its number; empty where nothing is tracked."""
+        return {}
+
+
 @dataclass(frozen=True)
-class Segmentation:
+class Segmentation(Result):
     """The class of every pixel of one image.
 
     Args:
@@ -319,6 +350,29 @@ class Segmentation:
         """Height and width of the image."""
         return self.class_ids.shape[0], self.class_ids.shape[1]
 
+    @property
+    def detections(self) -> Detections:
+        """Raise TypeError: there are none."""
+        raise TypeError("detections are needed, and this is a segmentation")
+
+    @property
+    def segmentation(self) -> Segmentation:
+        """This segmentation."""
+        return self
+
+    def as_facts(self) -> dict[str, Any]:
+        """Return `shares`."""
+        return {"shares": self.shares()}
+
+    def summary(self) -> str:
+        """Describe the shares in one line, the largest first: `road 61%, tree 12%`."""
+        shares = sorted(self.shares().items(), key=lambda row: -row[1])
+        return ", ".join(f"{name} {share:.0%}" for name, share in shares)
+
+    def classes(self) -> set[str]:
+        """Return the names of the classes that occur."""
+        return set(self.shares())
+
     def shares(self) -> dict[str, float]:
         """Return the fraction of the image's pixels of each class that occurs, by name; void pixels have none."""
         counts = np.bincount(self.class_ids.ravel(), minlength=len(self.class_names))[: len(self.class_names)]
@@ -331,7 +385,7 @@ class NoSuchDetectionError(UsageError, IndexError):
 
 
 @dataclass(frozen=True)
-class Detections:
+class Detections(Result):
     """The detections of one image, in descending order of score.
 
     Args:
@@ -388,6 +442,34 @@ class Detections:
     def above(self, threshold: float) -> Detections:
         """Return those with a score of at least `threshold`."""
         return self[self.scores >= threshold]
+
+    @property
+    def detections(self) -> Detections:
+        """These detections."""
+        return self
+
+    @property
+    def segmentation(self) -> Segmentation:
+        """Raise TypeError: there is none."""
+        raise TypeError("a segmentation is needed, and these are detections")
+
+    def as_facts(self) -> dict[str, Any]:
+        """Return `detections`, see `as_json`."""
+        return {"detections": self.as_json()}
+
+    def summary(self) -> str:
+        """Describe the detections in one line: `car 0.97, person 0.62`, or `nothing`."""
+        return ", ".join(f"{row['class']} {row['score']:.2f}" for row in self.as_json()) or "nothing"
+
+    def classes(self) -> set[str]:
+        """Return the names of the classes that occur."""
+        return set(map(str, self.class_names))
+
+    def tracks(self) -> dict[int, str]:
+        """Return the class name of each tracked object by its number; empty where nothing is tracked."""
+        if self.track_ids is None:
+            return {}
+        return dict(zip(self.track_ids.tolist(), map(str, self.class_names), strict=True))
 
     def as_json(self) -> list[dict[str, Any]]:
         """Return a dictionary per detection: `class`, `class_id`, `score`, `box_xyxy`, and `track_id` if tracked."""

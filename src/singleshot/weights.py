@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -24,8 +24,6 @@ from singleshot.segmentation.fcn import FCN, FCNConfig
 from singleshot.storage import sealed
 
 SCHEMA = 1
-MOST_BOXES, MOST_DETECTIONS, LONGEST_SIDE = 5_000_000, 1_000_000, 16_384
-"""Limits of a config: a network beyond them would take all memory before anything else could be checked."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +36,7 @@ class WeightsFile:
         sha256: the hash of tensors and record, as hexadecimal digits.
     """
 
+    task: ClassVar[Literal["detection"]] = "detection"
     network: SSD
     provenance: dict[str, Any] = field(default_factory=dict)
     sha256: str = ""
@@ -68,6 +67,7 @@ class BackboneFile:
         sha256: as in `WeightsFile`.
     """
 
+    task: ClassVar[Literal["trunk"]] = "trunk"
     config: BackboneConfig
     tensors: dict[str, Tensor]
     provenance: dict[str, Any] = field(default_factory=dict)
@@ -78,6 +78,7 @@ class BackboneFile:
 class SegmenterFile:
     """A segmenter's weights file; see `WeightsFile`."""
 
+    task: ClassVar[Literal["segmentation"]] = "segmentation"
     network: FCN
     provenance: dict[str, Any] = field(default_factory=dict)
     sha256: str = ""
@@ -85,8 +86,7 @@ class SegmenterFile:
 
 def save(path: Path, network: SSD | FCN, provenance: dict[str, Any]) -> str:
     """Write `network` to `path` atomically. Returns the SHA-256."""
-    task = "segmentation" if isinstance(network, FCN) else "detection"
-    return _save(path, task, network.config, network.state_dict(), provenance)
+    return _save(path, network.task, network.config, network.state_dict(), provenance)
 
 
 def save_backbone(path: Path, config: BackboneConfig, tensors: dict[str, Tensor], provenance: dict[str, Any]) -> str:
@@ -117,7 +117,7 @@ def load(path: Path) -> WeightsFile:
 def read(path: Path) -> WeightsFile | BackboneFile:
     """Read a detector or a backbone, like `load`. A segmenter is refused."""
     file = read_any(path)
-    if isinstance(file, SegmenterFile):
+    if file.task == "segmentation":
         raise DataError(
             "a segmenter, not a detector", kind="other-task", remedy="Name a detector or a backbone", file=path
         )
@@ -145,7 +145,10 @@ def read_any(path: Path) -> WeightsFile | BackboneFile | SegmenterFile:
             _check({name: backbone[name] for name in backbone if name in tensors}, tensors, path)
             return BackboneFile(config, {name: tensor.clone() for name, tensor in tensors.items()}, provenance, stated)
         # Built without memory, which is allocated when the tensors are known to fit.
-        network = _segmenter(record) if record.get("task") == "segmentation" else _detector(record)
+        config = config_of(record.get("config"), record.get("task"))
+        config.check_limits()
+        with torch.device("meta"):
+            network = config.build()
     except ConfigError as error:
         raise DataError(error.message, kind="bad-weights", remedy=error.remedy, file=path) from error
     wanted = network.state_dict()
@@ -153,28 +156,20 @@ def read_any(path: Path) -> WeightsFile | BackboneFile | SegmenterFile:
     # Copies: safetensors maps the file into memory, and another process may truncate it.
     own = {name: tensor.to(wanted[name].dtype, copy=True) for name, tensor in tensors.items()}
     network.load_state_dict(own, assign=True)
-    if isinstance(network, FCN):
+    if network.task == "segmentation":
         return SegmenterFile(network.eval(), provenance, stated)
     return WeightsFile(network.eval(), provenance, stated)
 
 
-def _detector(record: dict[str, Any]) -> SSD:
-    refuse_absurd(config := config_of(record.get("config")))
-    with torch.device("meta"):
-        return SSD(config)
+def config_of(data: Any, task: Any = "detection") -> SSDConfig | FCNConfig:
+    """Read the stored config of a segmenter (`segmentation`) or a detector (any other task).
 
-
-def _segmenter(record: dict[str, Any]) -> FCN:
-    refuse_absurd(config := FCNConfig.from_json_dict(record.get("config")))
-    with torch.device("meta"):
-        return FCN(config)
-
-
-def config_of(data: Any) -> SSDConfig:
-    """Read a stored config; fields that were added after version 0.1 default to what it did.
+    Fields of a detector that were added after version 0.1 default to what it did.
 
     Raises ConfigError on unknown, missing or mistyped fields.
     """
+    if task == "segmentation":
+        return FCNConfig.from_json_dict(data)
     if isinstance(data, dict) and isinstance(data.get("preprocess"), dict):
         data = {"unnamed_slots": []} | data | {"preprocess": {"fit": "warp"} | data["preprocess"]}
     return SSDConfig.from_json_dict(data)
@@ -201,22 +196,6 @@ def _record(text: str, path: Path) -> dict[str, Any]:
             file=path,
         )
     return record
-
-
-def refuse_absurd(config: SSDConfig | FCNConfig) -> None:
-    """Raise ConfigError for a config beyond the limits, before a network is built from it."""
-    if isinstance(config, FCNConfig):
-        if max(config.input_size_hw) > LONGEST_SIDE:
-            raise ConfigError(f"an input of {config.input_size_hw} is not a segmenter's")
-        return
-    sides = [*config.input_size_hw, *(side for row in config.anchors for side in row.size_hw)]
-    boxes = sum(level.num_anchors for level in config.anchors)
-    thresholds = config.postprocess
-    counts = (thresholds.candidates_per_class, thresholds.max_detections)
-    if not (min(sides) > 0 and max(sides) <= LONGEST_SIDE and 0 < boxes <= MOST_BOXES):
-        raise ConfigError(f"an input of {config.input_size_hw} with {boxes} anchors is not a detector's")
-    if not (min(counts) >= 0 and max(counts) <= MOST_DETECTIONS):
-        raise ConfigError(f"{counts[0]} candidates and {counts[1]} detections are not a detector's limits")
 
 
 def _backbone_state(trunk: BackboneName) -> dict[str, Tensor]:

@@ -21,7 +21,6 @@ from singleshot.prediction.annotations import KINDS, Sink, Sinks
 from singleshot.prediction.frames import ImageError, ImageResult
 from singleshot.prediction.line_file import partial
 from singleshot.prediction.sources import Sources
-from singleshot.structures import Detections, Segmentation
 
 if TYPE_CHECKING:
     from singleshot.prediction.predictor import Predictor
@@ -188,7 +187,7 @@ class Outputs:
             self._report["pictures"].append({"file": item.source, "error": str(item.error)})
         else:
             self._report["pictures"].append(annotations.result_row(item))
-            terminal.show(f"{item.source}: {summary(item.result)}")
+            terminal.show(f"{item.source}: {item.result.summary()}")
 
     def add_frame(self, row: VideoRow, item: ImageResult) -> None:
         """Save the result of a frame of a video."""
@@ -212,14 +211,6 @@ class Outputs:
     def _failed(self, source: str, error: SingleshotError) -> None:
         self.sinks.append(ImageError(source, error, of_video=True))
         terminal.warn(str(error))
-
-
-def summary(result: Detections | Segmentation) -> str:
-    """Describe the result of an image in one line."""
-    if isinstance(result, Detections):
-        return ", ".join(f"{row['class']} {row['score']:.2f}" for row in result.as_json()) or "nothing"
-    shares = sorted(result.shares().items(), key=lambda row: -row[1])
-    return ", ".join(f"{name} {share:.0%}" for name, share in shares)
 
 
 @dataclass
@@ -257,9 +248,8 @@ class VideoRow:
         """Count a frame, and keep it for the report."""
         result = item.result
         self.frame_count += 1
-        self.classes.update(set(result.class_names if isinstance(result, Detections) else result.shares()))
-        if isinstance(result, Detections) and result.track_ids is not None:
-            self.tracks.update(zip(result.track_ids.tolist(), map(str, result.class_names), strict=True))
+        self.classes.update(result.classes())
+        self.tracks.update(result.tracks())
         if keep:
             self.frames.append({name: value for name, value in annotations.result_row(item).items() if name != "file"})
 

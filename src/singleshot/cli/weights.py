@@ -99,7 +99,7 @@ def facts_of(path: Path) -> dict[str, Any]:
         facts |= {"kind": "trunk", "trunk": file.config.trunk, "layers": layers}
         facts |= {"parameters": sum(tensor.numel() for tensor in file.tensors.values())}
         preprocess = file.config.preprocess
-    elif isinstance(file, weights.SegmenterFile):
+    elif file.task == "segmentation":
         facts |= {"kind": "segmenter"} | to_json_dict(file.network.config)
         return facts | {name: value for name, value in file.provenance.items() if name not in facts}
     else:

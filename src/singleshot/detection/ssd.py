@@ -11,7 +11,7 @@ import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -27,13 +27,15 @@ from singleshot.detection.anchors import AnchorLevel, AnchorPreset, Clip, anchor
 from singleshot.detection.coding import RawDetections
 from singleshot.detection.postprocess import Postprocess
 from singleshot.errors import ConfigError, nearest
-from singleshot.preprocess import Fit, Preprocess
+from singleshot.preprocess import LONGEST_SIDE, Fit, Preprocess
 from singleshot.structures import LabelMap
 
 BackboneName = Literal["vgg16", "mobilenetv3-large", "residual-fine"]
 Extras = Literal["caffe-300", "caffe-512", "2017-300", "2017-512", "built-in"]
 Heads = Literal["conv3x3", "separable"]
 Colour = tuple[float, float, float]
+MOST_BOXES, MOST_DETECTIONS = 5_000_000, 1_000_000
+"""Limits of a stored config, beside `preprocess.LONGEST_SIDE`."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class SSDConfig(Config):
         ConfigError: there are no classes, or an unnamed slot is not a column.
     """
 
+    task: ClassVar[Literal["detection"]] = "detection"
     flavour: str
     """Name of the model that it was made from, for people to read; nothing is looked up by it."""
     class_names: tuple[str, ...]
@@ -108,6 +111,20 @@ class SSDConfig(Config):
     def input_size_hw(self) -> tuple[int, int]:
         """Height and width of the input in pixels."""
         return self.preprocess.size_hw
+
+    def check_limits(self) -> None:
+        """Raise ConfigError where the network would take all memory before anything else could be checked."""
+        sides = [*self.input_size_hw, *(side for row in self.anchors for side in row.size_hw)]
+        boxes = sum(level.num_anchors for level in self.anchors)
+        counts = (self.postprocess.candidates_per_class, self.postprocess.max_detections)
+        if not (min(sides) > 0 and max(sides) <= LONGEST_SIDE and 0 < boxes <= MOST_BOXES):
+            raise ConfigError(f"an input of {self.input_size_hw} with {boxes} anchors is not a detector's")
+        if not (min(counts) >= 0 and max(counts) <= MOST_DETECTIONS):
+            raise ConfigError(f"{counts[0]} candidates and {counts[1]} detections are not a detector's limits")
+
+    def build(self) -> SSD:
+        """Build the network. Raises ConfigError where the anchors do not fit its feature maps."""
+        return SSD(self)
 
     def to_json_dict(self) -> dict[str, Any]:
         """Return the config as JSON stores it."""
@@ -244,6 +261,7 @@ class SSD(Freezable):
         ConfigError: the anchors do not fit the network's feature maps.
     """
 
+    task: ClassVar[Literal["detection"]] = "detection"
     anchors_cxcywh: Tensor
 
     def __init__(self, config: SSDConfig) -> None:

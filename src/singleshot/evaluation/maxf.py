@@ -55,6 +55,15 @@ class MaxfReport:
         """MaxF of all images together."""
         return self.by_category[ALL].maxf
 
+    @property
+    def score(self) -> float | None:
+        """The figure by which the best epoch is chosen: `maxf`."""
+        return self.maxf
+
+    def columns(self) -> dict[str, float | None]:
+        """Returns the figures for `log.csv`, by column."""
+        return {"maxf": self.maxf}
+
     def as_json(self) -> dict[str, Any]:
         """Returns what `evaluate --json` writes: the scores of `urban` in `plane` at the top, then everything."""
         top = {name: value for name, value in self.by_category[ALL].as_json().items() if name != "images"}

@@ -48,6 +48,16 @@ class MiouReport:
     iiou: Mapping[str, float | None] | None = None
     without_instances: Path | None = None
 
+    @property
+    def score(self) -> float | None:
+        """The figure by which the best epoch is chosen: mean IoU."""
+        return self.figures.miou
+
+    def columns(self) -> dict[str, float | None]:
+        """Returns the figures for `log.csv`, by column."""
+        figures = {"miou": self.figures.miou, "pixel_accuracy": self.figures.pixel_accuracy}
+        return figures | {f"iou_{label}": iou for label, iou in self.figures.iou.items()}
+
     def as_json(self) -> dict[str, Any]:
         """Returns what `evaluate --json` writes; null for a class that neither truth nor prediction has."""
         fields = {"metric": "miou", "miou": self.figures.miou, "iou": dict(self.figures.iou)}

@@ -42,6 +42,15 @@ class MeanAP:
     map: float | None
     ap: Mapping[str, float | None]
 
+    @property
+    def score(self) -> float | None:
+        """The figure by which the best epoch is chosen: `map`."""
+        return self.map
+
+    def columns(self) -> dict[str, float | None]:
+        """Returns the figures for `log.csv`, by column."""
+        return {"map": self.map} | {f"ap_{label}": ap for label, ap in self.ap.items()}
+
 
 @dataclass(frozen=True)
 class SizeBand(MeanAP):

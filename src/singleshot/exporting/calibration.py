@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import UInt8
@@ -19,9 +19,8 @@ from numpy import ndarray
 from singleshot.data import read as reading
 from singleshot.data.faults import refuse_or_list
 from singleshot.errors import DataError, InputMissingError
-from singleshot.evaluation.evaluate import evaluate
+from singleshot.evaluation.evaluate import metric_for
 from singleshot.evaluation.loop import eval_loader, evaluate_split
-from singleshot.evaluation.miou import MeanIoU
 from singleshot.images import IMAGE_SUFFIXES, read_image
 from singleshot.prediction.predictor import Detector, Segmenter
 from singleshot.preprocess import Preprocess, to_input
@@ -30,6 +29,7 @@ from singleshot.structures import Dataset, evenly_spaced
 PICTURES = 128
 """How many pictures are measured on, and the cost is told of `MOST_JUDGED` at most."""
 MOST_JUDGED = 300
+SCORES: dict[str, Literal["voc07", "miou"]] = {"detection": "voc07", "segmentation": "miou"}
 SPLITS = ("val", "test", "trainval", "train")
 """Which split is taken where a data set has several, the first that is there."""
 
@@ -85,7 +85,7 @@ def read(folder: Path, model: Detector | Segmenter) -> Calibration:
         DataError: its annotations are faulty (FaultyDataError), which the score would suffer from unseen; or its
             classes are others than the model's.
     """
-    with_masks = isinstance(model, Segmenter)
+    with_masks = model.task == "segmentation"
     try:
         names = reading.splits(folder, with_masks=with_masks)
     except InputMissingError:
@@ -117,16 +117,10 @@ def cost(before: Detector | Segmenter, after: Detector | Segmenter, dataset: Dat
     """The scores of a model and of its export on the same pictures: VOC's AP, or mean IoU."""
     places = evenly_spaced(len(dataset), MOST_JUDGED)
     part = replace(dataset, samples=[dataset.samples[place] for place in places])
-    metric = "voc07" if isinstance(before, Detector) else "miou"
-    was, images = _score(before, part)
-    return Cost(metric, was, _score(after, part)[0], images, dataset.split)
-
-
-def _score(model: Detector | Segmenter, dataset: Dataset) -> tuple[float | None, int]:
-    """The score, and on how many pictures: those that cannot be read are left out."""
-    if isinstance(model, Detector):
-        report = evaluate(model, dataset, on_bad="skip", size_bands_px=())
-        return report.map, report.images
-    loader = eval_loader(model, dataset, on_bad="skip")
-    report = evaluate_split(model, loader, MeanIoU(dataset, instances=False))
-    return report.figures.miou, report.images
+    metric = SCORES[before.task]
+    # Images that cannot be read are left out of both.
+    was, now = (
+        evaluate_split(model, eval_loader(model, part, on_bad="skip"), metric_for(metric, part, instances=False))
+        for model in (before, after)
+    )
+    return Cost(metric, was.score, now.score, was.images, dataset.split)

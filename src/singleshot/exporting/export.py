@@ -38,7 +38,7 @@ from singleshot.images import IMAGE_SUFFIXES, read_image
 from singleshot.prediction.backends.backend import Backend, ExportRecord, Precision
 from singleshot.prediction.exported import exported_predictor
 from singleshot.prediction.load import find_weights
-from singleshot.prediction.predictor import Detector, Segmenter
+from singleshot.prediction.predictor import Detector, Segmenter, predictor_of
 from singleshot.segmentation.fcn import FCN
 from singleshot.storage import atomic
 from singleshot.storage.download import Observer
@@ -119,7 +119,7 @@ def export(
         built = build(model.network, record, chosen, made, inputs)
         found = parity.compare(model, built.export, built.probe, images, accuracy) if check else None
         scarce = found is not None and found.compared < parity.FEW and not found.failures()
-        if scarce and isinstance(model, Detector):
+        if scarce and model.task == "detection":
             # Little of what it knows is in the pictures. The same graph with a lower threshold has boxes to show.
             keen = model.with_postprocess(score_threshold=parity.telling_threshold(model, images))
             stated = replace(record, config=keen.network.config)
@@ -191,9 +191,7 @@ def _model(path: Path) -> tuple[Detector | Segmenter, str]:
         what = f"a {file.config.trunk} backbone, not a detector or segmenter"
         raise DataError(what, kind="trunk-weights", remedy="Train one from it: singleshot train --weights", file=path)
     network = file.network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    if isinstance(file, weights.SegmenterFile):
-        return Segmenter(network, file.provenance), file.sha256
-    return Detector(network, file.provenance), file.sha256
+    return predictor_of(network, file.provenance), file.sha256
 
 
 def _images(folder: str | Path | None, measured: Calibration | None) -> Sequence[UInt8[ndarray, "_ _ 3"]]:
@@ -312,7 +310,7 @@ def _pt2(network: SSD | FCN, record: ExportRecord, path: Path, _inputs: Sequence
 
     write(to_pt2(_program(network, LoopSuppression(), record.form, record.precision)), path, record.texts())
     export = open_pt2(path)
-    if record.form == "raw" or isinstance(network, FCN):
+    if record.form == "raw" or record.task == "segmentation":
         return Built(export, export)
     both = _program(network, LoopSuppression(), "both", record.precision)
     return Built(export, Pt2Backend(to_pt2(both), record, both.output_names))
@@ -355,6 +353,6 @@ def _program(
     network: SSD | FCN, suppression: Suppression, form: Form, precision: Precision
 ) -> DetectorProgram | SegmenterProgram:
     dtype = DTYPES.get(precision, torch.float32)  # 8-bit networks are made of 32-bit ones
-    if isinstance(network, FCN):
+    if network.task == "segmentation":
         return SegmenterProgram(network, form, dtype)
     return DetectorProgram(network, suppression, form, dtype)

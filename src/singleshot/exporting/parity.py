@@ -139,9 +139,9 @@ def compare(
         precision: of the export, for the bounds.
     """
     bounds, loaded = BOUNDS[precision], exported_predictor(export)
-    if isinstance(model, Detector) and isinstance(loaded, Detector):
+    if model.task == "detection" and loaded.task == "detection":
         rows = [_detections_of(model, export, loaded, probe, image, bounds) for image in images]
-    elif isinstance(model, Segmenter) and isinstance(loaded, Segmenter):
+    elif model.task == "segmentation" and loaded.task == "segmentation":
         rows = [_pixels_of(model, export, loaded, probe, image) for image in images]
     else:
         raise TypeError("the export is of another task")

@@ -132,7 +132,7 @@ class Csv:
     def add(self, result: ImageResult, name: str) -> None:
         """See `Sink`."""
         del name
-        found = detections_of(result)
+        found = result.result.detections
         tracks = [""] * len(found) if found.track_ids is None else found.track_ids.tolist()
         rows = zip(
             found.class_names,
@@ -192,7 +192,7 @@ class Voc:
 
     def add(self, result: ImageResult, name: str) -> None:
         """See `Sink`."""
-        kept = inside(detections_of(result))
+        kept = inside(result.result.detections)
         image = Path(result.source).name if result.frame.index is None else f"{name}.jpg"
         names = [str(each) for each in kept.class_names]
         text = annotation_xml(image, kept.size_hw, kept.boxes_xyxy, names)
@@ -212,7 +212,7 @@ class Yolo:
 
     def add(self, result: ImageResult, name: str) -> None:
         """See `Sink`."""
-        kept = inside(detections_of(result))
+        kept = inside(result.result.detections)
         height, width = kept.size_hw
         rows = boxes.xyxy_to_cxcywh(boxes.scale(kept.boxes_xyxy.astype(np.float64), (1 / height, 1 / width))).tolist()
         lines = (
@@ -236,7 +236,7 @@ class Coco:
 
     def add(self, result: ImageResult, name: str) -> None:
         """See `Sink`."""
-        kept = inside(detections_of(result))
+        kept = inside(result.result.detections)
         height, width = kept.size_hw
         # The path as the user named it: images of two folders may have one name.
         file_name = Path(result.source).as_posix() if result.frame.index is None else f"{name}.jpg"
@@ -298,10 +298,10 @@ class MaskImages:
     def add(self, result: ImageResult, name: str) -> None:
         """See `Sink`."""
         del name
-        copy, found = self._copies.get(result.source), result.result
-        for kind in self._kinds:
-            if copy is not None and isinstance(found, Segmentation):
-                atomic.write_bytes(mask_path(copy, kind), mask_png(found, kind))
+        copy = self._copies.get(result.source)
+        if copy is not None:
+            for kind in self._kinds:
+                atomic.write_bytes(mask_path(copy, kind), mask_png(result.result.segmentation, kind))
 
     def close(self, *, whole: bool = True) -> None:
         """See `Sink`."""
@@ -360,15 +360,7 @@ def result_row(result: ImageResult) -> dict[str, Any]:
     """Return a result as JSON: file, frame and time in a video, size, and detections or each class's share."""
     found, frame = result.result, result.frame
     time = {} if frame.index is None else {"frame": frame.index, "time_s": frame.time_s}
-    facts = {"detections": found.as_json()} if isinstance(found, Detections) else {"shares": found.shares()}
-    return {"file": result.source, **time, "size_hw": list(frame.size_hw), **facts}
-
-
-def detections_of(result: ImageResult) -> Detections:
-    """Return the detections of a detector's result. Raises TypeError for a segmenter's."""
-    if not isinstance(result.result, Detections):
-        raise TypeError("annotations are made of detections, not of a segmentation")
-    return result.result
+    return {"file": result.source, **time, "size_hw": list(frame.size_hw), **found.as_facts()}
 
 
 def inside(found: Detections) -> Detections:

@@ -20,12 +20,10 @@ from numpy import ndarray
 from torch import Tensor
 
 from singleshot.detection.coding import RawDetections
-from singleshot.detection.ssd import SSD, SSDConfig
 from singleshot.errors import UsageError
 from singleshot.prediction.backends.backend import DETECTIONS, Backend
 from singleshot.prediction.predictor import Detector, Segmenter
 from singleshot.preprocess import boxes_to_pixels, inner_size_hw
-from singleshot.segmentation.fcn import FCN
 from singleshot.structures import Detections, Inputs
 
 
@@ -127,6 +125,7 @@ def exported_predictor(backend: Backend, device: torch.device | None = None) -> 
     """Return the predictor whose file a backend runs."""
     record, where = backend.record, device or torch.device("cpu")
     with torch.device("meta"):
-        if isinstance(record.config, SSDConfig):
-            return ExportedDetector(SSD(record.config).eval(), record.provenance, where, backend=backend)
-        return ExportedSegmenter(FCN(record.config).eval(), record.provenance, where, backend=backend)
+        network = record.config.build().eval()
+    if network.task == "segmentation":
+        return ExportedSegmenter(network, record.provenance, where, backend=backend)
+    return ExportedDetector(network, record.provenance, where, backend=backend)

@@ -14,9 +14,9 @@ import torch
 from singleshot import hub, weights
 from singleshot.errors import DataError, InputMissingError, UsageError, nearest, visible
 from singleshot.prediction.exported import exported_predictor
-from singleshot.prediction.predictor import Detector, Segmenter
+from singleshot.prediction.predictor import Detector, Segmenter, predictor_of
 from singleshot.storage.download import Observer
-from singleshot.weights import BackboneFile, SegmenterFile
+from singleshot.weights import BackboneFile
 
 BackendName = Literal["torch", "pt2", "onnx", "openvino"]
 RUNS: dict[str, tuple[BackendName, ...]] = {".pt2": ("pt2",), ".onnx": ("onnx", "openvino"), ".xml": ("openvino",)}
@@ -174,8 +174,5 @@ def _from_weights(path: Path, where: torch.device, bf16: bool) -> Detector | Seg
         what = f"a {file.config.trunk} backbone, not a detector or segmenter"
         remedy = "Train one from it: singleshot train --weights"
         raise DataError(what, kind="trunk-weights", remedy=remedy, file=path)
-    if isinstance(file, SegmenterFile):
-        segmenter = file.network.to(where, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        return Segmenter(segmenter, file.provenance, where, bf16)
     network = file.network.to(where, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    return Detector(network, file.provenance, where, bf16)
+    return predictor_of(network, file.provenance, where, bf16=bf16)

@@ -154,7 +154,7 @@ class Detector(Predictor[RawDetections, Detections]):
     """A detector. `network` is an `SSD`; see `Predictor` for the other arguments."""
 
     network: SSD
-    task: ClassVar[Task] = "detection"
+    task: ClassVar[Literal["detection"]] = "detection"
 
     def forward(self, inputs: Inputs) -> RawDetections:
         """Run the network: logits and box offsets of every anchor."""
@@ -253,7 +253,7 @@ class Segmenter(Predictor[Float[Tensor, "B C H W"], Segmentation]):
 
     network: FCN
     with_probabilities: bool = False
-    task: ClassVar[Task] = "segmentation"
+    task: ClassVar[Literal["segmentation"]] = "segmentation"
 
     @property
     def colours(self) -> UInt8[ndarray, "C 3"]:
@@ -308,6 +308,18 @@ class Segmenter(Predictor[Float[Tensor, "B C H W"], Segmentation]):
     def stream(self, source: Any, *, drawing: bool = False, batch_size: int | None = None) -> Iterator[ImageResult]:
         """Yield each frame of a source with the class of every pixel; arguments and errors as `Detector.stream`."""
         return stream(self, source, StreamOptions(drawing=drawing, batch_size=batch_size))
+
+
+def predictor_of(
+    network: SSD | FCN,
+    provenance: dict[str, Any] | None = None,
+    device: torch.device | None = None,
+    *,
+    bf16: bool = False,
+) -> Detector | Segmenter:
+    """Return the predictor of a network, which must be on the device already (None for the CPU); see `Predictor`."""
+    made = (provenance or {}, device or torch.device("cpu"), bf16)
+    return Segmenter(network, *made) if network.task == "segmentation" else Detector(network, *made)
 
 
 @functools.cache

@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -36,7 +36,7 @@ from singleshot.backbones.residual import ResidualSkips
 from singleshot.backbones.vgg import plain_vgg16
 from singleshot.config import Config, from_json_dict, to_json_dict
 from singleshot.errors import ConfigError, nearest
-from singleshot.preprocess import Fit, Preprocess
+from singleshot.preprocess import LONGEST_SIDE, Fit, Preprocess
 from singleshot.structures import LabelMap
 
 Variant = Literal["staged", "parallel", "light"]
@@ -58,6 +58,7 @@ class FCNConfig(Config):
             variant cannot use.
     """
 
+    task: ClassVar[Literal["segmentation"]] = "segmentation"
     flavour: str
     """Name of the model that it was made from, for people to read; nothing is looked up by it."""
     class_names: tuple[str, ...]
@@ -102,6 +103,15 @@ class FCNConfig(Config):
     def input_size_hw(self) -> tuple[int, int]:
         """Height and width to which images are brought."""
         return self.preprocess.size_hw
+
+    def check_limits(self) -> None:
+        """Raise ConfigError where the network would take all memory before anything else could be checked."""
+        if max(self.input_size_hw) > LONGEST_SIDE:
+            raise ConfigError(f"an input of {self.input_size_hw} is not a segmenter's")
+
+    def build(self) -> FCN:
+        """Build the network."""
+        return FCN(self)
 
     def to_json_dict(self) -> dict[str, Any]:
         """Return the config as JSON stores it."""
@@ -166,6 +176,8 @@ def config_for(
 
 class FCN(Freezable):
     """The segmenter. Build it from a config; parameters start as their papers say, for training."""
+
+    task: ClassVar[Literal["segmentation"]] = "segmentation"
 
     def __init__(self, config: FCNConfig) -> None:
         super().__init__()

@@ -44,6 +44,7 @@ class UploadModel:
 
     def __init__(self, model: Predictor[Any, Any], max_pixels: int) -> None:
         self._model, self._max_pixels = model, max_pixels
+        self._as_json = {"detection": _detections_json, "segmentation": _segmentation_json}[model.task]
 
     @classmethod
     def open(cls, path: Path, max_pixels: int, batch_size: int) -> UploadModel:
@@ -111,17 +112,15 @@ class UploadModel:
     ) -> list[PredictResponse]:
         raw = self._model.forward(Inputs(torch.from_numpy(np.stack(inputs)), sizes_hw))
         results = self._model.postprocess(raw, sizes_hw)
-        return [_response(_as_json(each, least)) for each, least in zip(results, thresholds, strict=True)]
+        return [_response(self._as_json(each, least)) for each, least in zip(results, thresholds, strict=True)]
 
 
-def _as_json(result: Detections | Segmentation, threshold: float) -> dict[str, Any]:
-    """Return a result as the response's fields."""
-    if isinstance(result, Segmentation):
-        return _segmentation_json(result)
+def _detections_json(result: Detections, threshold: float) -> dict[str, Any]:
+    """Return the detections from a score on as the response's fields."""
     return {"size_hw": list(result.size_hw), "detections": result.above(threshold).as_json()}
 
 
-def _segmentation_json(result: Segmentation) -> dict[str, Any]:
+def _segmentation_json(result: Segmentation, _threshold: float) -> dict[str, Any]:
     """Return the classes that occur, largest first, and the class ids as an 8-bit grey PNG in base64."""
     fine, png = cv2.imencode(".png", result.class_ids, [cv2.IMWRITE_PNG_COMPRESSION, 1])
     if not fine:

@@ -11,19 +11,21 @@ whole batch. One part on one rank is no special case: its share is 1.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
+from singleshot.data.augment.augment import pad_mask, resize_mask
 from singleshot.detection.coding import RawDetections
 from singleshot.detection.loss import LossConfig, count_matches, multibox_loss
 from singleshot.detection.ssd import SSD
-from singleshot.preprocess import boxes_to_fractions
+from singleshot.preprocess import Preprocess, boxes_to_fractions, inner_size_hw
 from singleshot.segmentation.loss import PixelLossConfig, pixel_loss, pixel_weight
-from singleshot.structures import Batch, BoxTargets
+from singleshot.structures import Batch, BoxTargets, FullSizeMasks
 
 BatchTotals: TypeAlias = Float[Tensor, " 3"]
 """What the loss of a step is divided by: matched anchors (or the weight of the labelled pixels), images, ranks.
@@ -39,6 +41,10 @@ class Criterion(Protocol):
 
     validated: ClassVar[tuple[str, ...]]
     """The losses that validation reports."""
+
+    def prepare_evaluated(self, batch: Any, preprocess: Preprocess) -> Any:
+        """Turn a batch as evaluation loads it into one as training loads it, so that its loss can be computed."""
+        ...
 
     def targets(self, batch: Any) -> Any:
         """Return what the images of a batch teach, on the batch's device. A slice of it are the images' rows."""
@@ -90,6 +96,11 @@ class DetectionCriterion:
     def __init__(self, network: SSD, config: LossConfig) -> None:
         self.network, self.config = network, config
 
+    def prepare_evaluated(self, batch: Batch[BoxTargets], preprocess: Preprocess) -> Batch[BoxTargets]:
+        """Return the batch: boxes are the same in training and evaluation."""
+        del preprocess
+        return batch
+
     def targets(self, batch: Batch[BoxTargets]) -> DetectionTargets:
         """Match the anchors with the boxes of a batch."""
         boxes = boxes_to_fractions(batch.targets.boxes_xyxy, self.network.config.input_size_hw)
@@ -130,6 +141,18 @@ class SegmentationCriterion:
 
     def __init__(self, config: PixelLossConfig, class_weights: Float[Tensor, " C"] | None = None) -> None:
         self.config, self.class_weights = config, class_weights
+
+    def prepare_evaluated(self, batch: Batch[Any], preprocess: Preprocess) -> Batch[Any]:
+        """Bring the masks to the size of the network's output. Raises ValueError for an image without a mask."""
+        full: FullSizeMasks = batch.targets
+        size_hw, masks = preprocess.size_hw, []
+        for mask in full.masks:
+            if mask is None:
+                raise ValueError("an image without a mask")
+            truth = mask.numpy()
+            inner_hw = inner_size_hw((truth.shape[0], truth.shape[1]), size_hw, preprocess.fit)
+            masks.append(pad_mask(resize_mask(truth, inner_hw), size_hw))
+        return replace(batch, targets=torch.from_numpy(np.stack(masks)))
 
     def targets(self, batch: Batch[Tensor]) -> UInt8[Tensor, "B H W"]:
         """Return the masks of a batch."""

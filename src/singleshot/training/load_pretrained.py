@@ -113,7 +113,7 @@ def resumed_network(recipe: Recipe, config: Any, provenance: Mapping[str, Any] |
 
     Raises ConfigError for a config of another version.
     """
-    network = FCN(FCNConfig.from_json_dict(config)) if recipe.is_segmentation else SSD(weights.config_of(config))
+    network = weights.config_of(config, "segmentation" if recipe.is_segmentation else "detection").build()
     network.freeze_blocks(recipe.freeze)
     return Start(network, provenance=provenance)
 

@@ -232,6 +232,5 @@ def _annotated(model: Detector | Segmenter, dataset: Dataset) -> Sequence[UInt8[
         share = LONGEST_SIDE / max(image.shape[:2])
         if share < 1:
             image = cv2.resize(image, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
-        seen = model.predict(image, threshold=SHOWN_FROM) if isinstance(model, Detector) else model.predict(image)
-        drawn.append(draw(image, seen))
+        drawn.append(draw(image, model.predict(image), threshold=SHOWN_FROM))
     return drawn

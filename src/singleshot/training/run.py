@@ -27,7 +27,7 @@ from singleshot.data.faults import OnBad, refuse_or_list
 from singleshot.data.split_file import SPLIT_FILE, SplitFile
 from singleshot.errors import DataError, Fault, UsageError
 from singleshot.prediction.backends.host import cores
-from singleshot.prediction.predictor import Detector, Segmenter
+from singleshot.prediction.predictor import Detector, Segmenter, predictor_of
 from singleshot.structures import Dataset
 from singleshot.training.devices import child_processes, kill_processes, memory_errors, open_fabric, resolve_precision
 from singleshot.training.fit import fit
@@ -69,14 +69,14 @@ class Run:
     @property
     def detector(self) -> Detector:
         """The model of a run that trained a detector. Raises TypeError for another one."""
-        if not isinstance(self.model, Detector):
+        if self.model.task == "segmentation":
             raise TypeError("this run trained a segmenter")
         return self.model
 
     @property
     def segmenter(self) -> Segmenter:
         """The model of a run that trained a segmenter. Raises TypeError for another one."""
-        if not isinstance(self.model, Segmenter):
+        if self.model.task == "detection":
             raise TypeError("this run trained a detector")
         return self.model
 
@@ -235,7 +235,7 @@ def train(
     return Run(
         folder.root,
         folder.best,
-        setup.predictor(network, provenance, next(network.parameters()).device, bf16),
+        predictor_of(network, provenance, next(network.parameters()).device, bf16=bf16),
         outcome.best_score,
         outcome.steps,
         outcome.seconds,

@@ -31,7 +31,7 @@ from singleshot.detection.ssd import SSD
 from singleshot.errors import ConfigError, DataError
 from singleshot.evaluation.evaluate import metric_for
 from singleshot.evaluation.loop import eval_loader
-from singleshot.prediction.predictor import Detector, Segmenter
+from singleshot.prediction.predictor import predictor_of
 from singleshot.segmentation.fcn import FCN
 from singleshot.segmentation.loss import log_weights
 from singleshot.structures import Dataset
@@ -50,7 +50,6 @@ class Setup:
         criterion: its loss.
         loader: its training batches.
         validate: evaluates a network like it.
-        predictor: the class that predicts with such a network.
         warning: what the user should know about the data before training starts, if anything.
     """
 
@@ -58,7 +57,6 @@ class Setup:
     criterion: Criterion
     loader: Loader[Any]
     validate: Callable[[Any], Validation]
-    predictor: type[Detector] | type[Segmenter]
     warning: str | None = None
 
 
@@ -105,20 +103,20 @@ def set_up(
         recipe, train, val, options.workers, options.bf16, on_bad=options.on_bad, ranks=options.ranks
     )
     preprocess = network.config.preprocess
-    if isinstance(network, SSD):
+    if network.task == "detection":
         loader = _loader(TrainDetection(preprocess, recipe.augmentation), recipe, train, options)
         criterion = DetectionCriterion(network, recipe.loss)
-        validator = partial(validate, predictor_type=Detector, criterion=criterion, options=validation)
+        validator = partial(validate, criterion=criterion, options=validation)
         warning = anchor_fit.coverage_warning(train.samples, network.config)
-        return Setup(network, criterion, loader, validator, Detector, warning)
+        return Setup(network, criterion, loader, validator, warning)
     for dataset in validation.splits.values():  # what would end the run after its first epoch ends it now
         metric_for(recipe.pixel_metric, dataset)
-        eval_loader(Segmenter(network), dataset, workers=options.workers)
+        eval_loader(predictor_of(network), dataset, workers=options.workers)
     loader = _loader(TrainSegmentation(preprocess, recipe.augmentation), recipe, train, options)
     weights = class_weights(recipe, train, workers=options.workers, on_bad=options.on_bad, ranks=options.ranks)
     criterion = SegmentationCriterion(recipe.pixel_loss, weights)
-    validator = partial(validate, predictor_type=Segmenter, criterion=criterion, options=validation)
-    return Setup(network, criterion, loader, validator, Segmenter)
+    validator = partial(validate, criterion=criterion, options=validation)
+    return Setup(network, criterion, loader, validator)
 
 
 def _loader(prepare: Prepare[Any, Any], recipe: Recipe, train: Dataset, options: SetupOptions) -> Loader[Any]:

@@ -17,7 +17,6 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from singleshot import weights
-from singleshot.config import from_json_dict
 from singleshot.detection.ssd import SSDConfig
 from singleshot.errors import ConfigError, DataError, UsageError
 from singleshot.segmentation.fcn import FCNConfig
@@ -53,7 +52,7 @@ class ExportRecord:
     @property
     def task(self) -> Literal["detection", "segmentation"]:
         """What the model does."""
-        return "detection" if isinstance(self.config, SSDConfig) else "segmentation"
+        return self.config.task
 
     @property
     def output_names(self) -> tuple[str, ...]:
@@ -109,12 +108,8 @@ def parse(text: str | None, path: Path) -> ExportRecord:
     if form is None or precision is None or not isinstance(provenance, dict) or not isinstance(sha256, str):
         raise DataError("its record makes no sense", kind="bad-export", file=path)
     try:
-        config = (
-            from_json_dict(FCNConfig, data.get("config"))
-            if data.get("task") == "segmentation"
-            else weights.config_of(data.get("config"))
-        )
-        weights.refuse_absurd(config)
+        config = weights.config_of(data.get("config"), data.get("task"))
+        config.check_limits()
     except ConfigError as error:
         raise DataError(error.message, kind="bad-export", remedy=error.remedy, file=path) from error
     return ExportRecord(config, form, precision, sha256, provenance)

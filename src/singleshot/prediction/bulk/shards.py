@@ -36,7 +36,6 @@ from singleshot.prediction.choosing import Choice, choice
 from singleshot.prediction.frames import Frame, ImageError
 from singleshot.prediction.image_reader import ImageReader
 from singleshot.prediction.load import find_weights, load
-from singleshot.prediction.predictor import Segmenter
 from singleshot.storage import atomic
 from singleshot.storage.download import Observer
 from singleshot.storage.files import opened
@@ -161,7 +160,7 @@ class Worker:
             raise ConfigError(what, remedy="Put them back, or begin with another --out", file=self._job.weights)
         self._reading = ImageReader()  # it starts while the weights are loaded
         model = load(self._job.weights)
-        if isinstance(model, Segmenter):
+        if model.task == "segmentation":
             raise UsageError("--engine is for detectors", remedy="Leave it out")
         self._model: Any = model
         threads = model.worker_counts()[1]
