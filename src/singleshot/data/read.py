@@ -17,7 +17,19 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 
 from singleshot.data import cache as dataset_cache
-from singleshot.data.boxes import coco, csv_boxes, kitti_objects, labelme, voc, voc_unlisted, yolo
+from singleshot.data.boxes import (
+    coco,
+    csv_boxes,
+    cvat,
+    imagefolder,
+    kitti_objects,
+    label_studio,
+    labelme,
+    via,
+    voc,
+    voc_unlisted,
+    yolo,
+)
 from singleshot.data.faults import LEFT_OUT_WARNINGS
 from singleshot.data.folders import subfolders
 from singleshot.data.load.samples import SampleTable
@@ -30,11 +42,15 @@ from singleshot.images import IMAGE_SUFFIXES
 from singleshot.structures import Dataset, LabelMap
 
 Layout = Literal[
-    "voc", "coco", "yolo", "kitti_road", "cityscapes", "masks", "voc_xml", "labelme", "csv", "kitti_objects"
-]
+    "voc", "coco", "yolo", "kitti_road", "cityscapes", "masks", "voc_xml", "labelme", "csv", "kitti_objects",
+    "cvat", "label_studio", "via", "imagefolder",
+]  # fmt: skip
 MASKS: tuple[Layout, ...] = ("masks", "cityscapes", "kitti_road")
 """Layouts with masks, in the order in which they are tried where masks are wanted."""
-PROBED: tuple[Layout, ...] = ("voc_xml", "labelme", "csv", "kitti_objects")
+PROBED: tuple[Layout, ...] = (
+    *("voc_xml", "labelme", "csv", "kitti_objects"),
+    *("cvat", "label_studio", "via", "imagefolder"),
+)
 """Layouts that are recognised by files anywhere below a folder: too slow to try on every folder nearby."""
 MAX_NEARBY = 200
 MAX_COUNTED = 5000
@@ -98,6 +114,24 @@ READERS: dict[Layout, Reader] = {
     ),
     "csv": Reader(
         "CSV with a header", csv_boxes.fits, csv_boxes.splits, csv_boxes.read, ("label_map",), csv_boxes.sources
+    ),
+    "cvat": Reader("CVAT for images", cvat.fits, cvat.splits, cvat.read, ("label_map",), cvat.sources),
+    "label_studio": Reader(
+        "Label Studio json",
+        label_studio.fits,
+        label_studio.splits,
+        label_studio.read,
+        ("label_map", "allow_unlabelled"),
+        label_studio.sources,
+    ),
+    "via": Reader("VIA", via.fits, via.splits, via.read, ("label_map",), via.sources),
+    "imagefolder": Reader(
+        "Hugging Face imagefolder",
+        imagefolder.fits,
+        imagefolder.splits,
+        imagefolder.read,
+        ("label_map",),
+        imagefolder.sources,
     ),
 }
 

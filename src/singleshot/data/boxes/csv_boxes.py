@@ -4,10 +4,8 @@
     ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsGroupOf  fractions of the image
 
 The columns may be in any order, and others are not read. Pixels are those of VOC's XML, from which the tutorials'
-script makes the file: 1-based and inclusive, so the same boxes come from both. A file is the split that its name begins
-with (`train_labels.csv`), or that a folder on its path names; an image is found by its name below the data's folder. A
-crowd (`IsGroupOf`) is evaluated as one and never trained on. Images that no line names are not read: the file is the
-list.
+script makes the file: 1-based and inclusive, so the same boxes come from both. Splits and images are those of
+`listed`. A crowd (`IsGroupOf`) is evaluated as one and never trained on.
 """
 
 from __future__ import annotations
@@ -17,19 +15,17 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from singleshot.data import tree
-from singleshot.data.boxes import records
-from singleshot.data.boxes.check_box import CONTINUOUS, INCLUSIVE
-from singleshot.data.boxes.records import Object, Record
+from singleshot.data.boxes import listed
+from singleshot.data.boxes.check_box import INCLUSIVE
+from singleshot.data.boxes.listed import Entry
+from singleshot.data.boxes.records import Object
 from singleshot.data.faults import make_fault
-from singleshot.errors import DataError, Fault, InputMissingError, SingleshotError
-from singleshot.images import IMAGE_SUFFIXES
+from singleshot.errors import DataError, Fault, SingleshotError
 from singleshot.storage.files import file_bytes, opened
 from singleshot.structures import Dataset, LabelMap
 
 LAYOUT = "csv"
 MAX_BYTES = 2 * 2**30
-MAX_PROBED = 5000
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _IMAGES = ("filename", "imageid", "image", "image_id")
 _CLASSES = ("class", "labelname", "label", "class_name")
@@ -53,67 +49,31 @@ def read(root: Path | str, split: str, *, label_map: LabelMap | None = None) -> 
         DataError: a file has no such header (`bad-header`), or no line (`empty-split`).
     """
     root = Path(root)
-    files = split_files(root)
-    if split not in files:
-        raise tree.no_split(root, split, list(files))
-    top = root if root.is_dir() else root.parent
-    found = tree.read_tree(top, ".csv")
-    by_name = _by_name(found.images, top)
-    of_split: list[Record] = []
-    others: list[Record] = []
-    faults = list(found.faults)
-    rule = INCLUSIVE
-    for name, paths in files.items():
-        for file in paths if name == split or label_map is None else ():
-            part, part_faults = _records(file, by_name, name)
-            (of_split if name == split else others).extend(part)
-            if name == split:
-                faults += part_faults
-                rule = CONTINUOUS if any(record.relative for record in part) else rule
-    if label_map is None:
-        label_map, warnings = records.classes([*of_split, *others])
-        faults += warnings
-    return records.dataset(root, LAYOUT, split, of_split, label_map, faults, rule=rule)
+    return listed.read(root, split, LAYOUT, files(root), load, label_map, rule=INCLUSIVE)
 
 
-def _by_name(images: Sequence[Path], top: Path) -> dict[tuple[str, str], Path]:
-    """Return the images by split and name: with and without suffix, and without the split where the name is alone."""
-    found: dict[tuple[str, str], Path] = {}
-    for image in reversed(images):
-        split, _ = tree.split_and_name(image, top)
-        for name in (image.name, image.stem, image.relative_to(top).as_posix()):
-            found["", name] = image
-            found[split, name] = image
-    return found
-
-
-def _records(file: Path, images: dict[tuple[str, str], Path], split: str) -> tuple[list[Record], list[Fault]]:
-    """Return the images of a file with their objects, and the faults of its lines."""
+def load(file: Path) -> tuple[list[Entry], list[Fault]]:
+    """Read the images of a file with their objects. Raises what `read` raises about it."""
     faults: list[Fault] = []
+    first: dict[str, int] = {}
     objects: dict[str, list[Object]] = {}
+    of_image: dict[str, list[Fault]] = {}
     relative = False
-    missing: dict[str, int] = {}
     for line, row, relative in _rows(file):
-        image = row.get("image", "").strip()
-        if not image:
+        name = row.get("image", "").strip()
+        if not name:
             faults.append(make_fault("bad-line", "no image is named", file, line))
             continue
-        name = image.replace("\\", "/").rpartition("/")[2]
-        if not any((of, name) in images for of in (split, "")):
-            missing.setdefault(name, line)
-            continue
+        first.setdefault(name, line)
         found = _object(row, line, relative)
         if isinstance(found, Object):
             objects.setdefault(name, []).append(found)
         else:
-            faults.append(make_fault(*found, file, line))
-            objects.setdefault(name, [])
-    message = "image {} not found below its folder"
-    faults += [make_fault("missing-picture", message.format(name), file, line) for name, line in missing.items()]
-    if not objects and not faults:
-        raise DataError("0 images in the split", kind="empty-split", remedy="Add lines", file=file)
-    paths = {name: images.get((split, name)) or images["", name] for name in objects}
-    return [Record(paths[name], file, None, items, relative) for name, items in objects.items()], faults
+            of_image.setdefault(name, []).append(make_fault(*found, file, line))
+    return [
+        Entry(name, objects.get(name, ()), line=line, relative=relative, faults=of_image.get(name, ()))
+        for name, line in first.items()
+    ], faults
 
 
 def _object(row: dict[str, str], line: int, relative: bool) -> Object | tuple[str, str]:
@@ -173,16 +133,14 @@ def _columns(header: Sequence[str]) -> list[str] | None:
 # ---- Folders
 
 
+def files(root: Path) -> list[Path]:
+    """Return the CSV files with boxes, see `listed.find`."""
+    return listed.find(root, (".csv",), _has_header)
+
+
 def fits(root: Path) -> bool:
     """Return whether a folder, or a CSV file, has boxes in a CSV file with a header, and images."""
-    if root.is_file():
-        return root.suffix.lower() == ".csv" and _has_header(root)
-    has_image = False
-    for path in tree.probe(root, MAX_PROBED) if root.is_dir() else ():
-        has_image = has_image or path.suffix.lower() in IMAGE_SUFFIXES
-        if has_image:
-            break
-    return has_image and bool(split_files(root))
+    return listed.fits(root, (".csv",), _has_header)
 
 
 def _has_header(file: Path) -> bool:
@@ -194,24 +152,9 @@ def _has_header(file: Path) -> bool:
     return _columns(next(csv.reader([head]), [])) is not None
 
 
-def split_files(root: Path) -> dict[str, list[Path]]:
-    """Return the CSV files with boxes by split, in the root and in the folders in it."""
-    if root.is_file():
-        return {tree.ALL: [root]}
-    if not root.is_dir():
-        raise InputMissingError("no such folder or CSV file", remedy="Name a folder of images", file=root)
-    found: dict[str, list[Path]] = {}
-    for path in sorted({*root.glob("*.csv"), *root.glob("*/*.csv")}):
-        if path.is_file() and _has_header(path):
-            word = re.split(r"[_\-. ]", path.stem.lower())[0]
-            split = tree.SPLIT_OF.get(word) or tree.split_and_name(path, root)[0]
-            found.setdefault(split, []).append(path)
-    return {split: found[split] for split in tree.ORDER if split in found}
-
-
 def splits(root: Path) -> list[str]:
     """Return the names of the splits."""
-    return list(split_files(root))
+    return listed.splits(root, files(root), load)
 
 
 def sources(root: Path, _split: str) -> list[Path]:

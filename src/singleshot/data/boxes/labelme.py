@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from singleshot.data import tree
-from singleshot.data.boxes import records
+from singleshot.data.boxes import enclosing, records
 from singleshot.data.boxes.fields import is_text, number_list, read_json, shown
 from singleshot.data.boxes.records import Object, Record
 from singleshot.data.faults import make_fault
@@ -98,7 +98,8 @@ def _objects(shapes: list[Any], file: Path) -> tuple[list[Object], list[Fault]]:
             message = f"{path}.points is {shown(rows)}, which is no {kind}"
             faults.append(make_fault("bad-box", message, file, remedy="Draw it anew or delete it"))
             continue
-        objects.append(Object(str(shape["label"]), _box(kind, numbers), index, path=path))
+        box = _box(kind, numbers)
+        objects.append(Object(str(shape["label"]), box, index, path=path, outline=kind != "rectangle"))
     if unused:
         faults.append(make_fault("filled-field", f"{unused} shapes are no boxes or polygons and are not read", file))
     return objects, faults
@@ -109,8 +110,8 @@ def _box(kind: str, points: list[tuple[float, ...]]) -> tuple[float, float, floa
     xs, ys = [point[0] for point in points], [point[1] for point in points]
     if kind == "circle":
         radius = math.hypot(xs[1] - xs[0], ys[1] - ys[0])
-        return (xs[0] - radius, ys[0] - radius, xs[0] + radius, ys[0] + radius)
-    return (min(xs), min(ys), max(xs), max(ys))
+        return enclosing.of_ellipse(xs[0], ys[0], radius, radius)
+    return enclosing.of_points(xs, ys)
 
 
 # ---- Folders

@@ -34,6 +34,8 @@ class Object:
         difficult: whether VOC's protocol leaves it out of the score.
         name_line: the line of its class, if not `place`.
         written: the box as its file has it, for messages; "" for the edges.
+        crowd: whether it is a box around many objects at once, which is evaluated as one and never trained on.
+        outline: whether the box is that around another shape, which is not used.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Object:
     name_line: int | None = None
     written: str = ""
     crowd: bool = False
+    outline: bool = False
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,7 @@ def dataset(
     faults = list(faults)
     class_ids = {name: class_id for class_id, name in enumerate(label_map.names)}
     samples = []
+    outlines = 0
     base = root if root.is_dir() else root.parent
     for record, image_id in zip(records, tree.image_ids([each.image for each in records], base), strict=True):
         try:
@@ -152,9 +156,10 @@ def dataset(
         sample, found = _sample(record, image_id, size_hw, class_ids, rule)
         samples.append(sample)
         faults += found
+        outlines += sum(item.outline for item in record.objects)
     if not samples and not faults:
         raise tree.empty_split(root)
-    return Dataset(root, layout, split, label_map, tuple(samples), tuple(dict.fromkeys(faults)))
+    return Dataset(root, layout, split, label_map, tuple(samples), tuple(dict.fromkeys(faults)), outlines=outlines)
 
 
 def _sample(

@@ -52,28 +52,15 @@ def read(
         NotPermittedError: a folder or file may not be read.
     """
     root = Path(root)
-    files = tree.read_tree(root, ".xml")
-    known = tree.splits_of(files.images, root)
-    if split not in known:
-        raise tree.no_split(root, split, known)
-    found: list[Record] = []
-    others: list[Record] = []
-    faults = [*files.faults]
-    for name in known if annotated and label_map is None else [split]:
-        pairs = tree.pair(files, name)
+    if not annotated:
+        label_map = label_map or LabelMap(())
+
+    def records_of(pairs: tree.Pairs) -> tuple[list[Record], list[Fault]]:
         if not annotated:
-            found = [Record(image, image, None, ()) for image in pairs.files]
-            continue
-        read_records, read_faults = _records(pairs, allow_unlabelled, fix_boxes)
-        if name == split:
-            found = read_records
-            faults += read_faults
-        else:
-            others += read_records
-    if label_map is None:
-        label_map, warnings = records.classes([*found, *others])
-        faults += warnings
-    return records.dataset(root, LAYOUT, split, found, label_map, faults, rule=INCLUSIVE)
+            return [Record(image, image, None, ()) for image in pairs.files], []
+        return _records(pairs, allow_unlabelled, fix_boxes)
+
+    return records.read_paired(root, split, LAYOUT, ".xml", records_of, label_map, INCLUSIVE)
 
 
 def _records(pairs: tree.Pairs, allow_unlabelled: bool, fix_boxes: bool) -> tuple[list[Record], list[Fault]]:

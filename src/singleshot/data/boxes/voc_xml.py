@@ -98,16 +98,30 @@ def parse(data: bytes, *, file: Path) -> Annotation:
     if len(data) > MAX_BYTES:
         raise DataError(f"more than {MAX_BYTES >> 20} MiB of XML", kind="too-large-xml", file=file)
     reader = _Reader(file)
+    run(reader.parser, data, file)
+    size_hw = reader.size_hw()
+    return Annotation(size_hw, tuple(reader.objects), tuple(reader.faults), reader.size_line)
+
+
+def run(parser: expat.XMLParserType, data: bytes, file: Path) -> None:
+    """Give a whole file to a parser whose handlers are set; a document type is refused.
+
+    Raises DataError (`bad-xml`, `forbidden-xml`) with line and column, and what the handlers raise.
+    """
+
+    def doctype(*_: object) -> None:
+        message, remedy = "a document type (DTD) is not allowed", "Remove the <!DOCTYPE …>"
+        raise DataError(message, kind="forbidden-xml", remedy=remedy, file=file, line=parser.CurrentLineNumber)
+
+    parser.StartDoctypeDeclHandler = doctype
     try:
-        reader.parser.Parse(data, True)
+        parser.Parse(data, True)
     except expat.ExpatError as error:
         message = f"not well-formed XML: {expat.ErrorString(error.code)}, column {error.offset + 1}"
         raise DataError(message, kind="bad-xml", remedy="Mend the file", file=file, line=error.lineno) from error
     except (LookupError, ValueError, Warning) as error:  # an encoding that Python does not know, or warns about
         message = f"its declared encoding cannot be read ({error})"
         raise DataError(message, kind="bad-xml", remedy="Save it as UTF-8", file=file, line=1) from error
-    size_hw = reader.size_hw()
-    return Annotation(size_hw, tuple(reader.objects), tuple(reader.faults), reader.size_line)
 
 
 class _Reader:
@@ -128,13 +142,9 @@ class _Reader:
         self.counts = {"element": 0, "object": 0}
         self.parser = parser = expat.ParserCreate()
         parser.buffer_text = True
-        parser.StartDoctypeDeclHandler = self.doctype
         parser.StartElementHandler = self.start
         parser.EndElementHandler = self.end
         parser.CharacterDataHandler = self.characters
-
-    def doctype(self, *_: object) -> None:
-        raise self.failure("a document type (DTD) is not allowed", "forbidden-xml", "Remove the <!DOCTYPE …>")
 
     def start(self, tag: str, _: object) -> None:
         path = self.path

@@ -33,7 +33,12 @@ from singleshot.errors import DataError, Fault, InputMissingError, SingleshotErr
 from singleshot.images import IMAGE_SUFFIXES
 from singleshot.structures import VOID, Dataset, LabelMap, MaskCode, Sample
 
-JSON_PATHS = {"coco": "annotations[{}].bbox", "labelme": "shapes[{}]"}
+JSON_PATHS = {
+    "coco": "annotations[{}].bbox",
+    "labelme": "shapes[{}]",
+    "label_studio": "result[{}] of {image}",
+    "via": "regions[{}] of {image}",
+}
 """By layout: where a box stands in its JSON file."""
 SEVERITIES = ("fatal", "warning", "note")
 Progress = Callable[[int, int], None]
@@ -402,11 +407,13 @@ def _places(sample: Sample, dataset: Dataset) -> list[BoxPlace]:
     names = dataset.label_map.names
     numbers = [None] * len(sample.boxes_xyxy) if sample.box_places is None else sample.box_places.tolist()
     in_json = JSON_PATHS.get(dataset.layout)
+    if sample.annotation_path is not None and sample.annotation_path.suffix.lower() == ".csv":
+        in_json = None  # VIA has both
     places = []
     for box, class_id, number in zip(sample.boxes_xyxy.tolist(), sample.class_ids.tolist(), numbers, strict=True):
         shown = f"box ({', '.join(f'{edge:g}' for edge in box)}) of class {names[class_id]!r}"
         if in_json and number is not None:
-            shown = f"{in_json.format(number)}: {shown}"
+            shown = f"{in_json.format(number, image=sample.image_path.name)}: {shown}"
         line = None if in_json else number
         places.append(BoxPlace(sample.annotation_path or sample.image_path, line, shown))
     return places
