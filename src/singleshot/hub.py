@@ -36,15 +36,15 @@ _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?")
 def is_repository_id(text: str) -> bool:
     """Return whether a text has the form of a hub id, `owner/name` or `owner/name@revision`, and of no local path.
 
-    A text with a file's suffix, or in a folder that exists here, is a path that was mistyped and nothing to ask the
-    hub for, unless a revision says that it is one.
+    A text in a folder that exists here is a path that was mistyped, and the hub is never asked for it. One with a
+    file's suffix is too, unless it has a revision.
 
     >>> is_repository_id("somebody/blood-cells@main"), is_repository_id("runs/best.pt"), is_repository_id("me/net-v1.5")
     (True, False, True)
     """
     if _ID.fullmatch(text) is None:
         return False
-    return "@" in text or not (_SUFFIX.search(text) or Path(text).parent.is_dir())
+    return not Path(text.partition("/")[0]).is_dir() and ("@" in text or not _SUFFIX.search(text))
 
 
 def fetch(repository: str, *, endpoint: str | None = None) -> Path:

@@ -168,15 +168,24 @@ def read_header(data: bytes, *, file: Path | str) -> ImageHeader:
 
 
 def read_size_hw(path: Path | str) -> tuple[int, int]:
-    """Return height and width of `read_image(path)` from the file's header alone, in a few microseconds.
+    """Return height and width of `read_image(path)` from the file's header alone, in some 70 microseconds.
 
     The image may still fail to decode. Raises like `read_image`, as far as the header tells.
+    """
+    stored_hw, orientation = read_stored_size(path)
+    return stored_hw[::-1] if orientation >= 5 else stored_hw
+
+
+def read_stored_size(path: Path | str) -> tuple[tuple[int, int], int]:
+    """Return height and width before EXIF's orientation is applied, and that orientation, 1 to 8.
+
+    Reads the file's header alone, and raises as `read_size_hw`.
     """
     path = Path(path)
     with opened(path) as stream:
         _, image = _header(stream, path)
         width, height = image.size
-        return (width, height) if _orientation(image) >= 5 else (height, width)
+        return (height, width), _orientation(image)
 
 
 def _header(stream: io.BufferedReader | io.BytesIO, file: Path | str) -> tuple[str, ImageFile]:

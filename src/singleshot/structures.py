@@ -128,6 +128,7 @@ class Dataset:
         category_ids: by class id, the ids that the format's own files give to the classes (COCO: 1 … 90 with gaps;
             None for a class that they do not have); empty where names or places are enough.
         outlines: how many objects have an outline or a mask beside their box, which is not used.
+        labels: the files or folders in which annotations were looked for, where a cache keeps only these.
     """
 
     root: Path
@@ -140,6 +141,7 @@ class Dataset:
     colours: tuple[tuple[int, int, int], ...] = ()
     category_ids: tuple[int | None, ...] = ()
     outlines: int = 0
+    labels: tuple[Path, ...] = ()
 
     def __len__(self) -> int:
         return len(self.samples)

@@ -15,6 +15,7 @@ from singleshot.cli.main import app
 from singleshot.data import read
 from singleshot.data.check.audit import Audit
 from singleshot.errors import CannotCreateError, DataError, Fault, FaultyDataError, InputMissingError, UsageError
+from tests.data.layouts import BOXES, LAYOUTS, Content
 
 
 def run(*arguments: str | Path) -> Result:
@@ -149,6 +150,25 @@ def test_all_splits_are_converted_and_recognised_again(to: str, streets: Path, t
     assert [len(read.read(tmp_path / "out", split)) for split in ("train", "val", "test")] == [5, 1, 1]
     with pytest.raises(CannotCreateError):
         run("data", "convert", streets, tmp_path / "out", "--to", to)
+
+
+@pytest.mark.parametrize("layout", BOXES)
+def test_convert_names_each_image_whose_boxes_exif_may_have_turned(layout: str, tmp_path: Path) -> None:
+    images = LAYOUTS[layout].make(tmp_path / "data", Content(3))
+    options = ("--to", "coco", "--data-format", LAYOUTS[layout].data_format)
+    result = run("data", "convert", tmp_path / "data", tmp_path / "out", *options)
+    assert result.exit_code == 0 and "EXIF" in result.stderr
+    assert all(f"/{image.stem}." in result.stderr.replace("\n", "") for image in images)
+
+
+@pytest.mark.parametrize("layout", [name for name in BOXES if LAYOUTS[name].has_size])
+def test_convert_refuses_sizes_of_the_unturned_images_and_names_each(layout: str, tmp_path: Path) -> None:
+    images = LAYOUTS[layout].make(tmp_path / "data", Content(6))
+    options = ("--to", "coco", "--data-format", LAYOUTS[layout].data_format)
+    with pytest.raises(FaultyDataError) as caught:
+        run("data", "convert", tmp_path / "data", tmp_path / "out", *options)
+    assert all(f"but {image.name} has 40×60 pixels" in str(caught.value) for image in images)
+    assert not (tmp_path / "out").exists()
 
 
 def test_convert_selects_and_renames_splits(streets: Path, tmp_path: Path) -> None:

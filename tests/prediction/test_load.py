@@ -91,6 +91,21 @@ def test_names_and_hub_ids_are_fetched(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert find_weights("somebody/cells") == tmp_path / "somebody+cells"
 
 
+@pytest.mark.parametrize("name", ["bset", "best.v2", "best.safetensor", "best@2", "best@main", "best@refs/pr/1"])
+def test_a_mistyped_path_in_a_folder_that_exists_is_never_asked_of_the_hub(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(hub, "fetch", asked.append)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    for text in (f"runs/{name}", f"./runs/{name}", str(tmp_path / "runs" / name)):
+        with pytest.raises(InputMissingError) as caught:
+            find_weights(text)
+        assert caught.value.exit_code == 66 and "hub" not in caught.value.message
+    assert asked == []
+
+
 def test_anything_else_is_66_with_a_suggestion():
     with pytest.raises(InputMissingError, match="Did you mean lite320-coco"):
         find_weights("lite300-coco")

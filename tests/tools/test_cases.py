@@ -16,6 +16,9 @@ from tools import cases
         ("said.sh", "echo FAIL: something", False),
         ("good.py", "print('PASS')", True),
         ("bad.py", "raise SystemExit(1)", False),
+        ("train_no_guard.py", "raise SystemExit(1)", False),
+        ("train_no_guard.py", "print('done')", False),
+        ("train_no_guard.py", f"raise SystemExit({cases.EXPLANATIONS['train_no_guard']!r} + '…')", True),
     ],
 )
 def test_a_script_passes_by_its_exit_code_and_without_the_word_fail(

@@ -231,6 +231,7 @@ def convert(
     from singleshot.cli import terminal
     from singleshot.data import convert as conversion
     from singleshot.data.faults import refuse_or_list
+    from singleshot.data.orientation import turned_warning
 
     outputs.check_outside(path, out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -244,7 +245,8 @@ def convert(
             terminal.warn(f"{name} only combines other splits and is left out; --split {name} converts it alone")
     with terminal.bar("images", sum(map(len, datasets))) as advance:
         done = conversion.convert(datasets, to, out, on_image=advance)
-    for message in done.notes:
+    turned = turned_warning(datasets)
+    for message in [*done.notes, *([] if turned is None else [turned])]:
         terminal.warn(message)
     if faults:
         terminal.warn(f"{len(faults)} faulty boxes or images were left out")

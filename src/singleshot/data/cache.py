@@ -18,7 +18,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -31,10 +31,10 @@ from singleshot.data.load.samples import SampleTable
 from singleshot.errors import ConfigError, Fault, SingleshotError
 from singleshot.storage import atomic
 from singleshot.storage.cache import cache_folder
-from singleshot.structures import Dataset, LabelMap
+from singleshot.structures import Dataset, LabelMap, Sample
 
 MAGIC = b"singleshot index 1\n"
-READERS = 2
+READERS = 3
 """Goes up with every change of a reader's results: what an older one stored is then read anew."""
 SETTLED_NS = 2_000_000_000
 """A file counts as settled when its last change is older than this: FAT's clock ticks every two seconds."""
@@ -67,6 +67,7 @@ def cached(identity: Mapping[str, Any], sources: Iterable[Path], build: Callable
         dataset.root, dataset.layout, dataset.split, dataset.label_map, table, dataset.faults,
         category_ids=dataset.category_ids,
         outlines=dataset.outlines,
+        labels=label_places(dataset.samples),
     )  # fmt: skip
     if file is not None and newest_ns < time.time_ns() - SETTLED_NS:
         try:
@@ -74,6 +75,12 @@ def cached(identity: Mapping[str, Any], sources: Iterable[Path], build: Callable
         except SingleshotError as error:
             _warn_once(f"data sets are read anew each time: {error}")
     return dataset
+
+
+def label_places(samples: Sequence[Sample]) -> tuple[Path, ...]:
+    """Return the file that all annotations of a split are in, or the folders of their files, sorted."""
+    files = {sample.annotation_path for sample in samples if sample.annotation_path is not None}
+    return tuple(sorted(files if len(files) == 1 else {file.parent for file in files}))
 
 
 def folder() -> Path | None:
@@ -133,6 +140,7 @@ def _packed(dataset: Dataset, table: SampleTable, facts: str) -> bytes:
         "names": dataset.label_map.names,
         "category_ids": dataset.category_ids,
         "outlines": dataset.outlines,
+        "labels": [str(path) for path in dataset.labels],
         "faults": [fault.as_json() for fault in dataset.faults],
     }
     blob = np.frombuffer(json.dumps(record).encode(), np.uint8)
@@ -176,6 +184,7 @@ def _unpacked(body: bytes, facts: str, root: Path) -> Dataset | None:
         tuple(Fault(**{**fault, "file": Path(fault["file"])}) for fault in record["faults"]),
         category_ids=tuple(record["category_ids"]),
         outlines=record.get("outlines", 0),
+        labels=tuple(map(Path, record["labels"])),
     )
 
 

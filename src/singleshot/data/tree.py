@@ -72,7 +72,7 @@ class Pairs(NamedTuple):
 
 
 def walk(folder: Path, top: Path) -> Iterator[Path | Fault]:
-    """Yield the files below a folder, sorted, and the faults of links; hidden folders (`.git`) are skipped.
+    """Yield the files below a folder, sorted, and the faults of links, without those that are never data.
 
     Raises NotPermittedError where a folder may not be listed.
     """
@@ -86,8 +86,7 @@ def walk(folder: Path, top: Path) -> Iterator[Path | Fault]:
                 yield fault
                 continue
         if entry.is_dir(follow_symlinks=False):
-            if not entry.name.startswith("."):
-                yield from walk(path, top)
+            yield from walk(path, top)
         else:
             yield path
 
@@ -105,7 +104,7 @@ def probe(root: Path, limit: int = MAX_PROBED) -> Iterator[Path]:
                 continue
             if not entry.is_dir():
                 yield Path(entry.path)
-            elif not entry.name.startswith("."):
+            else:
                 waiting.append(Path(entry.path))
         limit -= len(entries)
 

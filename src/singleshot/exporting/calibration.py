@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
 
+from singleshot.data import folders
 from singleshot.data import read as reading
 from singleshot.data.faults import refuse_or_list
 from singleshot.errors import DataError, InputMissingError
@@ -89,8 +90,8 @@ def read(folder: Path, model: Detector | Segmenter) -> Calibration:
     try:
         names = reading.splits(folder, with_masks=with_masks)
     except InputMissingError:
-        inside = folder.rglob("*") if folder.is_dir() else ()
-        found = sorted(each for each in inside if each.suffix.lower() in IMAGE_SUFFIXES)
+        inside = folders.matching(folder, "**/*") if folder.is_dir() else ()
+        found = [each for each in inside if each.suffix.lower() in IMAGE_SUFFIXES]
         if not found:
             remedy = "Name a folder of pictures, or a data set"
             raise InputMissingError("no pictures to calibrate on", remedy=remedy, file=folder) from None

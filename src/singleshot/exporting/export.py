@@ -19,6 +19,7 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from singleshot import weights
+from singleshot.data.folders import files_in
 from singleshot.data.sample_scenes import sample_scenes
 from singleshot.detection.ssd import SSD
 from singleshot.errors import CannotCreateError, DataError, InputMissingError, UsageError, os_errors
@@ -198,9 +199,7 @@ def _images(folder: str | Path | None, measured: Calibration | None) -> Sequence
     """The pictures of the proof: those named, some of the calibration's, or the sample scenes."""
     if folder is not None:
         root = Path(folder)
-        files = (
-            sorted(each for each in root.iterdir() if each.suffix.lower() in IMAGE_SUFFIXES) if root.is_dir() else []
-        )
+        files = [each for each in files_in(root) if each.suffix.lower() in IMAGE_SUFFIXES]
         if not files:
             raise InputMissingError("no pictures to compare on", remedy="Name a folder of pictures", file=root)
         return [read_image(files[place]) for place in evenly_spaced(len(files), MOST_COMPARED)]

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from singleshot.data.folders import is_helper
 from singleshot.errors import InputMissingError, UsageError, os_errors, visible
 from singleshot.images import IMAGE_SUFFIXES
 from singleshot.prediction.video_reader import SUFFIXES as VIDEO_SUFFIXES
@@ -29,7 +30,7 @@ class Sources:
         videos: video files.
         cameras: numbers of cameras.
         unread: what a folder contains besides and is not read: files whose suffix is not an image's or a video's, and
-            subfolders. Hidden ones do not count.
+            subfolders. Hidden ones and those of other programs (`Thumbs.db`) do not count.
     """
 
     images: tuple[Path, ...] = ()
@@ -82,7 +83,8 @@ def resolve(names: Sequence[str | Path], *, recursive: bool = False) -> Sources:
             raise UsageError(f"{text} is no local file", remedy="Fetch it first: only local files are read")
         elif glob.has_magic(text):
             fitting = sorted(Path(each) for each in glob.glob(text, recursive=True))  # noqa: PTH207 (`Path.glob` knows no absolute patterns)
-            found = [each for each in fitting if each.is_file()]
+            named = set(path.parts)
+            found = [each for each in fitting if each.is_file() and not any(map(is_helper, {*each.parts} - named))]
             if not found:
                 remedy = f"Name folders without a pattern, or add {os.sep}*" if fitting else "Check it"
                 raise InputMissingError("no file fits this pattern", remedy=remedy, file=path)
@@ -95,7 +97,7 @@ def resolve(names: Sequence[str | Path], *, recursive: bool = False) -> Sources:
 
 
 def _inside(folder: Path, recursive: bool) -> tuple[list[Path], list[Path]]:
-    """Return the images and videos of a folder by name, and what else is in it, without hidden files and folders.
+    """Return the images and videos of a folder by name, and what else is in it, without those that are never data.
 
     Symbolic links to folders are not followed, so that none can lead round in a circle.
     """
@@ -106,12 +108,10 @@ def _inside(folder: Path, recursive: bool) -> tuple[list[Path], list[Path]]:
     while waiting:
         parent = waiting.pop()
         with os_errors(parent, "read"):
-            entries = sorted(parent.iterdir())
-        folders = [path for path in entries if path.is_dir() and not path.name.startswith(".")]
+            entries = sorted(path for path in parent.iterdir() if not is_helper(path.name))
+        folders = [path for path in entries if path.is_dir()]
         files += [path for path in entries if path.suffix.lower() in known and not path.is_dir()]
-        others += [
-            path for path in entries if not (path.suffix.lower() in known or path.name.startswith(".") or path.is_dir())
-        ]
+        others += [path for path in entries if path.suffix.lower() not in known and not path.is_dir()]
         if recursive:
             waiting += [path for path in reversed(folders) if not path.is_symlink()]
         else:

@@ -22,8 +22,15 @@ import torch
 from singleshot.child_process import refuse_unguarded
 from singleshot.data import divide, split_file
 from singleshot.data.check.duplicates import without_leaks
-from singleshot.data.check.objects import classes_without_object, classes_without_pixel_in, no_object
+from singleshot.data.check.objects import (
+    classes_without_object,
+    classes_without_pixel_in,
+    no_object,
+    no_pixel,
+    searched,
+)
 from singleshot.data.faults import OnBad, refuse_or_list
+from singleshot.data.orientation import turned_warning
 from singleshot.data.split_file import SPLIT_FILE, SplitFile
 from singleshot.errors import DataError, Fault, UsageError
 from singleshot.prediction.backends.host import cores
@@ -177,7 +184,10 @@ def train(
         own = {"train": data} | ({} if val is None else {"val": val})
         used = split_file.of_datasets(own) if chosen is None else chosen.splits
         data, faults = _checked(data, val, on_bad)
+        turned = turned_warning([data] if val is None else [data, val])
         if ranks.first:
+            if turned is not None:
+                observer.warn(turned)
             for fault in classes_without_pixel_in(data) if recipe.is_segmentation else classes_without_object([data]):
                 observer.warn(str(fault))
 
@@ -271,11 +281,13 @@ def _checked(data: Dataset, val: Dataset | None, on_bad: OnBad) -> tuple[Dataset
             data = replace(data, samples=tuple(samples), faults=(*data.faults, *leaked))
     faults = refuse_or_list([data] if val is None else [data, val], on_bad)
     if not len(data.label_map):
-        raise DataError("no annotation names a class", kind="no-class", remedy="Annotate objects", file=data.root)
+        message = "no annotation names a class"
+        message += f"; labels were looked for in {searched(data)}" if len(data) else ""
+        raise DataError(message, kind="no-class", remedy="Annotate objects", file=data.root)
     if not len(data):
         message = f"no image is left to train on in {data.split}"
         raise DataError(message, kind="no-picture", remedy="See `singleshot data check`", file=data.root)
-    missing = no_object(data)
+    missing = no_object(data) or no_pixel(data)
     if missing is not None:  # leaving out what is faulty, as --on-bad skip does, leaves nothing
         raise DataError(missing.message, kind=missing.kind, file=missing.file)
     return data, faults

@@ -35,9 +35,9 @@ from singleshot.data.boxes.coordinates import other_kind
 from singleshot.data.boxes.fields import Id, is_id, is_number, is_text, number_list, read_json, shown
 from singleshot.data.boxes.writing import Item, make_folders, note, outline_note, split_name
 from singleshot.data.faults import make_fault
+from singleshot.data.orientation import image_size
 from singleshot.errors import DataError, Fault, InputMissingError, NotPermittedError, SingleshotError, os_errors
-from singleshot.images import MAX_FILE_BYTES, read_header, read_size_hw
-from singleshot.storage.files import file_bytes, opened
+from singleshot.storage.files import opened
 from singleshot.structures import Dataset, LabelMap, Sample
 
 EXPORT_FILE = "_annotations.coco.json"
@@ -106,7 +106,7 @@ def read(
     file = split_file(root, split)
     files = ImageFiles(image_folders(root, file), _top(root)) if with_images else None
     tables = _tables(read_json(file, visit=_without_segmentation), file, annotated)
-    reader = _Reader(file, files)
+    reader = _Reader(file, files, annotated)
     categories = reader.categories(tables["categories"], tables["annotations"])
     if label_map is None:
         label_map = LabelMap(tuple(dict.fromkeys(categories.values()))) if annotated else LabelMap(())
@@ -155,8 +155,8 @@ def _tables(content: Any, file: Path, annotated: bool) -> dict[str, list[Any]]:
 class _Reader:
     """Reads the three lists of one file; `faults` are what it found so far."""
 
-    def __init__(self, file: Path, files: ImageFiles | None) -> None:
-        self.file, self.files = file, files
+    def __init__(self, file: Path, files: ImageFiles | None, annotated: bool) -> None:
+        self.file, self.files, self.annotated = file, files, annotated
         self.faults: list[Fault] = []
         self.outlines = 0
 
@@ -215,8 +215,8 @@ class _Reader:
 
     def image(self, image_id: str, name: Any, row: dict[str, Any], path: str) -> _Image | None:
         """Return an image with its file and size, or None after a fault."""
-        if not is_text(name) or ".." in name.replace("\\", "/").split("/"):
-            self.fault("bad-field", f"{path}.file_name is {shown(name)}, which is not a path below the data's folder")
+        if not is_text(name) or not folders.name_below(name):
+            self.fault("bad-field", f"{path}.file_name is {shown(name)}, which is not the name of a file")
             return None
         file = Path(name)
         if self.files is not None:
@@ -230,18 +230,20 @@ class _Reader:
             return None
         height, width = row.get("height"), row.get("width")
         if type(height) is int and type(width) is int and 0 < height < 10**6 and 0 < width < 10**6:
-            return _Image(image_id, file, (height, width))
+            size_hw, turned = (height, width), None
+            if self.files is not None and self.annotated:
+                size_hw, turned = image_size(file, size_hw)
+            self.faults += [] if turned is None else [turned]
+            return None if turned is not None and turned.severity == "fatal" else _Image(image_id, file, size_hw)
         message = f"{path} has no `height` and `width` of whole pixels"
         if self.files is None:
             self.fault("bad-field", message, remedy="Write them")
             return None
         self.fault("zero-picture-size", f"{message}; the image's own size is used", remedy="Write them")
         try:
-            header = read_header(file_bytes(file, MAX_FILE_BYTES, kind="too-large-picture"), file=file)
-            if header.orientation >= 5:
-                message = f"the EXIF tag of {file.name} turns it, which the annotation has no size to show"
-                self.faults.append(make_fault("rotated-picture", message, file))
-            return _Image(image_id, file, read_size_hw(file))
+            size_hw, turned = image_size(file, None)
+            self.faults += [] if turned is None or not self.annotated else [turned]
+            return _Image(image_id, file, size_hw)
         except DataError as error:
             self.faults.append(error.as_fault())
         except InputMissingError:

@@ -58,6 +58,7 @@ def load(file: Path) -> tuple[list[Entry], list[Fault]]:
     first: dict[str, int] = {}
     objects: dict[str, list[Object]] = {}
     of_image: dict[str, list[Fault]] = {}
+    sizes_hw: dict[str, tuple[int, int] | None] = {}
     relative = False
     for line, row, relative in _rows(file):
         name = row.get("image", "").strip()
@@ -65,15 +66,24 @@ def load(file: Path) -> tuple[list[Entry], list[Fault]]:
             faults.append(make_fault("bad-line", "no image is named", file, line))
             continue
         first.setdefault(name, line)
+        sizes_hw.setdefault(name, _size_hw(row))
         found = _object(row, line, relative)
         if isinstance(found, Object):
             objects.setdefault(name, []).append(found)
         else:
             of_image.setdefault(name, []).append(make_fault(*found, file, line))
     return [
-        Entry(name, objects.get(name, ()), line=line, relative=relative, faults=of_image.get(name, ()))
+        Entry(name, objects.get(name, ()), sizes_hw[name], line, relative=relative, faults=of_image.get(name, ()))
         for name, line in first.items()
     ], faults
+
+
+def _size_hw(row: dict[str, str]) -> tuple[int, int] | None:
+    """Return the image's height and width by a line; None where it has no such columns, or no whole numbers above 0."""
+    height, width = (row.get(name, "").strip() for name in ("height", "width"))
+    if not all(each.isascii() and each.isdigit() and len(each) < 7 and int(each) for each in (height, width)):
+        return None
+    return int(height), int(width)
 
 
 def _object(row: dict[str, str], line: int, relative: bool) -> Object | tuple[str, str]:

@@ -17,8 +17,8 @@ from singleshot.data import tree
 from singleshot.data.boxes import class_names
 from singleshot.data.boxes.check_box import CONTINUOUS, USABLE, BoxRule, check_box
 from singleshot.data.faults import make_fault
+from singleshot.data.orientation import image_size
 from singleshot.errors import DataError, Fault, InputMissingError
-from singleshot.images import read_size_hw
 from singleshot.structures import Dataset, LabelMap, Sample
 
 
@@ -146,12 +146,15 @@ def dataset(
     base = root if root.is_dir() else root.parent
     for record, image_id in zip(records, tree.image_ids([each.image for each in records], base), strict=True):
         try:
-            size_hw = record.size_hw or read_size_hw(record.image)
+            size_hw, turned = image_size(record.image, record.size_hw)
         except DataError as error:
             faults.append(error.as_fault())
             continue
         except InputMissingError:
             faults.append(make_fault("missing-picture", "no such image", record.image))
+            continue
+        faults += [] if turned is None else [turned]
+        if turned is not None and turned.severity == "fatal":
             continue
         sample, found = _sample(record, image_id, size_hw, class_ids, rule)
         samples.append(sample)

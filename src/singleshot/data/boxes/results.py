@@ -30,6 +30,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
+from singleshot.data import folders
 from singleshot.data.boxes.fields import is_id, is_number, number_list, read_json, shown
 from singleshot.errors import CannotCreateError, DataError, InputMissingError, nearest
 from singleshot.storage import atomic
@@ -184,7 +185,7 @@ def _locate(source: Path, split: str) -> tuple[Path, Competition]:
         )
     if not source.is_dir():
         raise InputMissingError("no such folder of results", file=source, remedy="Name the folder of the comp4 files")
-    files = [path.name for path in source.iterdir()]
+    files = [entry.name for entry in folders.entries(source)]
     found: list[Competition] = [
         one for one in COMPETITIONS if any(name.startswith(f"{one}_det_{split}_") for name in files)
     ]
@@ -212,7 +213,7 @@ def _refuse_unknown_classes(folder: Path, competition: Competition, dataset: Dat
     taken for the other split's, and left alone, where that split has a file of every class.
     """
     prefix, names = f"{competition}_det_{dataset.split}_", dataset.label_map.names
-    for path in sorted(folder.iterdir()):
+    for path in (Path(entry.path) for entry in folders.entries(folder)):
         name = path.name.removeprefix(prefix).removesuffix(".txt")
         if not path.name.startswith(prefix) or name in names:
             continue

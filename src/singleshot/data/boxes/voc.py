@@ -35,8 +35,9 @@ from singleshot.data.boxes.coordinates import other_kind
 from singleshot.data.boxes.voc_xml import AnnotatedObject, Annotation
 from singleshot.data.boxes.writing import Item, counted, has_own_areas, make_folders, note, outline_note, split_name
 from singleshot.data.faults import make_fault
+from singleshot.data.orientation import image_size
 from singleshot.errors import DataError, Fault, InputMissingError, NotPermittedError, SingleshotError, os_errors
-from singleshot.images import IMAGE_SUFFIXES, read_size_hw
+from singleshot.images import IMAGE_SUFFIXES
 from singleshot.structures import Dataset, LabelMap, Sample
 
 IMAGE_FOLDER, ANNOTATION_FOLDER, SPLIT_FOLDER = "JPEGImages", "Annotations", "ImageSets/Main"
@@ -147,11 +148,15 @@ def _read_part(
     samples = []
     for image_id, annotation in annotations.items():
         try:
-            size_hw = annotation.size_hw
-            if size_hw is None and image_id in folder.annotation_files:
-                size_hw = read_size_hw(folder.images[image_id])
+            size_hw, turned = annotation.size_hw, None
+            if image_id in folder.annotation_files:
+                where = folder.annotation_files[image_id], annotation.size_line
+                size_hw, turned = image_size(folder.images[image_id], size_hw, *where)
         except DataError as error:
             faults.append(error.as_fault())
+            continue
+        faults += [] if turned is None else [turned]
+        if turned is not None and turned.severity == "fatal":
             continue
         if odd is not None:
             annotation = replace(annotation, objects=())
@@ -370,11 +375,8 @@ def folders_in(root: Path) -> list[Path]:
             return []
         if all((root / name).is_dir() for name in needed):
             return [root]
-        return [
-            path
-            for path in [*sorted(root.iterdir()), *sorted(root.glob("VOCdevkit/*"))]
-            if not folders.is_helper(path.name) and folders.contains(path, needed)
-        ]
+        inside = [*(Path(entry.path) for entry in folders.entries(root)), *folders.matching(root, "VOCdevkit/*")]
+        return [path for path in inside if folders.contains(path, needed)]
 
 
 def find_folder(root: Path, *, annotated: bool = True) -> Path:
@@ -395,7 +397,8 @@ def find_folder(root: Path, *, annotated: bool = True) -> Path:
         missing = [name for name in needed if not (root / name).is_dir()]
         if not missing:
             return root
-        inside = sorted(path for path in [*root.iterdir(), *root.glob("VOCdevkit/*")] if folders.contains(path, needed))
+        inside = [*(Path(entry.path) for entry in folders.entries(root)), *folders.matching(root, "VOCdevkit/*")]
+        inside = sorted(path for path in inside if folders.contains(path, needed))
     if len(inside) == 1:
         return inside[0]
     if inside:
@@ -404,7 +407,8 @@ def find_folder(root: Path, *, annotated: bool = True) -> Path:
         raise InputMissingError("several Pascal VOC folders inside", remedy=remedy, file=root)
     # Perhaps the user named `Annotations` itself, or a folder further up.
     parent = root.resolve().parent
-    below = [path.parent for path in sorted(root.glob("*/*/Annotations")) if folders.contains(path.parent, needed)]
+    below = [path.parent for path in folders.matching(root, "*/*/Annotations")]
+    below = [path for path in below if folders.contains(path, needed)]
     nearby = [parent] if folders.contains(parent, needed) else below
     raise InputMissingError(
         f"not a Pascal VOC folder: {' and '.join(f'{name}/' for name in missing)} missing",

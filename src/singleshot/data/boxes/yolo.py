@@ -39,9 +39,10 @@ from singleshot.data.boxes.coordinates import other_kind, without_boxes
 from singleshot.data.boxes.writing import Item, crowd_count, has_own_areas, make_folders, note, outline_note, split_name
 from singleshot.data.boxes.yolo_yaml import SPLITS, Description
 from singleshot.data.faults import make_fault
+from singleshot.data.orientation import image_size
 from singleshot.data.tree import ALL
 from singleshot.errors import DataError, Fault, InputMissingError, UsageError, os_errors
-from singleshot.images import IMAGE_SUFFIXES, read_size_hw
+from singleshot.images import IMAGE_SUFFIXES
 from singleshot.storage.files import file_bytes
 from singleshot.structures import Dataset, LabelMap, Sample
 
@@ -99,7 +100,7 @@ def read(root: Path | str, split: str, *, label_map: LabelMap | None = None, ann
     for path, image_id in zip(paths, _image_ids(paths), strict=True):
         labels = label_file(path, top)
         try:
-            size_hw = read_size_hw(path)
+            size_hw, turned = image_size(path, None)
             text = _text(labels) if annotated else ""
         except DataError as error:
             faults.append(error.as_fault())
@@ -109,6 +110,7 @@ def read(root: Path | str, split: str, *, label_map: LabelMap | None = None, ann
             message = "no such image" if line is None else f"no such image: {path}"
             faults.append(make_fault("missing-picture", message, file, line, remedy="Add it or delete its line"))
             continue
+        faults += [] if turned is None or not annotated else [turned]
         unlabelled += text is None
         if description.keypoint_numbers is None:
             outlines += sum(len(line.split()) > 6 for line in (text or "").split("\n"))

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from singleshot.data import tree
+from singleshot.data import folders, tree
 from singleshot.data.boxes.fields import is_text, read_json
 from singleshot.data.boxes.yolo_yaml import Description
 from singleshot.errors import ConfigError, DataError, SingleshotError
@@ -43,29 +43,36 @@ def _names_files(root: Path) -> Iterator[Path]:
 
 
 def _below(root: Path) -> list[Path]:
+    inside = folders.subfolders(root)
     try:
-        inside = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
         return inside + [path / "labels" for path in inside if (path / "labels").is_dir()]
     except OSError:
         return []
 
 
 def _has_labels(root: Path) -> bool:
-    """Return whether one of the first text files is a label file of an image: numbers, at least five a line."""
+    """Return whether one of the first text files is a label file of an image: numbers, at least five a line.
+
+    Where all of them are empty, they are label files without objects.
+    """
     images, texts = set[str](), list[Path]()
     for path in tree.probe(root, MAX_PROBED):
         if path.suffix.lower() in IMAGE_SUFFIXES:
             images.add(path.stem)
         elif path.suffix == ".txt" and path.name not in NAMES_FILES:
             texts.append(path)
-    for path in [each for each in texts if each.stem in images][:20]:
+    of_images = [each for each in texts if each.stem in images][:20]
+    empty = 0
+    for path in of_images:
         try:
             columns = file_bytes(path, MAX_BYTES).split(b"\n", 1)[0].split()
             if len(columns) >= 5 and [float(column) for column in columns]:
                 return True
+        except DataError as error:
+            empty += error.kind == "empty-file"
         except (SingleshotError, ValueError):
             continue
-    return False
+    return 0 < empty == len(of_images)
 
 
 def describe(file: Path, root: Path) -> Description:

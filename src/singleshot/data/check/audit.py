@@ -330,11 +330,14 @@ def _audit_datasets(datasets: Sequence[Dataset], complete: bool, processes: int,
         sample = samples.get(report.path)
         if sample is not None:
             digests[report.path], fingerprints[report.path] = report.digest, report.fingerprint
-            fault = size_fault(report, _annotated_hw(sample, datasets[0].layout), report.path, None)
-            faults += [] if fault is None else [fault]
+            fault = size_fault(report, sample.size_hw, report.path, None)
+            if fault is not None and fault.kind == "wrong-size":  # the reader has reported what EXIF turns
+                faults.append(fault)
     if masks:
         names = datasets[0].label_map.names
-        if complete and readable == len(masks):  # else a class may be in the others
+        if readable == len(masks) and class_ids <= {VOID}:
+            faults.append(objects.all_void(datasets[0].root, masks))
+        elif complete and readable == len(masks):  # else a class may be in the others
             faults += objects.classes_without_pixel(names, class_ids, datasets[0].root, masks=len(masks))
     else:
         faults += _missing_objects(datasets, complete)
@@ -372,11 +375,6 @@ def _missing_objects(datasets: Sequence[Dataset], complete: bool) -> list[Fault]
         return list(empty.values())
     faults = [fault for split, fault in empty.items() if split.lower().startswith("train")]
     return faults + (objects.classes_without_object(annotated) if complete else [])
-
-
-def _annotated_hw(sample: Sample, layout: str) -> tuple[int, int] | None:
-    """Return the size that an image's annotation or mask has; None in a layout without sizes."""
-    return None if layout == "yolo" else sample.size_hw
 
 
 def _reports(images: list[Path], masks: list[Path], code: MaskCode | None, processes: int) -> Iterator[ImageReport]:

@@ -27,6 +27,7 @@ from typing import Any
 
 from singleshot.data.check.fingerprints import fingerprint
 from singleshot.data.faults import make_fault
+from singleshot.data.orientation import rotation_fault
 from singleshot.decoder_process import READY, DecoderProcess, GivenUpError
 from singleshot.errors import DataError, Fault, NotPermittedError, SingleshotError
 from singleshot.images import MAX_FILE_BYTES, ImageHeader, decode_image, read_header
@@ -111,32 +112,15 @@ def size_fault(report: ImageReport, annotated_hw: tuple[int, int] | None, file: 
     """
     if report.size_hw is None or report.stored_hw is None:
         return None
-    name, turned = report.path.name, _TURNS.get(report.orientation)
-    if annotated_hw is not None and annotated_hw != report.size_hw:
-        message = f"the annotated size is {_by(annotated_hw)}, but {name} has {_by(report.size_hw)} pixels"
-        remedy = "Correct the size if the boxes fit the image; else scale them"
-        if annotated_hw == report.stored_hw:
-            remedy = f"That is its size before its EXIF tag {turned}: turn the boxes too, or delete the tag"
-        elif annotated_hw == report.size_hw[::-1]:
-            remedy = "Width and height are swapped: swap them, or turn the image if its boxes lie sideways"
-        return make_fault("wrong-size", message, file, line, remedy=remedy)
-    if turned is not None and (annotated_hw is None or report.stored_hw == report.size_hw):
-        why = "the annotation has no size to show" if annotated_hw is None else "the size cannot show"
-        message = f"the EXIF tag of {name} {turned}, which {why}"
-        return make_fault("rotated-picture", message, file, line)
-    return None
-
-
-_TURNS = {
-    2: "mirrors it",
-    3: "turns it by 180°",
-    4: "flips it",
-    5: "turns and mirrors it",
-    6: "turns it by 90°",
-    7: "turns and mirrors it",
-    8: "turns it by 270°",
-}
-"""What EXIF's orientation does to the stored pixels."""
+    name = report.path.name
+    fault = rotation_fault(name, report.stored_hw, report.orientation, annotated_hw, file, line)
+    if fault is not None or annotated_hw in (None, report.size_hw):
+        return fault
+    message = f"the annotated size is {_by(annotated_hw)}, but {name} has {_by(report.size_hw)} pixels"
+    remedy = "Correct the size if the boxes fit the image; else scale them"
+    if annotated_hw == report.size_hw[::-1]:
+        remedy = "Width and height are swapped: swap them, or turn the image if its boxes lie sideways"
+    return make_fault("wrong-size", message, file, line, remedy=remedy)
 
 
 def _notes(path: Path, header: ImageHeader) -> list[Fault]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from singleshot.data.cache import label_places
 from singleshot.data.faults import make_fault
 from singleshot.data.masks import files as mask_files
 from singleshot.errors import Fault, SingleshotError
@@ -38,13 +39,36 @@ def no_object(dataset: Dataset) -> Fault | None:
         message = f"every object of {dataset.split} is difficult or a crowd: there is nothing to train on"
         return make_fault("no-object", message, dataset.root, remedy="Mark those that can be recognised as ordinary")
     message = f"no object in the {len(samples)} images of {dataset.split}; labels were looked for in "
-    return make_fault("no-object", message + _searched(dataset), dataset.root)
+    return make_fault("no-object", message + searched(dataset), dataset.root)
 
 
-def _searched(dataset: Dataset) -> str:
+def no_pixel(dataset: Dataset) -> Fault | None:
+    """Return a fatal fault (`no-object`) where every mask of a split is void all over; None else, and for boxes.
+
+    Reads masks until one has a class. One that cannot be read is left to the loader, and may have one.
+    """
+    paths = [sample.mask_path for sample in dataset.samples if sample.mask_path is not None]
+    if dataset.mask_code is None or not paths:
+        return None
+    for path in paths:
+        try:
+            if (mask_files.read(path, dataset.mask_code) != VOID).any():
+                return None
+        except SingleshotError:
+            return None
+    return all_void(dataset.root, paths)
+
+
+def all_void(root: Path, masks: Sequence[Path]) -> Fault:
+    """Return the fault of masks none of which has a class."""
+    places = ", ".join(sorted({str(path.parent) for path in masks})[:SHOWN_FOLDERS])
+    message = f"no pixel of a class in the {len(masks)} masks in {places}: there is nothing to train on"
+    return make_fault("no-object", message, root, remedy="Draw masks, or correct the numbers of the classes")
+
+
+def searched(dataset: Dataset) -> str:
     """Return the files or folders that labels were looked for in, as text."""
-    files = {sample.annotation_path for sample in dataset.samples if sample.annotation_path is not None}
-    places = sorted(files if len(files) == 1 else {file.parent for file in files})
+    places = dataset.labels or label_places(dataset.samples)
     shown = [str(place) for place in places[:SHOWN_FOLDERS]] or [str(dataset.root)]
     more = f" and {len(places) - SHOWN_FOLDERS} more" if len(places) > SHOWN_FOLDERS else ""
     return ", ".join(shown) + more

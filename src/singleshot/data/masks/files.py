@@ -21,8 +21,9 @@ from jaxtyping import Int, UInt8, UInt16
 from numpy import ndarray
 
 from singleshot.compiled import compiled
+from singleshot.data.orientation import TURNS, rotation_fault
 from singleshot.errors import DataError, Fault, InputMissingError, os_errors
-from singleshot.images import MAX_FILE_BYTES, MAX_PIXELS, read_size_hw
+from singleshot.images import MAX_FILE_BYTES, MAX_PIXELS, read_stored_size
 from singleshot.storage.files import file_bytes, opened
 from singleshot.structures import UNKNOWN, VOID, MaskCode, Sample
 
@@ -125,14 +126,17 @@ def pixels_per_class(mask: UInt8[ndarray, "H W"], classes: int) -> Int[ndarray, 
 def samples_of(pairs: Iterable[Pair]) -> tuple[tuple[Sample, ...], tuple[Fault, ...]]:
     """Return the valid pairs as samples without boxes, in order, and the faults of the others, all fatal.
 
-    The kinds of fault are `missing-picture`, `missing-mask`, `other-size-mask`, and those of `images` and of `read`
-    that a header shows. Wrong values appear only when the pixels are read.
+    An image that EXIF turns without changing its size has a warning (`rotated-picture`) and is used: the mask may have
+    been drawn before or after the turn. The other kinds of fault are `missing-picture`, `missing-mask`,
+    `other-size-mask`, and those of `images` and of `read` that a header shows. Wrong values appear only when the pixels
+    are read.
     """
     samples: list[Sample] = []
     faults: list[Fault] = []
     for pair in pairs:
         try:
-            image_hw = read_size_hw(pair.image_path)
+            stored_hw, orientation = read_stored_size(pair.image_path)
+            image_hw = stored_hw[::-1] if orientation >= 5 else stored_hw
             mask_hw = image_hw if pair.mask_path is None else size_hw(pair.mask_path)
         except DataError as error:
             faults.append(error.as_fault())
@@ -142,12 +146,16 @@ def samples_of(pairs: Iterable[Pair]) -> tuple[tuple[Sample, ...], tuple[Fault, 
             continue
         if pair.mask_path is not None and mask_hw != image_hw:
             (height, width), (image_height, image_width) = mask_hw, image_hw
-            message = (
-                f"the mask is {width}×{height}, its image {pair.image_path.name} {image_width}×{image_height}. "
-                "Draw it at the image's size, or resize it by nearest neighbour."
-            )
+            remedy = "Draw it at the image's size, or resize it by nearest neighbour."
+            if mask_hw == stored_hw:
+                remedy = f"That is its size before its EXIF tag {TURNS[orientation]}: turn the mask too."
+            name = pair.image_path.name
+            message = f"the mask is {width}×{height}, its image {name} {image_width}×{image_height}. {remedy}"
             faults.append(Fault(pair.mask_path, None, "other-size-mask", "fatal", message))
             continue
+        if pair.mask_path is not None:
+            turned = rotation_fault(pair.image_path.name, stored_hw, orientation, mask_hw, pair.image_path)
+            faults += [] if turned is None else [turned]
         no_boxes, no_ids, no_flags = np.zeros((0, 4)), np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.bool_)
         samples.append(
             Sample(pair.image_id, pair.image_path, image_hw, no_boxes, no_ids, no_flags, mask_path=pair.mask_path)

@@ -30,7 +30,7 @@ from typing import Any
 from singleshot.classes import VOC
 from singleshot.data.boxes.fields import is_text, read_json
 from singleshot.data.faults import make_fault
-from singleshot.data.folders import by_stem, contains, files_in, is_helper, name_below, subfolders, unused_duplicates
+from singleshot.data.folders import by_stem, contains, files_in, matching, name_below, subfolders, unused_duplicates
 from singleshot.data.masks.files import Pair, masks_without_image, samples_of
 from singleshot.errors import DataError, Fault, InputMissingError
 from singleshot.images import IMAGE_SUFFIXES
@@ -116,8 +116,7 @@ def read(root: Path | str, split: str) -> Dataset:
 def splits(root: Path) -> list[str]:
     """Return the names of a folder's splits; [] where it has none of the layouts above."""
     if _is_voc(root):
-        lists = (root / "ImageSets" / "Segmentation").glob("*.txt")
-        return sorted(path.stem for path in lists if not is_helper(path.name))
+        return [path.stem for path in matching(root / "ImageSets" / "Segmentation", "*.txt")]
     found = [*_list_splits(root), *_folder_splits(root)]
     if not found and _is_plain(root):
         found = _subfolders(root / "images") or ["train"]
@@ -140,7 +139,7 @@ def _list_splits(root: Path) -> list[str]:
     """Return the splits that are lists of pairs; other text files have no pair in their first line."""
     if find_classes(root) is None:
         return []
-    return [path.stem for path in sorted(root.glob("*.txt")) if path.name not in CLASS_FILES and is_list(path)]
+    return [path.stem for path in matching(root, "*.txt") if path.name not in CLASS_FILES and is_list(path)]
 
 
 def _folder_splits(root: Path) -> list[str]:
@@ -164,7 +163,7 @@ def _voc_pairs(root: Path, split: str) -> tuple[list[Pair], tuple[Fault, ...]]:
     folder, images = root / "ImageSets" / "Segmentation", root / "JPEGImages"
     file = folder / f"{split}.txt"
     if not file.is_file():
-        raise _no_split(folder, split, sorted(path.stem for path in folder.glob("*.txt")))
+        raise _no_split(folder, split, [path.stem for path in matching(folder, "*.txt")])
     if not images.is_dir():
         raise InputMissingError("no folder of images", remedy="Put them into JPEGImages", file=images)
     files = files_in(images)

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
 
+from singleshot.data.folders import matching
 from singleshot.data.masks import cityscapes, files, kitti_road
 from singleshot.errors import CannotCreateError, DataError, InputMissingError
 from singleshot.storage import atomic
@@ -90,7 +91,7 @@ def find(folder: Path, dataset: Dataset, *, partial: bool = False) -> list[Path 
     if not folder.is_dir():
         raise InputMissingError("no such folder of results", remedy="Check the path", file=folder)
     by_name: dict[str, list[Path]] = {}
-    for path in sorted(folder.rglob("*.png")):
+    for path in matching(folder, "**/*.png"):
         by_name.setdefault(path.name, []).append(path)
     if dataset.layout == "kitti_road":
         by_name = {
