@@ -173,7 +173,7 @@ def read_size_hw(path: Path | str) -> tuple[int, int]:
     The image may still fail to decode. Raises like `read_image`, as far as the header tells.
     """
     stored_hw, orientation = read_stored_size(path)
-    return stored_hw[::-1] if orientation >= 5 else stored_hw
+    return (stored_hw[1], stored_hw[0]) if orientation >= 5 else stored_hw
 
 
 def read_stored_size(path: Path | str) -> tuple[tuple[int, int], int]:

@@ -54,7 +54,7 @@ def image_size(
             raise
         return annotated_hw, None
     fault = rotation_fault(image.name, stored_hw, orientation, annotated_hw, file or image, line)
-    upright_hw = stored_hw[::-1] if orientation >= 5 else stored_hw
+    upright_hw = (stored_hw[1], stored_hw[0]) if orientation >= 5 else stored_hw
     return annotated_hw or upright_hw, fault
 
 
@@ -97,7 +97,7 @@ def rotation_fault(
     turned = TURNS.get(orientation)
     if turned is None:
         return None
-    upright_hw = stored_hw[::-1] if orientation >= 5 else stored_hw
+    upright_hw = (stored_hw[1], stored_hw[0]) if orientation >= 5 else stored_hw
     if annotated_hw is None or annotated_hw == upright_hw == stored_hw:
         why = "the annotation has no size to show" if annotated_hw is None else "the size cannot show"
         return make_fault("rotated-picture", f"the EXIF tag of {name} {turned}, which {why}", file, line)

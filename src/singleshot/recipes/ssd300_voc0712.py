@@ -7,7 +7,7 @@ Source: weiliu89/caffe, branch `ssd`, `examples/ssd/ssd_pascal.py`.
 
 That score is not to be had from nothing: the trunk has seen ImageNet first. `--weights vgg16-reducedfc` fetches it once
 (80 MB) or takes the file of `singleshot weights import vgg16-reducedfc`; without it the run starts from nothing.
-The recipe computes in fp32 and decodes exactly, as the reference does.
+The recipe computes in fp32 and decodes exactly, as the reference does. The scale of the L2 norm decays too.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ RECIPE = Recipe(
     batch_size=32,
     precision="fp32",
     fast_decode=False,
-    optimizer=OptimizerConfig(kind="sgd", lr=1e-3, momentum=0.9, weight_decay=5e-4, bias_lr=2.0),
+    optimizer=OptimizerConfig(
+        kind="sgd", lr=1e-3, momentum=0.9, weight_decay=5e-4, decayed="weights-and-scales", bias_lr=2.0
+    ),
     schedule=Schedule(kind="steps", warmup_steps=0, boundaries=(80_000, 100_000)),
     augmentation=CAFFE,
     loss=LossConfig(),

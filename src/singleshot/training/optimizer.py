@@ -1,7 +1,7 @@
 """Optimizers, the schedule of the learning rate, and the running mean of the weights (EMA).
 
 Optimizers are SGD with momentum, Adam as PyTorch and as TensorFlow 1 define it, and AdamW. The Caffe reference trains
-biases at twice the learning rate and does not decay them. Here that is a matter of parameter groups and costs nothing
+biases at twice the learning rate and does not decay them, but its scale of the L2 norm; torchvision decays everything. Here that is a matter of parameter groups and costs nothing
 (the 2017 post gave it up because TensorFlow repeated forward and backward for it). The schedule gives one factor for
 each step, which multiplies the base rate of every group.
 """
@@ -36,8 +36,10 @@ class OptimizerConfig(Config, name="optimizer"):
     epsilon: Annotated[float, AtLeast(0)] = 1e-8
     """Added to the root of Adam's second moment."""
     weight_decay: Annotated[float, AtLeast(0)] = 5e-4
-    """L2, added to the gradient (to the weights with `adamw`); never applied to biases, norm layers and the scale of
-    the L2 norm."""
+    """L2, added to the gradient (to the weights with `adamw`), of the parameters that `decayed` names."""
+    decayed: Literal["weights", "weights-and-scales", "all"] = "weights"
+    """Which parameters decay: `weights` leaves out norm layers, the scale of the L2 norm, and biases;
+    `weights-and-scales` leaves out biases (Caffe), `all` nothing (torchvision)."""
     bias_lr: Annotated[float, AtLeast(0)] = 2.0
     """Learning rate of biases, as a multiple of `lr`."""
     trunk_lr: Annotated[float, AtLeast(0)] = 1.0
@@ -108,7 +110,7 @@ def _fusible(network: nn.Module) -> bool:
 
 
 def parameter_groups(network: nn.Module, config: OptimizerConfig) -> list[dict[str, Any]]:
-    """Weights (decayed), norm layers and scales (not decayed), biases (faster, not decayed).
+    """Weights, norm layers and scales, biases; each with its decay and the biases with their rate.
 
     Three groups, or twice three where the trunk has a rate of its own: extra layers and heads, then the trunk.
     """
@@ -124,8 +126,8 @@ def parameter_groups(network: nn.Module, config: OptimizerConfig) -> list[dict[s
         for slow in (False, True)
         for params, scale, decay in (
             (weights, 1.0, config.weight_decay),
-            (scales, 1.0, 0.0),
-            (biases, config.bias_lr, 0.0),
+            (scales, 1.0, config.weight_decay if config.decayed != "weights" else 0.0),
+            (biases, config.bias_lr, config.weight_decay if config.decayed == "all" else 0.0),
         )
     ]
     return [

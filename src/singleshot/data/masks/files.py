@@ -136,7 +136,7 @@ def samples_of(pairs: Iterable[Pair]) -> tuple[tuple[Sample, ...], tuple[Fault, 
     for pair in pairs:
         try:
             stored_hw, orientation = read_stored_size(pair.image_path)
-            image_hw = stored_hw[::-1] if orientation >= 5 else stored_hw
+            image_hw = (stored_hw[1], stored_hw[0]) if orientation >= 5 else stored_hw
             mask_hw = image_hw if pair.mask_path is None else size_hw(pair.mask_path)
         except DataError as error:
             faults.append(error.as_fault())
