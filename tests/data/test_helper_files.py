@@ -11,6 +11,7 @@ from singleshot.data import read
 from singleshot.data.check.audit import audit
 from singleshot.exporting import calibration
 from singleshot.prediction import sources
+from tests.data.exports import EXPORTS
 from tests.data.layouts import LAYOUTS, Content, picture
 from tests.exporting.made import detector
 
@@ -54,6 +55,21 @@ def test_no_reader_and_no_check_sees_them(layout: str, tmp_path: Path) -> None:
             dataset.faults,
             (found.images, found.objects, found.classes, found.faults),
         )
+
+    before = seen()
+    litter(tmp_path)
+    assert seen() == before
+
+
+@pytest.mark.parametrize("name", EXPORTS)
+def test_no_reader_sees_them_in_a_tools_export(name: str, tmp_path: Path) -> None:
+    EXPORTS[name][1](tmp_path)
+
+    def seen() -> list[object]:
+        names = read.splits(tmp_path)
+        datasets = [read.read(tmp_path, split, cache=False) for split in names]
+        samples = [(each.image_path, each.boxes_xyxy.tolist()) for dataset in datasets for each in dataset.samples]
+        return [read.recognise(tmp_path), names, samples, *((each.label_map, each.faults) for each in datasets)]
 
     before = seen()
     litter(tmp_path)

@@ -6,11 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from singleshot.data import read
 from singleshot.data.check.audit import audit
 from singleshot.data.orientation import TURNS, image_size, rotation_fault, turned_warning
 from singleshot.errors import DataError, InputMissingError
+from singleshot.images import IMAGE_SUFFIXES
+from tests.data.exports import EXPORTS
 from tests.data.layouts import BOXES, LAYOUTS, SIZE_HW, Content
 
 
@@ -91,3 +94,27 @@ def test_the_warning_of_train_and_convert_names_the_images_once_and_how_many_mor
     many = replace(dataset, faults=tuple(replace(first, file=Path(f"{number}.jpg")) for number in range(25)))
     assert "19.jpg and 5 more" in str(turned_warning([many]))
     assert turned_warning([replace(dataset, faults=())]) is None
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("name", EXPORTS)
+def test_every_tools_export_of_turned_images_is_one_fault_for_each(name: str, orientation: int, tmp_path: Path) -> None:
+    layout, make = EXPORTS[name]
+    make(tmp_path)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for path in tmp_path.rglob("*.*"):
+        if path.suffix in IMAGE_SUFFIXES:
+            with Image.open(path) as stored:
+                pixels = stored.copy()
+            pixels.save(path, exif=exif)
+    datasets = [read.read(tmp_path, split, cache=False) for split in read.splits(tmp_path)]
+    files = {sample.image_path.name for dataset in datasets for sample in dataset.samples}
+    faults = [fault for dataset in datasets for fault in dataset.faults if "EXIF tag" in fault.message]
+    if orientation == 1:
+        assert faults == []
+        return
+    wrong = {fault.message.split(", but ")[1].split()[0] for fault in faults if fault.kind == "wrong-size"}
+    turned = {fault.message.split("EXIF tag of ")[1].split()[0] for fault in faults if fault.kind == "rotated-picture"}
+    assert turned == files and not turned & wrong and len(faults) == len(turned | wrong) >= 2
+    assert {fault.kind for fault in audit(tmp_path).faults} >= {fault.kind for fault in faults}, layout

@@ -1,9 +1,10 @@
 """Optimizers, the schedule of the learning rate, and the running mean of the weights (EMA).
 
 Optimizers are SGD with momentum, Adam as PyTorch and as TensorFlow 1 define it, and AdamW. The Caffe reference trains
-biases at twice the learning rate and does not decay them, but its scale of the L2 norm; torchvision decays everything. Here that is a matter of parameter groups and costs nothing
-(the 2017 post gave it up because TensorFlow repeated forward and backward for it). The schedule gives one factor for
-each step, which multiplies the base rate of every group.
+biases at twice the learning rate and does not decay them, but its scale of the L2 norm; torchvision decays everything.
+Here that is a matter of parameter groups and costs nothing (the 2017 post gave it up because TensorFlow repeated
+forward and backward for it). The schedule gives one factor for each step, which multiplies the base rate of every
+group.
 """
 
 from __future__ import annotations
