@@ -172,6 +172,8 @@ def config_of(data: Any, task: Any = "detection") -> SSDConfig | FCNConfig:
         return FCNConfig.from_json_dict(data)
     if isinstance(data, dict) and isinstance(data.get("preprocess"), dict):
         data = {"unnamed_slots": []} | data | {"preprocess": {"fit": "warp"} | data["preprocess"]}
+    if isinstance(data, dict) and isinstance(data.get("postprocess"), dict):
+        data = data | {"postprocess": {"class_agnostic_nms": False} | data["postprocess"]}
     return SSDConfig.from_json_dict(data)
 
 

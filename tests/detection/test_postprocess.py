@@ -40,6 +40,15 @@ def by_definition(raw: RawDetections, size_hw: tuple[int, int], config: Postproc
     if config.clip_before_nms:
         corners = corners.clip(0, 1)
     found = []
+    if config.class_agnostic_nms:
+        rows = []
+        for class_id in range(probabilities.shape[1]):
+            scores = probabilities[:, class_id]
+            order = [a for a in np.argsort(-scores, kind="stable") if scores[a] > config.score_threshold]
+            rows += [(float(scores[a]), class_id, corners[a]) for a in order[: config.candidates_per_class]]
+        kept = nms(np.stack([row[2] for row in rows]), np.array([row[0] for row in rows]), config.nms_iou)
+        found = [(rows[k][0], rows[k][1], rows[k][2] * np.tile(size_hw[::-1], 2)) for k in kept]
+        return found[: config.max_detections]
     for class_id in range(probabilities.shape[1]):
         scores = probabilities[:, class_id]
         order = [a for a in np.argsort(-scores, kind="stable") if scores[a] > config.score_threshold]
@@ -51,8 +60,9 @@ def by_definition(raw: RawDetections, size_hw: tuple[int, int], config: Postproc
 
 @pytest.mark.parametrize("background", [-2.0, 3.0, 8.0])
 @pytest.mark.parametrize("clip", [False, True])
-def test_the_compiled_pass_follows_the_rules_one_by_one(background: float, clip: bool) -> None:
-    config = Postprocess(candidates_per_class=50, max_detections=40, clip_before_nms=clip)
+@pytest.mark.parametrize("agnostic", [False, True])
+def test_the_compiled_pass_follows_the_rules_one_by_one(background: float, clip: bool, agnostic: bool) -> None:
+    config = Postprocess(candidates_per_class=50, max_detections=40, clip_before_nms=clip, class_agnostic_nms=agnostic)
     raw = random_answer(1, background)
     result = postprocess(raw, ANCHORS, [(480, 640), (100, 100)], NAMES, config, Preprocess())[0]
     expected = by_definition(raw, (480, 640), config)
@@ -71,6 +81,24 @@ def test_a_certain_anchor_becomes_a_box_in_pixels_of_its_own_picture() -> None:
     assert found.class_names.tolist() == ["dog"] and found.scores[0] == pytest.approx(1.0)
     # Anchor 0: centre (1/32, 1/32), size (0.15, 0.2), in a picture 160 wide and 320 high.
     np.testing.assert_allclose(found.boxes_xyxy, [[5 - 12, 10 - 32, 5 + 12, 10 + 32]], atol=1e-4)
+
+
+def test_class_agnostic_nms_gives_an_object_one_class_and_the_default_one_for_each() -> None:
+    logits = torch.full((1, len(ANCHORS), 4), -20.0)
+    logits[..., 0] = 20.0
+    logits[0, 0] = torch.tensor([0.0, 2.0, 1.0, -20.0])  # one anchor is a cat and, less so, a dog
+    logits[0, 255] = torch.tensor([0.0, -20.0, 3.0, -20.0])  # another, far away, is a dog
+    raw = RawDetections(logits, torch.zeros(1, 256, 4))
+
+    def names(**changes: Any) -> list[str]:
+        found = postprocess(raw, ANCHORS, [(320, 160)], NAMES, Postprocess(**changes), Preprocess())[0]
+        return found.class_names.tolist()
+
+    assert names() == ["dog", "cat", "dog"]
+    assert names(class_agnostic_nms=True) == ["dog", "cat"]
+    assert names(class_agnostic_nms=True, max_detections=1) == ["dog"]
+    assert names(class_agnostic_nms=True, max_detections=0) == []
+    assert names(class_agnostic_nms=True, score_threshold=0.999) == []
 
 
 def test_nothing_above_the_threshold_gives_empty_detections() -> None:

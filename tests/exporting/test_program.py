@@ -46,7 +46,16 @@ def changed(**limits: object) -> SSD:
     return Detector(made.network()).with_postprocess(**limits).network
 
 
-@pytest.mark.parametrize("network", [made.network("warp"), changed(clip_before_nms=True), changed(nms_iou=0.2)])
+@pytest.mark.parametrize(
+    "network",
+    [
+        made.network("warp"),
+        changed(clip_before_nms=True),
+        changed(nms_iou=0.2),
+        changed(class_agnostic_nms=True),
+        changed(class_agnostic_nms=True, max_detections=25),
+    ],
+)
 def test_the_graph_finds_what_the_compiled_pass_finds(network: SSD):
     image = made.pictures(3)[2]  # of the input size: no resize between the two
     wanted = Detector(network).predict(image, threshold=0.0)

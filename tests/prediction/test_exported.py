@@ -102,6 +102,10 @@ def test_a_raw_export_goes_through_the_compiled_pass(tmp_path: Path):
     assert isinstance(model, ExportedDetector)
     image = made.pictures(1)[0]
     same(model.predict(image, threshold=0.0), made.detector().predict(image, threshold=0.0))
+    few, wanted = (
+        each.with_postprocess(class_agnostic_nms=True, max_detections=5) for each in (model, made.detector())
+    )
+    same(few.predict(image, threshold=0.0), wanted.predict(image, threshold=0.0))
 
 
 def test_an_exported_segmenter_segments_with_probabilities_at_the_pictures_size():

@@ -5,14 +5,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import singleshot
 from singleshot import hub, weights
+from singleshot.detection.postprocess import detect_tensors
 from singleshot.detection.ssd import SSD
 from singleshot.detection.ssd import config_for as detector_config
 from singleshot.errors import DataError, InputMissingError, UnreachableError, UsageError
 from singleshot.foreign import importing
 from singleshot.prediction.load import device_of, find_weights, load, load_detector, load_segmenter
+from singleshot.prediction.predictor import Detector
+from singleshot.preprocess import normalise
 from singleshot.segmentation.fcn import FCN, config_for
 
 
@@ -133,3 +137,56 @@ def test_a_device_that_does_not_exist_is_refused_with_those_that_do(name: str) -
     with pytest.raises(UsageError, match="Use auto, cpu"):
         load("weights.safetensors", device=name)
     assert device_of("cpu").type == "cpu" and device_of("auto").type in ("cpu", "cuda")
+
+
+def test_mps_is_taken_only_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch, detector_file: Path) -> None:
+    """MPS was never run: its availability is patched here, and what would be moved to it stays on the CPU."""
+    moved: list[torch.device] = []
+
+    def to(network: torch.nn.Module, device: torch.device, **_format: object) -> torch.nn.Module:
+        moved.append(device)
+        return network
+
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch.nn.Module, "to", to)
+    assert device_of("mps") == torch.device("mps") and device_of("auto").type != "mps"
+    model = load(detector_file, device="mps")
+    assert model.device.type == "mps" and [device.type for device in moved] == ["mps"]
+    assert model.worker_counts() == (1, None)
+    with pytest.raises(UsageError, match=r"Use auto, cpu.*, mps"):
+        device_of("cuda:99")
+
+
+class _DoubleWatch(TorchDispatchMode):
+    """Notes every tensor of float64, which MPS does not have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.doubles: list[str] = []
+
+    def __torch_dispatch__(self, func: object, types: object, args: tuple = (), kwargs: dict | None = None) -> object:
+        found = func(*args, **(kwargs or {}))  # pyright: ignore[reportCallIssue]
+        tensors = [each for each in (*args, found) if isinstance(each, torch.Tensor)]
+        self.doubles += [str(func) for each in tensors if each.dtype == torch.float64]
+        return found
+
+
+def test_nothing_that_an_accelerator_computes_is_of_double_precision(detector_file: Path) -> None:
+    model = load(detector_file, device="cpu")
+    assert isinstance(model, Detector)
+    inputs = model.preprocess([np.zeros((48, 64, 3), np.uint8)])
+    config = model.network.config
+    with _DoubleWatch() as watch, torch.no_grad():
+        raw = model.network(normalise(inputs.images, config.preprocess))
+        detect_tensors(raw, model.network.anchors_cxcywh, torch.ones(1, 2), config.postprocess)
+    assert watch.doubles == []
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".xml"])
+def test_a_runtime_that_has_only_the_cpu_refuses_another_device(
+    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    (tmp_path / f"model{suffix}").touch()
+    with pytest.raises(UsageError, match="runs on the CPU and not on mps"):
+        load(tmp_path / f"model{suffix}", device="mps")

@@ -15,6 +15,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from singleshot.cli import outputs
+from singleshot.cli.model_options import (
+    BatchSize,
+    ClassAgnosticNms,
+    Device,
+    MaxDetections,
+    NmsIou,
+    nms_changes,
+    with_nms,
+)
 from singleshot.errors import Fault, UsageError
 
 if TYPE_CHECKING:
@@ -71,18 +80,26 @@ def evaluate(
     workers: Annotated[int, typer.Option(help="Processes that load images.", min=0)] = 0,
     partial: Annotated[bool, typer.Option("--partial", help="Evaluate masks although some are missing.")] = False,
     backend: Annotated[str | None, typer.Option(help="Runtime for the file: torch, pt2, onnx or openvino.")] = None,
+    device: Device = "auto",
+    batch_size: BatchSize = None,
+    max_detections: MaxDetections = None,
+    nms_iou: NmsIou = None,
+    class_agnostic_nms: ClassAgnosticNms = None,
     trust: Annotated[bool, typer.Option("--trust", help="Open a .pt2 even if it could run code.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
 ) -> None:
     """Score detections by Pascal VOC's metric or COCO's, masks by mean IoU or KITTI road's MaxF."""
     loaded: Any = None
     if metric is None:
-        metric, loaded = _metric_of(weights, backend, trust)
+        metric, loaded = _metric_of(weights, backend, device, trust)
     masks = metric in ("miou", "maxf")
     if (weights is None) == (detections is None):
         raise UsageError("give either WEIGHTS or --detections", remedy="See singleshot evaluate --help")
     if detections is not None and (backend is not None or trust):
         raise UsageError("--backend and --trust are for WEIGHTS", remedy="Omit them")
+    nms = nms_changes(max_detections, nms_iou, class_agnostic_nms)
+    if detections is not None and (device != "auto" or batch_size is not None or nms):
+        raise UsageError("--device, --batch-size and the options of NMS are for WEIGHTS", remedy="Omit them")
     if not annotated:
         files = {"--detections": detections, "--json": json_file, "--curves": curves, "--report": report_file}
         _check_not_annotated(files, write_detections)
@@ -106,7 +123,10 @@ def evaluate(
     options.check_outputs(curves, json_file, inputs)
     page = report.target(report_file, weights, split or "test", inputs=inputs, overwrite=overwrite)
     load: Any = load_segmenter if masks else load_detector
-    model = loaded if weights is None or loaded is not None else load(weights, backend=backend, trust=trust)
+    model = loaded
+    if weights is not None and loaded is None:
+        model = load(weights, device=device, backend=backend, trust=trust)
+    model = with_nms(model, nms)
     dataset, warnings = divide.for_evaluation(
         data,
         split,
@@ -127,7 +147,7 @@ def evaluate(
     started = time.monotonic()
     if model is not None:
         check_classes(model, dataset)
-        loader = eval_loader(model, dataset, workers=workers, on_bad=on_bad)
+        loader = eval_loader(model, dataset, batch_size=batch_size, workers=workers, on_bad=on_bad)
         predicted = predictions(model, loader, probabilities=scorer.needs_probabilities)
         for batch, _, results in terminal.track(predicted, "evaluating", len(dataset), lambda each: len(each.batch)):
             scorer.update(batch, results)
@@ -165,12 +185,12 @@ def _check_not_annotated(files: Mapping[str, Path | None], write_detections: Pat
         raise UsageError("--not-annotated without --write-detections gives nothing", remedy=remedy)
 
 
-def _metric_of(weights: Path | None, backend: str | None, trust: bool) -> tuple[Metric, Any]:
+def _metric_of(weights: Path | None, backend: str | None, device: str, trust: bool) -> tuple[Metric, Any]:
     """Return the metric by which weights were chosen, and their model; voc07 and None for another program's results."""
     from singleshot.evaluation.evaluate import metric_of
     from singleshot.prediction.load import load
 
-    model = None if weights is None else load(weights, backend=backend, trust=trust)
+    model = None if weights is None else load(weights, device=device, backend=backend, trust=trust)
     return ("voc07" if model is None else metric_of(model)), model
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from singleshot.cli.model_options import ClassAgnosticNms, MaxDetections, NmsIou, nms_changes
 from singleshot.errors import UsageError
 
 JSON_KEYS = ("path", "parity", "bytes")
@@ -29,6 +30,17 @@ def export(
     out: Annotated[Path | None, typer.Option(help="File to write; next to the weights if not given.")] = None,
     check: Annotated[bool, typer.Option("--check/--no-check", help="Compare the export with the model.")] = True,
     check_pictures: Annotated[Path | None, typer.Option(help="Images to compare on.")] = None,
+    max_detections: MaxDetections = None,
+    nms_iou: NmsIou = None,
+    class_agnostic_nms: ClassAgnosticNms = None,
+    device: Annotated[
+        str,
+        typer.Option("--device", help="Where the model is compared: cpu, cuda, cuda:1, mps, auto."),
+    ] = "cpu",
+    batch_size: Annotated[
+        int | None,
+        typer.Option(help="Images that go through together in the evaluation of int8.", min=1, max=4096),
+    ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the results to this file.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
 ) -> None:
@@ -62,6 +74,9 @@ def export(
         calibration_data=calibration,
         check=check,
         check_pictures=check_pictures,
+        postprocess=nms_changes(max_detections, nms_iou, class_agnostic_nms),
+        device=device,
+        batch_size=batch_size,
         overwrite=overwrite,
     )
     if made.parity is not None:

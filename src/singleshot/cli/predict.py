@@ -12,6 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from singleshot.cli.model_options import (
+    BatchSize,
+    ClassAgnosticNms,
+    Device,
+    MaxDetections,
+    NmsIou,
+    nms_changes,
+    with_nms,
+)
 from singleshot.errors import DataError, SingleshotError, UsageError
 
 if TYPE_CHECKING:
@@ -55,6 +64,11 @@ def predict(
         Path | None, typer.Option(help="Font file for labels, for scripts that DejaVu Sans lacks; or SINGLESHOT_FONT.")
     ] = None,
     backend: Annotated[str | None, typer.Option(help="Runtime for the file: torch, pt2, onnx or openvino.")] = None,
+    device: Device = "auto",
+    batch_size: BatchSize = None,
+    max_detections: MaxDetections = None,
+    nms_iou: NmsIou = None,
+    class_agnostic_nms: ClassAgnosticNms = None,
     bf16: Annotated[bool, typer.Option("--bf16", help="Compute in bfloat16 (torch, openvino).")] = False,
     trust: Annotated[bool, typer.Option("--trust", help="Open a .pt2 even if it could run code.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
@@ -74,7 +88,9 @@ def predict(
         from singleshot.cli.predict_bulk import predict_bulk
 
         given = {"--save": save, "--json": json_file, "--tiles": tiles, "--tile-size": tile_size, "--track": track}
-        given |= {"--backend": backend, "--bf16": bf16, "--trust": trust}
+        given |= {"--backend": backend, "--bf16": bf16, "--trust": trust, "--batch-size": batch_size}
+        given |= {"--device": None if device == "auto" else device, "--max-detections": max_detections}
+        given |= {"--nms-iou": nms_iou, "--class-agnostic-nms": class_agnostic_nms is not None}
         _refuse(given, "--engine writes only detections.json into --out, without", "Omit it")
         names = _split(classes)
         predict_bulk(
@@ -111,7 +127,8 @@ def predict(
         # The process that reads images starts while the weights are loaded.
         reader = stack.enter_context(ImageReader()) if found.images else None
         with terminal.download(f"fetching {weights}") as observer:
-            model: Any = load(weights, backend=backend, bf16=bf16, trust=trust, observer=observer)
+            model: Any = load(weights, device=device, backend=backend, bf16=bf16, trust=trust, observer=observer)
+        model = with_nms(model, nms_changes(max_detections, nms_iou, class_agnostic_nms))
         videos = (*found.videos, *found.cameras)
         if model.task == "segmentation":
             given = {"--threshold": threshold, "--classes": classes, "--tiles": tiles, "--tile-size": tile_size}
@@ -122,13 +139,13 @@ def predict(
                 raise UsageError("--save of masks is for images", remedy="Omit it: the video shows the classes")
             model = replace(model, with_probabilities=True) if "probability" in kinds else model
             facts: dict[str, Any] = {"classes": list(model.label_map.names)}
-            options = StreamOptions(drawing=out is not None)
+            options = StreamOptions(drawing=out is not None, batch_size=batch_size)
         else:
             facts = {"threshold": thresholds[""] if set(thresholds) == {""} else thresholds}
             chosen = choosing.choice(model.label_map, thresholds, _split(classes))
             side_hw = (tile_size, tile_size) if tile_size else model.input_size_hw
             tiling = Tiling(side_hw) if tiles or tile_size else None
-            options = StreamOptions(chosen, tiling, track, out is not None)
+            options = StreamOptions(chosen, tiling, track, out is not None, batch_size)
         outputs = stack.enter_context(open_outputs(targets, model, kinds, facts))
         if reader is not None:
             results = predict_images(model, found.images, options, reader)

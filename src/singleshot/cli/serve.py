@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from singleshot.cli.model_options import Device
 from singleshot.errors import ConfigError
 
 
@@ -22,6 +23,7 @@ def serve(
     allow_host: Annotated[
         list[str] | None, typer.Option(help="Additional host name that clients may use; repeatable.")
     ] = None,
+    device: Device = "auto",
     batch_size: Annotated[int, typer.Option(help="Maximum images per batch.", min=1, max=4096)] = 8,
     latency_ms: Annotated[
         float, typer.Option(help="How long an image waits for others to form a batch.", min=0, max=60_000)
@@ -52,6 +54,7 @@ def serve(
         port=port,
         token=token,
         allowed_hosts=tuple(allow_host or ()),
+        device=device,
         batch_size=batch_size,
         latency_s=latency_ms / 1000,
         queue_size=queue,

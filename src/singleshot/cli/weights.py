@@ -1,4 +1,4 @@
-"""`singleshot weights`: import published weights, inspect a weights file, push one to the Hugging Face hub."""
+"""`singleshot weights`: import published weights, inspect or change a weights file, push one to the hub."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from singleshot.errors import visible
+from singleshot.cli.model_options import ClassAgnosticNms, MaxDetections, NmsIou, nms_changes
+from singleshot.errors import UsageError, visible
 
 app = typer.Typer(
-    help="Import published weights, inspect a weights file, push one to the Hugging Face hub.",
+    help="Import published weights, inspect or change a weights file, push one to the Hugging Face hub.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -69,6 +70,32 @@ def info(
         shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         terminal.show(visible(f"{name + ':':18}{shown}"))
     outputs.write_json(json_file, facts)
+
+
+@app.command("set")
+def set_(
+    weights: Annotated[str, typer.Argument(help="A detector's weights file, a known name, or owner/name on the hub.")],
+    out: Annotated[Path, typer.Option(help="File to write.")],
+    max_detections: MaxDetections = None,
+    nms_iou: NmsIou = None,
+    class_agnostic_nms: ClassAgnosticNms = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+) -> None:
+    """Write a copy of a detector with other NMS settings, which every command and export then uses."""
+    from singleshot import weights as files
+    from singleshot.cli import outputs, terminal
+    from singleshot.prediction.load import find_weights, load_detector
+
+    changes = nms_changes(max_detections, nms_iou, class_agnostic_nms)
+    if not changes:
+        raise UsageError("nothing to set", remedy="Give --max-detections, --nms-iou or --class-agnostic-nms")
+    outputs.check(out, inputs=[weights], overwrite=overwrite)
+    with terminal.download(f"fetching {weights}") as observer:
+        path = find_weights(weights, observer=observer)
+    outputs.check(out, inputs=[path], overwrite=overwrite)
+    model = load_detector(path, device="cpu", backend="torch")
+    files.save(out, model.with_postprocess(**changes).network, model.provenance)
+    terminal.show(f"weights: {out}")
 
 
 @app.command("push")

@@ -5,10 +5,12 @@ The rules are the Caffe reference's `DetectionOutput`: class scores above 0.01, 
 does cut: `clip_before_nms`).
 
 NMS is greedy, per class: boxes are taken in descending score, and one is dropped if it overlaps a box already kept by
-more than the threshold (equal is kept, as in Caffe's `ApplyNMSFast`).
+more than the threshold (equal is kept, as in Caffe's `ApplyNMSFast`). Class-agnostic NMS (`class_agnostic_nms`) takes
+the candidates of all classes together, so that an object has one class.
 
 If the output is on a CPU, compiled loops do it all; on an accelerator, tables of fixed shapes do, and only what is
-kept comes to the host. The results are the same, ties included.
+kept comes to the host. The results are the same, ties included. Class-agnostic NMS always runs in the compiled loops:
+the pairs of all classes would not fit into tables.
 """
 
 from __future__ import annotations
@@ -59,6 +61,8 @@ class Postprocess(Config, name="postprocess"):
     """How many of all classes are kept, best first."""
     clip_before_nms: bool = False
     """Cut boxes off at the image's edge before NMS, as torchvision does."""
+    class_agnostic_nms: bool = False
+    """Boxes of other classes that overlap a better one are dropped too."""
 
 
 def postprocess(
@@ -133,12 +137,13 @@ def detect_compiled(
         config.candidates_per_class,
         config.max_detections,
         config.clip_before_nms,
+        config.class_agnostic_nms,
         edges,
     )
 
 
 @compiled
-def _detect(logits, offsets, anchors, threshold, log_threshold, nms_iou, per_class, keep, clip, edges):  # noqa: ANN001, ANN202
+def _detect(logits, offsets, anchors, threshold, log_threshold, nms_iou, per_class, keep, clip, agnostic, edges):  # noqa: ANN001, ANN202
     batch, _, width = logits.shape
     detections = np.zeros((batch, keep, 6), np.float32)
     counts = np.zeros(batch, np.int64)
@@ -157,8 +162,8 @@ def _detect(logits, offsets, anchors, threshold, log_threshold, nms_iou, per_cla
             for i in range(len(best)):
                 a = anchor_of[best[i]]
                 _decode(offsets[b, a], anchors[a], clip, edges[b], boxes_xyxy[i])
-            kept = np.empty(len(best), np.int64)
-            survivors = suppress(boxes_xyxy, nms_iou, kept)
+            kept = np.arange(len(best))
+            survivors = len(best) if agnostic else suppress(boxes_xyxy, nms_iou, kept)
             for k in range(survivors):
                 box = boxes_xyxy[kept[k]]
                 if not np.isfinite(box.sum()):
@@ -167,7 +172,11 @@ def _detect(logits, offsets, anchors, threshold, log_threshold, nms_iou, per_cla
                 rows[filled, 4] = scores[best[kept[k]]]
                 rows[filled, 5] = c
                 filled += 1
-        order = ranked(rows[:filled, 4].copy(), keep)
+        order = ranked(rows[:filled, 4].copy(), filled if agnostic else keep)
+        if agnostic:
+            kept = np.empty(filled, np.int64)
+            survivors = suppress(rows[order, :4], nms_iou, kept)
+            order = order[kept[: min(survivors, keep)]]
         counts[b] = len(order)
         for k in range(len(order)):
             detections[b, k] = rows[order[k]]
@@ -303,11 +312,12 @@ def detect_tensors(
     every image therefore has the same number of candidates, and those below the threshold are marked.
 
     Memory does not grow with batch and classes, which are worked through in parts: at most `SCORES_AT_ONCE` scores are
-    sorted and `PAIRS_AT_ONCE` pairs compared together. An output with more than `MOST_CANDIDATES` in a class goes
-    through the compiled loops on the host, whose memory grows with the candidates alone.
+    sorted and `PAIRS_AT_ONCE` pairs compared together. An output with more than `MOST_CANDIDATES` in a class, and one
+    whose classes are suppressed together, goes through the compiled loops on the host, whose memory grows with the
+    candidates alone.
     """
     total, width = raw.class_logits.shape[1:]
-    if min(config.candidates_per_class, total) > MOST_CANDIDATES:
+    if config.class_agnostic_nms or min(config.candidates_per_class, total) > MOST_CANDIDATES:
         on_host = RawDetections(raw.class_logits.cpu(), raw.box_offsets.cpu())
         rows, counts = detect_compiled(on_host, anchors_cxcywh.cpu(), edges.cpu().numpy(), config)
         return torch.from_numpy(rows), torch.from_numpy(counts)

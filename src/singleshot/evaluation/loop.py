@@ -22,6 +22,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from singleshot.data.faults import OnBad
 from singleshot.data.load.loader import ALL, EvalDetection, EvalSegmentation, Loader, LoaderOptions, Shard
 from singleshot.errors import DataError
+from singleshot.prediction.frames import check_batch_size
 from singleshot.prediction.predictor import Predictor
 from singleshot.structures import Batch, Dataset
 
@@ -85,8 +86,12 @@ def eval_loader(
         shard: which batches this process evaluates. The batches are those of one process alone, so the results are
             the same bit for bit, and no image counts twice.
 
-    Raises ConfigError: too little shared memory for the workers.
+    Raises:
+        ConfigError: too little shared memory for the workers.
+        UsageError: a batch size below 1.
     """
+    if batch_size is not None:
+        check_batch_size(batch_size)
     prepare = {"detection": EvalDetection, "segmentation": EvalSegmentation}[predictor.task]
     options = LoaderOptions(batch_size or BATCH_SIZES[predictor.task], on_bad=on_bad, workers=workers)
     return Loader(dataset, prepare(predictor.network.config.preprocess), options, shard)

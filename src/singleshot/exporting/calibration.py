@@ -114,14 +114,20 @@ def inputs_of(files: Sequence[Path], preprocess: Preprocess) -> list[UInt8[ndarr
     return [np.ascontiguousarray(to_input(read_image(file), preprocess)[None]) for file in chosen]
 
 
-def cost(before: Detector | Segmenter, after: Detector | Segmenter, dataset: Dataset) -> Cost:
+def cost(
+    before: Detector | Segmenter, after: Detector | Segmenter, dataset: Dataset, batch_size: int | None = None
+) -> Cost:
     """The scores of a model and of its export on the same pictures: VOC's AP, or mean IoU."""
     places = evenly_spaced(len(dataset), MOST_JUDGED)
     part = replace(dataset, samples=[dataset.samples[place] for place in places])
     metric = SCORES[before.task]
     # Images that cannot be read are left out of both.
     was, now = (
-        evaluate_split(model, eval_loader(model, part, on_bad="skip"), metric_for(metric, part, instances=False))
+        evaluate_split(
+            model,
+            eval_loader(model, part, batch_size=batch_size, on_bad="skip"),
+            metric_for(metric, part, instances=False),
+        )
         for model in (before, after)
     )
     return Cost(metric, was.score, now.score, was.images, dataset.split)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -38,7 +38,8 @@ from singleshot.exporting.sizes import files_of, size_bytes
 from singleshot.images import IMAGE_SUFFIXES, read_image
 from singleshot.prediction.backends.backend import Backend, ExportRecord, Precision
 from singleshot.prediction.exported import exported_predictor
-from singleshot.prediction.load import find_weights
+from singleshot.prediction.frames import check_batch_size
+from singleshot.prediction.load import device_of, find_weights
 from singleshot.prediction.predictor import Detector, Segmenter, predictor_of
 from singleshot.segmentation.fcn import FCN
 from singleshot.storage import atomic
@@ -75,6 +76,9 @@ def export(
     calibration_data: str | Path | None = None,
     check: bool = True,
     check_pictures: str | Path | None = None,
+    postprocess: Mapping[str, Any] | None = None,
+    device: str = "cpu",
+    batch_size: int | None = None,
     overwrite: bool = False,
     observer: Observer | None = None,
 ) -> Exported:
@@ -90,12 +94,17 @@ def export(
         check: compare it with the model, and keep nothing that is out of bounds (`parity.BOUNDS`).
         check_pictures: a folder of pictures to compare on; None for those of the calibration, or the sample scenes.
             Where next to nothing is detected in them, a file with a lower threshold is compared in this one's place.
+        postprocess: fields of `Postprocess` to store in the export in place of those in the weights, such as
+            {"nms_iou": 0.6, "max_detections": 100, "class_agnostic_nms": True}.
+        device: where the model computes while the export is compared with it; the export itself runs on the CPU.
+        batch_size: images that go through together when what int8 costs is measured; None as in `evaluate`.
         overwrite: replace a file that is there.
         observer: is told how a download goes on.
 
     Raises:
         UsageError: format and precision do not go together, `out` has another suffix, or int8 without pictures;
-            pictures to compare on and no comparison; or nothing is detected in them, so that nothing is proven.
+            pictures to compare on and no comparison; or nothing is detected in them, so that nothing is proven; NMS
+            settings for a segmenter; no such device; a batch size below 1.
         ParityError: it does not answer as the model; nothing is left.
         CannotCreateError: the file is there already.
         ConfigError: packages of the extras `export` or `openvino` are missing.
@@ -107,10 +116,17 @@ def export(
         raise UsageError("int8 and calibration pictures need each other", remedy="Give --int8 --calibration DIR")
     if check_pictures is not None and not check:
         raise UsageError("pictures to compare on, and no comparison", remedy="Leave one of the two out")
+    where = device_of(device)
+    if batch_size is not None:
+        check_batch_size(batch_size)
     source = find_weights(weights_file, observer=observer)
     target = target_of(weights_file, source, chosen, accuracy, raw=raw, out=out)
     _check_target(target, chosen, overwrite)
-    model, sha256 = _model(source)
+    model, sha256 = _model(source, where)
+    if postprocess:
+        if not isinstance(model, Detector):
+            raise UsageError("a segmenter has no NMS", remedy="Omit its options")
+        model = model.with_postprocess(**postprocess)
     measured = None if calibration_data is None else calibration.read(Path(calibration_data), model)
     inputs = [] if measured is None else calibration.inputs_of(measured.files, model.network.config.preprocess)
     images = _images(check_pictures, measured) if check else []
@@ -130,7 +146,7 @@ def export(
             found.require()
         lost = None
         if measured is not None and measured.dataset is not None:
-            lost = calibration.cost(model, exported_predictor(built.export), measured.dataset)
+            lost = calibration.cost(model, exported_predictor(built.export), measured.dataset, batch_size)
         _publish(made, target)
     return Exported(target, size_bytes(target), found, lost)
 
@@ -182,8 +198,8 @@ def _check_target(target: Path, file_format: Format, overwrite: bool) -> None:
             raise CannotCreateError("already exists", remedy="Choose another name or pass --overwrite", file=part)
 
 
-def _model(path: Path) -> tuple[Detector | Segmenter, str]:
-    """The model in float32 on the CPU, and its hash. Exports are of weights, not of exports."""
+def _model(path: Path, device: torch.device) -> tuple[Detector | Segmenter, str]:
+    """The model in float32, and its hash. Exports are of weights, not of exports."""
     if path.suffix.lower() in (".pt2", ".onnx", ".xml"):
         remedy = "Name the weights file that it was made from"
         raise UsageError("an export cannot be exported again", remedy=remedy, file=path)
@@ -191,8 +207,8 @@ def _model(path: Path) -> tuple[Detector | Segmenter, str]:
     if isinstance(file, weights.BackboneFile):
         what = f"a {file.config.trunk} backbone, not a detector or segmenter"
         raise DataError(what, kind="trunk-weights", remedy="Train one from it: singleshot train --weights", file=path)
-    network = file.network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    return predictor_of(network, file.provenance), file.sha256
+    network = file.network.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    return predictor_of(network, file.provenance, device), file.sha256
 
 
 def _images(folder: str | Path | None, measured: Calibration | None) -> Sequence[UInt8[ndarray, "_ _ 3"]]:

@@ -194,9 +194,9 @@ def _detections_of(
     inputs = model.preprocess([image])
     (size_hw,) = inputs.sizes_hw
     ours, theirs = model.forward(inputs), probe.run(inputs.images.numpy())
-    raw = _worst([_relative(getattr(ours, name).numpy(), theirs[name]) for name in RawDetections._fields])
+    raw = _worst([_relative(getattr(ours, name).cpu().numpy(), theirs[name]) for name in RawDetections._fields])
     wanted = model.postprocess(ours, [size_hw])[0]
-    boxes_xyxy, scores, class_ids = _found(model, export.run(image[None]), size_hw)
+    boxes_xyxy, scores, class_ids = _found(loaded, export.run(image[None]), size_hw)
     off: list[tuple[float, float, float]] = []
     places, chances = _candidates(model, ours, size_hw)
     places = _inside(places, size_hw)
@@ -214,13 +214,13 @@ def _detections_of(
     return len(scores), raw, off, same, whole
 
 
-def _found(model: Detector, outputs: Any, size_hw: tuple[int, int]) -> tuple[Any, Any, Any]:
+def _found(loaded: Detector, outputs: Any, size_hw: tuple[int, int]) -> tuple[Any, Any, Any]:
     """Boxes, scores and classes that an export gives for one picture at its own size."""
     if "counts" in outputs:
         count = int(outputs["counts"][0])
         return tuple(outputs[name][0, :count] for name in ("boxes_xyxy", "scores", "class_ids"))  # pyright: ignore[reportReturnType]
     raw = RawDetections(*(torch.from_numpy(outputs[name]) for name in RawDetections._fields))
-    found = model.postprocess(raw, [size_hw])[0]
+    found = loaded.postprocess(raw, [size_hw])[0]
     return found.boxes_xyxy, found.scores, found.class_ids
 
 
@@ -230,12 +230,12 @@ def _candidates(
     """Every anchor's box in pixels of the picture and its chances by class id, before anything is suppressed."""
     config = model.network.config
     folded = fold_unnamed(raw, config.unnamed_slots)
-    corners = cxcywh_to_xyxy(decode(folded.box_offsets[0], model.network.anchors_cxcywh)).numpy()
+    corners = cxcywh_to_xyxy(decode(folded.box_offsets[0], model.network.anchors_cxcywh)).cpu().numpy()
     seen_hw = preprocess.padded_hw(size_hw, config.input_size_hw, config.preprocess.fit)
     if config.postprocess.clip_before_nms:
         edges = np.array([size_hw[1] / seen_hw[1], size_hw[0] / seen_hw[0]] * 2, dtype=np.float32)
         corners = corners.clip(0.0, edges)
-    chances = folded.class_logits[0].softmax(dim=-1)[:, 1:].numpy()
+    chances = folded.class_logits[0].softmax(dim=-1)[:, 1:].cpu().numpy()
     return preprocess.boxes_to_pixels(corners, size_hw, config.preprocess), chances
 
 
@@ -275,7 +275,7 @@ def _pixels_of(
     model: Segmenter, export: Backend, loaded: Segmenter, probe: Backend, image: UInt8[ndarray, "H W 3"]
 ) -> Row:
     inputs = model.preprocess([image])
-    ours = model.forward(inputs)
+    ours = model.forward(inputs).cpu()
     theirs = torch.from_numpy(probe.run(inputs.images.numpy())["logits"])
     score = float((ours.softmax(dim=1) - theirs.softmax(dim=1)).abs().max())
     outputs, wanted = export.run(image[None]), model.predict(image).class_ids

@@ -80,12 +80,17 @@ class DetectorProgram(nn.Module):
         scores, anchor_ids = self.suppression.greatest(torch.where(fine, chances, 0.0), count)
         rows = len(columns) * count
         candidates = corners.gather(1, anchor_ids.reshape(-1, rows, 1).expand(-1, -1, 4))
+        together, order = rows if limits.class_agnostic_nms else count, None
+        if limits.class_agnostic_nms:
+            scores, order = self.suppression.greatest(scores.reshape(-1, rows), rows)
+            candidates = candidates.gather(1, order[..., None].expand(-1, -1, 4))
         kept = self.suppression.suppress(
-            candidates.reshape(-1, count, 4), scores.reshape(-1, count), limits.nms_iou
+            candidates.reshape(-1, together, 4), scores.reshape(-1, together), limits.nms_iou
         ).reshape(-1, rows)
         best, places = self.suppression.greatest(kept, min(limits.max_detections, rows))
         present = best > 0
         shares = candidates.gather(1, places[..., None].expand(-1, -1, 4))
+        places = places if order is None else order.gather(1, places)
         across = wide * frame.width / frame.inner_width
         down = high * frame.height / frame.inner_height
         boxes_xyxy = torch.where(present[..., None], shares * torch.stack([across, down]).repeat(2), 0.0)

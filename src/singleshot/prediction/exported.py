@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +20,8 @@ from numpy import ndarray
 from torch import Tensor
 
 from singleshot.detection.coding import RawDetections
+from singleshot.detection.postprocess import Postprocess
+from singleshot.detection.ssd import SSD
 from singleshot.errors import UsageError
 from singleshot.prediction.backends.backend import DETECTIONS, Backend
 from singleshot.prediction.predictor import Detector, Segmenter
@@ -86,9 +88,14 @@ class ExportedDetector(Detector):
         return 1, None
 
     def with_postprocess(self, **changes: Any) -> Detector:
-        """Raise UsageError: thresholds are part of the file."""
-        what = "an exported detector has its thresholds built in"
-        raise UsageError(what, remedy="Change the weights and export them")
+        """Return a raw detector with other thresholds; raise UsageError for a whole one: its file has them built in."""
+        if self.backend.record.form != "raw":
+            what = "an exported detector has its thresholds built in"
+            raise UsageError(what, remedy="Export the weights again with these, or with --raw")
+        config = self.network.config
+        changed: Postprocess = replace(config.postprocess, **changes)
+        with torch.device("meta"):
+            return replace(self, network=SSD(replace(config, postprocess=changed)).eval())
 
     def _finished_boxes(self, inputs: Inputs) -> list[FinishedBoxes]:
         config, images = self.network.config, inputs.images.cpu().numpy()

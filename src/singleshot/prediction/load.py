@@ -42,7 +42,8 @@ def load(
     Args:
         path: a `.safetensors` file that singleshot wrote, the name of published weights, or `owner/name` on the hub
             (`find_weights`); or an export: `.pt2`, `.onnx`, or `.xml` with its `.bin` beside it.
-        device: `auto` takes a CUDA device if there is one; ONNX Runtime and OpenVINO run on the CPU.
+        device: `cpu`, `cuda`, `cuda:1`, `mps`, or `auto` for CUDA if there is one, else the CPU. ONNX Runtime and
+            OpenVINO run on the CPU.
         bf16: compute in bfloat16: about twice as fast on hardware that has it, scores differ in the third digit.
             For weights and in OpenVINO; a `.pt2` or `.onnx` computes in the precision it was exported with.
         backend: `torch`, `pt2`, `onnx` or `openvino`: the runtime that opens the file; see `RUNS`.
@@ -53,7 +54,7 @@ def load(
     Raises:
         InputMissingError, DataError, NotPermittedError: as `weights.read_any` and the backends; DataError for a
             backbone alone too.
-        UsageError: the backend does not run such files, or there is no such device.
+        UsageError: the backend does not run such files or not on that device, or there is no such device.
         ConfigError: the backend's packages are not installed.
     """
     where = device_of(device)
@@ -61,6 +62,9 @@ def load(
     chosen = _backend(file, backend)
     if chosen == "torch":
         return _from_weights(file, where, bf16)
+    if chosen != "pt2" and device != "auto" and where.type != "cpu":
+        remedy = "Use --device cpu, or the weights that the file was made from"
+        raise UsageError(f"{chosen} runs on the CPU and not on {device}", remedy=remedy, file=path)
     if chosen == "pt2":
         from singleshot.prediction.backends.pt2 import open_pt2
 
@@ -75,7 +79,7 @@ def load(
 
 
 def device_of(name: str) -> torch.device:
-    """Return the device of a name: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
+    """Return the device of a name: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`. `auto` never takes MPS, which is untested.
 
     Raises UsageError for a device that does not exist here.
     """

@@ -76,9 +76,11 @@ def predict_images(
 ) -> Generator[ImageResult | ImageError, None, None]:
     """Yield the result or the error of each image file, in order.
 
-    One at a time, and one waiting: images may be large, and a person watches the lines come.
+    One at a time unless the options have a batch size, and one waiting: images may be large, and a person watches the
+    lines come.
     """
-    return results(pipeline(predictor, reader.frames(files), replace(options, batch_size=1), depth=1))
+    options = replace(options, batch_size=options.batch_size or 1)
+    return results(pipeline(predictor, reader.frames(files), options, depth=1))
 
 
 class VideoPrediction:

@@ -235,7 +235,12 @@ class Detector(Predictor[RawDetections, Detections]):
         return stream(self, source, StreamOptions(chosen, tiling, track, drawing, batch_size))
 
     def with_postprocess(self, **changes: Any) -> Detector:
-        """Return a detector with other thresholds or counts, see `Postprocess`. It shares the network's weights."""
+        """Return a detector with other thresholds, counts or NMS, see `Postprocess`. It shares the network's weights.
+
+            model = model.with_postprocess(nms_iou=0.6, max_detections=100, class_agnostic_nms=True)
+
+        `weights.save` and `export` store what it says. Raises ConfigError for a value out of its range.
+        """
         changed: Postprocess = replace(self.network.config.postprocess, **changes)
         network = SSD(replace(self.network.config, postprocess=changed)).to(self.device).eval()
         network.load_state_dict(self.network.state_dict(), assign=True)

@@ -52,8 +52,8 @@ class StreamOptions:
         tiling: detect in tiles of large images too; None for the whole image only.
         track: number the objects of a video or camera, in each anew.
         drawing: draw each result into a copy of its frame.
-        batch_size: frames that go through the network together; None for 1 of a camera, 8 of all else. Large frames
-            travel in smaller chunks.
+        batch_size: frames that go through the network together, and tiles of a frame; None for 1 frame of a camera or
+            of `predict_files`' images, 8 of all else. Large frames travel in smaller chunks.
 
     Raises:
         UsageError: a batch size below 1.
@@ -175,7 +175,8 @@ class _Steps:
         if self.tracker is not None:
             threshold = min(threshold, LOW_SCORE)
         detector: Any = self.predictor
-        detect = functools.partial(detector.predict, threshold=threshold)  # a frame's tiles are batches of their own
+        batch_size = self.options.batch_size or BATCH_SIZE  # a frame's tiles are batches of their own
+        detect = functools.partial(detector.predict, threshold=threshold, batch_size=batch_size)
         tiling: Any = self.options.tiling
         return [ImageResult(frame, detect_tiled(detect, frame.image, tiling)) for frame in frames]
 

@@ -25,6 +25,7 @@ class Settings(Config):
         port: 0 takes a free one.
         token: required of clients as `Authorization: Bearer`; None for clients on this machine only.
         allowed_hosts: host names that clients may use, besides `localhost`, `host` and plain IP addresses.
+        device: where the network computes, as `load` takes it.
         batch_size: maximum images per batch.
         latency_s: how long an image waits for others before its batch starts.
         queue_size: images that may wait; further ones get 503.
@@ -48,6 +49,7 @@ class Settings(Config):
     port: Annotated[int, Range(0, 65535)] = 8000
     token: str | None = None
     allowed_hosts: tuple[str, ...] = ()
+    device: str = "auto"
     batch_size: Annotated[int, AtLeast(1)] = 8
     latency_s: Annotated[float, AtLeast(0)] = 0.01
     queue_size: Annotated[int, AtLeast(1)] = 64

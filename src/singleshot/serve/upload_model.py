@@ -47,13 +47,13 @@ class UploadModel:
         self._as_json = {"detection": _detections_json, "segmentation": _segmentation_json}[model.task]
 
     @classmethod
-    def open(cls, path: Path, max_pixels: int, batch_size: int) -> UploadModel:
+    def open(cls, path: Path, max_pixels: int, batch_size: int, device: str = "auto") -> UploadModel:
         """Open a model file and warm it up, so that no request waits for compiled code. Raises what `load` raises.
 
         The smallest and the largest batch are always tried, those between as time allows: oneDNN creates and caches
         kernels per batch size.
         """
-        opened = cls(load(path), max_pixels)
+        opened = cls(load(path, device=device), max_pixels)
         blank = np.zeros((*opened._model.input_size_hw, 3), np.uint8)
         start = time.monotonic()
         for count in dict.fromkeys((1, batch_size, *range(2, batch_size))):

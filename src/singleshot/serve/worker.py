@@ -192,7 +192,7 @@ def run_worker(pipe: Connection, path: str, name: str, settings: Settings) -> No
     from singleshot.serve.upload_model import UploadModel  # imports torch, which the server's own process does without
 
     try:
-        model = UploadModel.open(Path(path), settings.max_pixels, settings.batch_size)
+        model = UploadModel.open(Path(path), settings.max_pixels, settings.batch_size, settings.device)
     except SingleshotError as error:
         if error.file is not None:
             error.file = Path(name)
