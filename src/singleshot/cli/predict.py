@@ -1,4 +1,4 @@
-"""`singleshot predict`: detections or segmentations of images, videos and cameras, drawn and saved."""
+"""`singleshot predict`: detections or segmentations of images, videos, cameras and streams, drawn and saved."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from singleshot.cli.model_options import (
     BatchSize,
@@ -26,16 +27,36 @@ from singleshot.errors import DataError, SingleshotError, UsageError
 if TYPE_CHECKING:
     from singleshot.cli.predict_outputs import Outputs, VideoRow
     from singleshot.prediction.frames import ImageResult
+    from singleshot.prediction.network_camera import Address
     from singleshot.prediction.predictor import Predictor
     from singleshot.prediction.stream import StreamOptions
     from singleshot.prediction.video_reader import VideoReader
     from singleshot.prediction.video_writer import VideoWriter
 
 
+class PredictCommand(TyperCommand):
+    """The command, with `--save ndjson -` understood as it is written: the dash is its target, not a source."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """See the base class."""
+        kept: list[str] = []
+        for place, each in enumerate(args):
+            before = args[max(0, place - 2) : place]
+            before = before if before[:1] == ["--save"] else before[-1:]
+            option, _, kinds = "=".join(before).partition("=")
+            if not (each == "-" and option == "--save" and "ndjson" in kinds.split(",")):
+                kept.append(each)
+        return super().parse_args(ctx, kept)
+
+
 def predict(
     weights: Annotated[Path, typer.Argument(help="A weights file, an export, a known name, or owner/name on the hub.")],
     sources: Annotated[
-        list[str], typer.Argument(help="Images, videos, folders, glob patterns, or the number of a camera.")
+        list[str],
+        typer.Argument(
+            help="Images, videos, folders, glob patterns, the number of a camera, the address of a stream, or - for an "
+            "image on standard input."
+        ),
     ],
     out: Annotated[Path | None, typer.Option(help="Write annotated copies into this folder.")] = None,
     threshold: Annotated[
@@ -44,7 +65,10 @@ def predict(
     classes: Annotated[str | None, typer.Option(help="Show only these classes: car,person.")] = None,
     save: Annotated[
         str | None,
-        typer.Option(help="Files for --out: json,csv,voc,yolo,coco; of a segmenter ids,colours,probability."),
+        typer.Option(
+            help="Files for --out: json,csv,voc,yolo,coco; of a segmenter ids,colours,probability. Or ndjson -: a line "
+            "of JSON for each image or frame on standard output."
+        ),
     ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all results to this file.")] = None,
     tiles: Annotated[
@@ -57,6 +81,9 @@ def predict(
         bool, typer.Option("--recursive", help="Use images and videos in subfolders of folders too.")
     ] = False,
     track: Annotated[bool, typer.Option("--track", help="Number the objects in videos.")] = False,
+    allow_network: Annotated[
+        bool, typer.Option("--allow-network", help="Read live streams from addresses: rtsp://… or http://….")
+    ] = False,
     engine: Annotated[
         str | None, typer.Option(help="For very many images: ray (a cluster) or process. Resumes where it stopped.")
     ] = None,
@@ -71,6 +98,7 @@ def predict(
     class_agnostic_nms: ClassAgnosticNms = None,
     bf16: Annotated[bool, typer.Option("--bf16", help="Compute in bfloat16 (torch, openvino).")] = False,
     trust: Annotated[bool, typer.Option("--trust", help="Open a .pt2 even if it could run code.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print only warnings and errors.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
 ) -> None:
     """Detect objects in images and videos, or with a segmenter assign a class to every pixel.
@@ -83,59 +111,60 @@ def predict(
     from singleshot.prediction import choosing
 
     fonts.use(font)
-    thresholds = choosing.parse_threshold(str(choosing.DEFAULT) if threshold is None else threshold)
-    if engine is not None:
-        from singleshot.cli.predict_bulk import predict_bulk
-
-        given = {"--save": save, "--json": json_file, "--tiles": tiles, "--tile-size": tile_size, "--track": track}
-        given |= {"--backend": backend, "--bf16": bf16, "--trust": trust, "--batch-size": batch_size}
-        given |= {"--device": None if device == "auto" else device, "--max-detections": max_detections}
-        given |= {"--nms-iou": nms_iou, "--class-agnostic-nms": class_agnostic_nms is not None}
-        _refuse(given, "--engine writes only detections.json into --out, without", "Omit it")
-        names = _split(classes)
-        predict_bulk(
-            weights,
-            sources,
-            engine=engine,
-            out=out,
-            thresholds=thresholds,
-            classes=names,
-            recursive=recursive,
-            overwrite=overwrite,
-        )
-        return
-    from singleshot.cli.predict_outputs import open_outputs, plan
-    from singleshot.prediction.annotations import KINDS
-    from singleshot.prediction.image_reader import ImageReader
-    from singleshot.prediction.load import load
-    from singleshot.prediction.predict_files import predict_images
-    from singleshot.prediction.sources import resolve
-    from singleshot.prediction.stream import StreamOptions
-    from singleshot.prediction.tiles import Tiling
-
-    found = resolve(sources, recursive=recursive)
-    terminal.warn(found.warning())
-    if found.videos:
-        from singleshot.prediction.video_reader import import_av
-
-        import_av()
-    kinds = _split(save) or []
-    # Whether it is a segmenter is known only after loading, which comes after the checks of the outputs.
-    detection_kinds = [kind for kind in kinds if kind in KINDS]
-    targets = plan(found, weights, detection_kinds, out=out, json_file=json_file, overwrite=overwrite)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(terminal.quiet(quiet))
+        thresholds = choosing.parse_threshold(str(choosing.DEFAULT) if threshold is None else threshold)
+        if engine is not None:
+            from singleshot.cli.predict_bulk import predict_bulk
+
+            given = {"--save": save, "--json": json_file, "--tiles": tiles, "--tile-size": tile_size, "--track": track}
+            given |= {"--backend": backend, "--bf16": bf16, "--trust": trust, "--batch-size": batch_size}
+            given |= {"--device": None if device == "auto" else device, "--max-detections": max_detections}
+            given |= {"--nms-iou": nms_iou, "--class-agnostic-nms": class_agnostic_nms is not None}
+            _refuse(given, "--engine writes only detections.json into --out, without", "Omit it")
+            names = _split(classes)
+            predict_bulk(
+                weights,
+                sources,
+                engine=engine,
+                out=out,
+                thresholds=thresholds,
+                classes=names,
+                recursive=recursive,
+                overwrite=overwrite,
+            )
+            return
+        from singleshot.cli.predict_outputs import open_outputs, plan
+        from singleshot.prediction.annotations import KINDS, NDJSON
+        from singleshot.prediction.image_reader import ImageReader
+        from singleshot.prediction.load import load
+        from singleshot.prediction.predict_files import predict_images
+        from singleshot.prediction.sources import resolve
+        from singleshot.prediction.stream import StreamOptions
+        from singleshot.prediction.tiles import Tiling
+
+        found = resolve(sources, recursive=recursive, allow_network=allow_network)
+        terminal.warn(found.warning())
+        if found.videos or found.streams:
+            from singleshot.prediction.video_reader import import_av
+
+            import_av()
+        kinds = _split(save) or []
+        # Whether it is a segmenter is known only after loading, which comes after the checks of the outputs.
+        detection_kinds = [kind for kind in kinds if kind in KINDS]
+        targets = plan(found, weights, detection_kinds, out=out, json_file=json_file, overwrite=overwrite)
         # The process that reads images starts while the weights are loaded.
         reader = stack.enter_context(ImageReader()) if found.images else None
         with terminal.download(f"fetching {weights}") as observer:
             model: Any = load(weights, device=device, backend=backend, bf16=bf16, trust=trust, observer=observer)
         model = with_nms(model, nms_changes(max_detections, nms_iou, class_agnostic_nms))
-        videos = (*found.videos, *found.cameras)
+        videos = found.moving
         if model.task == "segmentation":
             given = {"--threshold": threshold, "--classes": classes, "--tiles": tiles, "--tile-size": tile_size}
             _refuse(given | {"--track": track}, "a segmenter has no", "Omit it, or give a detector's weights")
             if found.images and videos:
                 raise UsageError("images and videos together", remedy="Give a segmenter one of both")
-            if save and videos:
+            if videos and any(kind != NDJSON for kind in kinds):
                 raise UsageError("--save of masks is for images", remedy="Omit it: the video shows the classes")
             model = replace(model, with_probabilities=True) if "probability" in kinds else model
             facts: dict[str, Any] = {"classes": list(model.label_map.names)}
@@ -159,9 +188,9 @@ def predict(
                 outputs.add_unreadable_video(source, error)
                 continue
             outputs.add_video(row)
-            # Ctrl-C is the only way to end a camera; anywhere else something is left undone.
+            # Ctrl-C is the only way to end a camera or stream; anywhere else something is left undone.
             stopped = row.stopped
-            if stopped and not (isinstance(source, int) and source is videos[-1]):
+            if stopped and (isinstance(source, Path) or source is not videos[-1]):
                 raise KeyboardInterrupt
     failed = len(outputs.sinks.errors)
     if failed:
@@ -174,19 +203,20 @@ def predict(
 
 
 def predict_video(
-    predictor: Predictor[Any, Any], options: StreamOptions, source: Path | int, outputs: Outputs
+    predictor: Predictor[Any, Any], options: StreamOptions, source: Path | int | Address, outputs: Outputs
 ) -> VideoRow:
-    """Predict the frames of a video, or of a camera, until its end or Ctrl-C, and save them as they come.
+    """Predict the frames of a video, camera or stream, until its end or Ctrl-C, and save them as they come.
 
     Args:
         predictor: the model.
         options: what to do with each frame.
-        source: a video file, or the number of a camera.
+        source: a video file, the number of a camera, or the address of a stream.
         outputs: take each frame's result. After damage or Ctrl-C the drawn copy keeps a name that marks it as partial;
-            Ctrl-C is the normal end of a camera.
+            Ctrl-C is the normal end of a camera or stream.
 
     Raises:
         DataError: no frame can be read. Later damage is not raised but returned as the row's `error`.
+        UnreachableError: a stream does not answer.
         ConfigError, CannotCreateError, NotPermittedError, StorageError: the copy cannot be written.
     """
     from singleshot.cli import terminal
@@ -194,7 +224,10 @@ def predict_video(
     from singleshot.prediction.predict_files import VideoPrediction
 
     row, target, complete = VideoRow(source), outputs.targets.videos.get(source), False
-    with contextlib.closing(VideoPrediction(predictor, source, options)) as video, contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as stack:
+        video = stack.enter_context(
+            contextlib.closing(VideoPrediction(predictor, source, options, on_event=terminal.warn))
+        )
         copy = None if target is None else VideoCopy(target, video.reader)
         reader = video.reader
         advance = stack.enter_context(terminal.frames_bar(row.file, reader.expected if reader else None))

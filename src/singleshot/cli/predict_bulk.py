@@ -49,6 +49,7 @@ def predict_bulk(
     """
     from singleshot.cli import outputs, terminal
     from singleshot.prediction.bulk import in_progress, shards
+    from singleshot.prediction.image_reader import STANDARD_INPUT
     from singleshot.prediction.sources import resolve
 
     run = find_engine(engine)
@@ -57,8 +58,8 @@ def predict_bulk(
     names = read_list(Path(sources[0])) if len(sources) == 1 and sources[0].endswith(".txt") else sources
     found = resolve(names, recursive=recursive)
     terminal.warn(found.warning())
-    if found.videos or found.cameras:
-        raise UsageError("--engine is for images", remedy="Omit videos and cameras")
+    if found.moving or STANDARD_INPUT in found.images:
+        raise UsageError("--engine is for image files", remedy="Omit videos, cameras and -")
     outputs.check_folder(out)
     with terminal.download(f"fetching {weights}") as observer:
         job = shards.make_job(weights, found.images, thresholds=thresholds, classes=classes, observer=observer)

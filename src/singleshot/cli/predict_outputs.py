@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import re
+import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 from singleshot.cli import outputs, terminal
 from singleshot.errors import CannotCreateError, SingleshotError, UsageError
 from singleshot.prediction import annotations
-from singleshot.prediction.annotations import KINDS, Sink, Sinks
+from singleshot.prediction.annotations import KINDS, NDJSON, Sink, Sinks
 from singleshot.prediction.frames import ImageError, ImageResult
 from singleshot.prediction.line_file import partial
+from singleshot.prediction.network_camera import Address
 from singleshot.prediction.sources import Sources
 
 if TYPE_CHECKING:
@@ -37,14 +39,14 @@ class Targets:
     Args:
         out: the folder for everything but the report; None if nothing is saved.
         images: the drawn copy of each image; empty without `out`.
-        videos: the drawn copy of each video (by path) and camera (by number); empty without `out`.
+        videos: the drawn copy of each video (by path), camera (by number) and stream (by address); empty without `out`.
         json_file: the `--json` report.
         overwrite: whether existing files may be replaced.
     """
 
     out: Path | None
     images: Mapping[Path, Path]
-    videos: Mapping[Path | int, Path]
+    videos: Mapping[Path | int | Address, Path]
     json_file: Path | None
     overwrite: bool
 
@@ -76,11 +78,12 @@ def plan(
     if kinds and out is None:
         raise UsageError("--save needs a folder", remedy="Give --out DIR")
     images: dict[Path, Path] = {}
-    videos: dict[Path | int, Path] = {}
+    videos: dict[Path | int | Address, Path] = {}
     if out is not None:
         images = annotations.targets(sources.images, out)
         videos |= annotations.targets(sources.videos, out, suffix=".mp4")
         videos |= {index: out / f"camera_{index}.mp4" for index in sources.cameras}
+        videos |= {address: out / f"{address.file_stem}.mp4" for address in sources.streams}
     saved = [out / KINDS[kind][1] for kind in kinds] if out is not None else []
     files = [path for path in saved if path.suffix]
     unfinished = [partial(path) for path in (*videos.values(), *files)]
@@ -100,7 +103,9 @@ def plan(
     return Targets(out, images, videos, json_file, overwrite)
 
 
-def _check_names(images: Mapping[Path, Path], videos: Mapping[Path | int, Path], *, reserved: str | None) -> None:
+def _check_names(
+    images: Mapping[Path, Path], videos: Mapping[Path | int | Address, Path], *, reserved: str | None
+) -> None:
     """Refuse two sources whose annotations would be one file. Those of a video frame are called `<video>_000012`."""
     taken: dict[str, Path] = {}
     video_stems = {copy.stem for copy in videos.values()}
@@ -119,17 +124,20 @@ def _check_names(images: Mapping[Path, Path], videos: Mapping[Path | int, Path],
 
 
 def sinks_of(targets: Targets, predictor: Predictor[Any, Any], kinds: Sequence[str]) -> list[Sink]:
-    """Open the files of `--save` and the drawn copies.
+    """Open the files of `--save` and the drawn copies; for `ndjson` standard output.
 
     Raises:
         UsageError: a kind that the predictor cannot save, or kinds and no folder.
         CannotCreateError: a mask exists already.
     """
-    drawn = annotations.DrawnImages(targets.images)
+    first: list[Sink] = [annotations.DrawnImages(targets.images)]
+    if NDJSON in kinds:
+        first.append(annotations.NdjsonStream(sys.stdout))
+        kinds = [kind for kind in kinds if kind != NDJSON]
     if predictor.task == "detection":
         kinds = annotations.parse_kinds(",".join(kinds))
         files = annotations.open_sinks(kinds, targets.out, predictor.label_map) if targets.out is not None else []
-        return [drawn, *files]
+        return [*first, *files]
     unknown = [kind for kind in kinds if kind not in annotations.MASK_KINDS]
     if unknown:
         message = f"a segmenter cannot save {', '.join(unknown)}"
@@ -139,7 +147,7 @@ def sinks_of(targets: Targets, predictor: Predictor[Any, Any], kinds: Sequence[s
     masks = [annotations.mask_path(copy, kind) for copy in targets.images.values() for kind in kinds]
     reserved = [*targets.images.values(), *([targets.json_file] if targets.json_file else [])]
     outputs.check(*masks, inputs=targets.images, reserved=reserved, overwrite=targets.overwrite)
-    return [drawn, annotations.MaskImages(targets.images, kinds)]
+    return [*first, annotations.MaskImages(targets.images, kinds)]
 
 
 @contextlib.contextmanager
@@ -160,7 +168,8 @@ def open_outputs(
     report: dict[str, Any] = {**facts, "pictures": [], "videos": []}
     try:
         with Sinks(sinks_of(targets, predictor, kinds), targets.names()) as sinks:
-            yield Outputs(targets, sinks, report)
+            # With JSON on standard output, the lines for people go to stderr.
+            yield Outputs(targets, sinks, report, show=terminal.note if NDJSON in kinds else terminal.show)
     except BaseException:
         with contextlib.suppress(SingleshotError):  # the first error is reported
             outputs.write_json(targets.json_file, {**report, "stopped": True})
@@ -176,8 +185,10 @@ class Outputs:
         sinks: the files, and the errors of images and videos that could not be read, or not completely.
     """
 
-    def __init__(self, targets: Targets, sinks: Sinks, report: dict[str, Any]) -> None:
-        self.targets, self.sinks, self._report = targets, sinks, report
+    def __init__(
+        self, targets: Targets, sinks: Sinks, report: dict[str, Any], *, show: Callable[[str], None] = terminal.show
+    ) -> None:
+        self.targets, self.sinks, self._report, self._show = targets, sinks, report, show
 
     def add_image(self, item: ImageResult | ImageError) -> None:
         """Save the result of an image and print it, or report the error."""
@@ -187,7 +198,7 @@ class Outputs:
             self._report["pictures"].append({"file": item.source, "error": str(item.error)})
         else:
             self._report["pictures"].append(annotations.result_row(item))
-            terminal.show(f"{item.source}: {item.result.summary()}")
+            self._show(f"{item.source}: {item.result.summary()}")
 
     def add_frame(self, row: VideoRow, item: ImageResult) -> None:
         """Save the result of a frame of a video."""
@@ -199,11 +210,11 @@ class Outputs:
         self._report["videos"].append(row.as_json())
         if row.error is not None:
             self._failed(row.file, row.error)
-        terminal.show(f"{row.source}: {row.summary()}")
+        self._show(f"{row.source}: {row.summary()}")
         for line in row.stage_times:
             terminal.note(line)
 
-    def add_unreadable_video(self, source: Path | int, error: SingleshotError) -> None:
+    def add_unreadable_video(self, source: Path | int | Address, error: SingleshotError) -> None:
         """Report a video without a single readable frame."""
         self._report["videos"].append({"file": str(source), "error": str(error)})
         self._failed(str(source), error)
@@ -215,10 +226,10 @@ class Outputs:
 
 @dataclass
 class VideoRow:
-    """The results of one video or camera.
+    """The results of one video, camera or stream.
 
     Args:
-        source: the file, or the number of the camera.
+        source: the file, the number of the camera, or the address of the stream.
         frames: of the report.
         frame_count: frames done.
         classes: in how many frames each class occurred.
@@ -229,7 +240,7 @@ class VideoRow:
         stage_times: how long each stage took, as lines.
     """
 
-    source: Path | int
+    source: Path | int | Address
     frames: list[dict[str, Any]] = field(default_factory=list)
     frame_count: int = 0
     classes: Counter[str] = field(default_factory=Counter)

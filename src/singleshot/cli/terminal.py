@@ -1,7 +1,8 @@
 """What commands print: results on stdout; notes, warnings and progress on stderr.
 
 Names of files and classes are printed as they are, never interpreted as rich markup. Progress bars appear on a terminal
-only; where stderr is a file, a training run leaves one line an epoch.
+only; elsewhere (a file, CI, a notebook) progress is a plain line every `PLAIN_EVERY_S` seconds, and a training run
+leaves one line an epoch.
 """
 
 from __future__ import annotations
@@ -25,11 +26,14 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from singleshot.errors import visible
+
 T = TypeVar("T")
 
 out = Console(markup=False, emoji=False, highlight=False)
 err = Console(stderr=True, markup=False, emoji=False, highlight=False)
 RATE_WINDOW_S = 10.0
+PLAIN_EVERY_S = 10.0
 EPOCH_COLUMNS = (
     *("train_class", "train_box", "val_class", "val_box", "val_map", "train_subset_map"),
     *("train_pixel", "val_pixel", "val_miou", "val_maxf", "train_subset_miou"),
@@ -37,20 +41,37 @@ EPOCH_COLUMNS = (
 """The columns of `log.csv` shown after each epoch, where they have a value."""
 
 
+_quiet = False
+
+
+@contextmanager
+def quiet(on: bool = True) -> Iterator[None]:
+    """While inside, print warnings and errors only: no results, notes or progress."""
+    global _quiet
+    before, _quiet = _quiet, on or _quiet
+    try:
+        yield
+    finally:
+        _quiet = before
+
+
 def show(result: object, style: str | None = None) -> None:
     """Print a line or a table on stdout. Lines are not wrapped: a file is not 80 columns wide."""
+    if _quiet:
+        return
     out.print(result, style=style, soft_wrap=isinstance(result, str))
 
 
 def note(line: str) -> None:
     """Print a line on stderr."""
-    err.print(line, soft_wrap=True)
+    if not _quiet:
+        err.print(line, soft_wrap=True)
 
 
 def warn(line: str | None) -> None:
     """Print a warning on stderr; nothing for None."""
     if line is not None:
-        note(f"singleshot: warning: {line}")
+        err.print(f"singleshot: warning: {line}", soft_wrap=True)
 
 
 class _TimeLeft(ProgressColumn):
@@ -92,7 +113,38 @@ def frame_rate(done: float | int, total: float | int | None, elapsed_s: float) -
 def _progress(label: str, *columns: ProgressColumn, transient: bool = True) -> Progress:
     """Make a progress display with a label and a bar, which shows nothing where stderr is not a terminal."""
     first = (TextColumn(label, markup=False), BarColumn(bar_width=24))
-    return Progress(*first, *columns, console=err, transient=transient, disable=not err.is_terminal)
+    return Progress(*first, *columns, console=err, transient=transient, disable=_quiet or not err.is_terminal)
+
+
+class _PlainProgress:
+    """Prints how far the work is, at most every `PLAIN_EVERY_S` seconds, where stderr is not a terminal.
+
+    Args:
+        label: what is counted.
+        text: makes the figures from what is done, the total and the seconds so far.
+    """
+
+    def __init__(self, label: str, text: Callable[[Any, Any, float], str]) -> None:
+        self._label, self._text, self._start = label, text, time.monotonic()
+        self._last = self._start
+
+    def update(self, done: float | int, total: float | int | None) -> None:
+        """Print a line if it is time for one."""
+        now = time.monotonic()
+        if err.is_terminal or now - self._last < PLAIN_EVERY_S:
+            return
+        self._last = now
+        note(f"{visible(self._label)}: {self._text(done, total, now - self._start)}")
+
+
+def plain_progress(done: float | int, total: float | int | None, elapsed_s: float) -> str:
+    """Return the figures of a line of progress.
+
+    >>> plain_progress(30, 120, 10.0), plain_progress(0, 120, 10.0)
+    ('30/120  0:30 left', '0/120')
+    """
+    left = round((total - done) * elapsed_s / done) if done and total else None
+    return f"{done:.0f}/{total:.0f}" + ("" if left is None else f"  {left // 60}:{left % 60:02d} left")
 
 
 @contextmanager
@@ -101,10 +153,11 @@ def bar(label: str, total: int) -> Iterator[Callable[..., None]]:
     progress = _progress(
         "{task.description}", TextColumn("{task.completed:.0f}/{task.total:.0f}", markup=False), _TimeLeft()
     )
-    task = progress.add_task(label, total=total)
+    task, plain, all_items = progress.add_task(label, total=total), _PlainProgress(label, plain_progress), total
 
     def advance(done: int, total: int | None = None) -> None:
         progress.update(task, completed=done, total=total)
+        plain.update(done, all_items if total is None else total)
 
     with progress:
         yield advance
@@ -124,9 +177,14 @@ def track(items: Iterable[T], label: str, total: int, size: Callable[[T], int] =
 def frames_bar(label: str, total: int | None) -> Iterator[Callable[[int], None]]:
     """Show a bar over the frames of a video. Yields a function to call with the number done; it may exceed `total`."""
     progress = _progress("{task.description}", _FrameRate())
-    task = progress.add_task(label, total=total)
+    task, plain = progress.add_task(label, total=total), _PlainProgress(label, frame_rate)
+
+    def advance(done: int) -> None:
+        progress.update(task, completed=done)
+        plain.update(done, total)
+
     with progress:
-        yield lambda done: progress.update(task, completed=done)
+        yield advance
 
 
 @contextmanager

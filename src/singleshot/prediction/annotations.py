@@ -2,6 +2,7 @@
 
     detections.jsonl    a line for each image or frame: file, frame, time_s, size_hw, detections
     detections.csv      a line for each detection
+    standard output     the same lines as detections.jsonl, at once (`NdjsonStream`)
     voc/NAME.xml        yolo/NAME.txt with yolo/classes.txt        coco.json
     NAME.jpg            the image with its result drawn in; NAME_ids.png and the like: masks of a segmenter
 
@@ -23,7 +24,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TextIO, runtime_checkable
 
 import cv2
 import numpy as np
@@ -34,9 +35,10 @@ from singleshot import boxes
 from singleshot.data.boxes.voc_xml import annotation_xml
 from singleshot.data.masks import files as mask_files
 from singleshot.drawing import class_colour_image
-from singleshot.errors import StorageError, UsageError, nearest
+from singleshot.errors import StorageError, UsageError, from_os_error, nearest
 from singleshot.metrics.road_maxf import ROAD, as_values
 from singleshot.prediction.frames import ImageError, ImageResult
+from singleshot.prediction.image_reader import STANDARD_INPUT
 from singleshot.prediction.line_file import LineFile
 from singleshot.storage import atomic
 from singleshot.structures import Detections, LabelMap, Segmentation
@@ -121,6 +123,27 @@ class JsonLines:
         self._file.close(whole=whole)
 
 
+class NdjsonStream:
+    """The lines of `detections.jsonl` on a stream such as standard output, each as soon as its result is there."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def add(self, result: ImageResult, name: str) -> None:
+        """See `Sink`. Raises BrokenPipeError where the reader has gone, StorageError where the disk is full."""
+        del name
+        try:
+            self._stream.write(json.dumps(result_row(result)) + "\n")
+            self._stream.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise from_os_error(error, None, "write", elsewhere="Write to another file") from error
+
+    def close(self, *, whole: bool = True) -> None:
+        """See `Sink`."""
+
+
 class Csv:
     """`detections.csv`."""
 
@@ -193,7 +216,7 @@ class Voc:
     def add(self, result: ImageResult, name: str) -> None:
         """See `Sink`."""
         kept = inside(result.result.detections)
-        image = Path(result.source).name if result.frame.index is None else f"{name}.jpg"
+        image = Path(result.source).name if _is_file(result) else f"{name}.jpg"
         names = [str(each) for each in kept.class_names]
         text = annotation_xml(image, kept.size_hw, kept.boxes_xyxy, names)
         self._folder.write(f"{name}.xml", text)
@@ -239,7 +262,7 @@ class Coco:
         kept = inside(result.result.detections)
         height, width = kept.size_hw
         # The path as the user named it: images of two folders may have one name.
-        file_name = Path(result.source).as_posix() if result.frame.index is None else f"{name}.jpg"
+        file_name = Path(result.source).as_posix() if _is_file(result) else f"{name}.jpg"
         image = {"id": len(self._images) + 1, "file_name": file_name, "width": width, "height": height}
         self._images.append(json.dumps(image))
         rows = zip(kept.boxes_xyxy.tolist(), kept.class_ids.tolist(), kept.scores.tolist(), strict=True)
@@ -334,6 +357,8 @@ KINDS: dict[str, tuple[type[JsonLines] | type[Csv] | type[Voc] | type[Yolo] | ty
     "coco": (Coco, "coco.json"),
 }
 """By kind of `--save` of a detector: the sink, and the file or folder that it makes."""
+NDJSON = "ndjson"
+"""The kind of `--save` that goes to standard output."""
 
 
 def parse_kinds(text: str | None) -> tuple[str, ...]:
@@ -345,8 +370,8 @@ def parse_kinds(text: str | None) -> tuple[str, ...]:
     kinds = tuple(dict.fromkeys(part.strip() for part in text.split(","))) if text else ()
     for kind in kinds:
         if kind not in KINDS:
-            near = nearest(kind, KINDS)
-            remedy = f"Did you mean {near}?" if near else f"Known are {', '.join(KINDS)}"
+            near = nearest(kind, [*KINDS, NDJSON])
+            remedy = f"Did you mean {near}?" if near else f"Known are {', '.join([*KINDS, NDJSON])}"
             raise UsageError(f"detections cannot be saved as {kind!r}", remedy=remedy)
     return kinds
 
@@ -363,6 +388,11 @@ def result_row(result: ImageResult) -> dict[str, Any]:
     return {"file": result.source, **time, "size_hw": list(frame.size_hw), **found.as_facts()}
 
 
+def _is_file(result: ImageResult) -> bool:
+    """Whether the result is of an image file, and not of a video's frame or of standard input."""
+    return result.frame.index is None and result.source != str(STANDARD_INPUT)
+
+
 def inside(found: Detections) -> Detections:
     """Clip boxes to the image and return those that are more than a pixel wide and high."""
     cut = boxes.clip(found.boxes_xyxy, found.size_hw)
@@ -376,17 +406,20 @@ def inside(found: Detections) -> Detections:
 def targets(files: Sequence[Path], out: Path, *, suffix: str | None = None) -> dict[Path, Path]:
     """Return where each image's drawn copy goes: `out/<stem>.jpg`, or `.png` for a PNG; or with another suffix.
 
+    That of standard input goes to `out/stdin.jpg`.
+
     Two images of the same stem get `<folder>-<file name>` instead, so that neither replaces the other.
 
     Raises:
         UsageError: a copy would replace its own source, or two sources would still share a name.
     """
     kind = "videos" if suffix else "images"
-    stems = Counter(file.stem for file in files)
+    stem_of = {file: "stdin" if file == STANDARD_INPUT else file.stem for file in files}
+    stems = Counter(stem_of[file] for file in files)
     chosen: dict[Path, Path] = {}
     taken: set[Path] = set()
     for file in files:
-        name = file.stem if stems[file.stem] == 1 else f"{file.resolve().parent.name}-{file.name}"
+        name = stem_of[file] if stems[stem_of[file]] == 1 else f"{file.resolve().parent.name}-{file.name}"
         copy = out / f"{name}{suffix or ('.png' if file.suffix.lower() == '.png' else '.jpg')}"
         if copy in taken and file not in chosen:
             raise UsageError(f"two {kind} would both be written to {copy}", remedy="Predict them in two runs")

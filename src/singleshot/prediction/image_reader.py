@@ -11,16 +11,19 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import UInt8
 from numpy import ndarray
 
 from singleshot.decoder_process import DecoderProcess, GivenUpError
-from singleshot.errors import DataError
-from singleshot.images import read_image
+from singleshot.errors import DataError, InputMissingError, os_errors
+from singleshot.images import MAX_FILE_BYTES, decode_image, read_image
 from singleshot.prediction.frames import Frame, ImageError
 from singleshot.prediction.image_child import serve
 from singleshot.storage.files import REPLACE
 
 AHEAD = 2
+STANDARD_INPUT = Path("-")
+"""Stands for an image on standard input, which this process reads and decodes itself."""
 
 
 class ImageReader:
@@ -55,15 +58,23 @@ class ImageReader:
         while coming or asked:
             while coming and len(asked) <= AHEAD:
                 asked.append(coming.popleft())
-                self._decoder.ask(asked[-1])
+                if asked[-1] != STANDARD_INPUT:
+                    self._decoder.ask(asked[-1])
             file = asked.popleft()
+            if file == STANDARD_INPUT:
+                try:
+                    yield Frame(read_standard_input(), str(file))
+                except DataError as error:
+                    yield ImageError(str(file), error)
+                continue
             try:
                 answer = self._receive(file)
             except GivenUpError as given_up:
                 fault = DataError(given_up.message, kind=given_up.kind, remedy=REPLACE, file=file)
                 answer = ImageError(str(file), fault)
                 for lost in asked:  # what the dead child had been asked
-                    self._decoder.ask(lost)
+                    if lost != STANDARD_INPUT:
+                        self._decoder.ask(lost)
             yield answer
 
     def close(self) -> None:
@@ -77,3 +88,22 @@ class ImageReader:
         image = np.empty(content, np.uint8)
         self._decoder.receive(into=image.reshape(-1).data)
         return Frame(image, str(file))
+
+
+def read_standard_input() -> UInt8[ndarray, "H W 3"]:
+    """Return the image that is piped into this process, as `read_image` returns that of a file.
+
+    Raises:
+        InputMissingError: nothing came.
+        DataError: what came is not an image, or is larger than a file may be.
+        StorageError: the pipe failed.
+    """
+    with os_errors(STANDARD_INPUT, "read"), open(0, "rb", closefd=False) as stream:
+        data = stream.read(MAX_FILE_BYTES + 1)
+    if not data:
+        remedy = "Pipe an image into this command: singleshot predict WEIGHTS - < street.jpg"
+        raise InputMissingError("nothing came on standard input", remedy=remedy, file=STANDARD_INPUT)
+    if len(data) > MAX_FILE_BYTES:
+        what, remedy = f"more than {MAX_FILE_BYTES >> 20} MiB", "Name videos and large files by their path"
+        raise DataError(what, kind="too-large-picture", remedy=remedy, file=STANDARD_INPUT)
+    return decode_image(data, file=STANDARD_INPUT)

@@ -1,4 +1,4 @@
-"""Predict files, videos and cameras: results one by one, in order, past what cannot be read.
+"""Predict files, videos, cameras and streams: results one by one, in order, past what cannot be read.
 
     with Sinks([DrawnImages(copies)]) as sinks:
         for item in predict_files(model, ["in/", "street.mp4"], StreamOptions(drawing=True)):
@@ -16,16 +16,17 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from singleshot.errors import DataError
-from singleshot.prediction import camera
+from singleshot.prediction import camera, network_camera
 from singleshot.prediction.backends import host
 from singleshot.prediction.frames import ImageError, ImageResult
 from singleshot.prediction.image_reader import ImageReader
+from singleshot.prediction.network_camera import Address
 from singleshot.prediction.predictor import Predictor
 from singleshot.prediction.sources import Sources, resolve
 from singleshot.prediction.stages import Times, table
@@ -36,14 +37,19 @@ log = logging.getLogger(__name__)
 
 
 def predict_files(
-    predictor: Predictor[Any, Any], sources: Sequence[str | Path] | Sources, options: StreamOptions | None = None
+    predictor: Predictor[Any, Any],
+    sources: Sequence[str | Path] | Sources,
+    options: StreamOptions | None = None,
+    *,
+    allow_network: bool = False,
 ) -> Iterator[ImageResult | ImageError]:
-    """Yield the result of every image, then of every frame of every video, then of cameras, without an end.
+    """Yield the result of every image, then of every frame of every video, then of cameras and streams, without an end.
 
     Args:
         predictor: a detector or segmenter, as `load` opens it.
         sources: files, folders, patterns and camera numbers as `sources.resolve` takes them, or what it returned.
         options: see `StreamOptions`.
+        allow_network: whether addresses of streams are taken.
 
     Yields:
         ImageResult; or, at its position, the ImageError of an image that could not be read, or of a video: in place of
@@ -52,16 +58,17 @@ def predict_files(
     Raises:
         InputMissingError, UsageError: as `sources.resolve`.
         StoppedError: no process that reads images can be started.
-        ConfigError: there are videos and PyAV is not installed.
+        UnreachableError: a stream does not answer.
+        ConfigError: there are videos or streams and PyAV is not installed.
     """
     options = options or StreamOptions()
-    found = sources if isinstance(sources, Sources) else resolve(sources)
+    found = sources if isinstance(sources, Sources) else resolve(sources, allow_network=allow_network)
     if (warning := found.warning()) is not None:
         log.warning(warning)
     if found.images:
         with ImageReader() as reader:
             yield from predict_images(predictor, found.images, options, reader)
-    for source in (*found.videos, *found.cameras):
+    for source in found.moving:
         try:
             with contextlib.closing(VideoPrediction(predictor, source, options)) as video:
                 yield from video
@@ -84,16 +91,17 @@ def predict_images(
 
 
 class VideoPrediction:
-    """The prediction of one video or camera. Iterate over it once for the results; `close` it in any case.
+    """The prediction of one video, camera or stream. Iterate over it once for the results; `close` it in any case.
 
     Args:
         predictor: a detector or segmenter.
-        source: a video file, or the number of a camera.
-        options: see `StreamOptions`. None for its batch size is 1 for a camera.
+        source: a video file, the number of a camera, or the address of a stream.
+        options: see `StreamOptions`. None for its batch size is 1 for a camera or stream.
+        on_event: called with a line when a stream is lost or back.
 
     Attributes:
-        name: the file, or `camera 0`.
-        reader: the open file, with its size, rate and notes; None for a camera.
+        name: the file, `camera 0`, or the address without user name and password.
+        reader: the open file, with its size, rate and notes; None for a camera or stream.
         count: how many results were yielded.
 
     Raises:
@@ -102,14 +110,24 @@ class VideoPrediction:
         ConfigError: PyAV is not installed.
     """
 
-    def __init__(self, predictor: Predictor[Any, Any], source: Path | int, options: StreamOptions) -> None:
+    def __init__(
+        self,
+        predictor: Predictor[Any, Any],
+        source: Path | int | Address,
+        options: StreamOptions,
+        *,
+        on_event: Callable[[str], object] = log.warning,
+    ) -> None:
         self.name, self.count = f"camera {source}" if isinstance(source, int) else str(source), 0
         self.reader: VideoReader | None = None
+        live = not isinstance(source, Path)
         if isinstance(source, int):
             frames = camera.frames(source)
+        elif isinstance(source, Address):
+            frames = network_camera.frames(source, on_event=on_event)
         else:
             frames = self.reader = VideoReader(source, threads=max(1, host.cores() // 4))
-        self._pipeline = pipeline(predictor, frames, options, moving=True, live=isinstance(source, int))
+        self._pipeline = pipeline(predictor, frames, options, moving=True, live=live)
         self._results = results(self._pipeline)
         self._cpu_s = time.process_time()
 

@@ -212,12 +212,13 @@ class Detector(Predictor[RawDetections, Detections]):
         tiling: Tiling | None = None,
         drawing: bool = False,
         batch_size: int | None = None,
+        allow_network: bool = False,
     ) -> Iterator[ImageResult]:
         """Yield each frame of a source with its detections, in order, while they come.
 
         Args:
-            source: a file, folder, pattern or list of them (images first, then videos); the number of a camera; or
-                anything that gives (H, W, 3) uint8 RGB arrays.
+            source: a file, folder, pattern or list of them (images first, then videos); the number of a camera; the
+                address of a live stream; or anything that gives (H, W, 3) uint8 RGB arrays.
             threshold: the least score, or one for each of some classes (`choosing.choice`).
             classes: names of the classes to show; None for all.
             track: number the objects (`track.Tracker`). Every video and every run of arrays starts anew; images are
@@ -225,14 +226,17 @@ class Detector(Predictor[RawDetections, Detections]):
             tiling: detect in tiles of large images too.
             drawing: put a drawn copy of the frame beside each result.
             batch_size: frames that go through the network together; None for 1 of a camera, 8 of all else.
+            allow_network: whether the source may be an address (`rtsp://…`, `http://…`); `network_camera.frames` tells
+                how it is read.
 
         Raises:
             DataError: an image cannot be read, or a video is damaged; the latter after its last readable frame.
             UsageError: an unknown class, a source that is none, or a batch size below 1.
-            Whatever `sources.resolve` and `video_reader.VideoReader` raise.
+            Whatever `sources.resolve`, `video_reader.VideoReader` and `network_camera.frames` raise.
         """
         chosen = choice(self.label_map, threshold, classes)
-        return stream(self, source, StreamOptions(chosen, tiling, track, drawing, batch_size))
+        options = StreamOptions(chosen, tiling, track, drawing, batch_size)
+        return stream(self, source, options, allow_network=allow_network)
 
     def with_postprocess(self, **changes: Any) -> Detector:
         """Return a detector with other thresholds, counts or NMS, see `Postprocess`. It shares the network's weights.
@@ -310,9 +314,12 @@ class Segmenter(Predictor[Float[Tensor, "B C H W"], Segmentation]):
         model = replace(self, with_probabilities=True) if probabilities else self
         return super(Segmenter, model).predict(source, batch_size=batch_size)
 
-    def stream(self, source: Any, *, drawing: bool = False, batch_size: int | None = None) -> Iterator[ImageResult]:
+    def stream(
+        self, source: Any, *, drawing: bool = False, batch_size: int | None = None, allow_network: bool = False
+    ) -> Iterator[ImageResult]:
         """Yield each frame of a source with the class of every pixel; arguments and errors as `Detector.stream`."""
-        return stream(self, source, StreamOptions(drawing=drawing, batch_size=batch_size))
+        options = StreamOptions(drawing=drawing, batch_size=batch_size)
+        return stream(self, source, options, allow_network=allow_network)
 
 
 def predictor_of(

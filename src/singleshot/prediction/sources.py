@@ -1,8 +1,9 @@
-"""What a user names, as what there is to look at: images, videos and cameras.
+"""What a user names, as what there is to look at: images, videos, cameras, and streams on the network.
 
-A path, a folder, a pattern such as `in/*.jpg`, the number of a camera. A file is an image or a video by its content,
-so that a wrong extension misleads nobody; in a folder the extension decides which files are meant at all.
-Network addresses are refused: what reads videos would open them, and whatever they lead to.
+A path, a folder, a pattern such as `in/*.jpg`, the number of a camera, `-` for an image on standard input. A file is an
+image or a video by its content, so that a wrong extension misleads nobody; in a folder the extension decides which
+files are meant at all. Network addresses are refused unless they are allowed and those of a live stream
+(`network_camera`): what reads videos would open any other too, and whatever it leads to.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from pathlib import Path
 from singleshot.data.folders import is_helper
 from singleshot.errors import InputMissingError, UsageError, os_errors, visible
 from singleshot.images import IMAGE_SUFFIXES
+from singleshot.prediction.image_reader import STANDARD_INPUT
+from singleshot.prediction.network_camera import Address, is_stream
 from singleshot.prediction.video_reader import SUFFIXES as VIDEO_SUFFIXES
 from singleshot.prediction.video_reader import looks_like_video
 
@@ -26,9 +29,10 @@ class Sources:
     """What is to be looked at, each kind in the order in which it was named; a file that is named twice comes once.
 
     Args:
-        images: image files, and files that are no videos.
+        images: image files, and files that are no videos; `STANDARD_INPUT` among them for `-`.
         videos: video files.
         cameras: numbers of cameras.
+        streams: addresses of streams on the network.
         unread: what a folder contains besides and is not read: files whose suffix is not an image's or a video's, and
             subfolders. Hidden ones and those of other programs (`Thumbs.db`) do not count.
     """
@@ -36,7 +40,13 @@ class Sources:
     images: tuple[Path, ...] = ()
     videos: tuple[Path, ...] = ()
     cameras: tuple[int, ...] = ()
+    streams: tuple[Address, ...] = ()
     unread: tuple[Path, ...] = ()
+
+    @property
+    def moving(self) -> tuple[Path | int | Address, ...]:
+        """Everything but images, in the order in which it is predicted."""
+        return (*self.videos, *self.cameras, *self.streams)
 
     def warning(self) -> str | None:
         """Return one line that counts `unread` by suffix and names the first; None if there are none."""
@@ -54,31 +64,42 @@ class Sources:
         return visible("; ".join(parts)) or None
 
 
-def resolve(names: Sequence[str | Path], *, recursive: bool = False) -> Sources:
-    """The images, videos and cameras that are meant.
+def resolve(names: Sequence[str | Path], *, recursive: bool = False, allow_network: bool = False) -> Sources:
+    """The images, videos, cameras and streams that are meant.
 
     Args:
         names: files, folders (images and videos directly in them, by name), patterns with `*`, `?` or `[…]` (`**`
-            for folders in folders), and numbers of cameras. A file that is there is never taken for a pattern.
+            for folders in folders), numbers of cameras, `-` for an image on standard input (a file of that name is
+            `./-`), and addresses of live streams. A file that is there is never taken for a pattern.
         recursive: use images and videos in subfolders of folders too.
+        allow_network: whether addresses (`rtsp://…`, `http://…`) are taken.
 
     Raises:
         InputMissingError: nothing of that name, an empty folder, or a pattern that fits nothing.
-        UsageError: a network address.
+        UsageError: a network address that is not allowed, or not of a stream.
     """
     files: dict[Path, None] = {}
     cameras: dict[int, None] = {}
+    streams: dict[Address, None] = {}
     unread: list[Path] = []
     for name in names:
         text, path = str(name), Path(name)
-        if path.is_dir():
+        if name == "-":
+            files[STANDARD_INPUT] = None
+        elif path.is_dir():
             inside, others = _inside(path, recursive)
             files |= dict.fromkeys(inside)
             unread += others
         elif path.exists() or path.is_symlink():
-            files[path] = None
+            files[path if path != STANDARD_INPUT else path.absolute()] = None
         elif text.isdecimal() and text.isascii():
             cameras[int(text)] = None
+        elif is_stream(text):
+            address = Address(text)
+            if not allow_network:
+                remedy = "Add --allow-network (allow_network=True) if it is a live stream; else fetch it first"
+                raise UsageError(f"{address} is no local file", remedy=remedy)
+            streams[address] = None
         elif _is_address(text):
             raise UsageError(f"{text} is no local file", remedy="Fetch it first: only local files are read")
         elif glob.has_magic(text):
@@ -91,9 +112,9 @@ def resolve(names: Sequence[str | Path], *, recursive: bool = False) -> Sources:
             files |= dict.fromkeys(found)
         else:
             raise InputMissingError("no such file", remedy="Check the path", file=path)
-    videos = dict.fromkeys(file for file in files if looks_like_video(file))
+    videos = dict.fromkeys(file for file in files if file != STANDARD_INPUT and looks_like_video(file))
     others = tuple(file for file in files if file not in videos)
-    return Sources(others, tuple(videos), tuple(cameras), tuple(unread))
+    return Sources(others, tuple(videos), tuple(cameras), tuple(streams), tuple(unread))
 
 
 def _inside(folder: Path, recursive: bool) -> tuple[list[Path], list[Path]]:

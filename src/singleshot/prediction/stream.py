@@ -21,13 +21,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from jaxtyping import UInt8
+from numpy import ndarray
 
 from singleshot.drawing import draw
 from singleshot.errors import UsageError
 from singleshot.images import PilImage, from_array, from_pil, read_image
-from singleshot.prediction import camera
+from singleshot.prediction import camera, network_camera
 from singleshot.prediction.choosing import Choice
 from singleshot.prediction.frames import BATCH_SIZE, CHUNK_PIXELS, Frame, ImageError, ImageResult, check_batch_size
+from singleshot.prediction.image_reader import STANDARD_INPUT, read_standard_input
 from singleshot.prediction.sources import resolve
 from singleshot.prediction.stages import Pipeline, Stage
 from singleshot.prediction.tiles import Tiling, detect_tiled
@@ -124,12 +127,14 @@ def results(pipeline: Pipeline) -> Generator[ImageResult | ImageError, None, Non
         torch.set_num_threads(threads)
 
 
-def stream(predictor: Predictor[Any, Any], source: Any, options: StreamOptions) -> Generator[ImageResult, None, None]:
+def stream(
+    predictor: Predictor[Any, Any], source: Any, options: StreamOptions, *, allow_network: bool = False
+) -> Generator[ImageResult, None, None]:
     """Yield each frame of a source with its result, in order; see `Detector.stream`.
 
     Raises the error of an image that cannot be read, and of a damaged video after its last readable frame.
     """
-    for frames, moving, live in _frames(source):
+    for frames, moving, live in _frames(source, allow_network):
         for result in results(pipeline(predictor, frames, options, moving=moving, live=live)):
             if isinstance(result, ImageResult):
                 yield result
@@ -221,7 +226,7 @@ def chunks(items: Iterable[Item], size: int) -> Iterator[Chunk]:
         yield Chunk(chunk)
 
 
-def _frames(source: Any) -> Iterator[tuple[Iterable[Frame], bool, bool]]:
+def _frames(source: Any, allow_network: bool) -> Iterator[tuple[Iterable[Frame], bool, bool]]:
     """The runs of frames in a source, and whether each is one scene in motion."""
     if isinstance(source, bool) or source is None:
         raise UsageError(f"{source} is not a source", remedy="Name files or a camera, or give images")
@@ -246,15 +251,21 @@ def _frames(source: Any) -> Iterator[tuple[Iterable[Frame], bool, bool]]:
                 message = f"a list of files with {type(each).__name__} among them is not a source"
                 raise UsageError(message, remedy="Give files alone, or images alone")
         source = [str(each) if isinstance(each, int) else each for each in source]
-    found = resolve([source] if isinstance(source, str | Path) else source)
+    found = resolve([source] if isinstance(source, str | Path) else source, allow_network=allow_network)
     if (warning := found.warning()) is not None:
         log.warning(warning)
     if found.images:
-        yield (Frame(read_image(file), str(file)) for file in found.images), False, False
+        yield (Frame(_read(file), str(file)) for file in found.images), False, False
     for file in found.videos:
         yield _video(file), True, False
     for index in found.cameras:
         yield camera.frames(index), True, True
+    for address in found.streams:
+        yield network_camera.frames(address), True, True
+
+
+def _read(file: Path) -> UInt8[ndarray, "H W 3"]:
+    return read_standard_input() if file == STANDARD_INPUT else read_image(file)
 
 
 def _video(file: Path) -> Iterator[Frame]:
