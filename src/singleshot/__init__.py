@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from singleshot.exporting.export import export
     from singleshot.prediction.load import load
     from singleshot.prediction.predictor import Detector, Segmenter
+    from singleshot.pretraining.pretrain import pretrain
     from singleshot.reporting.report import report
     from singleshot.structures import Dataset, Detections, LabelMap, Sample, Segmentation
     from singleshot.training.recipe import Recipe
@@ -39,6 +40,7 @@ __all__ = [
     "evaluate",
     "export",
     "load",
+    "pretrain",
     "report",
     "train",
 ]
@@ -57,6 +59,7 @@ _HOME = {
     "evaluate": "evaluation.evaluate",
     "export": "exporting.export",
     "load": "prediction.load",
+    "pretrain": "pretraining.pretrain",
     "report": "reporting.report",
     "train": "training.run",
 }

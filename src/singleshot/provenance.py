@@ -20,7 +20,9 @@ however often weights are trained further.
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 _LABELS = {
@@ -37,6 +39,18 @@ _LABELS = {
 }
 _MOST_STARTS = 20
 """A file is free to claim any number of starts; so many are shown."""
+
+
+def source_commit() -> str | None:
+    """Return the commit of the checkout that this package runs from; None for an installed package."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None
+    try:
+        found = subprocess.run(["git", "-C", root, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return found.stdout.strip()
 
 
 def starts(provenance: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
+from singleshot.backbones import residual
 from singleshot.backbones.vgg import atrous_vgg16
 from singleshot.config import from_json_dict, to_json_dict
 from singleshot.detection.ssd import SSD, BackboneName, SSDConfig
@@ -201,11 +202,14 @@ def _record(text: str, path: Path) -> dict[str, Any]:
 
 
 def _backbone_state(trunk: BackboneName) -> dict[str, Tensor]:
-    """Names and shapes of a backbone's tensors; VGG-16's alone, because the others come as whole detectors."""
-    if trunk != "vgg16":
-        raise ConfigError(f"a {trunk} backbone is stored in whole detectors only")
+    """Names and shapes of the tensors that a file of this backbone may have, without merge and extra layers."""
     with torch.device("meta"):
-        return {f"trunk.vgg.{name}": tensor for name, tensor in atrous_vgg16().state_dict().items()}
+        if trunk == "vgg16":
+            return {f"trunk.vgg.{name}": tensor for name, tensor in atrous_vgg16().state_dict().items()}
+        if trunk in residual.LAYOUTS:
+            stages = residual.ResidualPyramid(residual.LAYOUTS[trunk]).state_dict()
+            return {f"trunk.{name}": tensor for name, tensor in stages.items() if name.startswith(("stem.", "stages."))}
+    raise ConfigError(f"a {trunk} backbone is stored in whole detectors only")
 
 
 def _check(wanted: dict[str, Tensor], tensors: dict[str, Tensor], path: Path) -> None:

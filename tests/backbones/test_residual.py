@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
 import torch
 
 from singleshot.backbones.residual import ResidualLayout, ResidualPyramid, ResidualSkips, Stage
 
+FIRST_WEIGHTS = 78662.01675164333
+"""The sum of the absolute weights of seed 0, by version 0.1.0."""
 SMALL = ResidualLayout(
     (4, 8), (Stage(8, 1, stride=1), Stage(8, 2), Stage(16, 1), Stage(16, 1)), merged=8, extras=(16, 8)
 )
@@ -50,6 +55,27 @@ def test_every_parameter_learns():
     network = ResidualPyramid(SMALL)
     sum(features.square().mean() for features in network(torch.randn(2, 3, 64, 96))).backward()
     assert [name for name, parameter in network.named_parameters() if parameter.grad is None] == []
+
+
+@pytest.mark.parametrize("size_hw", [(64, 96), (70, 101)])
+def test_with_projected_shortcuts_every_block_adds_its_input_and_maps_keep_their_sizes(size_hw: tuple[int, int]):
+    plain, projected = ResidualPyramid(SMALL), ResidualPyramid(replace(SMALL, projected=True))
+    image = torch.randn(2, 3, *size_hw)
+    assert [each.shape for each in projected(image)] == [each.shape for each in plain(image)]
+    shortcuts = {name.split(".shortcut")[0] for name, _ in projected.named_parameters() if ".shortcut." in name}
+    assert shortcuts == {
+        "stages.1.0",
+        "stages.2.0",
+        "stages.3.0",
+    }  # the others have equal shapes and add them as they are
+    sum(features.square().mean() for features in projected(image)).backward()
+    assert [name for name, parameter in projected.named_parameters() if parameter.grad is None] == []
+
+
+def test_weights_of_the_first_backbone_are_drawn_as_before_projected_shortcuts():
+    torch.manual_seed(0)
+    total = sum(float(each.detach().double().abs().sum()) for each in ResidualPyramid().parameters())
+    assert total == pytest.approx(FIRST_WEIGHTS, rel=1e-6)
 
 
 def test_no_pictures_give_empty_maps():

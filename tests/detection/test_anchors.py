@@ -80,6 +80,7 @@ def test_clipping_sizes_leaves_centres_and_clipping_all_moves_them():
         ("ssd300-torchvision", 8732),
         ("lite320", 3234),
         ("lite320-fine", 12828),
+        ("lite320-fine2", 12828),
     ],
 )
 def test_the_number_of_boxes_follows_from_the_rows(flavour, count):

@@ -94,7 +94,7 @@ def test_the_staged_scores_start_at_zero() -> None:
         assert head(maps, (160, 160)).abs().max() == 0
 
 
-@pytest.mark.parametrize("flavour", ["fcn8s-lite", "fcn8s-fine"])
+@pytest.mark.parametrize("flavour", ["fcn8s-lite", "fcn8s-fine", "fcn8s-fine2"])
 def test_a_light_segmenter_computes_float32_scores_and_learns_in_every_part(flavour: str) -> None:
     network = FCN(config_for(flavour, names(4), (64, 96)))
     logits = network(torch.randn(2, 3, 61, 90))
@@ -162,7 +162,7 @@ def test_the_kernel_is_made_on_the_device_of_the_scores(device_watch: Any) -> No
     assert device_watch.on_host == []
 
 
-@pytest.mark.parametrize("model", ["fcn8s", "fcn8s-fine"])
+@pytest.mark.parametrize("model", ["fcn8s", "fcn8s-fine", "fcn8s-fine2"])
 def test_scores_are_enlarged_in_fp32_under_autocast(model: str):
     torch.manual_seed(0)
     network = FCN(config_for(model, ("a", "b"), (64, 96))).eval()

@@ -10,7 +10,7 @@ in the SSD paper.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -39,24 +39,36 @@ class ResidualLayout:
         stages: at strides 4, 8, 16 and 32; the last three give feature maps.
         merged: channels of the maps of stride 8 and 16 after the merge.
         extras: channels of further maps; each halves the size.
+        projected: a block that strides or widens has a shortcut too: an average over 2×2 cells and a 1×1 convolution
+            (He et al. 2018, "Bag of Tricks", figure 2c). Without it the gradient reaches the layers below through that
+            block's convolutions alone.
     """
 
     stem: tuple[int, int] = (16, 32)
     stages: tuple[Stage, ...] = (Stage(32, 1, stride=1), Stage(64, 2), Stage(128, 2), Stage(192, 2))
     merged: int = 64
     extras: tuple[int, ...] = (128, 128, 128)
+    projected: bool = False
+
+
+FINE = ResidualLayout()
+"""`residual-fine`, trained from random weights."""
+FINE2 = ResidualLayout(stages=(Stage(32, 1, stride=1), Stage(64, 2), Stage(128, 2), Stage(256, 2)), projected=True)
+"""`residual-fine2`, for pre-training: a shortcut in every block, and a wider last stage."""
+LAYOUTS = {"residual-fine": FINE, "residual-fine2": FINE2}
 
 
 class ResidualPyramid(Backbone):
     """The feature maps of stride 8, 16 and 32, and one for each extra layer."""
 
-    def __init__(self, layout: ResidualLayout | None = None) -> None:
+    def __init__(self, layout: ResidualLayout = FINE) -> None:
         super().__init__()
-        layout = layout or ResidualLayout()
         first, second = layout.stem
         self.stem = nn.Sequential(_convolution(3, first, stride=2), _convolution(first, second, stride=2))
         widths = [second, *(stage.width for stage in layout.stages)]
-        self.stages = nn.ModuleList(_stage(stage, width) for stage, width in zip(layout.stages, widths, strict=False))
+        self.stages = nn.ModuleList(
+            _stage(stage, width, layout.projected) for stage, width in zip(layout.stages, widths, strict=False)
+        )
         self.lateral = nn.ModuleList(
             _convolution(width, layout.merged, kernel=1, activated=False) for width in widths[-3:]
         )
@@ -104,9 +116,8 @@ class ResidualSkips(ResidualPyramid):
     Layers have the same names as in `ResidualPyramid`, so that weights of one fit the other.
     """
 
-    def __init__(self, layout: ResidualLayout | None = None) -> None:
-        layout = layout or ResidualLayout(extras=())
-        super().__init__(layout)
+    def __init__(self, layout: ResidualLayout = FINE) -> None:
+        super().__init__(replace(layout, extras=()))
         self.channels = (layout.stages[0].width, *self.channels)
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> tuple[Tensor, ...]:
@@ -116,20 +127,27 @@ class ResidualSkips(ResidualPyramid):
 
 
 class _Residual(nn.Module):
-    def __init__(self, channels: int, width: int, stride: int) -> None:
+    def __init__(self, channels: int, width: int, stride: int, projected: bool) -> None:
         super().__init__()
         self.first = _convolution(channels, width, stride=stride)
         self.second = _convolution(width, width, activated=False)
         self.added = stride == 1 and channels == width
+        self.shortcut = None
+        if projected and not self.added:
+            # An odd side is rounded up, as by the strided convolution; a window at the edge averages what it has.
+            halving = [nn.AvgPool2d(stride, ceil_mode=True, count_include_pad=False)] if stride > 1 else []
+            self.shortcut = nn.Sequential(*halving, *_convolution(channels, width, kernel=1, activated=False))
 
     def forward(self, features: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
         out = self.second(self.first(features))
+        if self.shortcut is not None:
+            out = out + self.shortcut(features)
         return F.relu(features + out if self.added else out)
 
 
-def _stage(stage: Stage, channels: int) -> nn.Sequential:
+def _stage(stage: Stage, channels: int, projected: bool) -> nn.Sequential:
     blocks = [
-        _Residual(stage.width if index else channels, stage.width, 1 if index else stage.stride)
+        _Residual(stage.width if index else channels, stage.width, 1 if index else stage.stride, projected)
         for index in range(stage.blocks)
     ]
     return nn.Sequential(*blocks)

@@ -24,6 +24,7 @@ from singleshot.cli import (
     evaluate,
     export,
     predict,
+    pretrain,
     serve,
     train,
     weights,
@@ -40,6 +41,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("train")(train.train)
+app.command("pretrain")(pretrain.pretrain)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict", cls=predict.PredictCommand)(predict.predict)
 app.command("export")(export.export)

