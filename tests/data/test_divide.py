@@ -5,7 +5,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from singleshot.cli.main import app
 from singleshot.data import divide, read, split_file
 from singleshot.errors import InputMissingError, UsageError
 from tests.data.series import series
@@ -121,3 +123,45 @@ def test_shares_that_leave_nothing_to_train_on_are_refused(tmp_path: Path) -> No
     series(tmp_path, {"a": 1})
     with pytest.raises(UsageError, match="leave nothing to train on"):
         divide.divide(tmp_path, val=0.5, test=0.5)
+
+
+QUICK = ("--model", "lite320-fine", "--set", "input_size_hw=[64,96]", "--batch-size", "2", "--workers", "0")
+
+
+def run(*arguments: str | Path) -> str:
+    result = CliRunner().invoke(app, [str(each) for each in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return " ".join(result.output.split())
+
+
+@pytest.mark.slow
+def test_the_cards_are_trained_on_by_one_command_which_keeps_their_test_split(shared: Path, tmp_path: Path) -> None:
+    cards, out = shared / "data" / "cards", tmp_path / "run"
+    said = run("train", "--data", cards, *QUICK, "--steps", "2", "--out", out)
+    assert f"{cards}: train is divided by groups of images that look alike: train 2" in said
+    splits = split_file.read(out / "split.json").splits
+    assert len(splits["train"]) + len(splits["val"]) == 296
+    assert all(name.startswith("train/") for name in (*splits["train"], *splits["val"]))
+    said = run("evaluate", out / "best.safetensors", "--data", cards, "--json", tmp_path / "test.json")
+    assert json.loads((tmp_path / "test.json").read_text())["images"] == 67
+    assert "split test: 67 images" in said and "were trained on" not in said
+    said = run("evaluate", out / "best.safetensors", "--data", cards, "--split", "val")
+    assert f"split val: {len(splits['val'])} images" in said and "were trained on" not in said
+    said = run("evaluate", out / "best.safetensors", "--data", cards, "--split", "train")
+    count = len(splits["train"])
+    assert f"{count} of {count} images of train were trained on: the score measures memory" in said
+
+
+def test_a_run_that_divided_its_data_resumes_with_the_same_split_although_images_were_added(tmp_path: Path) -> None:
+    data, out = tmp_path / "data", tmp_path / "run"
+    series(data, {f"x{scene}y": scene for scene in range(12)})
+    run("train", "--data", data, *QUICK, "--steps", "2", "--out", out)
+    before = (out / "split.json").read_bytes()
+    names = split_file.read(out / "split.json").splits
+    assert {name: len(paths) for name, paths in names.items()} == {"train": 8, "val": 2, "test": 2}
+    series(data, {f"z{scene}y": scene + 50 for scene in range(4)})
+    run("train", "--data", data, *QUICK, "--steps", "4", "--out", out, "--resume", "--force")
+    assert (out / "split.json").read_bytes() == before
+    said = run("evaluate", out / "best.safetensors", "--data", data)
+    assert "split test: 2 images" in said and "were trained on" not in said
+    assert "were trained on" in run("evaluate", out / "best.safetensors", "--data", data, "--split", "all")

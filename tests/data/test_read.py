@@ -10,7 +10,9 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from singleshot.cli.main import app
 from singleshot.data import cache, read
 from singleshot.data.boxes import voc
 from singleshot.data.check import audit
@@ -18,6 +20,7 @@ from singleshot.data.masks import kitti_road
 from singleshot.errors import ConfigError, Fault, InputMissingError, NotPermittedError, UsageError
 from singleshot.structures import Dataset, LabelMap, Sample
 from tests.data.conftest import close
+from tests.data.exports import EXPORTS
 
 
 def picture(path: Path, size: tuple[int, int] = (60, 40)) -> None:
@@ -264,3 +267,41 @@ def test_the_message_for_an_unknown_layout_says_what_the_folder_has_and_what_to_
     (tmp_path / "data").mkdir(exist_ok=True)
     with pytest.raises(InputMissingError, match=message):
         read.recognise(tmp_path / "data")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "taken", "other"),
+    [
+        ("Pascal VOC", "COCO", "Pascal VOC", "COCO json: --data-format coco"),
+        ("COCO", "Roboflow YOLOv8", "COCO json", "YOLO txt: --data-format yolo"),
+        ("Roboflow YOLOv8", "Roboflow VOC", "YOLO txt", "Pascal VOC without lists: --data-format voc_xml"),
+        ("VIA", "labelme", "LabelMe json", "VIA: --data-format via"),
+        (
+            "Label Studio JSON",
+            "CVAT for images 1.1",
+            "CVAT for images",
+            "Label Studio json: --data-format label_studio",
+        ),
+    ],
+)
+def test_a_folder_that_fits_two_layouts_says_which_was_taken_and_how_to_choose_the_other(
+    first: str, second: str, taken: str, other: str, tmp_path: Path
+) -> None:
+    for tool in (first, second):
+        EXPORTS[tool][1](tmp_path)
+    split = read.splits(tmp_path)[0]
+    assert f"taken for {taken} ({other}), split {split}" in read.describe(read.read(tmp_path, split))
+    chosen = other.rpartition(" ")[2]
+    assert read.read(tmp_path, read.splits(tmp_path, layout=chosen)[0], layout=chosen).layout == chosen
+    for command in (("check", "--workers", "0"), ("stats",)):
+        result = CliRunner().invoke(app, ["data", command[0], str(tmp_path), *command[1:]])
+        assert f"taken for {taken} ({other})" in " ".join(result.stderr.split()), result.output
+
+
+def test_voc_with_lists_and_masks_names_no_other_layout(tmp_path: Path) -> None:
+    make_voc(tmp_path)
+    picture(tmp_path / "SegmentationClass" / "a.png")
+    (tmp_path / "ImageSets" / "Segmentation").mkdir()
+    (tmp_path / "ImageSets" / "Segmentation" / "train.txt").write_text("a\n")
+    assert read.recognise(tmp_path, with_masks=True) == "masks"
+    assert read.others(tmp_path, "voc") == [] and read.others(tmp_path, "masks", masks=True) == []

@@ -64,6 +64,7 @@ def check(
 
     outputs.check_outside(path, json_file)
     outputs.check(json_file=json_file, json_keys=CHECK_KEYS, inputs=[path], overwrite=overwrite)
+    _note_choice(path, data_format)
     with terminal.bar("images", 0) as update:
         found = audit.audit(
             path,
@@ -255,6 +256,19 @@ def convert(
     terminal.show(f"splits: {names}; classes: {_names(datasets[0].label_map.names)}")
 
 
+def _note_choice(path: Path, data_format: str | None, *, masks: bool = False) -> None:
+    """Say which layout is taken, and how to choose another, where a folder fits several and none was named."""
+    from singleshot.cli import terminal
+    from singleshot.data import read
+
+    if data_format is not None:
+        return
+    layout = read.recognise(path, with_masks=masks)
+    also = read.alternatives(path, layout, masks=layout in read.MASKS)
+    if also:
+        terminal.note(f"{path}: taken for {read.READERS[layout].title}{also}")
+
+
 def read_split(path: Path, split: str | None, data_format: str | None, splits: Path | None = None) -> Dataset:
     """Read one split, and warn of faulty boxes or images that are left out. Raises what the readers raise.
 
@@ -268,6 +282,7 @@ def read_split(path: Path, split: str | None, data_format: str | None, splits: P
     from singleshot.data import read, split_file
     from singleshot.data.faults import leaves_out
 
+    _note_choice(path, data_format)
     if splits is not None:
         pool = read.read_pool(path, layout=data_format)
         dataset = split_file.select(pool, split_file.read(splits), split or "train", splits)
@@ -298,6 +313,7 @@ def read_splits(
     from singleshot.data import read, split_file
     from singleshot.data.convert import renamed
 
+    _note_choice(path, data_format)
     if splits is not None:
         made = split_file.read(splits)
         pool = read.read_pool(path, layout=data_format)
@@ -342,6 +358,7 @@ def split_command(
     outputs.check_outside(path, out)
     outputs.check(out, inputs=[path], overwrite=overwrite or out == extend)
     earlier = None if extend is None else split_file.read(extend)
+    _note_choice(path, data_format, masks=masks)
     options = {"layout": data_format, "with_masks": masks, "allow_unlabelled": allow_unlabelled}
     division = divide.divide(path, val=val, test=test, by=by, seed=seed, earlier=earlier, **options)
     division.splits.write(out)

@@ -301,7 +301,8 @@ def describe(dataset: Dataset) -> str:
     """Return what a folder was taken for, its counts, its class table and its warnings by kind, as lines of text."""
     table = SampleTable.from_samples(dataset.samples)
     title = next((reader.title for name, reader in READERS.items() if name == dataset.layout), dataset.layout)
-    head = f"{dataset.root}: taken for {title}{_others(dataset)}, split {dataset.split}"
+    also = alternatives(dataset.root, dataset.layout, masks=dataset.mask_code is not None)
+    head = f"{dataset.root}: taken for {title}{also}, split {dataset.split}"
     names = dataset.label_map.names
     head += f": {len(dataset)} images, {len(names)} classes"
     if len(table.mask_paths):
@@ -315,15 +316,22 @@ def describe(dataset: Dataset) -> str:
     return f"{head}\n  {listed}{_warnings(dataset)}"
 
 
-def _others(dataset: Dataset) -> str:
-    """Name the other layouts that a folder of boxes without lists fits, and how to choose them; "" for none."""
-    if not any(dataset.layout == layout for layout in PROBED):
-        return ""
-    found: list[Layout] = [
-        layout for layout in get_args(Layout)
-        if layout in PROBED and layout != dataset.layout and READERS[layout].fits(dataset.root)
-    ]  # fmt: skip
-    return "".join(f" ({READERS[layout].title}: --data-format {layout})" for layout in found)
+def others(root: Path, layout: str, *, masks: bool = False) -> list[Layout]:
+    """Return the other layouts that a folder fits, the likeliest first: each could be chosen by its name.
+
+    Args:
+        root: the folder, or the file that stands for it.
+        layout: the one that was taken.
+        masks: whether that has masks. Layouts with boxes and those with masks are not alternatives: what is trained
+            decides between them. Nor are VOC's lists and its XML without them.
+    """
+    kinds = [name for name in READERS if (name in MASKS) == masks and {name, layout} != {"voc", "voc_xml"}]
+    return [name for name in kinds if name != layout and READERS[name].fits(root)]
+
+
+def alternatives(root: Path, layout: str, *, masks: bool = False) -> str:
+    """Return how to choose the other layouts that a folder fits, in brackets to follow its name; "" for none."""
+    return "".join(f" ({READERS[name].title}: --data-format {name})" for name in others(root, layout, masks=masks))
 
 
 def _warnings(dataset: Dataset) -> str:

@@ -20,7 +20,7 @@ from singleshot.data.boxes import records
 from singleshot.data.boxes.check_box import CONTINUOUS, BoxRule
 from singleshot.data.boxes.records import Object, Record
 from singleshot.data.faults import make_fault
-from singleshot.errors import Fault, InputMissingError, os_errors
+from singleshot.errors import Fault, InputMissingError, NotPermittedError, os_errors
 from singleshot.images import IMAGE_SUFFIXES
 from singleshot.structures import Dataset, LabelMap
 
@@ -195,12 +195,20 @@ def find(root: Path, suffixes: Sequence[str], accepts: Callable[[Path], bool]) -
             return [root]
         if not root.is_dir():
             raise InputMissingError("no such folder or file", remedy="Name a folder of images", file=root)
-        below = folders.subfolders(root)
         found: list[Path] = []
-        for folder in [root, *below, *(inner for each in below for inner in folders.subfolders(each))]:
-            files = [path for path in folders.files_in(folder) if path.suffix.lower() in suffixes]
-            found += [path for path in files if len(files) <= MAX_LISTS and path.is_file() and accepts(path)]
+        below = _folders_in(root)
+        for folder in [root, *below, *(inner for each in below for inner in _folders_in(each))]:
+            files = [entry for entry in folders.entries(folder) if entry.name.lower().endswith(tuple(suffixes))]
+            if len(files) <= MAX_LISTS:
+                found += [Path(entry.path) for entry in files if entry.is_file() and accepts(Path(entry.path))]
     return sorted(found)
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    try:
+        return [Path(entry.path) for entry in folders.entries(folder) if entry.is_dir(follow_symlinks=False)]
+    except NotPermittedError:
+        return []
 
 
 def has_images(folder: Path) -> bool:
