@@ -7,10 +7,12 @@ import pytest
 
 from singleshot.benchmark import workloads
 from singleshot.benchmark.workloads import CITYSCAPES_CLASSES, WORKLOADS, Workload
+from singleshot.data import divide, split_file
 from singleshot.detection.ssd import MODELS as DETECTORS
 from singleshot.errors import InputMissingError, StorageError
 from singleshot.segmentation.fcn import MODELS as SEGMENTERS
 from singleshot.streets.write import make
+from tests.data.exports import labelimg
 
 
 def test_the_counts_are_those_of_the_2017_post() -> None:
@@ -113,6 +115,20 @@ def test_user_data_keeps_its_own_count(tiny: Workload, tmp_path: Path) -> None:
     found = workloads.user_data(tiny, root)
     assert len(found.train) == 3 and found.val is not None and len(found.val) == 2
     assert found.source == "streets: 3 images of train"
+
+
+def test_a_file_of_splits_stands_in_for_the_folders_own(tiny: Workload, tmp_path: Path) -> None:
+    root = make(tmp_path / "streets", train=6, val=2, test=1, size_hw=(64, 96), workers=1)
+    divided = divide.divide(root, val=0.25, by="random").splits
+    divided.write(tmp_path / "split.json")
+    found = workloads.user_data(tiny, root, tmp_path / "split.json")
+    assert (len(found.train), len(found.val or ())) == (6, 2)
+    assert [split_file.key(sample.image_path, root) for sample in found.train.samples] == list(divided.splits["train"])
+
+
+def test_a_folder_without_splits_is_measured_as_a_whole(tiny: Workload, tmp_path: Path) -> None:
+    labelimg(tmp_path)
+    assert len(workloads.user_data(tiny, tmp_path).train) == 3
 
 
 def test_data_without_a_training_split_is_refused(tiny: Workload, tmp_path: Path) -> None:

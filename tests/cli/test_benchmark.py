@@ -81,12 +81,14 @@ def test_options_reach_the_workloads(measured: list[Job]) -> None:
         ("vgg300", "serial", "fp32", "cpu", None),
         ("kitti", "serial", "fp32", "cpu", None),
     ]
+    assert code_of("run", "--workload", "vgg300", "--data", "x", "--splits", "split.json") == 0
+    assert (measured[-1].data, measured[-1].splits) == ("x", "split.json")
 
 
 def test_usage_errors_end_before_any_work(measured: list[Job], capsys: pytest.CaptureFixture[str]) -> None:
     assert code_of("run", "--workload", "vgg30") == 2
     assert "Did you mean vgg300?" in capsys.readouterr().err
-    assert code_of("run", "--device", "tpu") == 2
+    assert code_of("run", "--device", "tpu") == code_of("run", "--splits", "split.json") == 2
     assert code_of("run", "--device", "cpu", "--precision", "fp16") == 78
     assert "fp16 is for CUDA devices" in capsys.readouterr().err
     for verb in (("run",), ("predict", "w.safetensors")):

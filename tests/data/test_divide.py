@@ -4,6 +4,8 @@ import json
 import shutil
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -123,6 +125,33 @@ def test_shares_that_leave_nothing_to_train_on_are_refused(tmp_path: Path) -> No
     series(tmp_path, {"a": 1})
     with pytest.raises(UsageError, match="leave nothing to train on"):
         divide.divide(tmp_path, val=0.5, test=0.5)
+
+
+def test_a_folder_of_masks_without_splits_is_divided_by_groups_and_every_part_keeps_its_masks(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("images", "masks"):
+        (tmp_path / name).mkdir()
+    for scene in range(20):
+        grid = rng.integers(0, 255, (9, 9, 3), np.uint8)
+        for copy in range(2):  # two nearly equal images of each scene
+            image = cv2.resize(grid, (72, 72), interpolation=cv2.INTER_CUBIC)
+            image[copy, scene] ^= 7
+            cv2.imwrite(str(tmp_path / "images" / f"x{scene}y{copy}.png"), image)
+            cv2.imwrite(str(tmp_path / "masks" / f"x{scene}y{copy}.png"), np.full((72, 72), scene % 2, np.uint8))
+    (tmp_path / "classes.txt").write_text("even\nodd\n")
+    chosen = divide.for_training(tmp_path, "train", "val", with_masks=True)
+    assert {name: len(paths) for name, paths in chosen.splits.splits.items()} == {"train": 34, "val": 6}
+    for part in (chosen.train, chosen.val):
+        assert part is not None and part.mask_code is not None
+        stems = [sample.image_path.stem for sample in part.samples]
+        assert [sample.mask_path and sample.mask_path.stem for sample in part.samples] == stems
+        assert all(f"{stem[:-1]}{copy}" in stems for stem in stems for copy in "01")
+    file = tmp_path.with_name("split.json")
+    run("data", "split", tmp_path, "--masks", "--val", "0.15", "--test", "0.15", "--out", file)
+    splits = split_file.read(file)
+    dataset, warnings = divide.for_evaluation(tmp_path, None, splits=splits, with_masks=True)
+    assert (len(dataset), warnings) == (6, []) and dataset.mask_code is not None
+    assert len(divide.for_training(tmp_path, "train", "val", splits=splits, with_masks=True).train) == 28
 
 
 QUICK = ("--model", "lite320-fine", "--set", "input_size_hw=[64,96]", "--batch-size", "2", "--workers", "0")

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 import singleshot
 from singleshot import weights
 from singleshot.cli.main import app
+from singleshot.data import split_file
 from singleshot.data.boxes import voc
 from singleshot.detection.ssd import SSD, config_for
 from singleshot.errors import CannotCreateError, DataError, InputMissingError
@@ -48,6 +49,18 @@ def test_a_run_gets_its_page_and_images(run_folder: Path, street_folder: Path) -
     assert "Loss by part" in made and "Kinds of errors" in made and "singleshot train" in made
     assert len(list((run_folder / "pictures").iterdir())) == 4
     assert singleshot.report(run_folder, data=voc.read(street_folder, "test")) == path, "a report of ours is replaced"
+
+
+def test_a_file_of_splits_chooses_the_images_and_training_images_are_named(
+    run_folder: Path, street_folder: Path
+) -> None:
+    keys = [split_file.key(sample.image_path, street_folder) for sample in voc.read(street_folder, "test").samples]
+    chosen = split_file.SplitFile({"few": tuple(keys[:2])})
+    page = singleshot.report(run_folder, data=street_folder, split="few", splits=chosen).read_text(encoding="utf-8")
+    assert len(list((run_folder / "pictures").iterdir())) == 2 and "were trained on" not in page
+    split_file.SplitFile({"train": tuple(keys[1:])}, data=street_folder.name).write(run_folder / "split.json")
+    page = singleshot.report(run_folder, data=street_folder, split="few", splits=chosen).read_text(encoding="utf-8")
+    assert "1 of 2 images of few were trained on: the score measures memory." in page
 
 
 def test_unreadable_images_are_listed_on_the_page(run_folder: Path, street_folder: Path, tmp_path: Path) -> None:

@@ -57,6 +57,7 @@ class Job:
         loader: `serial` reads in the main thread, as the 2017 post's segmenters did.
         seconds: of the window; None for the whole epoch and its whole validation pass.
         data: a folder of the user's, or None for the sample scenes.
+        splits: a file of splits that stand in for the folder's own, see `data.split_file`.
     """
 
     workload: Workload
@@ -65,6 +66,7 @@ class Job:
     loader: Loader = "parallel"
     seconds: float | None = 20.0
     data: str | None = None
+    splits: str | None = None
 
 
 def run(jobs: Sequence[Job], *, child: Sequence[str] = CHILD) -> Iterator[tuple[str, Report]]:
@@ -140,7 +142,8 @@ def run_here(job: Job) -> tuple[dict[str, Any], Result]:
     workers = 0 if serial else max(1, min(32, spare))
     precision = resolve_precision(job.precision, job.device)
     recipe = workload.recipe(job.precision, workers)
-    data = workloads.sample_data(workload) if job.data is None else workloads.user_data(workload, Path(job.data))
+    splits = None if job.splits is None else Path(job.splits)
+    data = workloads.sample_data(workload) if job.data is None else workloads.user_data(workload, job.data, splits)
     if len(data.train) < workload.batch_size:
         message = f"{len(data.train)} images to train on are less than one batch of {workload.batch_size}"
         raise ConfigError(message, remedy="Give --data more images: the batch is part of the workload")

@@ -26,9 +26,10 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 
 from singleshot.classes import VOC
-from singleshot.data import read
+from singleshot.data import read, split_file
 from singleshot.data.masks.cityscapes import LABELS
 from singleshot.data.sample_scenes import SampleScene, mask_names, sample_scenes
+from singleshot.data.tree import ALL
 from singleshot.errors import InputMissingError, os_errors
 from singleshot.recipes import fcn8s_kitti_road, ssd300_voc0712
 from singleshot.storage.cache import cache_folder
@@ -132,15 +133,28 @@ class WorkloadData:
     source: str
 
 
-def user_data(workload: Workload, root: Path) -> WorkloadData:
+def user_data(workload: Workload, root: Path | str, splits: Path | None = None) -> WorkloadData:
     """Read the user's data: its own counts and image sizes, with the workload's network and batch.
+
+    Args:
+        workload: whose task decides between boxes and masks.
+        root: the data folder.
+        splits: a file of splits that stand in for the folder's own: its `train`, and its `val` if there is one.
 
     Raises:
         InputMissingError: no split to train on, or as `read.read`.
     """
+    root = Path(root)
+    if splits is not None:
+        chosen = split_file.read(splits)
+        pool = read.read_pool(root, with_masks=workload.is_segmentation)
+        val_data = split_file.select(pool, chosen, "val", splits) if "val" in chosen.splits else None
+        train_data = split_file.select(pool, chosen, "train", splits)
+        return WorkloadData(train_data, val_data, f"{root.name}: {len(train_data)} images of train")
     names = read.splits(root, with_masks=workload.is_segmentation)
     kinds = {name: _YEAR.sub("", name) for name in names}  # COCO's train2017
     train = next((name for wanted in ("train", "trainval") for name in names if kinds[name].endswith(wanted)), None)
+    train = ALL if names == [ALL] else train  # a folder without splits
     if train is None:
         remedy = f"Its splits are: {', '.join(names) or 'none'}"
         raise InputMissingError("no split train or trainval", remedy=remedy, file=root)

@@ -25,6 +25,9 @@ def run(
     workload: Annotated[list[str] | None, typer.Option(help="vgg300, vgg512, kitti, cityscapes or all.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     data: Annotated[Path | None, typer.Option(help="Read these images instead of the sample images.")] = None,
+    splits: Annotated[
+        Path | None, typer.Option("--splits", help="Splits of --data made by `singleshot data split`.")
+    ] = None,
     loader: Annotated[
         Literal["serial", "parallel"],
         typer.Option(help="Load images in the main thread, as in 2017, or in worker processes."),
@@ -55,7 +58,10 @@ def run(
         raise ConfigError("torch finds no CUDA device", remedy="Leave --device out")
     resolve_precision(precision, device)
     folder, window = None if data is None else str(data), None if full else seconds
-    jobs = [running.Job(WORKLOADS[name], device, precision, loader, window, folder) for name in names]
+    if splits is not None and data is None:
+        raise UsageError("--splits is of --data", remedy="Give the data folder too")
+    divided = None if splits is None else str(splits)
+    jobs = [running.Job(WORKLOADS[name], device, precision, loader, window, folder, divided) for name in names]
     found = results.Report({})
     for name, found in terminal.track(running.run(jobs), "measuring", len(jobs)):
         if json_file is not None:  # after each workload, so that an interrupted run keeps its results

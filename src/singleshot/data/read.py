@@ -325,8 +325,12 @@ def others(root: Path, layout: str, *, masks: bool = False) -> list[Layout]:
         masks: whether that has masks. Layouts with boxes and those with masks are not alternatives: what is trained
             decides between them. Nor are VOC's lists and its XML without them.
     """
-    kinds = [name for name in READERS if (name in MASKS) == masks and {name, layout} != {"voc", "voc_xml"}]
-    return [name for name in kinds if name != layout and READERS[name].fits(root)]
+    found: list[Layout] = []
+    for name, reader in READERS.items():
+        is_kind = (name in MASKS) == masks and name != layout and {name, layout} != {"voc", "voc_xml"}
+        if is_kind and reader.fits(root):
+            found.append(name)
+    return found
 
 
 def alternatives(root: Path, layout: str, *, masks: bool = False) -> str:

@@ -13,8 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from singleshot.data import read
+from singleshot.data.divide import for_evaluation
 from singleshot.data.faults import refuse_or_list
+from singleshot.data.split_file import SplitFile
 from singleshot.drawing import draw
 from singleshot.errors import DataError, Fault, InputMissingError
 from singleshot.evaluation.loop import check_classes, eval_loader, predictions
@@ -42,6 +43,7 @@ def report(
     *,
     data: Dataset | str | Path | None = None,
     split: str = "val",
+    splits: SplitFile | None = None,
     data_format: str | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
@@ -54,7 +56,9 @@ def report(
         data: a split to evaluate on, or a data folder. None takes the run's own validation split, and without one some
             of the images it was trained on, which a note at the head of the page then says. A run's folder has
             neither: without data the page shows the training alone.
-        split: the list of images to evaluate on, where `data` is a folder.
+        split: the list of images to evaluate on, where `data` is a folder. Where the run divided the folder itself,
+            its splits are used.
+        splits: take the split from here (see `data.divide.divide`) in place of the folder's own.
         data_format: its layout; None to find out.
         out: where to write; None for `report.html` in the run's folder.
         overwrite: replace an existing file. A report of ours is always replaced.
@@ -80,7 +84,7 @@ def report(
     copies = folder / "pictures" if out is None else None
     page.check_target(target, overwrite=overwrite)
     model = load(weights)
-    dataset, warning = _dataset(run, model, data, split, data_format)
+    dataset, warning = _dataset(run, model, data, split, splits, data_format)
     log = training.read_log(folder / "log.csv")
     info = PageInfo(
         f"Training run {folder.name}",
@@ -157,6 +161,7 @@ def _dataset(
     model: Predictor[Any, Any],
     data: Dataset | str | Path | None,
     split: str,
+    splits: SplitFile | None,
     data_format: str | None,
 ) -> tuple[Dataset | None, str | None]:
     """Return the split to evaluate on, if any, and a note about it."""
@@ -175,7 +180,12 @@ def _dataset(
     if not isinstance(data, Dataset):
         masks = model.task == "segmentation"
         label_map = None if masks else model.label_map
-        data = read.read(Path(data), split, layout=data_format, label_map=label_map, with_masks=masks)
+        file = (run.folder if isinstance(run, Run) else Path(run)) / "best.safetensors"
+        data, warnings = for_evaluation(
+            Path(data), split,
+            weights=file, splits=splits, layout=data_format, label_map=label_map, with_masks=masks,
+        )  # fmt: skip
+        note = " ".join(f"{warning[:1].upper()}{warning[1:]}." for warning in warnings) or None
     check_classes(model, data)
     unknown = [fault for fault in data.faults if fault.kind == "unknown-class"]
     if unknown and not own:
