@@ -6,10 +6,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from singleshot.detection.coding import RawDetections
+from singleshot.detection.loss import LossConfig
+from singleshot.detection.ssd import SSD, config_for
 from singleshot.preprocess import Preprocess, normalise
 from singleshot.segmentation.loss import PixelLossConfig, pixel_loss
-from singleshot.structures import VOID, Batch
-from singleshot.training.criterion import SegmentationCriterion
+from singleshot.structures import VOID, Batch, BoxTargets
+from singleshot.training.criterion import DetectionCriterion, SegmentationCriterion
 
 PREPROCESS = Preprocess(size_hw=(4, 4))
 
@@ -61,3 +64,31 @@ def test_a_batch_that_is_void_everywhere_teaches_nothing_and_is_no_nan() -> None
     masks = torch.full((1, 4, 4), VOID, dtype=torch.uint8)
     criterion = SegmentationCriterion(PixelLossConfig())
     assert criterion(torch.randn(1, 2, 4, 4), masks, criterion.totals(masks))["pixel"].item() == 0.0
+
+
+def detection_batch() -> Batch[BoxTargets]:
+    boxes = torch.tensor([[[8.0, 8.0, 40.0, 40.0], [50.0, 10.0, 62.0, 24.0]], [[20.0, 30.0, 60.0, 70.0], [0, 0, 0, 0]]])
+    targets = BoxTargets(boxes, torch.tensor([[0, 1], [1, -1]]))
+    images, sizes_hw = torch.zeros(2, 64, 96, 3, dtype=torch.uint8), torch.tensor([[64, 96]] * 2)
+    return Batch(images, targets, ("a", "b"), torch.arange(2), sizes_hw, torch.zeros(2, dtype=torch.bool))
+
+
+@pytest.mark.parametrize("matching", ["bipartite", "atss", "task-aligned"])
+@pytest.mark.parametrize("box_iou", [None, "giou", "diou", "ciou"])
+def test_parts_of_a_detectors_batch_add_up_to_the_whole_by_every_rule(matching: str, box_iou: str | None) -> None:
+    torch.manual_seed(0)
+    network = SSD(config_for("lite320-fine", ("car", "bus"), (64, 96))).eval()
+    criterion = DetectionCriterion(network, LossConfig(matching=matching, box_iou=box_iou))  # pyright: ignore[reportArgumentType]
+    targets = criterion.targets(detection_batch())
+    totals = criterion.totals(targets)
+    raw = network(torch.randn(2, 3, 64, 96))
+    whole = criterion(raw, targets, totals)
+    assert all(bool(loss.isfinite()) and float(loss.detach()) > 0 for loss in whole.values())
+    parts = [
+        criterion(RawDetections(raw.class_logits[rows], raw.box_offsets[rows]), targets[rows], totals)
+        for rows in (slice(0, 1), slice(1, 2))
+    ]
+    for name, loss in whole.items():
+        torch.testing.assert_close(sum(part[name] for part in parts), loss)
+    torch.stack(list(whole.values())).sum().backward()
+    assert all(each.grad is not None and bool(each.grad.isfinite().all()) for each in network.parameters())

@@ -22,7 +22,9 @@ from torch.autograd.function import once_differentiable
 
 from singleshot.compiled import compiled
 from singleshot.config import Above, AtLeast, Config, Range
-from singleshot.detection.coding import RawDetections, encode
+from singleshot.detection.adaptive import AdaptiveRule
+from singleshot.detection.box_loss import IoULoss, iou_loss
+from singleshot.detection.coding import RawDetections, decode, encode
 from singleshot.detection.matching import BACKGROUND, Matcher, Rule
 from singleshot.detection.numerics import HIGHEST, LOWEST, exponentiate, greatest
 
@@ -34,8 +36,9 @@ _BLOCK = 32
 class LossConfig(Config, name="loss"):
     """The choices on which published results differ; the defaults are the Caffe reference's."""
 
-    matching: Rule = "bipartite"
-    """How anchors are matched to objects, see `matching`."""
+    matching: Rule | AdaptiveRule = "bipartite"
+    """How anchors are matched to objects, see `matching`; `atss` and `task-aligned` have no fixed IoU, see
+    `adaptive`."""
     iou_threshold: Annotated[float, Above(0, 1)] = 0.5
     """IoU from which an anchor is matched to an object."""
     negatives_per_match: Annotated[float, AtLeast(0)] = 3.0
@@ -49,8 +52,15 @@ class LossConfig(Config, name="loss"):
     """Negatives of an image without objects: 0 in the reference, where such an image trains nothing; `auto`: three
     times the batch's mean matches per image, at least three."""
 
+    box_iou: IoULoss | None = None
+    """A loss of the IoU family beside smooth L1, see `box_loss`; null: smooth L1 alone."""
+    box_iou_weight: Annotated[float, Above(0)] = 5.0
+    """Weight of that loss."""
+
     def matcher(self, anchors_cxcywh: Float[Tensor, "A 4"]) -> Matcher:
-        """Return the matcher of these choices for some anchors."""
+        """Return the matcher of these choices for some anchors. Raises ValueError for a rule of `adaptive`."""
+        if self.matching in ("atss", "task-aligned"):
+            raise ValueError(f"{self.matching} is no rule of `Matcher`")
         return Matcher(anchors_cxcywh, self.matching, iou_threshold=self.iou_threshold, negative_iou=self.negative_iou)
 
 
@@ -140,8 +150,8 @@ def dense_losses(
     if boxes_cxcywh.shape[1]:
         learned = boxes_cxcywh.gather(1, rows[..., None].expand(-1, -1, 4))
         learned = torch.where(positive[..., None], learned, anchors_cxcywh)  # any finite target where none is learned
-        box_loss = F.smooth_l1_loss(offsets, encode(learned, anchors_cxcywh.expand_as(learned)), reduction="none")
-        image_box = torch.where(positive[..., None], box_loss, 0.0).sum(dim=(1, 2))
+        box_loss = _box_loss(offsets, learned, anchors_cxcywh.expand_as(learned), config)
+        image_box = torch.where(positive, box_loss, 0.0).sum(dim=1)
     return image_class, image_box
 
 
@@ -165,14 +175,28 @@ def sparse_losses(
         image, anchor = matched // total, matched % total
         truth = assignments.flatten()[matched].long()
         targets = torch.cat([class_ids[image, truth] + 1, torch.zeros_like(negatives)])
-        offsets = encode(boxes_cxcywh[image, truth], anchors_cxcywh[anchor])
     trained = torch.cat([matched, negatives])
     logits = _Rows.apply(raw.class_logits.flatten(0, 1), trained)
     class_loss = F.cross_entropy(logits.float(), targets, reduction="none")
     predicted = _Rows.apply(raw.box_offsets.flatten(0, 1), matched)
-    box_loss = F.smooth_l1_loss(predicted.float(), offsets.float(), reduction="none").sum(dim=1)
+    box_loss = _box_loss(predicted.float(), boxes_cxcywh[image, truth], anchors_cxcywh[anchor], config)
     zeros = class_loss.new_zeros(batch)
     return zeros.index_add(0, trained // total, class_loss), zeros.index_add(0, image, box_loss)
+
+
+def _box_loss(
+    offsets: Float[Tensor, "*B 4"],
+    boxes_cxcywh: Float[Tensor, "*B 4"],
+    anchors_cxcywh: Float[Tensor, "*B 4"],
+    config: LossConfig,
+) -> Float[Tensor, "*B"]:
+    """Return the loss of each predicted box: smooth L1 of its offsets, and the IoU loss where the config has one."""
+    with torch.no_grad():
+        targets = encode(boxes_cxcywh, anchors_cxcywh).float()
+    loss = F.smooth_l1_loss(offsets, targets, reduction="none").sum(dim=-1)
+    if config.box_iou is None:
+        return loss
+    return loss + config.box_iou_weight * iou_loss(decode(offsets, anchors_cxcywh), boxes_cxcywh, config.box_iou)
 
 
 class _Rows(torch.autograd.Function):

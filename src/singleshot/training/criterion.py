@@ -20,8 +20,10 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from singleshot.data.augment.augment import pad_mask, resize_mask
-from singleshot.detection.coding import RawDetections
+from singleshot.detection.adaptive import TOPK, atss, task_aligned
+from singleshot.detection.coding import RawDetections, decode
 from singleshot.detection.loss import LossConfig, count_matches, multibox_loss
+from singleshot.detection.matching import BACKGROUND
 from singleshot.detection.ssd import SSD
 from singleshot.preprocess import Preprocess, boxes_to_fractions, inner_size_hw
 from singleshot.segmentation.loss import PixelLossConfig, pixel_loss, pixel_weight
@@ -104,23 +106,44 @@ class DetectionCriterion:
     def targets(self, batch: Batch[BoxTargets]) -> DetectionTargets:
         """Match the anchors with the boxes of a batch."""
         boxes = boxes_to_fractions(batch.targets.boxes_xyxy, self.network.config.input_size_hw)
-        assignments = self.config.matcher(self.network.anchors_cxcywh).match_batch(boxes, batch.targets.class_ids >= 0)
+        anchors, present = self.network.anchors_cxcywh, batch.targets.class_ids >= 0
+        if self.config.matching == "task-aligned":  # by the network's output, which is still to come
+            assignments = batch.targets.class_ids.new_full((len(boxes), len(anchors)), BACKGROUND, dtype=torch.int32)
+        elif self.config.matching == "atss":
+            assignments = atss(anchors, self.network.config.anchors, boxes, present)
+        else:
+            assignments = self.config.matcher(anchors).match_batch(boxes, present)
         # `blank` is asked on the host, so that nothing waits for a device.
         unread = batch.blank.to(boxes.device) if batch.blank.any() else None
         return DetectionTargets(boxes, batch.targets.class_ids, assignments, unread)
 
     def totals(self, targets: DetectionTargets) -> BatchTotals:
-        """Count matched anchors and images."""
+        """Count matched anchors and images.
+
+        What the network's output will be matched with is not known yet: then each object counts as if it got all of
+        its anchors.
+        """
+        if self.config.matching == "task-aligned":
+            matches = TOPK * (targets.class_ids >= 0).sum().float()
+            return torch.stack([matches, torch.full_like(matches, len(targets)), torch.ones_like(matches)])
         return count_matches(targets.assignments)
 
     def __call__(self, outputs: RawDetections, targets: DetectionTargets, totals: BatchTotals) -> dict[str, Tensor]:
         """Return `class` and `box`, see `multibox_loss`."""
+        assignments = targets.assignments
+        if self.config.matching == "task-aligned":
+            with torch.no_grad():
+                scores = outputs.class_logits.softmax(-1)[..., list(self.network.config.class_columns)]
+                predicted = decode(outputs.box_offsets, self.network.anchors_cxcywh)
+            assignments = task_aligned(
+                self.network.anchors_cxcywh, targets.boxes_cxcywh, targets.class_ids, scores, predicted
+            )
         return multibox_loss(
             outputs,
             self.network.anchors_cxcywh,
             targets.boxes_cxcywh,
             targets.class_ids,
-            targets.assignments,
+            assignments,
             self.config,
             blank=targets.unread,
             totals=totals,
