@@ -89,7 +89,9 @@ def draw_boxes(
     colour_tuples = [tuple(colour) for colour in colours.tolist()]
     order = np.flatnonzero(inside).tolist()
     for index in reversed(order):
-        _fill(canvas, pixels[index], colour_tuples[index])
+        x1, y1, x2, y2 = pixels[index]
+        inner = canvas[y1 : y2 + 1, x1 : x2 + 1]
+        inner[:] = cv2.LUT(inner, _tint(colour_tuples[index]))
     for index in reversed(order):
         _outline(canvas, pixels[index], colour_tuples[index], line)
     labelled = [index for index in order if labels[index]]
@@ -173,12 +175,6 @@ def caption(text: str, width: int) -> UInt8[ndarray, "H {width} 3"]:
     strip = Image.new("RGB", (width, ascent + descent + 4), (255, 255, 255))
     ImageDraw.Draw(strip).text((3, 2), " ".join(text.split()), fill=(0, 0, 0), font=font)
     return np.asarray(strip)
-
-
-def _fill(canvas: UInt8[ndarray, "H W 3"], box: ndarray, colour: tuple[int, ...]) -> None:
-    x1, y1, x2, y2 = box
-    inner = canvas[y1 : y2 + 1, x1 : x2 + 1]
-    inner[:] = cv2.LUT(inner, _tint(colour))
 
 
 @functools.lru_cache(1024)

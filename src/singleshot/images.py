@@ -255,7 +255,11 @@ def _is_cut(data: bytes, name: str, start: int = 0) -> bool:
 def _jpeg(data: bytes, image: ImageFile, file: Path | str, fast: bool) -> UInt8[ndarray, "H W 3"]:
     if image.mode in ("L", "RGB"):
         if simplejpeg is None:
-            return _jpeg_by_opencv(data)
+            _warn_fallback()
+            bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+            if bgr is None:
+                raise ValueError("OpenCV cannot decode it")
+            return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
         try:
             return simplejpeg.decode_jpeg(data, "RGB", fastdct=fast, fastupsample=fast)
         except ValueError as error:
@@ -270,14 +274,6 @@ def _jpeg(data: bytes, image: ImageFile, file: Path | str, fast: bool) -> UInt8[
         # Adobe's programs store ink inverted, and Pillow assumes that for every file.
         return np.asarray(ImageChops.invert(image).convert("RGB"))
     return np.asarray(image.convert("RGB"))
-
-
-def _jpeg_by_opencv(data: bytes) -> UInt8[ndarray, "H W 3"]:
-    _warn_fallback()
-    bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    if bgr is None:
-        raise ValueError("OpenCV cannot decode it")
-    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
 
 
 @functools.cache
@@ -324,11 +320,6 @@ def from_pil(image: Image.Image) -> UInt8[ndarray, "H W 3"]:
         raise DataError(message, kind="corrupt-picture", remedy="Give its path instead", file=file) from error
 
 
-def _on_background(image: Image.Image) -> UInt8[ndarray, "H W 3"]:
-    page = Image.new("RGBA", image.size, BACKGROUND_RGB)
-    return np.asarray(Image.alpha_composite(page, image.convert("RGBA")).convert("RGB"))
-
-
 def _other(image: Image.Image, file: Path | str, name: str) -> UInt8[ndarray, "H W 3"]:
     image.load()
     if image.mode.startswith("I;16"):
@@ -337,7 +328,10 @@ def _other(image: Image.Image, file: Path | str, name: str) -> UInt8[ndarray, "H
     if image.mode in ("F", "I"):
         message = f"a {name} of {'floating-point' if image.mode == 'F' else '32-bit'} values, which have no known range"
         raise DataError(message, kind="unsupported-picture", remedy=CONVERT, file=file)
-    return _on_background(image) if image.has_transparency_data else np.asarray(image.convert("RGB"))
+    if image.has_transparency_data:
+        background = Image.new("RGBA", image.size, BACKGROUND_RGB)
+        image = Image.alpha_composite(background, image.convert("RGBA"))
+    return np.asarray(image.convert("RGB"))
 
 
 def _orientation(image: Image.Image) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from singleshot.benchmark.results import Report, Result
+from singleshot.benchmark.results import Report
 from singleshot.benchmark.workloads import WORKLOADS
 from singleshot.errors import UsageError, nearest, visible
 from singleshot.storage import atomic
@@ -71,13 +71,19 @@ def column(name: str, report: Report) -> Column:
     parts = [machine.get("gpu") or "no GPU", machine.get("cpu") or "unknown processor", f"{machine.get('cores')} cores"]
     parts += [str(machine.get("precision")), f"data on {machine.get('data_disk') or 'an unknown disk'}"]
     done = {key: row for key, row in rows.items() if row.error is None}
+    verdicts = {}
+    for key, row in done.items():
+        if row.verdict is not None:  # the limiting side, and the epoch's time without its validation pass
+            verdicts[key] = f"{row.verdict}, waits {100 * (row.waiting_share or 0):.0f} % of the time"
+            if row.training_seconds is not None:
+                verdicts[key] += f", {duration(row.training_seconds)} without validation"
     return Column(
         name,
         ", ".join(parts),
         {key: row.epoch_seconds for key, row in rows.items()},
         {key: row.error for key, row in rows.items() if row.error is not None},
         {key: row.images_per_second for key, row in done.items() if row.images_per_second is not None},
-        {key: _limit(row) for key, row in done.items() if row.verdict is not None},
+        verdicts,
     )
 
 
@@ -127,7 +133,7 @@ def chart(columns: Sequence[Column], baseline: str) -> str:
     """Return the chart for a terminal: a block a workload, a bar a machine, as multiples of the baseline's time."""
     base = check(columns, baseline)
     width = max(len(visible(each.name)) for each in columns)
-    most, scale = _scale(columns, base)
+    (low, high), scale = _scale(columns, base)
     lines = [f"time of an epoch, {visible(baseline)} = 1{'' if scale == 'linear' else ', bars by logarithm'}"]
     for name in _workloads(columns):
         lines.append(visible(name))
@@ -135,8 +141,11 @@ def chart(columns: Sequence[Column], baseline: str) -> str:
             ratio = _ratio(each, base, name)
             if ratio is None:
                 lines.append(f"  {visible(each.name):{width}} {'failed' if name in each.reasons else '–'}")
-            else:
-                lines.append(f"  {visible(each.name):{width}} {'█' * _length(ratio, most, scale)} {ratio:.3g}")
+                continue
+            length = max(1, round(BAR_WIDTH * ratio / high))
+            if scale == "log":
+                length = 1 + round((BAR_WIDTH - 1) * math.log(ratio / low) / math.log(high / low))
+            lines.append(f"  {visible(each.name):{width}} {'█' * length} {ratio:.3g}")
     return "\n".join(lines)
 
 
@@ -187,12 +196,6 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes:02}:{whole % 60:02}"
 
 
-def _limit(row: Result) -> str:
-    """Return the limiting side, and the epoch's time without its validation pass."""
-    without = "" if row.training_seconds is None else f", {duration(row.training_seconds)} without validation"
-    return f"{row.verdict}, waits {100 * (row.waiting_share or 0):.0f} % of the time{without}"
-
-
 def _workloads(columns: Sequence[Column]) -> list[str]:
     """Return the names, the known ones first and in their order."""
     names = {name for each in columns for name in each.epoch_seconds}
@@ -218,10 +221,3 @@ def _scale(columns: Sequence[Column], base: Column) -> tuple[tuple[float, float]
     ratios = [ratio for ratio in found if ratio is not None] or [1.0]
     scale = "log" if max(ratios) > LOGARITHMIC_FROM * min(ratios) else "linear"
     return (min(ratios), max(ratios)), scale
-
-
-def _length(ratio: float, limits: tuple[float, float], scale: str) -> int:
-    low, high = limits
-    if scale == "log":
-        return 1 + round((BAR_WIDTH - 1) * math.log(ratio / low) / math.log(high / low))
-    return max(1, round(BAR_WIDTH * ratio / high))

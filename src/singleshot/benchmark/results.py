@@ -12,6 +12,7 @@ the same twice: heat, other processes, the placement of its memory.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Mapping
@@ -137,20 +138,14 @@ def read(path: Path) -> Report:
             name: from_json_dict(Result, {**defaults, **row, "notes": list(row.get("notes", ()))}, f"workloads.{name}")
             for name, row in rows.items()
         }
-        for name, result in results.items():
-            _check(result, f"workloads.{name}")
+        for name, figure in itertools.product(results, (*POSITIVE, *NOT_NEGATIVE)):
+            value = getattr(results[name], figure)  # NaN, infinity and values below 0 cannot be measured
+            if value is not None and not (SMALLEST if figure in POSITIVE else 0) <= value <= LARGEST:
+                raise ConfigError(f"workloads.{name}.{figure} is {value!r:.40}")
     except (ConfigError, TypeError, AttributeError) as error:
         message = error.message if isinstance(error, ConfigError) else "a workload is not an object of figures"
         raise DataError(message, remedy=_REMEDY, file=path) from error
     return Report(tree["machine"], results)
-
-
-def _check(result: Result, where: str) -> None:
-    """Raise ConfigError for a figure that cannot be measured: NaN, infinity, below 0, or a rate or time of 0."""
-    for name in (*POSITIVE, *NOT_NEGATIVE):
-        value = getattr(result, name)
-        if value is not None and not (SMALLEST if name in POSITIVE else 0) <= value <= LARGEST:
-            raise ConfigError(f"{where}.{name} is {value!r:.40}")
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,12 @@ def evaluate(
     """Score detections by Pascal VOC's metric or COCO's, masks by mean IoU or KITTI road's MaxF."""
     loaded: Any = None
     if metric is None:
-        metric, loaded = _metric_of(weights, backend, device, trust)
+        from singleshot.evaluation.evaluate import metric_of
+        from singleshot.prediction.load import load
+
+        # By which the weights were chosen; voc07 for another program's results.
+        loaded = None if weights is None else load(weights, device=device, backend=backend, trust=trust)
+        metric = "voc07" if loaded is None else metric_of(loaded)
     masks = metric in ("miou", "maxf")
     if (weights is None) == (detections is None):
         raise UsageError("give either WEIGHTS or --detections", remedy="See singleshot evaluate --help")
@@ -183,15 +188,6 @@ def _check_not_annotated(files: Mapping[str, Path | None], write_detections: Pat
             raise UsageError(f"--not-annotated does not go with {option}", remedy=remedy)
     if write_detections is None:
         raise UsageError("--not-annotated without --write-detections gives nothing", remedy=remedy)
-
-
-def _metric_of(weights: Path | None, backend: str | None, device: str, trust: bool) -> tuple[Metric, Any]:
-    """Return the metric by which weights were chosen, and their model; voc07 and None for another program's results."""
-    from singleshot.evaluation.evaluate import metric_of
-    from singleshot.prediction.load import load
-
-    model = None if weights is None else load(weights, device=device, backend=backend, trust=trust)
-    return ("voc07" if model is None else metric_of(model)), model
 
 
 def _show(report: Any, metric: Metric) -> None:

@@ -120,7 +120,10 @@ def usage_message(error: Exception) -> str:
     # "(Possible options: --help, --threshold)" is in alphabetical order; the nearest is the likely intention.
     options = sorted(getattr(error, "possibilities", None) or [])
     message = message.replace("Value error, ", "")
-    near = nearest(getattr(error, "option_name", ""), options) or _nearest_choice(message)
+    near = nearest(getattr(error, "option_name", ""), options)
+    word, found, choices = message.partition(" is not one of ")  # "'voc7' is not one of 'voc07', 'voc12'"
+    if near is None and found:
+        near = nearest(word.rpartition(" ")[2].strip("'"), re.findall(r"'([^']*)'", choices))
     if near:
         message, remedy = message.partition(" (Possible options")[0], f" Did you mean {near}?"
     elif message.endswith("?"):
@@ -128,9 +131,3 @@ def usage_message(error: Exception) -> str:
     else:
         remedy = f" See {'singleshot' if context is None else context.command_path} --help."
     return f"singleshot: error: {visible(sentence(' '.join(message.split())))}{remedy}\n"
-
-
-def _nearest_choice(message: str) -> str | None:
-    """Return the likely intention from a message such as `'voc7' is not one of 'voc07', 'voc12'`; else None."""
-    word, found, choices = message.partition(" is not one of ")
-    return nearest(word.rpartition(" ")[2].strip("'"), re.findall(r"'([^']*)'", choices)) if found else None

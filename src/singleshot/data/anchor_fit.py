@@ -309,7 +309,11 @@ def fit_anchors(
     (kept, score), (other, other_score) = (_climb(start, grids, iou_threshold) for start in (tuple(levels), spread))
     # The second start drops sizes that this data lacks and others may have: it must be clearly better.
     best = other if other_score > score + 0.01 else kept
-    fitted = tuple(_rounded(level) for level in best)
+    fitted: tuple[AnchorLevel, ...] = ()
+    for level in best:  # sizes to a tenth of a pixel, for people to read, and ascending ratios
+        low = round(level.min_size, 1)
+        high = None if level.max_size is None else max(low, round(level.max_size, 1))
+        fitted += (replace(level, min_size=low, max_size=high, ratios=tuple(sorted(level.ratios))),)
     before, after = (
         coverage(boxes_xyxy, each, input_size_hw, clip=clip, iou_threshold=iou_threshold) for each in (levels, fitted)
     )
@@ -384,13 +388,6 @@ def _sizes_by_quantiles(
         low = max(low, grid.least)
         found.append(replace(level, min_size=low, max_size=None if level.max_size is None else max(low, high)))
     return tuple(found)
-
-
-def _rounded(level: AnchorLevel) -> AnchorLevel:
-    """Return the level with sizes to a tenth of a pixel, for people to read, and ascending ratios."""
-    low = round(level.min_size, 1)
-    high = None if level.max_size is None else max(low, round(level.max_size, 1))
-    return replace(level, min_size=low, max_size=high, ratios=tuple(sorted(level.ratios)))
 
 
 # --- the file

@@ -162,7 +162,7 @@ def recognise(root: Path | str, *, with_masks: bool = False) -> Layout:
         exists = root.exists()
     if not exists:
         raise InputMissingError("no such folder", remedy=f"Name a data set{_nearby(root)}", file=root)
-    found = _first(root, with_masks)
+    found = next(_fitting(root, with_masks), None)
     if found is None:
         known = "VOC, COCO or YOLO, KITTI road, Cityscapes, or folders of images and masks"
         message, remedy = _contents(root)
@@ -345,10 +345,6 @@ def _warnings(dataset: Dataset) -> str:
         f"{count} {kind}{' (left out)' if kind in LEFT_OUT_WARNINGS else ''}" for kind, count in kinds.most_common()
     ]
     return f"\n  warnings: {', '.join(counts)}" if counts else ""
-
-
-def _first(root: Path, with_masks: bool) -> Layout | None:
-    return next(_fitting(root, with_masks), None)
 
 
 def _fitting(root: Path, with_masks: bool) -> Iterator[Layout]:

@@ -21,9 +21,9 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from singleshot.data.check.duplicates import near_identical_groups
-from singleshot.data.check.fingerprints import fingerprint
+from singleshot.data.check.fingerprints import file_fingerprint
 from singleshot.errors import SingleshotError, UsageError
-from singleshot.images import MAX_FILE_BYTES, read_image
+from singleshot.images import MAX_FILE_BYTES
 from singleshot.storage.files import file_bytes
 
 GroupBy = Literal["group", "folder", "random"]
@@ -65,7 +65,7 @@ def groups(images: Sequence[Path], by: GroupBy) -> Groups:
     if by == "folder":
         first: dict[Path, int] = {}
         return Groups([first.setdefault(image.parent, len(first)) for image in images], 0)
-    prints = [_fingerprint(image) for image in images]
+    prints = [file_fingerprint(image) for image in images]
     joined = _Joined(len(images))
     for members in near_identical_groups(prints):
         joined.join(members)
@@ -96,13 +96,6 @@ class _Joined:
 
     def ids(self) -> list[int]:
         return [self._top(index) for index in range(len(self._parents))]
-
-
-def _fingerprint(image: Path) -> bytes:
-    try:
-        return fingerprint(read_image(image, fast=True))
-    except SingleshotError:  # its reader or the training reports it
-        return b""
 
 
 def _sources(images: Sequence[Path]) -> dict[str, list[int]]:
@@ -214,7 +207,10 @@ def assign(
                     have[splits.index(chosen)] += features[index]
         elif free:
             open_groups.append(free)
-    open_groups.sort(key=lambda indices: (-len(indices), _order(seed, min(names[index] for index in indices))))
+    order = [hashlib.sha256(f"{seed}\0{name}".encode("utf-8", "surrogateescape")).digest() for name in names]
+    first = [min(indices, key=lambda index: names[index]) for indices in open_groups]
+    ranked = sorted(zip(open_groups, first, strict=True), key=lambda pair: (-len(pair[0]), order[pair[1]]))
+    open_groups = [indices for indices, _ in ranked]
     for indices in open_groups:
         size = features[indices].sum(axis=0)
         change = ((have + size - target) ** 2 - (have - target) ** 2).sum(axis=1)
@@ -238,7 +234,3 @@ def _fill(result: list[str], open_groups: Sequence[list[int]], splits: Sequence[
         for index in min(reversed(spare), key=len):
             result[index] = split
     return result
-
-
-def _order(seed: int, name: str) -> bytes:
-    return hashlib.sha256(f"{seed}\0{name}".encode("utf-8", "surrogateescape")).digest()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8, UInt16
+from jaxtyping import Float, Int, UInt8, UInt16
 from numpy import ndarray
 
 from singleshot.data.masks import cityscapes
@@ -112,7 +112,8 @@ class InstanceCounts:
             true = _CLASS_OF[number // PER_CLASS]
             group, size = CATEGORY_OF[true], int(predicted.sum())
             weight = AVERAGE_SIZES[EVALUATED[true].name] / size
-            right, right_group = int(predicted[true]), int(predicted[_in_group(group)].sum())
+            in_group = np.flatnonzero(np.array(CATEGORY_OF) == group)
+            right, right_group = int(predicted[true]), int(predicted[in_group].sum())
             by_class[:, true] += weight * right, weight * (size - right)
             by_category[:, group] += weight * right_group, weight * (size - right_group)
         return InstanceCounts(by_class, by_category)
@@ -134,13 +135,6 @@ class InstanceCounts:
             false = matrix[groups != group][:, :classes][:, groups == group].sum()
             found[CATEGORIES[group]] = _ratio(right, right + missed + false)
         return found
-
-
-def _in_group(group: int) -> Bool[ndarray, "256"]:
-    """Return for each class id whether it belongs to a category."""
-    table = np.zeros(256, dtype=np.bool_)
-    table[: len(CATEGORY_OF)] = np.array(CATEGORY_OF) == group
-    return table
 
 
 def _ratio(part: float, whole: float) -> float | None:

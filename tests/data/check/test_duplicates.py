@@ -8,6 +8,7 @@ import pytest
 
 from singleshot.data.check import duplicates
 from singleshot.data.check.duplicates import Place
+from singleshot.data.check.fingerprints import file_fingerprint
 from singleshot.structures import Dataset, LabelMap, Sample
 
 
@@ -101,7 +102,7 @@ def test_no_images_make_no_groups() -> None:
 
 def test_a_near_copy_in_a_disjoint_split_is_a_warning_at_the_later_split(tmp_path: Path) -> None:
     one, same_split, copy, other = _photographs(tmp_path, 1, 1, 1, 2)
-    prints = {path: duplicates._fingerprint_of(path) for path in (one, same_split, copy, other)}
+    prints = {path: file_fingerprint(path) for path in (one, same_split, copy, other)}
     digests = {path: path.read_bytes() for path in prints}
     splits = {"train": _places("train", str(one), str(same_split)), "val": _places("val", str(other), str(copy))}
     (fault,) = duplicates.near_copies_across_splits(prints, digests, splits)

@@ -72,7 +72,7 @@ def resample(
         grows = right - left < width or bottom - top < height
         if interpolation in ("linear", "cubic", "nearest") or (interpolation == "area" and grows):
             part = cv2.resize(image_rgb[top:bottom, left:right], (width, height), interpolation=_OPENCV[interpolation])
-            return _flipped(part, mirror, flip)
+            return cv2.flip(part, -1 if mirror and flip else int(mirror)) if mirror or flip else part
     way = _WAYS[interpolation]
     if way == _AREA and (right - left < width or bottom - top < height):
         way = _AREA_ENLARGED
@@ -116,12 +116,6 @@ def _spare(name: str, shape: tuple[int, int]) -> Float[ndarray, "N M"]:
         if size <= _MOST_SPARE:
             setattr(_memory, name, held)
     return held[:size].reshape(shape)
-
-
-def _flipped(image: UInt8[ndarray, "h w 3"], mirror: bool, flip: bool) -> UInt8[ndarray, "h w 3"]:
-    if not mirror and not flip:
-        return image
-    return cv2.flip(image, -1 if mirror and flip else int(mirror))
 
 
 def _seen(counts: ndarray) -> slice:

@@ -10,6 +10,7 @@ images, fractional corners, images without objects) gives no warning.
 from __future__ import annotations
 
 import functools
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -321,7 +322,11 @@ def _audit_datasets(datasets: Sequence[Dataset], complete: bool, processes: int,
     fingerprints: dict[Path, bytes] = {}
     class_ids: set[int] = set()
     readable = 0
-    for done, report in enumerate(_reports(list(samples), masks, code, processes), start=1):
+    found = reports(list(samples), processes=processes)
+    if code is not None:
+        of_masks = reports(masks, processes=processes, work=functools.partial(report_mask, code=code))
+        found = itertools.chain(found, of_masks)
+    for done, report in enumerate(found, start=1):
         if progress is not None:
             progress(done, len(samples) + len(masks))
         faults += report.faults
@@ -375,12 +380,6 @@ def _missing_objects(datasets: Sequence[Dataset], complete: bool) -> list[Fault]
         return list(empty.values())
     faults = [fault for split, fault in empty.items() if split.lower().startswith("train")]
     return faults + (objects.classes_without_object(annotated) if complete else [])
-
-
-def _reports(images: list[Path], masks: list[Path], code: MaskCode | None, processes: int) -> Iterator[ImageReport]:
-    yield from reports(images, processes=processes)
-    if code is not None:
-        yield from reports(masks, processes=processes, work=functools.partial(report_mask, code=code))
 
 
 def report_mask(path: Path, code: MaskCode) -> ImageReport:

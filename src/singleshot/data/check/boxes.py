@@ -53,7 +53,10 @@ def near_duplicates(
     N × N.
     """
     usable = np.flatnonzero((boxes_xyxy[:, 2:] > boxes_xyxy[:, :2]).all(axis=1))
-    axis = min((0, 1), key=lambda axis: _candidates(boxes_xyxy[usable], axis, least_iou))
+    edges = [np.sort(boxes_xyxy[usable, axis]) for axis in (0, 1)]
+    reaches = [_reach(boxes_xyxy[usable], axis, least_iou) for axis in (0, 1)]
+    # The axis on which fewer pairs are near enough.
+    axis = min((0, 1), key=lambda axis: np.searchsorted(edges[axis], reaches[axis], side="right").sum())
     rows = usable[np.lexsort((boxes_xyxy[usable, axis], class_ids[usable]))]
     boxes, ids = boxes_xyxy[rows], class_ids[rows]
     area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
@@ -93,12 +96,6 @@ def near_duplicates(
 def _reach(boxes_xyxy: Float[ndarray, "N 4"], axis: int, least_iou: float) -> Float[ndarray, " N"]:
     """Return how far right (axis 0) or down (1) a box can begin that overlaps these enough."""
     return boxes_xyxy[:, axis] + (boxes_xyxy[:, axis + 2] - boxes_xyxy[:, axis]) * (1 - least_iou + 1e-9)
-
-
-def _candidates(boxes_xyxy: Float[ndarray, "N 4"], axis: int, least_iou: float) -> int:
-    """Count the pairs that are near enough on one axis."""
-    edges = np.sort(boxes_xyxy[:, axis])
-    return int(np.searchsorted(edges, _reach(boxes_xyxy, axis, least_iou), side="right").sum())
 
 
 def repeated(

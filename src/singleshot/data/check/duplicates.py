@@ -17,10 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from singleshot.data.check.fingerprints import fingerprint, near_copies
+from singleshot.data.check.fingerprints import file_fingerprint, near_copies
 from singleshot.data.faults import make_fault
-from singleshot.errors import Fault, SingleshotError
-from singleshot.images import read_image
+from singleshot.errors import Fault
 from singleshot.structures import Dataset, Sample
 
 _PARTS = {
@@ -58,11 +57,11 @@ def in_two_splits(splits: Mapping[str, Sequence[Place]]) -> list[Fault]:
     for first, second in combinations(splits, 2):
         if are_disjoint(first, second):
             known = {place.image: place for place in splits[first]}
-            faults += [
-                _leak(place, f"is in {first} too{_at(known[place.image])}")
-                for place in splits[second]
-                if place.image in known
-            ]
+            for place in splits[second]:
+                if place.image in known:
+                    other = known[place.image]
+                    at = "" if other.file == other.image else f" ({other.file.name}:{other.line})"
+                    faults.append(_leak(place, f"is in {first} too{at}"))
     return faults
 
 
@@ -104,7 +103,7 @@ def near_identical_groups(images: Sequence[Path | bytes]) -> list[list[int]]:
         The indices of the images of each group of two or more, ascending, in the order of their first ones; [] where
         no image repeats another. Copies of copies are in one group.
     """
-    return _groups(near_copies([each if isinstance(each, bytes) else _fingerprint_of(each) for each in images]))
+    return _groups(near_copies([each if isinstance(each, bytes) else file_fingerprint(each) for each in images]))
 
 
 def near_copies_across_splits(
@@ -144,13 +143,6 @@ def _groups(pairs: np.ndarray) -> list[list[int]]:
             one += other
             group_of |= dict.fromkeys(other, one)
     return sorted(sorted(group) for group in {id(group): group for group in group_of.values()}.values())
-
-
-def _fingerprint_of(path: Path) -> bytes:
-    try:
-        return fingerprint(read_image(path, fast=True))
-    except SingleshotError:
-        return b""
 
 
 def without_leaks(train: Dataset, val: Dataset) -> tuple[list[Sample], list[Fault]]:
@@ -198,9 +190,3 @@ def _twin(path: Path, alike: Sequence[Path]) -> Path | None:
 def _leak(place: Place, message: str) -> Fault:
     message = f"{place.image.stem} {message}: its score would measure memory"
     return make_fault("leak", message, place.file, place.line)
-
-
-def _at(place: Place) -> str:
-    if place.file == place.image:
-        return ""
-    return f" ({place.file.name}:{place.line})"

@@ -13,11 +13,15 @@ Difference hash: N. Krawetz, "Kind of Like That" (hackerfactor.com, 2013).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8, UInt64
+from jaxtyping import Float, Int, UInt8
 from numpy import ndarray
+
+from singleshot.errors import SingleshotError
+from singleshot.images import read_image
 
 GRID, THUMBNAIL = 8, 16
 REDUCED = 144
@@ -48,6 +52,14 @@ def _hash(grey: Float[ndarray, "H W"]) -> bytes:
     return np.packbits(np.stack(bits)).tobytes()
 
 
+def file_fingerprint(path: Path) -> bytes:
+    """Return the fingerprint of an image file; an empty one where it cannot be read, which its reader reports."""
+    try:
+        return fingerprint(read_image(path, fast=True))
+    except SingleshotError:
+        return b""
+
+
 def near_copies(fingerprints: Sequence[bytes]) -> Int[ndarray, "P 2"]:
     """Find images that are near copies of each other, mirrored or not.
 
@@ -75,16 +87,11 @@ def near_copies(fingerprints: Sequence[bytes]) -> Int[ndarray, "P 2"]:
     for start in range(0, len(known), ROWS_AT_A_TIME):
         rows = slice(start, start + ROWS_AT_A_TIME)
         for mirrored in (0, 1):
-            near = _near(hashes[rows, 0], hashes[start:, mirrored])
-            first, second = np.nonzero(np.triu(near, 1))
+            different = hashes[rows, 0][:, None] ^ hashes[start:, mirrored][None]
+            bits = np.bitwise_count(different[..., 0]) + np.bitwise_count(different[..., 1])
+            first, second = np.nonzero(np.triu(bits <= MAX_BITS, 1))
             first, second = first + start, second + start
             other = grey[second][:, :, ::-1] if mirrored else grey[second]
             alike = (grey[first] * other).mean(axis=(1, 2)) >= MIN_CORRELATION
             found.append(np.stack([known[first[alike]], known[second[alike]]], axis=1))
     return np.unique(np.concatenate(found), axis=0)
-
-
-def _near(some: UInt64[ndarray, "N 2"], others: UInt64[ndarray, "M 2"]) -> Bool[ndarray, "N M"]:
-    """Return which pairs of hashes differ in few bits."""
-    bits = [np.bitwise_count(some[:, None, half] ^ others[None, :, half]) for half in (0, 1)]
-    return bits[0] + bits[1] <= MAX_BITS

@@ -466,7 +466,8 @@ class _Work(Generic[BatchTargets]):
                 if self.options.on_bad == "fail":
                     return _Loaded(None, error=error)
                 images[row], blank[row] = BLANK_GREY, True
-                faults.append(fault_of(error, self._file(index)))
+                path_of = self.samples.path if self.prepare.reads_images else self.samples.mask_path
+                faults.append(fault_of(error, path_of(index)))
                 continue
             except SingleshotError as error:
                 return _Loaded(None, error=error)
@@ -485,9 +486,6 @@ class _Work(Generic[BatchTargets]):
             blank=torch.from_numpy(blank),
         )
         return _Loaded(batch, tuple(faults))
-
-    def _file(self, index: int) -> Path:
-        return self.samples.path(index) if self.prepare.reads_images else self.samples.mask_path(index)
 
     def _read(self, index: int) -> tuple[ndarray, ...]:
         """Returns the pixels, and the mask if it is asked for, at the sizes for which boxes and masks were drawn.

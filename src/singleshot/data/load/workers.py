@@ -121,7 +121,7 @@ class Workers(Generic[Task, Result]):
 
     def _in_this_process(self, tasks: Sequence[Task]) -> Generator[Result, None, None]:
         for task in tasks:
-            result: Any = self._work(task, _ignore)
+            result: Any = self._work(task, lambda _item: None)
             yield result.pin_memory() if self._pin_memory else result
 
     def _in_processes(self, tasks: Sequence[Task]) -> Generator[Result, None, None]:
@@ -184,7 +184,12 @@ class Workers(Generic[Task, Result]):
                 if not silent:
                     raise
                 if time.monotonic() > deadline:
-                    raise self._stuck() from error
+                    longest = min(self._busy(), key=lambda row: row[_SINCE], default=None)
+                    file = None if longest is None else self._file_of(int(longest[_ITEM]))
+                    self._kill_busy()
+                    message = f"the data workers gave no result for {self._timeout_s:g} s"
+                    remedy = "Check that the disk answers, and resume"
+                    raise StoppedError(message, remedy=remedy, file=file) from error
 
     def _died(self, process: BaseProcess) -> SingleshotError:
         code = process.exitcode or 0
@@ -196,13 +201,6 @@ class Workers(Generic[Task, Result]):
         if -code == signal.SIGSEGV and file is not None:
             remedy = "Take this picture out, and resume"
         return StoppedError(f"a data worker {reason}", remedy=remedy, file=file)
-
-    def _stuck(self) -> SingleshotError:
-        longest = min(self._busy(), key=lambda row: row[_SINCE], default=None)
-        file = None if longest is None else self._file_of(int(longest[_ITEM]))
-        self._kill_busy()
-        what = f"the data workers gave nothing for {self._timeout_s:g} s"
-        return StoppedError(what, remedy="See whether the disk answers, and resume", file=file)
 
     def _kill_busy(self) -> None:
         # DataLoader's farewell waits ten seconds for each worker that does not listen.
@@ -269,7 +267,3 @@ def _prepare(_worker_id: int) -> None:
 
 def _unchanged(result: Result) -> Result:
     return result
-
-
-def _ignore(_item: int) -> None:
-    pass

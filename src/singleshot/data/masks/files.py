@@ -142,7 +142,13 @@ def samples_of(pairs: Iterable[Pair]) -> tuple[tuple[Sample, ...], tuple[Fault, 
             faults.append(error.as_fault())
             continue
         except InputMissingError as error:
-            faults.append(_missing(pair, error.file or pair.image_path))
+            if pair.mask_path is not None and error.file == pair.mask_path:
+                message = f"{pair.image_path.name} has no mask {pair.mask_path.name}. Add it or leave the image out"
+                faults.append(Fault(pair.file or pair.image_path, pair.line, "missing-mask", "fatal", message))
+            else:
+                message = f"image {pair.image_path} not found. Add it or leave its mask out"
+                file = pair.file or pair.mask_path or pair.image_path
+                faults.append(Fault(file, pair.line, "missing-picture", "fatal", message))
             continue
         if pair.mask_path is not None and mask_hw != image_hw:
             (height, width), (image_height, image_width) = mask_hw, image_hw
@@ -167,14 +173,6 @@ def masks_without_image(masks: Sequence[Path], where: str) -> tuple[Fault, ...]:
     """Return a fault for each of these masks; `where` names the folder in which the image should be."""
     message = f"a mask without an image: no image of this name in {where}. Add the image or delete the mask"
     return tuple(Fault(mask, None, "missing-picture", "fatal", message) for mask in masks)
-
-
-def _missing(pair: Pair, file: Path) -> Fault:
-    if file == pair.mask_path:
-        message = f"{pair.image_path.name} has no mask {file.name}. Add it or leave the image out"
-        return Fault(pair.file or pair.image_path, pair.line, "missing-mask", "fatal", message)
-    message = f"image {pair.image_path} not found. Add it or leave its mask out"
-    return Fault(pair.file or pair.mask_path or pair.image_path, pair.line, "missing-picture", "fatal", message)
 
 
 def _decode(path: Path) -> ndarray:
