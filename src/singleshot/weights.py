@@ -221,11 +221,11 @@ def _check(wanted: dict[str, Tensor], tensors: dict[str, Tensor], path: Path) ->
         for name, tensor in wanted.items()
         if name in tensors and tensors[name].shape != tensor.shape
     ]
-    wrong += [f"{name} has values that are not finite" for name, tensor in tensors.items() if not _finite(tensor)]
+    wrong += [
+        f"{name} has values that are not finite"
+        for name, tensor in tensors.items()
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all())
+    ]
     if wrong:
         more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
         raise DataError(f"tensors do not fit the network: {'; '.join(wrong[:5])}{more}", kind="bad-weights", file=path)
-
-
-def _finite(tensor: Tensor) -> bool:
-    return not tensor.is_floating_point() or bool(tensor.isfinite().all())

@@ -131,7 +131,10 @@ def export(
     inputs = [] if measured is None else calibration.inputs_of(measured.files, model.network.config.preprocess)
     images = _images(check_pictures, measured) if check else []
     record = ExportRecord(model.network.config, "raw" if raw else "whole", accuracy, sha256, model.provenance)
-    with _folder_beside(target) as folder:
+    with os_errors(target, "create"):  # a hidden folder on the target's own file system
+        target.parent.mkdir(parents=True, exist_ok=True)
+        beside = tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent)
+    with beside as folder:
         made = Path(folder) / target.name
         built = build(model.network, record, chosen, made, inputs)
         found = parity.compare(model, built.export, built.probe, images, accuracy) if check else None
@@ -224,13 +227,6 @@ def _images(folder: str | Path | None, measured: Calibration | None) -> Sequence
     return [scene.image for scene in sample_scenes()]
 
 
-def _folder_beside(target: Path) -> tempfile.TemporaryDirectory[str]:
-    """A hidden folder on the target's own file system, gone in the end."""
-    with os_errors(target, "create"):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        return tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent)
-
-
 def _publish(made: Path, target: Path) -> None:
     """Put all files of an export into their places.
 
@@ -255,12 +251,12 @@ def _publish(made: Path, target: Path) -> None:
         before.unlink()
 
 
-def _move(made: Path, temporary: Path) -> None:
-    shutil.move(made, temporary)
-
-
 def _copy(there: Path, temporary: Path) -> None:
     shutil.copyfile(there, temporary)
+
+
+def _move(made: Path, temporary: Path) -> None:
+    shutil.move(made, temporary)
 
 
 Format = Literal["pt2", "onnx", "openvino"]

@@ -279,13 +279,12 @@ def _pixels_of(
     theirs = torch.from_numpy(probe.run(inputs.images.numpy())["logits"])
     score = float((ours.softmax(dim=1) - theirs.softmax(dim=1)).abs().max())
     outputs, wanted = export.run(image[None]), model.predict(image).class_ids
-    class_ids = outputs["class_ids"][0] if "class_ids" in outputs else _own_map(model, outputs["logits"], wanted.shape)
+    if "class_ids" in outputs:
+        class_ids = outputs["class_ids"][0]
+    else:
+        class_ids = model.postprocess(torch.from_numpy(outputs["logits"]), inputs.sizes_hw)[0].class_ids
     same = int((class_ids == wanted).sum()) + int((loaded.predict(image).class_ids == wanted).sum())
     return wanted.size, _relative(ours.numpy(), theirs.numpy()), [(0.0, score, 1.0)], same, 2 * wanted.size
-
-
-def _own_map(model: Segmenter, logits: Any, size_hw: tuple[int, ...]) -> UInt8[ndarray, "H W"]:
-    return model.postprocess(torch.from_numpy(logits), [(size_hw[0], size_hw[1])])[0].class_ids
 
 
 def _relative(wanted: ndarray, found: ndarray) -> float:

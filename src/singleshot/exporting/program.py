@@ -171,19 +171,17 @@ def to_input(images: Tensor, preprocess: Preprocess, frame: Frame) -> Tensor:
     across = positions(wide, frame.width, frame.inner_width)
     right = (across.share * ONE).round()[:, None]
     below = (down.share * ONE).round()[:, None, None]
-    upper, lower = (_mixed_row(images.index_select(1, rows), across, right) for rows in (down.low, down.high))
+    mixed = []
+    for rows in (images.index_select(1, down.low), images.index_select(1, down.high)):
+        one, other = (rows.index_select(2, columns).float() for columns in (across.low, across.high))
+        mixed.append(((one * (ONE - right) + other * right) / 16).floor())  # in units of 1/128 of a grey level
+    upper, lower = mixed
     parts = (upper * (ONE - below) / 65536).floor() + (lower * below / 65536).floor()
     pixels = ((parts + 2) / 4).floor()
     if preprocess.fill_rgb is None:
         return pixels
     inside = (torch.arange(high) < frame.inner_height)[:, None] & (torch.arange(wide) < frame.inner_width)
     return torch.where(inside[:, :, None], pixels, torch.tensor(preprocess.fill_rgb, dtype=torch.float32))
-
-
-def _mixed_row(rows: Tensor, across: Positions, right: Tensor) -> Tensor:
-    """Neighbours within rows mixed, in units of 1/128 of a grey level, cut off."""
-    one, other = (rows.index_select(2, columns).float() for columns in (across.low, across.high))
-    return ((one * (ONE - right) + other * right) / 16).floor()
 
 
 def normalise(pixels: Tensor, preprocess: Preprocess) -> Tensor:

@@ -123,6 +123,8 @@ def coco_ap(detections: FlatDetections, ground_truths: CocoTruths, num_classes: 
     tables = run.eval
     if tables is None:
         raise RuntimeError("hotcoco gave no tables")
+    # Detections beyond the best of a class in an image.
+    groups = np.bincount(detections.image_indices.astype(np.int64) * num_classes + detections.class_ids)
     precision, recall = np.asarray(tables["precision"]), np.asarray(tables["recall"])
     crowds = 0 if ground_truths.is_crowd is None else int(ground_truths.is_crowd.sum())
     return CocoFigures(
@@ -141,7 +143,7 @@ def coco_ap(detections: FlatDetections, ground_truths: CocoTruths, num_classes: 
         class_ap=tuple(_mean(precision[:, :, class_id, 0, 2]) for class_id in range(num_classes)),
         ground_truths=len(ground_truths) - crowds,
         detections=len(detections),
-        cut=_beyond(detections, num_classes, MAX_DETECTIONS),
+        cut=int((groups - MAX_DETECTIONS).clip(0).sum()),
     )
 
 
@@ -188,14 +190,6 @@ def _check(kind: str, class_ids: ndarray, boxes_xyxy: ndarray, num_classes: int)
             kind="inverted-box",
             remedy="Write corners as left, top, right, bottom",
         )
-
-
-def _beyond(detections: FlatDetections, num_classes: int, limit: int) -> int:
-    """Count the detections beyond the `limit` best of their class in their image."""
-    if len(detections) == 0:
-        return 0
-    groups = detections.image_indices.astype(np.int64) * num_classes + detections.class_ids
-    return int((np.bincount(groups) - limit).clip(0).sum())
 
 
 def _mean(table: ndarray) -> float | None:

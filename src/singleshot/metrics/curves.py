@@ -74,7 +74,9 @@ def draw_precision_recall(
     # A few classes get colours that are easy to tell apart; of many, the colour tells the rank.
     colours = colormaps["tab10"](np.arange(FEW_CLASSES)) if few else colormaps["turbo"](np.linspace(0, 1, len(present)))
     for colour, (name, result) in zip(colours, present, strict=False):
-        recall, precision = _from_recall_zero(result)
+        # The curve begins at recall 0, with the precision of the best detection.
+        start = result.precision[:1] if len(result.precision) else [0.0]
+        recall, precision = np.append(0.0, result.recall), np.append(start, result.precision)
         label = f"{result.ap:.3f}  {_plain(name)}"
         axes.plot(recall, precision, color=colour, linewidth=1.8 if few else 1.0, label=label)
         for marker, threshold in zip(MARKERS, thresholds, strict=False):
@@ -92,12 +94,6 @@ def draw_precision_recall(
 def _plain(name: str) -> str:
     """Escape dollars, which would begin a formula in matplotlib."""
     return name.replace("$", r"\$")
-
-
-def _from_recall_zero(result: ClassResult) -> tuple[np.ndarray, np.ndarray]:
-    """Return recall and precision of the curve, which begins at recall 0 and the precision of the best detection."""
-    start = result.precision[:1] if len(result.precision) else [0.0]
-    return np.append(0.0, result.recall), np.append(start, result.precision)
 
 
 def _finish(axes: Any, results: list[ClassResult], thresholds: Sequence[float], columns: int) -> None:

@@ -134,8 +134,12 @@ def find_weights(name: str | Path, *, observer: Observer | None = None) -> Path:
     from singleshot.foreign import sources
 
     path, text = Path(name), str(name)
+    if (path / hub.WEIGHTS).is_file():
+        return path / hub.WEIGHTS
     if path.is_dir():
-        return _in_folder(path)
+        in_run = next((path / each for each in WEIGHTS_IN_A_RUN if (path / each).is_file()), None)
+        remedy = f"Did you mean {in_run}?" if in_run else "Name the file itself"
+        raise InputMissingError(f"a folder without {hub.WEIGHTS}", remedy=remedy, file=path)
     if path.exists():
         return path
     if sources.find(text) is not None:
@@ -147,14 +151,6 @@ def find_weights(name: str | Path, *, observer: Observer | None = None) -> Path:
     near = nearest(text, [row.name for row in sources.SOURCES])
     remedy = f"Did you mean {near}?" if near else "Check the path, or see `singleshot weights import --help`"
     raise InputMissingError("no such weights file", remedy=remedy, file=path)
-
-
-def _in_folder(folder: Path) -> Path:
-    if (folder / hub.WEIGHTS).is_file():
-        return folder / hub.WEIGHTS
-    near = next((folder / name for name in WEIGHTS_IN_A_RUN if (folder / name).is_file()), None)
-    remedy = f"Did you mean {near}?" if near else "Name the file itself"
-    raise InputMissingError(f"a folder without {hub.WEIGHTS}", remedy=remedy, file=folder)
 
 
 def _backend(path: Path, wanted: str | None) -> BackendName:

@@ -36,7 +36,7 @@ from singleshot.prediction.stages import Pipeline, Stage
 from singleshot.prediction.tiles import Tiling, detect_tiled
 from singleshot.prediction.track import LOW_SCORE, Tracker
 from singleshot.prediction.video_reader import VideoReader
-from singleshot.structures import Detections, Inputs
+from singleshot.structures import Inputs
 
 if TYPE_CHECKING:
     from singleshot.prediction.predictor import Predictor
@@ -150,32 +150,32 @@ class _Steps:
 
     def stages(self) -> list[Stage]:
         if self.options.tiling is not None:
-            stages = [Stage("net", _on_frames(self._predict_tiled))]
+            stages = [Stage("net", _on_frames(self.predict_tiled))]
         else:
             workers, threads = self.predictor.worker_counts()
             set_up = None if threads is None else (lambda: torch.set_num_threads(threads))
-            network = Stage("net", _on_frames(self._forward), workers, set_up)
-            stages = [Stage("pre", _on_frames(self._preprocess)), network, Stage("post", _on_frames(self._postprocess))]
+            network = Stage("net", _on_frames(self.forward), workers, set_up)
+            stages = [Stage("pre", _on_frames(self.preprocess)), network, Stage("post", _on_frames(self.postprocess))]
         if self.tracker is not None:
-            stages.append(Stage("track", _on_frames(self._track)))  # it needs the frames in order: one worker
+            stages.append(Stage("track", _on_frames(self.track)))  # it needs the frames in order: one worker
         elif self.options.choice is not None:
-            stages.append(Stage("choose", _on_frames(self._choose)))
+            stages.append(Stage("choose", _on_frames(self.choose)))
         if self.options.drawing:
-            stages.append(Stage("draw", _on_frames(self._draw)))
+            stages.append(Stage("draw", _on_frames(self.draw)))
         return stages
 
-    def _preprocess(self, frames: list[Frame], _: None) -> Inputs:
+    def preprocess(self, frames: list[Frame], _: None) -> Inputs:
         return self.predictor.preprocess([frame.image for frame in frames])
 
-    def _forward(self, _: list[Frame], inputs: Inputs) -> tuple[Any, Inputs]:
+    def forward(self, _: list[Frame], inputs: Inputs) -> tuple[Any, Inputs]:
         return self.predictor.forward(inputs), inputs
 
-    def _postprocess(self, frames: list[Frame], answer: tuple[Any, Inputs]) -> list[ImageResult]:
+    def postprocess(self, frames: list[Frame], answer: tuple[Any, Inputs]) -> list[ImageResult]:
         raw, inputs = answer
         found = self.predictor.postprocess(raw, inputs.sizes_hw)
         return [ImageResult(frame, result) for frame, result in zip(frames, found, strict=True)]
 
-    def _predict_tiled(self, frames: list[Frame], _: None) -> list[ImageResult]:
+    def predict_tiled(self, frames: list[Frame], _: None) -> list[ImageResult]:
         threshold = 0.0 if self.options.choice is None else min(self.options.choice.least, 1.0)
         if self.tracker is not None:
             threshold = min(threshold, LOW_SCORE)
@@ -185,21 +185,24 @@ class _Steps:
         tiling: Any = self.options.tiling
         return [ImageResult(frame, detect_tiled(detect, frame.image, tiling)) for frame in frames]
 
-    def _choose(self, _: list[Frame], found: list[ImageResult]) -> list[ImageResult]:
+    def choose(self, _: list[Frame], found: list[ImageResult]) -> list[ImageResult]:
         choice: Any = self.options.choice
         return [replace(each, result=choice.kept(each.result)) for each in found]
 
-    def _track(self, _: list[Frame], found: list[ImageResult]) -> list[ImageResult]:
-        return [replace(each, result=self._tracked(each.result)) for each in found]
-
-    def _tracked(self, found: Any) -> Detections:
+    def track(self, _: list[Frame], found: list[ImageResult]) -> list[ImageResult]:
         tracker: Any = self.tracker
-        if self.options.choice is None:
-            return tracker.update(found)
-        of_shown_classes = found[self.options.choice.wanted(found)]
-        return tracker.update(of_shown_classes, self.options.choice.thresholds[of_shown_classes.class_ids])
+        choice = self.options.choice
+        results = []
+        for each in found:
+            if choice is None:
+                tracked = tracker.update(each.result.detections)
+            else:
+                of_shown_classes = each.result.detections[choice.wanted(each.result.detections)]
+                tracked = tracker.update(of_shown_classes, choice.thresholds[of_shown_classes.class_ids])
+            results.append(replace(each, result=tracked))
+        return results
 
-    def _draw(self, _: list[Frame], found: list[ImageResult]) -> list[ImageResult]:
+    def draw(self, _: list[Frame], found: list[ImageResult]) -> list[ImageResult]:
         return [replace(each, drawn=draw(each.frame.image, each.result)) for each in found]
 
 

@@ -74,7 +74,9 @@ async def _serve(
         metrics.batch_seconds.add(seconds)
 
     async with Worker(copy, name, settings) as worker, Batcher(worker.run, settings, on_batch) as batcher:
-        facts = {"name": name, "sha256": _sha256(copy), **worker.facts}
+        with copy.open("rb") as stream:
+            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+        facts = {"name": name, "sha256": sha256, **worker.facts}
         server = http_server(build(settings, facts, batcher, worker, metrics), settings, metrics)
         host, port = listener.getsockname()[:2]
         server.on_started = lambda: on_ready(f"http://{f'[{host}]' if ':' in host else host}:{port}", facts)
@@ -217,8 +219,3 @@ def _copy_model(model: Path, folder: Path) -> Path:
             if file == model or file.is_file():  # opening the copy reports a missing companion file
                 shutil.copyfile(file, copy.with_suffix(file.suffix))
     return copy
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

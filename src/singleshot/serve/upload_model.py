@@ -112,7 +112,9 @@ class UploadModel:
     ) -> list[PredictResponse]:
         raw = self._model.forward(Inputs(torch.from_numpy(np.stack(inputs)), sizes_hw))
         results = self._model.postprocess(raw, sizes_hw)
-        return [_response(self._as_json(each, least)) for each, least in zip(results, thresholds, strict=True)]
+        rows = [self._as_json(each, least) for each, least in zip(results, thresholds, strict=True)]
+        texts = [json.dumps(row, separators=(",", ":"), ensure_ascii=False) + "\n" for row in rows]
+        return [PredictResponse(200, text.encode()) for text in texts]
 
 
 def _detections_json(result: Detections, threshold: float) -> dict[str, Any]:
@@ -136,7 +138,3 @@ def _segmentation_json(result: Segmentation, _threshold: float) -> dict[str, Any
         "classes": sorted(rows, key=lambda row: -row["share"]),
         "mask_png": base64.b64encode(png.tobytes()).decode("ascii"),
     }
-
-
-def _response(value: dict[str, Any]) -> PredictResponse:
-    return PredictResponse(200, json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode() + b"\n")

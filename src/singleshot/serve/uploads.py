@@ -152,8 +152,9 @@ def _form_image(body: bytes, boundary: bytes) -> bytes:
     if not boundary:
         raise Refusal(400, "bad-form", "The form has no boundary.")
     form = _Form()
+    callbacks: Any = {name: getattr(form, name) for name in dir(form) if name.startswith("on_")}
     try:
-        MultipartParser(boundary, form.callbacks()).write(body)
+        MultipartParser(boundary, callbacks).write(body)
     except FormParserError as error:
         raise Refusal(400, "bad-form", "The form cannot be read.") from error
     if not form.complete:
@@ -165,7 +166,7 @@ def _form_image(body: bytes, boundary: bytes) -> bytes:
 
 
 class _Form:
-    """Collects the parts of a form while the parser runs.
+    """Collects the parts of a form while the parser runs; its methods are the parser's callbacks of their names.
 
     Attributes:
         parts: the name and the data of each part.
@@ -178,41 +179,29 @@ class _Form:
         self._field = self._value = self._name = b""
         self._chunks: list[bytes] = []
 
-    def callbacks(self) -> Any:
-        return {
-            "on_part_begin": self._begin,
-            "on_header_begin": self._header_begin,
-            "on_header_field": self._header_field,
-            "on_header_value": self._header_value,
-            "on_header_end": self._header_end,
-            "on_part_data": self._data,
-            "on_part_end": self._end,
-            "on_end": self._complete,
-        }
-
-    def _begin(self) -> None:
+    def on_part_begin(self) -> None:
         if len(self.parts) >= MAX_PARTS:
             raise Refusal(400, "bad-form", _ONE_FIELD)
         self._name, self._chunks = b"", []
 
-    def _header_begin(self) -> None:
+    def on_header_begin(self) -> None:
         self._field = self._value = b""
 
-    def _header_field(self, data: bytes, start: int, end: int) -> None:
+    def on_header_field(self, data: bytes, start: int, end: int) -> None:
         self._field += data[start:end]
 
-    def _header_value(self, data: bytes, start: int, end: int) -> None:
+    def on_header_value(self, data: bytes, start: int, end: int) -> None:
         self._value += data[start:end]
 
-    def _header_end(self) -> None:
+    def on_header_end(self) -> None:
         if self._field.lower() == b"content-disposition":
             self._name = parse_options_header(self._value)[1].get(b"name", b"")
 
-    def _data(self, data: bytes, start: int, end: int) -> None:
+    def on_part_data(self, data: bytes, start: int, end: int) -> None:
         self._chunks.append(data[start:end])
 
-    def _end(self) -> None:
+    def on_part_end(self) -> None:
         self.parts.append((self._name, b"".join(self._chunks)))
 
-    def _complete(self) -> None:
+    def on_end(self) -> None:
         self.complete = True

@@ -163,7 +163,13 @@ def _one_connection(url: str, part: Path, observer: Observer | None, opener: Ope
                 file.seek(start)
                 file.truncate()
                 done = start
-                while chunk := _read(response):
+                while True:
+                    try:
+                        chunk = response.read(CHUNK)
+                    except (OSError, http.client.HTTPException) as error:
+                        raise _BrokenError(f"{error}" or type(error).__name__) from error
+                    if not chunk:
+                        break
                     file.write(chunk)
                     done += len(chunk)
                     if observer is not None:
@@ -201,13 +207,6 @@ def _remember(response: Any, part: Path) -> None:
 
 class _BrokenError(Exception):
     """The connection failed while it was read: apart from OSErrors of the disk."""
-
-
-def _read(response: Any) -> bytes:
-    try:
-        return response.read(CHUNK)
-    except (OSError, http.client.HTTPException) as error:
-        raise _BrokenError(f"{error}" or type(error).__name__) from error
 
 
 def _extent(response: Any, have: int) -> tuple[int, int | None]:

@@ -60,7 +60,11 @@ def develop(
     for halo in halos:
         _shine(image, halo, 0.25 + 0.6 * light.glow)
     if light.rain:
-        _wet_ground(image, round(horizon_y))
+        # The ground is wet: it reflects what is above the horizon, faint and blurred.
+        above, below = image[: round(horizon_y)], image[round(horizon_y) :]
+        mirrored = cv2.flip(cv2.resize(above, (image.shape[1] // 4, image.shape[0] // 16)), 0)
+        mirrored = cv2.resize(cv2.blur(mirrored, (3, 3)), below.shape[1::-1])
+        below[:] = cv2.addWeighted(below, 0.84, mirrored, 0.22, 0)
     if light.shadow > 0.3 and rng.random() < 0.3:
         _shadow_from_behind_the_camera(image, rng)
     unit = image.shape[0] / 300
@@ -86,14 +90,6 @@ def _shine(image: UInt8[ndarray, "H W 3"], halo: Halo, strength: float) -> None:
     near = np.exp(-(rows**2) / (0.32 * radius**2))[:, None] * np.exp(-(columns**2) / (0.32 * radius**2))
     glow = near[..., None] * (np.array(halo.colour) * strength * 0.6)
     image[y1:y2, x1:x2] = cv2.add(image[y1:y2, x1:x2], glow.astype(np.uint8))
-
-
-def _wet_ground(image: UInt8[ndarray, "H W 3"], horizon: int) -> None:
-    """Reflect what is above the horizon in the ground, faint and blurred."""
-    above, below = image[:horizon], image[horizon:]
-    mirrored = cv2.flip(cv2.resize(above, (image.shape[1] // 4, image.shape[0] // 16)), 0)
-    mirrored = cv2.resize(cv2.blur(mirrored, (3, 3)), below.shape[1::-1])
-    below[:] = cv2.addWeighted(below, 0.84, mirrored, 0.22, 0)
 
 
 def _shadow_from_behind_the_camera(image: UInt8[ndarray, "H W 3"], rng: np.random.Generator) -> None:

@@ -45,6 +45,8 @@ __all__ = [
 
 TRAIN, VAL, TEST = 800, 50, 200
 SIZE_HW = (300, 400)
+LISTS = {"train": ("train",), "val": ("val",), "trainval": ("train", "val"), "test": ("test",)}
+"""The splits of each list of image names."""
 MANIFEST = "streets.json"
 VERSION = 1  # of the drawings: to be raised when the same parameters give other pixels
 _JPEG_QUALITIES = (85, 95)
@@ -106,7 +108,10 @@ def make(
                 done += drawn
                 if on_progress is not None:
                     on_progress(done, len(tasks))
-            _write_lists(folder, tasks)
+            for name, splits in LISTS.items():
+                text = "".join(f"{_name(split, index)}\n" for split, index in tasks if split in splits)
+                for task in ("Main", "Segmentation"):
+                    (folder / "ImageSets" / task / f"{name}.txt").write_text(text, encoding="utf-8")
             (folder / MANIFEST).write_text(json.dumps(parameters, indent=2) + "\n", encoding="utf-8")
             _put_in_place(folder, target)
     except BrokenProcessPool as error:
@@ -242,10 +247,3 @@ def _write_scene(folder: Path, seed: int, size_hw: tuple[int, int], split: str, 
 
 def _name(split: str, index: int) -> str:
     return f"{split}_{index:05d}"
-
-
-def _write_lists(folder: Path, tasks: list[tuple[str, int]]) -> None:
-    for name, splits in (("train", ("train",)), ("val", ("val",)), ("trainval", ("train", "val")), ("test", ("test",))):
-        text = "".join(f"{_name(split, index)}\n" for split, index in tasks if split in splits)
-        for task in ("Main", "Segmentation"):
-            (folder / "ImageSets" / task / f"{name}.txt").write_text(text, encoding="utf-8")

@@ -131,7 +131,9 @@ def fit(
                         recipe.schedule, step=progress.step, epoch=progress.epoch, progress=done
                     )
                     set_learning_rate(optimizer, lr)
-                    torch.manual_seed(_step_seed(recipe.seed, progress.step, ranks.rank))
+                    # The network's own draws (dropout) follow from the step, so that a resumed run repeats them.
+                    sequence = np.random.SeedSequence(recipe.seed, spawn_key=(progress.step, ranks.rank))
+                    torch.manual_seed(int(sequence.generate_state(1, np.uint64)[0] >> 1))
                     result = step(batch)
                     losses = run.add_step(batch, result)
                     ranks.report_alive()
@@ -326,11 +328,6 @@ class _Run:
     def _add_faults(self, faults: Sequence[Fault]) -> None:
         for each in self.ranks.gather(list(faults)):
             self.folder.add_faults(each)
-
-
-def _step_seed(seed: int, step: int, rank: int) -> int:
-    """Return the seed of what the network itself draws in a step (dropout), so that a resumed run draws the same."""
-    return int(np.random.SeedSequence(seed, spawn_key=(step, rank)).generate_state(1, np.uint64)[0] >> 1)
 
 
 @torch.no_grad()

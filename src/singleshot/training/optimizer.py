@@ -88,7 +88,9 @@ def build(network: nn.Module, config: OptimizerConfig, *, fused: bool = True) ->
         fused: one pass over the memory for all of a step's arithmetic, where torch has that for the parameters.
     """
     groups = parameter_groups(network, config)
-    one_pass = True if fused and _fusible(network) else None
+    learnt = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    able = all(each.device.type in ("cpu", "cuda") and each.dtype == torch.float32 for each in learnt)
+    one_pass = True if fused and able else None
     if config.kind == "sgd":
         return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, fused=one_pass)
     if config.kind == "adam-tf1":
@@ -103,11 +105,6 @@ def can_skip(optimizer: torch.optim.Optimizer) -> bool:
     torch's fused optimizers can. TensorFlow's Adam counts its steps on the host, which would not know.
     """
     return bool(optimizer.defaults.get("fused")) and not isinstance(optimizer, TensorFlowAdam)
-
-
-def _fusible(network: nn.Module) -> bool:
-    learnt = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    return all(each.device.type in ("cpu", "cuda") and each.dtype == torch.float32 for each in learnt)
 
 
 def parameter_groups(network: nn.Module, config: OptimizerConfig) -> list[dict[str, Any]]:

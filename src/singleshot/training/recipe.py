@@ -177,7 +177,10 @@ def override(recipe: Recipe, settings: Sequence[str]) -> Recipe:
         for part in parts[:-1]:
             branch = _field(branch, part, name)
         _field(branch, parts[-1], name)
-        branch[parts[-1]] = _value(text)
+        try:
+            branch[parts[-1]] = json.loads(text)
+        except json.JSONDecodeError:
+            branch[parts[-1]] = text
     return from_json_dict(Recipe, tree, "recipe")
 
 
@@ -195,13 +198,6 @@ def _field(branch: Any, part: str, name: str) -> Any:
         remedy = f"Did you mean {near}?" if near else f"Known fields: {known}"
         raise ConfigError(f"the recipe has no field {name!r}", remedy=remedy)
     return branch[part]
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text
 
 
 def default_recipe(model: str | None) -> Recipe:

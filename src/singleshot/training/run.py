@@ -215,8 +215,10 @@ def train(
         if setup.warning is not None:
             observer.warn(setup.warning)
 
-        # The folder is opened last, when nothing more can be refused.
-        with closing(setup.loader), closing(_open_folder(ranks, Path(out), overwrite, resume)) as folder:
+        # The folder is opened last, when nothing more can be refused: by the first rank, and if it fails, all ranks do.
+        opened: list[RunFolder] = []
+        ranks.first_does(lambda: opened.append(RunFolder(Path(out), overwrite=overwrite, resume=resume)))
+        with closing(setup.loader), closing(opened[0] if opened else RunFolder(Path(out), writes=False)) as folder:
             start = ranks.first_does(lambda: find(folder, wanted, force=force, warn=observer.warn) if resume else None)
             folder.write_recipe(recipe.to_json())
             folder.write_splits(used)
@@ -291,13 +293,6 @@ def _checked(data: Dataset, val: Dataset | None, on_bad: OnBad) -> tuple[Dataset
     if missing is not None:  # leaving out what is faulty, as --on-bad skip does, leaves nothing
         raise DataError(missing.message, kind=missing.kind, file=missing.file)
     return data, faults
-
-
-def _open_folder(ranks: Ranks, out: Path, overwrite: bool, resume: bool) -> RunFolder:
-    """Open the run's folder on the first rank; if that fails, it fails on all ranks."""
-    opened: list[RunFolder] = []
-    ranks.first_does(lambda: opened.append(RunFolder(out, overwrite=overwrite, resume=resume)))
-    return opened[0] if opened else RunFolder(out, writes=False)
 
 
 def _workers(recipe: Recipe, ranks: Ranks) -> int:

@@ -15,8 +15,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -140,17 +140,13 @@ class RunFolder:
         self.rows = [dict(row) for row in rows]
         bad = self.root / "bad_steps.jsonl"
         if self._writes and bad.is_file():
-            lines = [line for line in bad.read_text(encoding="utf-8").splitlines() if _step_of(line) < step]
+            lines = []
+            for line in bad.read_text(encoding="utf-8").splitlines():
+                with suppress(ValueError, KeyError, TypeError):  # a line that a kill truncated
+                    lines += [line] if int(json.loads(line)["step"]) < step else []
             atomic.write_text(bad, "".join(f"{line}\n" for line in lines))
 
     def close(self) -> None:
         """Unlock the folder for other trainings."""
         if self._lock is not None:
             self._lock.release()
-
-
-def _step_of(line: str) -> int:
-    try:
-        return int(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):  # a line that a kill truncated
-        return sys.maxsize

@@ -112,7 +112,7 @@ def checked_model(path: Path) -> tuple[Any, bytes]:
 
 def _check_operators(model: Any, path: Path) -> None:
     versions = {entry.domain: entry.version for entry in model.opset_import}
-    foreign = sorted({node.domain for node in _nodes(model)} - {"", "ai.onnx"})
+    foreign = sorted({node.domain for graph in _graphs(model.graph) for node in graph.node} - {"", "ai.onnx"})
     if foreign or model.functions:
         name = ", ".join(foreign) or model.functions[0].name
         raise _refused(f"operators that are not ONNX's own ({name})", path, "custom-operator")
@@ -146,11 +146,6 @@ def _graphs(graph: Any) -> Iterator[Any]:
         for node in graph.node:
             for attribute in node.attribute:
                 waiting += [*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])]
-
-
-def _nodes(model: Any) -> Iterator[Any]:
-    for graph in _graphs(model.graph):
-        yield from graph.node
 
 
 def _tensors(model: Any) -> Iterator[Any]:

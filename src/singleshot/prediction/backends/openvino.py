@@ -85,7 +85,12 @@ def open_openvino(path: Path, *, bf16: bool = False, threads: int | None = None)
         import openvino
     core = openvino.Core()
     try:
-        model, record = _onnx(core, path) if path.suffix.lower() == ".onnx" else _ir(core, path)
+        if path.suffix.lower() == ".onnx":
+            proto, data = checked_model(path)
+            texts = {entry.key: entry.value for entry in proto.metadata_props}
+            model, record = core.read_model(model=data, weights=b""), parse(texts.get(KEY), path)
+        else:
+            model, record = _ir(core, path)
         check_outputs([output.get_any_name() for output in model.outputs], record, path)
         return OpenvinoBackend(model, record, record.output_names, bf16=bf16, threads=threads)
     except SingleshotError:
@@ -99,12 +104,6 @@ def openvino_bytes(data: bytes) -> Any:
     import openvino
 
     return openvino.Tensor(np.frombuffer(data, dtype=np.uint8))
-
-
-def _onnx(core: Any, path: Path) -> tuple[Any, ExportRecord]:
-    proto, data = checked_model(path)
-    texts = {entry.key: entry.value for entry in proto.metadata_props}
-    return core.read_model(model=data, weights=b""), parse(texts.get(KEY), path)
 
 
 def _ir(core: Any, path: Path) -> tuple[Any, ExportRecord]:

@@ -110,7 +110,7 @@ def open_job(folder: Path, job: Job, *, overwrite: bool = False) -> list[int]:
     by_whom = locked_by(folder)
     if by_whom is not None:
         raise CannotCreateError(f"in use by another run{by_whom}", remedy="Wait for it", file=folder)
-    stated = _text(job)
+    stated = seal_json(asdict(job), SEAL)
     file = folder / "job.json"
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         same = file.is_file() and file.read_text(encoding="utf-8") == stated
@@ -251,7 +251,3 @@ def _digest(weights: Path) -> str:
 
 def _done(folder: Path, number: int) -> Path:
     return folder / "shards" / f"{number:05d}.jsonl"
-
-
-def _text(job: Job) -> str:
-    return seal_json(asdict(job), SEAL)
