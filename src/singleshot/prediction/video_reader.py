@@ -83,7 +83,9 @@ class VideoReader:
             raise DataError(what, kind="too-large-video", remedy="Scale it down", file=path)
         context.thread_count = threads
         self.rate: Fraction | None = self._stream.average_rate or self._stream.guessed_rate
-        self.expected = self._guess()
+        self.expected: int | None = int(self._stream.frames) or None
+        if self.expected is None and self._container.duration and self.rate:
+            self.expected = round(self._container.duration / 1_000_000 * self.rate)
         self.notes: list[str] = []
         self.read = self.damaged = self.lost = 0
         self._start = Fraction(self._container.start_time or 0, 1_000_000)
@@ -117,13 +119,6 @@ class VideoReader:
         parts += [f"{self.lost} {'packet' if self.lost == 1 else 'packets'} could not be decoded"] if self.lost else []
         kind = "truncated-video" if self._format.cut else "corrupt-video"
         return DataError("; ".join(parts), kind=kind, remedy="Copy or record it again", file=self.path)
-
-    def _guess(self) -> int | None:
-        if self._stream.frames:
-            return int(self._stream.frames)
-        if self._container.duration and self.rate:
-            return round(self._container.duration / 1_000_000 * self.rate)
-        return None
 
     def _decoded(self) -> Iterator[Frame]:
         last: Fraction | None = None

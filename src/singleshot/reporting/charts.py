@@ -74,7 +74,12 @@ class Frame:
 
 def chart(lines: Sequence[Line], frame: Frame) -> Html:
     """Return a line chart with axes, ticks, a grid and a legend, and with a note where there is no point."""
-    finite = [_finite(line, log=frame.log_y) for line in lines]
+    finite = []
+    for line in lines:
+        shown = np.isfinite(line.x) & np.isfinite(line.y)
+        if frame.log_y:
+            shown &= line.y > 0
+        finite.append(Line(line.name, line.x[shown], line.y[shown], line.marks))
     x_low, x_high = frame.x_range or _span([line.x for line in finite], from_zero=False)
     y_low, y_high = frame.y_range or _span([line.y for line in finite], from_zero=not frame.log_y)
     left, top, right, bottom = 52.0, 30.0, frame.width - 12.0, frame.height - 40.0
@@ -166,13 +171,6 @@ def colour(number: int) -> str:
     return f"var(--c{number % COLOURS})"
 
 
-def _finite(line: Line, *, log: bool) -> Line:
-    good = np.isfinite(line.x) & np.isfinite(line.y)
-    if log:
-        good &= line.y > 0
-    return Line(line.name, line.x[good], line.y[good], line.marks)
-
-
 def _span(values: Sequence[ndarray], *, from_zero: bool) -> tuple[float, float]:
     """Return the least and the greatest value; 0 and the greatest with `from_zero`."""
     every = np.concatenate([np.empty(0), *values])
@@ -196,11 +194,8 @@ def _mark(mark: Mark, x: float, y: float, number: int) -> str:
         "diamond": f"<polygon points='{x:.1f},{y - 6:.1f} {x + 5:.1f},{y:.1f} {x:.1f},{y + 6:.1f} {x - 5:.1f},{y:.1f}'",
     }
     shape = shapes[SHAPES[mark.shape % len(SHAPES)]]
-    return f"{shape} fill='{colour(number)}' stroke='var(--paper)'><title>{text(mark.label)}</title>{_end(shape)}"
-
-
-def _end(shape: str) -> str:
-    return f"</{shape[1 : shape.index(' ')]}>"
+    element = shape[1 : shape.index(" ")]
+    return f"{shape} fill='{colour(number)}' stroke='var(--paper)'><title>{text(mark.label)}</title></{element}>"
 
 
 def _legend(names: Sequence[str], frame: Frame) -> tuple[str, int]:

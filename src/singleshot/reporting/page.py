@@ -175,7 +175,11 @@ class Album:
 
     def image(self, image_rgb: UInt8[ndarray, "H W 3"], caption: str, *, width: int = 480) -> Html:
         """Return an image with its caption, no wider than `width` pixels; a line of text where no room is left."""
-        data = _as_jpeg(reduced(image_rgb, width))
+        bgr = cv2.cvtColor(reduced(image_rgb, width), cv2.COLOR_RGB2BGR)
+        encoded, jpeg = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+        if not encoded:
+            raise StorageError("the image could not be encoded")
+        data = np.asarray(jpeg).tobytes()
         if len(data) > self.left_bytes:
             return paragraph(f"{caption} (not shown: the report would grow over 10 MB)", "soft")
         self.left_bytes -= len(data)
@@ -191,15 +195,6 @@ def reduced(image_rgb: UInt8[ndarray, "H W 3"], width: int) -> UInt8[ndarray, "h
         return image_rgb
     size = (max(1, round(wide * share)), max(1, round(tall * share)))
     return cv2.resize(image_rgb, size, interpolation=cv2.INTER_AREA)
-
-
-def _as_jpeg(image_rgb: UInt8[ndarray, "H W 3"]) -> bytes:
-    """Return the image as JPEG."""
-    parameters = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-    encoded, data = cv2.imencode(".jpg", cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR), parameters)
-    if not encoded:
-        raise StorageError("the image could not be encoded")
-    return np.asarray(data).tobytes()
 
 
 def section(name: str, *parts: Html) -> tuple[str, Html]:

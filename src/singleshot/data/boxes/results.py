@@ -219,7 +219,10 @@ def _refuse_unknown_classes(folder: Path, competition: Competition, dataset: Dat
             continue
         ends = [each for each in names if name.endswith(f"_{each}")]
         splits = [f"{dataset.split}_{name.removesuffix(f'_{end}')}" for end in ends]
-        missing = [_missing_of(folder, competition, split, names) for split in splits]
+        missing = []  # the first file that each split's results lack
+        for split in splits:
+            files = (file_name(split, each, competition=competition) for each in names)
+            missing.append(next((file for file in files if not (folder / file).is_file()), None))
         if None in missing:
             continue
         near = nearest(name, names)
@@ -232,12 +235,6 @@ def _refuse_unknown_classes(folder: Path, competition: Competition, dataset: Dat
             file=path,
             remedy="Judge against the data that the results were made for, or move the file elsewhere",
         )
-
-
-def _missing_of(folder: Path, competition: Competition, split: str, names: Sequence[str]) -> str | None:
-    """The first file that a split's results lack; None where they are whole."""
-    files = (file_name(split, name, competition=competition) for name in names)
-    return next((file for file in files if not (folder / file).is_file()), None)
 
 
 def _text(path: Path) -> str:
@@ -306,7 +303,9 @@ def write_coco(detections: Sequence[Detections], dataset: Dataset, file: Path, *
     category_ids = _category_ids(dataset)
     rows: list[dict[str, Any]] = []
     for sample, found in _finite(dataset, detections):
-        image_id = _as_number(sample.image_id)
+        name = sample.image_id
+        number = int(name) if name.isdecimal() and name.isascii() else None
+        image_id = number if str(number) == name else name
         boxes_xyxy = found.boxes_xyxy.astype(np.float64)
         boxes_xywh = np.hstack([boxes_xyxy[:, :2], boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]])
         columns = zip(found.class_ids.tolist(), boxes_xywh.tolist(), found.scores.tolist(), strict=True)
@@ -370,10 +369,6 @@ def coverage_warning(found: Sequence[Detections], dataset: Dataset) -> str | Non
 
 def _category_ids(dataset: Dataset) -> Sequence[int | None]:
     return dataset.category_ids or range(1, len(dataset.label_map) + 1)
-
-
-def _as_number(image_id: str) -> int | str:
-    return int(image_id) if image_id.isdecimal() and image_id.isascii() and str(int(image_id)) == image_id else image_id
 
 
 def _checked(row: Any, indices: dict[str, int], classes: dict[int, int]) -> tuple[float, ...] | str:

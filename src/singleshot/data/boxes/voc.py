@@ -140,7 +140,10 @@ def _read_part(
     if label_map is None:
         every, errors = folder.annotations()
         reported = {fault.file for fault in faults}
-        faults += [_of_another_split(path, error) for path, error in errors.items() if path not in reported]
+        for path, error in errors.items():
+            if path not in reported:  # the annotation is of another split
+                message = f"{error.message}; it is not in this split, but its classes are not known either."
+                faults.append(Fault(path, error.line, getattr(error, "kind", "bad-data"), "warning", message))
         label_map, warnings = folder.classes(every)
         faults += warnings
     odd = other_coordinates(folder, annotations)
@@ -164,12 +167,6 @@ def _read_part(
         samples.append(sample)
         faults += box_faults
     return Dataset(root, "voc", split, label_map, tuple(samples), tuple(faults))
-
-
-def _of_another_split(path: Path, error: SingleshotError) -> Fault:
-    """Return a warning about an annotation that cannot be read and is not in the split that is wanted."""
-    message = f"{error.message}; it is not in this split, but its classes are not known either."
-    return Fault(path, error.line, getattr(error, "kind", "bad-data"), "warning", message)
 
 
 class Folder:

@@ -97,7 +97,9 @@ def read(root: Path | str, split: str, *, label_map: LabelMap | None = None, ann
     every_box: list[Box] = []
     first: tuple[Path, int] | None = None
     unlabelled = outlines = 0
-    for path, image_id in zip(paths, _image_ids(paths), strict=True):
+    unique_stems = len({path.stem for path in paths}) == len(paths)
+    for path in paths:
+        image_id = path.stem if unique_stems else path.as_posix().lstrip("/")
         labels = label_file(path, top)
         try:
             size_hw, turned = image_size(path, None)
@@ -245,14 +247,6 @@ def _text(labels: Path) -> str | None:
         raise
 
 
-def _image_ids(paths: list[Path]) -> list[str]:
-    """Return the images' stems, or whole paths where two have one stem."""
-    stems = [path.stem for path in paths]
-    if len(set(stems)) == len(stems):
-        return stems
-    return [path.as_posix().lstrip("/") for path in paths]
-
-
 def _labels_without_image(paths: list[Path], top: Path) -> Iterator[Fault]:
     """Yield a warning for each label file without an image, in the folders of the images' labels."""
     known = {file for path in paths for file in label_files(path, top)}
@@ -341,7 +335,9 @@ def split_sources(description: Description, split: str) -> list[Path]:
 
 def _sources_and_notes(description: Description, split: str) -> list[tuple[Path, Fault | None]]:
     """Return the sources of a split, each with a note where it is not at the path that `data.yaml` says."""
-    split = _named(split, description.splits)
+    # A description may call it by another name: `valid` and `validation` are `val`.
+    names = (name for name, others in ALIASES.items() if split in others and name in description.splits)
+    split = next(names, split)
     if split not in description.splits:
         remedy = f"There are: {', '.join(description.splits)}" if description.splits else "It names none"
         raise InputMissingError(f"no split {split!r}", remedy=remedy, file=description.file)
@@ -370,11 +366,6 @@ def _sources_and_notes(description: Description, split: str) -> list[tuple[Path,
             fault = make_fault("moved-path", message, description.file, line)
         found.append((_below(source, top), fault))
     return found
-
-
-def _named(split: str, splits: Iterable[str]) -> str:
-    """Return the name by which a description has a split: `valid` and `validation` are `val`."""
-    return next((name for name, others in ALIASES.items() if split in others and name in splits), split)
 
 
 def _slashed(text: str) -> str:

@@ -46,7 +46,9 @@ class InProgressMarker:
     """
 
     def __init__(self, folder: Path, number: int) -> None:
-        self._file, self._run = _file(folder, number), _run_of(folder)
+        self._file, self._run = _file(folder, number), ""
+        with contextlib.suppress(OSError):
+            self._run = (folder / "run").read_text(encoding="utf-8")
         self._deaths: dict[str, int] = {}
         self._file.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -80,14 +82,6 @@ def note(folder: Path, number: int) -> str:
     """What is written down of a shard at work; empty where nothing is. A worker that does anything changes it."""
     try:
         return _file(folder, number).read_text(encoding="utf-8")
-    except OSError:
-        return ""
-
-
-def _run_of(folder: Path) -> str:
-    """Which start of the program is at work, as `held` wrote it; empty outside of it."""
-    try:
-        return (folder / "run").read_text(encoding="utf-8")
     except OSError:
         return ""
 
