@@ -66,8 +66,11 @@ def inner(value):
 """
 
 
+ENVIRONMENT = ("NUMBA_CACHE_DIR", "SINGLESHOT_CACHE", "XDG_CACHE_HOME")
+
+
 def run_python(code: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    variables = {name: value for name, value in os.environ.items() if name not in ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME")}
+    variables = {name: value for name, value in os.environ.items() if name not in ENVIRONMENT}
     return subprocess.run(
         [sys.executable, "-c", code],
         cwd=folder,
@@ -123,10 +126,13 @@ def test_a16_a_chosen_folder_that_cannot_be_written_is_named_and_the_next_one_ta
 
 def test_machine_code_is_cached_by_choice_beside_the_source_or_in_the_users_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
+    monkeypatch.delenv("SINGLESHOT_CACHE", raising=False)
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     source, blocked = tmp_path / "source", tmp_path / "file"
     blocked.write_text("")
     assert compiling.cache_folder.__wrapped__(source) == source / "__pycache__"
     assert compiling.cache_folder.__wrapped__(blocked) == tmp_path / "user" / "singleshot"
+    monkeypatch.setenv("SINGLESHOT_CACHE", str(tmp_path / "ours"))
+    assert compiling.cache_folder.__wrapped__(blocked) == tmp_path / "ours"
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "chosen"))
     assert compiling.cache_folder.__wrapped__(source) == tmp_path / "chosen"

@@ -9,12 +9,12 @@ uses. The folder of a kernel's machine code is therefore named by a hash of ever
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import inspect
 import logging
 import os
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +25,9 @@ import numba
 import numpy as np
 from numba.core import config
 
+from singleshot.errors import ConfigError
+from singleshot.storage import cache
+
 log = logging.getLogger(__name__)
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
@@ -32,8 +35,9 @@ Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 def compiled(function: Kernel) -> Kernel:
     """Compile a function to machine code at its first call. Raises what numba raises on code it cannot type.
 
-    The machine code is cached in NUMBA_CACHE_DIR, else beside the source, else in the user's cache folder. Where none
-    of them is writable, every process compiles for itself, and one warning says so.
+    The machine code is cached in NUMBA_CACHE_DIR, else beside the source, else in the cache folder
+    (`storage.cache.cache_folder`). Where none of them is writable, every process compiles for itself, and one warning
+    says so.
 
     A checker of annotations may have wrapped the function on import, as our tests do; numba cannot compile the
     wrapper, so it is removed first.
@@ -53,7 +57,7 @@ def compiled(function: Kernel) -> Kernel:
 
 @functools.cache
 def cache_folder(source: Path) -> Path | None:
-    """Return the first writable folder for machine code: the user's choice, the source's, the user's cache.
+    """Return the first writable folder for machine code: NUMBA_CACHE_DIR, the source's, the cache folder.
 
     Args:
         source: the folder of the kernel's file.
@@ -61,12 +65,10 @@ def cache_folder(source: Path) -> Path | None:
     Returns None, with a warning, where there is none. Warns too where the user's choice is not writable.
     """
     chosen = os.environ.get("NUMBA_CACHE_DIR")
-    base = os.environ.get("XDG_CACHE_HOME") or (
-        os.environ.get("LOCALAPPDATA", "~") if sys.platform == "win32" else "~/.cache"
-    )
-    candidates = [source / "__pycache__", Path(base).expanduser() / "singleshot"]
-    if chosen:
-        candidates.insert(0, Path(chosen))
+    candidates = [Path(chosen)] if chosen else []
+    candidates.append(source / "__pycache__")
+    with contextlib.suppress(ConfigError):  # a user without a home
+        candidates.append(cache.cache_folder())
     folder = next((candidate for candidate in candidates if _writable(candidate)), None)
     if folder is None:
         _warn("no folder for compiled code is writable, so every process compiles again, which takes a while")
@@ -80,7 +82,7 @@ def _writable(folder: Path) -> bool:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             return True
-    except (OSError, RuntimeError):  # RuntimeError: the user has no home folder
+    except OSError:
         return False
 
 
