@@ -6,7 +6,8 @@
 
 `predict_files` serves Python users. The command `singleshot predict` uses its two parts: `predict_images` for image
 files, with an `ImageReader` that starts before the weights are loaded; and `VideoPrediction` for one video or camera,
-which also has the video's size and rate, what was damaged, and how long each stage took.
+which also has the video's size and rate, what was damaged, and how long each stage took. The workers of bulk
+prediction use `predict_in_turn`.
 
 Only errors of reading are yielded. All others (a full disk, a missing package, Ctrl-C) are raised.
 """
@@ -24,10 +25,11 @@ from typing import Any
 from singleshot.errors import DataError
 from singleshot.prediction import camera, network_camera
 from singleshot.prediction.backends import host
-from singleshot.prediction.frames import ImageError, ImageResult
+from singleshot.prediction.choosing import Choice
+from singleshot.prediction.frames import Frame, ImageError, ImageResult
 from singleshot.prediction.image_reader import ImageReader
 from singleshot.prediction.network_camera import Address
-from singleshot.prediction.predictor import Predictor
+from singleshot.prediction.predictor import Detector, Predictor
 from singleshot.prediction.sources import Sources, resolve
 from singleshot.prediction.stages import Times, table
 from singleshot.prediction.stream import StreamOptions, pipeline, results
@@ -88,6 +90,29 @@ def predict_images(
     """
     options = replace(options, batch_size=options.batch_size or 1)
     return results(pipeline(predictor, reader.frames(files), options, depth=1))
+
+
+def predict_in_turn(
+    detector: Detector, files: Sequence[Path], choice: Choice, reader: ImageReader, on_begin: Callable[[int], None]
+) -> Iterator[ImageResult | ImageError]:
+    """Yield the result or the error of each image file, in order, like `predict_images`, but in the caller's thread.
+
+    For callers that must know which image is at work when it ends the process: only the reader runs ahead.
+
+    Args:
+        detector: as `load_detector` opens it.
+        files: the images.
+        choice: which detections to show.
+        reader: reads the images.
+        on_begin: is called with the index of each file before anything is done with it here.
+    """
+    frames = reader.frames(files)
+    for index in range(len(files)):
+        on_begin(index)
+        item = next(frames)
+        if isinstance(item, Frame):
+            item = ImageResult(item, choice.kept(detector.predict(item.image, threshold=min(choice.least, 1.0))))
+        yield item
 
 
 class VideoPrediction:

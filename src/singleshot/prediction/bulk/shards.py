@@ -27,15 +27,18 @@ from singleshot.errors import (
     ConfigError,
     DataError,
     InputMissingError,
+    SingleshotError,
     StorageError,
     UsageError,
     os_errors,
 )
+from singleshot.prediction.annotations import result_row
 from singleshot.prediction.bulk.in_progress import InProgressMarker
 from singleshot.prediction.choosing import Choice, choice
-from singleshot.prediction.frames import Frame, ImageError
+from singleshot.prediction.frames import ImageError
 from singleshot.prediction.image_reader import ImageReader
 from singleshot.prediction.load import find_weights, load
+from singleshot.prediction.predict_files import predict_in_turn
 from singleshot.storage import atomic
 from singleshot.storage.download import Observer
 from singleshot.storage.files import opened
@@ -172,8 +175,8 @@ class Worker:
         """Do a shard, unless it is done; its number."""
         final = _done(self._folder, number)
         if not final.is_file():
-            with InProgressMarker(self._folder, number) as hand:
-                rows = self._looked(self._job.shard(number), hand)
+            with InProgressMarker(self._folder, number) as marker:
+                rows = self._predict(self._job.shard(number), marker)
                 atomic.write_text(final, "".join(json.dumps(row) + "\n" for row in rows))
         return number
 
@@ -181,36 +184,29 @@ class Worker:
         """End the process that reads pictures."""
         self._reading.close()
 
-    def _looked(self, pictures: Sequence[tuple[str, str, int, int]], hand: InProgressMarker) -> list[dict[str, Any]]:
-        faults = [self._fault(row, hand, place) for place, row in enumerate(pictures)]
-        # One reading for all of them: the next picture is decoded while this one is looked at.
-        readable = (row for row, fault in zip(pictures, faults, strict=True) if fault is None)
-        frames = self._reading.frames([Path(row[0]) for row in readable])
-        rows = []
-        for place, (row, fault) in enumerate(zip(pictures, faults, strict=True)):
-            if fault is None:
-                hand.take(place)
-                rows.append(self._look(row[1], next(frames)))
+    def _predict(self, images: Sequence[tuple[str, str, int, int]], marker: InProgressMarker) -> list[dict[str, Any]]:
+        """Return a row of the result for each image, in order."""
+        errors: dict[int, SingleshotError] = {}
+        for index, (path, name, *state) in enumerate(images):
+            if marker.crashed_too_often(index):
+                message = "it crashed the worker twice and was skipped"
+                errors[index] = DataError(message, kind="poison", remedy="Replace it", file=name)
+            elif list(_row(Path(path))[2:]) != state:
+                message = "it changed since the work began"
+                errors[index] = DataError(message, kind="changed", remedy="Start anew", file=name)
+        left = [index for index in range(len(images)) if index not in errors]
+        files = [Path(images[index][0]) for index in left]
+        results = predict_in_turn(self._model, files, self._choice, self._reading, lambda row: marker.take(left[row]))
+        rows: dict[int, dict[str, Any]] = {}
+        for index, item in zip(left, results, strict=True):
+            if isinstance(item, ImageError):
+                errors[index] = item.error
             else:
-                rows.append({"file": row[1], "error": str(fault), "exit_code": fault.exit_code})
-        return rows
-
-    def _fault(self, row: tuple[str, str, int, int], hand: InProgressMarker, place: int) -> DataError | None:
-        """Why a picture is not to be looked at."""
-        if hand.crashed_too_often(place):
-            what = "it crashed the worker twice and was skipped"
-            return DataError(what, kind="poison", remedy="Replace it", file=row[1])
-        if _row(Path(row[0]))[2:] != row[2:]:
-            return DataError("it changed since the work began", kind="changed", remedy="Start anew", file=row[1])
-        return None
-
-    def _look(self, name: str, frame: Frame | ImageError) -> dict[str, Any]:
-        if isinstance(frame, ImageError):
-            error = frame.error
-            error.file = Path(name)
-            return {"file": name, "error": str(error), "exit_code": error.exit_code}
-        found = self._choice.kept(self._model.predict(frame.image, threshold=min(self._choice.least, 1.0)))
-        return {"file": name, "size_hw": list(found.size_hw), "detections": found.as_json()}
+                rows[index] = result_row(item) | {"file": images[index][1]}
+        for index, error in errors.items():
+            error.file = Path(images[index][1])
+            rows[index] = {"file": images[index][1], "error": str(error), "exit_code": error.exit_code}
+        return [rows[index] for index in range(len(images))]
 
 
 def finish(folder: Path, job: Job, facts: Mapping[str, Any]) -> list[dict[str, Any]]:
