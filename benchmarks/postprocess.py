@@ -35,8 +35,8 @@ def ours(anchors: np.ndarray, logits: np.ndarray, offsets: np.ndarray) -> Callab
         for heads in zip(torch.from_numpy(logits).split(1), torch.from_numpy(offsets).split(1), strict=True)
     ]
     names = LabelMap(tuple(f"class {number}" for number in range(logits.shape[2] - 1)))
-    config, where = Postprocess(clip_before_nms=True), torch.from_numpy(anchors)
-    return lambda: [postprocess(raw, where, [(SIZE, SIZE)], names, config, Preprocess())[0] for raw in raws]
+    config, preprocess, where = Postprocess(clip_before_nms=True), Preprocess(), torch.from_numpy(anchors)
+    return lambda: [postprocess(raw, where, [(SIZE, SIZE)], names, config, preprocess)[0] for raw in raws]
 
 
 def assert_equal(found: list[Detections], file: Path) -> None:

@@ -25,7 +25,7 @@ import numbers
 import sys
 import textwrap
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -255,20 +255,33 @@ def _item_hints(hint: Any, value: Sequence[Any]) -> Sequence[Any]:
 
 def _allows(hint: Any, value: Any) -> bool:
     """Whether a value has the ranges and choices of a hint. Types are checked only as far as those need it."""
+    return _checker(hint)(value)
+
+
+@functools.cache
+def _checker(hint: Any) -> Callable[[Any], bool]:
+    """`_allows` for one hint: taking hints apart takes longer than the checks, so it is done once for each."""
     origin, options = get_origin(hint), get_args(hint)
     if origin is Annotated:
         ranges = [each for each in options[1:] if isinstance(each, Range)]
-        return all(_within(limits, value) for limits in ranges) and _allows(options[0], value)
+        check = _checker(options[0])
+        return lambda value: all(_within(limits, value) for limits in ranges) and check(value)
     if origin in (Union, types.UnionType):
-        return any(_allows(option, value) for option in options)
+        checks = [_checker(option) for option in options]
+        return lambda value: any(check(value) for check in checks)
     if origin is Literal:
-        return any(value == option and type(value) is type(option) for option in options)
+        return lambda value: any(value == option and type(value) is type(option) for option in options)
     if origin is tuple and options:
-        if not isinstance(value, tuple | list):
-            return False
-        kinds = _item_hints(hint, value)
-        return len(kinds) == len(value) and all(map(_allows, kinds, value))
-    return isinstance(value, _PLAIN.get(hint, object))
+
+        def check_items(value: Any) -> bool:
+            if not isinstance(value, tuple | list):
+                return False
+            kinds = _item_hints(hint, value)
+            return len(kinds) == len(value) and all(map(_allows, kinds, value))
+
+        return check_items
+    kind = _PLAIN.get(hint, object)
+    return lambda value: isinstance(value, kind)
 
 
 def _within(limits: Range, value: Any) -> bool:
