@@ -260,6 +260,8 @@ def test_help_comes_from_the_fields() -> None:
     assert rows["optimizer.lr"].sentence == "Base learning rate of the weights."
     assert rows["optimizer.contrast"].default == [0.5, 1.5]
     assert rows["optimizer.note"] == FieldHelp("optimizer.note", "text", "", "")
+    chosen = {row.name: row.default for row in field_help(Plan, defaults=Plan(7, Optimizer(lr=0.5)))}
+    assert (chosen["epochs"], chosen["optimizer.lr"], chosen["optimizer.contrast"]) == (7, 0.5, [0.5, 1.5])
     assert descriptions(Nesterov)["steps"] == "Look-ahead steps."
     assert descriptions(Nesterov)["kind"] == "Which optimizer."
 

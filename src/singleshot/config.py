@@ -182,20 +182,28 @@ class FieldHelp(NamedTuple):
     sentence: str
 
 
-def field_help(config_type: type[Any], prefix: str = "") -> Iterator[FieldHelp]:
-    """Yield the help of every field of a config, those of nested configs in place of their parents."""
+def field_help(config_type: type[Any], prefix: str = "", defaults: Any = None) -> Iterator[FieldHelp]:
+    """Yield the help of every field of a config, those of nested configs in place of their parents.
+
+    Args:
+        config_type: a dataclass.
+        prefix: precedes the names.
+        defaults: an object whose values are the defaults; None for those of the class.
+    """
     hints, sentences = _hints(config_type), descriptions(config_type)
     for field in dataclasses.fields(config_type):
         hint, name = hints[field.name], f"{prefix}{field.name}"
-        if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-            yield from field_help(hint, f"{name}.")
-            continue
         default: Any = ...
-        if field.default is not dataclasses.MISSING:
-            default = _to_json(field.default)
+        if defaults is not None:
+            default = getattr(defaults, field.name)
+        elif field.default is not dataclasses.MISSING:
+            default = field.default
         elif field.default_factory is not dataclasses.MISSING:
-            default = _to_json(field.default_factory())
-        yield FieldHelp(name, _expected(hint), default, sentences.get(field.name, ""))
+            default = field.default_factory()
+        if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+            yield from field_help(hint, f"{name}.", None if default is ... else default)
+        else:
+            yield FieldHelp(name, _expected(hint), _to_json(default), sentences.get(field.name, ""))
 
 
 @functools.cache

@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from singleshot.cli.main import app
+from singleshot.config import field_help
 from singleshot.errors import CannotCreateError, UsageError
 from singleshot.training import run as training
 from singleshot.training.recipe import Recipe
@@ -68,3 +69,15 @@ def test_the_same_command_with_resume_starts_a_new_run(
     with pytest.raises(UsageError, match="far enough"):
         run("--data", scenes, "--out", tmp_path / "run", "--resume")
     assert seen[2].steps == 77
+
+
+def test_set_help_lists_every_field_with_its_default_and_needs_no_data() -> None:
+    result = CliRunner().invoke(app, ["train", "--set", "help"])
+    assert result.exit_code == 0, result.output
+    lines = result.output.splitlines()
+    names = [line.partition(":")[0] for line in lines if not line.startswith(" ")]
+    assert names == [row.name for row in field_help(Recipe)]
+    assert "optimizer.lr: a number above 0 (default 0.002)" in lines
+    assert lines[lines.index("epochs: a whole number of 1 or more, or null (default 100)") + 1].strip() == (
+        "Passes over the training data."
+    )

@@ -11,6 +11,17 @@ from singleshot.training.optimizer import OptimizerConfig
 from singleshot.training.recipe import PIXELS, Recipe, default_recipe, limited, override
 
 
+def test_a_wrong_value_of_a_setting_is_answered_with_what_the_field_is_for() -> None:
+    for setting, message in (
+        ("optimizer.lr=-1", "optimizer.lr is -1.0. Give a number above 0 (Base learning rate, that of the weights)."),
+        ("metric=voc2012", "recipe.metric is 'voc2012'. Did you mean voc12? (Metric that chooses the best epoch of a "),
+        ("batch_size=0", "batch_size is 0. Give a whole number of 1 or more (Images per step, "),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            override(Recipe(), [setting])
+        assert str(caught.value).startswith(message)
+
+
 def test_a_recipe_comes_back_from_json_as_it_was() -> None:
     recipe = Recipe(epochs=None, steps=7, augmentation=POST_2017, input_size_hw=(240, 320))
     assert Recipe.from_json(recipe.to_json()) == recipe

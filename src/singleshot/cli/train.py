@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import pkgutil
 from importlib import import_module
 from pathlib import Path
@@ -17,7 +18,24 @@ if TYPE_CHECKING:
     from singleshot.training.recipe import Recipe
 
 MAX_RECIPE_BYTES = 1 << 20
+LONGEST_DEFAULT = 60
+"""Characters of a default in the list of a recipe's fields."""
 RUN_FILES = ("best.safetensors", "last.safetensors", "recipe.json", "split.json", "log.csv", "report.html")
+
+
+def show_fields(settings: list[str] | None) -> list[str] | None:
+    """Print the fields of a recipe with their values and defaults, and end, if `help` is among the settings."""
+    if "help" not in (settings or []):
+        return settings
+    from singleshot.cli import terminal
+    from singleshot.config import field_help
+    from singleshot.training.recipe import Recipe
+
+    for row in field_help(Recipe, defaults=Recipe()):
+        default = json.dumps(row.default)
+        shown = default if len(default) <= LONGEST_DEFAULT else f"{default[:LONGEST_DEFAULT]}…"
+        terminal.show(f"{row.name}: {row.expected} (default {shown})\n    {row.sentence}")
+    raise typer.Exit
 
 
 def train(
@@ -66,7 +84,13 @@ def train(
     force: Annotated[bool, typer.Option("--force", help="Resume although recipe or data have changed.")] = False,
     log: Annotated[Literal["tensorboard"] | None, typer.Option(help="Additional log.")] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Set any field of the recipe: field=value; repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="Set any field of the recipe: field=value; repeatable. `--set help` lists the fields.",
+            callback=show_fields,
+            is_eager=True,  # before --data is missed
+        ),
     ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the results to this file.")] = None,
 ) -> None:

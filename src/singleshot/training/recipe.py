@@ -12,7 +12,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from singleshot.config import Above, AtLeast, Config, HalfOpen, Range, from_json_dict, to_json_dict, with_defaults
+from singleshot.config import (
+    Above,
+    AtLeast,
+    Config,
+    HalfOpen,
+    Range,
+    field_help,
+    from_json_dict,
+    to_json_dict,
+    with_defaults,
+)
 from singleshot.data.augment.augment import Augmentation
 from singleshot.data.augment.sampling import WHOLE, CropSampler
 from singleshot.detection.anchors import AnchorLevel
@@ -162,7 +172,7 @@ def override(recipe: Recipe, settings: Sequence[str]) -> Recipe:
         settings: `field=value` with the value as JSON, or plain text for text; nested fields by a dotted name.
 
     Raises:
-        ConfigError: no such field, or a value of the wrong type.
+        ConfigError: no such field, or a value of the wrong type or outside its range.
 
     >>> changed = override(Recipe(), ["batch_size=8", "optimizer.kind=adam", "ema_decay=null"])
     >>> changed.batch_size, changed.optimizer.kind, changed.ema_decay
@@ -181,7 +191,20 @@ def override(recipe: Recipe, settings: Sequence[str]) -> Recipe:
             branch[parts[-1]] = json.loads(text)
         except json.JSONDecodeError:
             branch[parts[-1]] = text
-    return from_json_dict(Recipe, tree, "recipe")
+    try:
+        return from_json_dict(Recipe, tree, "recipe")
+    except ConfigError as error:
+        # What the field is for helps most where its value is wrong.
+        names = [setting.partition("=")[0].strip() for setting in settings]
+        for row in field_help(Recipe, defaults=recipe):
+            if (
+                row.name in names
+                and row.sentence
+                and error.message.removeprefix("recipe.").startswith(f"{row.name} is")
+            ):
+                remedy = f"{error.remedy} ({row.sentence.rstrip('.')})"
+                raise ConfigError(error.message, remedy=remedy) from error
+        raise
 
 
 def limited(recipe: Recipe, *, epochs: int | None, steps: int | None, minutes: float | None) -> dict[str, Any]:
