@@ -105,10 +105,7 @@ def version_numbers(text: str) -> tuple[int, ...]:
 
 def examine() -> dict[str, Any]:
     """Return all findings, ready for JSON. A package that raises when asked is reported as broken."""
-    from singleshot import compiled
     from singleshot.prediction.backends.host import cores
-
-    kernels = compiled.cache_folder(Path(compiled.__file__).parent)
 
     packages = {name: version(name) for name in dict.fromkeys([*CHECKED, *requirements(None)])}
     return {
@@ -116,8 +113,8 @@ def examine() -> dict[str, Any]:
         "system": {"python": platform.python_version(), "system": platform.platform(), "cores": cores()},
         "packages": packages,
         "devices": _ask(_devices),
-        "backends": _backends(packages["torch"]),
-        "folders": {"compiled kernels": "none: each process compiles anew" if kernels is None else str(kernels)},
+        "backends": {"torch": packages["torch"], "onnxruntime": _ask(_onnxruntime), "openvino": _ask(_openvino)},
+        "folders": _ask(_folders),
         "verbs": {task: _state(extras) for task, extras in EXTRAS.items()},
     }
 
@@ -151,22 +148,6 @@ def _ask(question: Callable[[], Any]) -> Any:
         return {"broken": f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]}
 
 
-def _backends(torch_version: str | None) -> dict[str, Any]:
-    """Return version and devices of each runtime."""
-
-    def onnxruntime() -> str:
-        import onnxruntime  # pyright: ignore[reportMissingImports]
-
-        return f"{onnxruntime.__version__}: {', '.join(onnxruntime.get_available_providers())}"
-
-    def openvino() -> str:
-        import openvino  # pyright: ignore[reportMissingImports]
-
-        return f"{openvino.__version__}: {', '.join(openvino.Core().available_devices)}"
-
-    return {"torch": torch_version, "onnxruntime": _ask(onnxruntime), "openvino": _ask(openvino)}
-
-
 def _devices() -> dict[str, Any]:
     import torch
 
@@ -176,3 +157,23 @@ def _devices() -> dict[str, Any]:
         bf16 = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "no bf16"
         found[f"cuda:{index}"] = f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB, {bf16}"
     return found if torch.cuda.device_count() else found | {"cuda": "none"}
+
+
+def _onnxruntime() -> str:
+    import onnxruntime  # pyright: ignore[reportMissingImports]
+
+    return f"{onnxruntime.__version__}: {', '.join(onnxruntime.get_available_providers())}"
+
+
+def _openvino() -> str:
+    import openvino  # pyright: ignore[reportMissingImports]
+
+    return f"{openvino.__version__}: {', '.join(openvino.Core().available_devices)}"
+
+
+def _folders() -> dict[str, str]:
+    """Return the cache folders in use."""
+    from singleshot import compiled
+
+    kernels = compiled.cache_folder(Path(compiled.__file__).parent)
+    return {"compiled kernels": "none: each process compiles anew" if kernels is None else str(kernels)}
