@@ -187,7 +187,7 @@ class Workers(Generic[Task, Result]):
                     longest = min(self._busy(), key=lambda row: row[_SINCE], default=None)
                     file = None if longest is None else self._file_of(int(longest[_ITEM]))
                     self._kill_busy()
-                    message = f"the data workers gave no result for {self._timeout_s:g} s"
+                    message = f"the data workers returned nothing for {self._timeout_s:g} s"
                     remedy = "Check that the disk answers, and resume"
                     raise StoppedError(message, remedy=remedy, file=file) from error
 
