@@ -13,11 +13,14 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from singleshot import weights
+from singleshot.backbones.layers import synced
 from singleshot.data.boxes import voc
 from singleshot.detection.ssd import SSD, config_for
 from singleshot.errors import ConfigError, DataError
+from singleshot.training.load_pretrained import new_network
 from singleshot.training.ranks import Ranks, in_turn, per_rank
 from singleshot.training.recipe import Recipe
 from singleshot.training.setup import SetupOptions, set_up
@@ -155,6 +158,82 @@ def test_ranks_talk_normalise_over_all_of_them_and_judge_bit_for_bit_as_one(
         assert "rank 1 on host" in said["differs"] and "lr is 1.5, not 0.5" in said["differs"]
         assert max(said["norm"].values()) < 1e-5, said["norm"]
         assert said["eval"]
+
+
+DEFERRED = """
+import json, sys, torch
+from pathlib import Path
+from singleshot.training.devices import open_fabric
+from singleshot.training.ranks import Ranks
+from singleshot.training.step import TrainingStep
+from tests.training.test_step import SMALL, setup_of
+
+class InfiniteOnRankOne:
+    # The value is infinite and the gradient is not: nothing but the loss says so, and on one rank alone.
+    def __init__(self, honest): self.honest = honest
+    def __getattr__(self, name): return getattr(self.honest, name)
+    def __call__(self, *given):
+        return {name: part + (float("inf") if ranks.rank == 1 else 0.0) for name, part in self.honest(*given).items()}
+
+torch.set_num_threads(1)
+fabric = open_fabric(precision="fp32", device="cpu")
+ranks = Ranks(fabric)
+setup = setup_of(Path(sys.argv[2]), SMALL)
+step = TrainingStep(setup.network, setup.criterion, SMALL, fabric, ranks, print)
+step.deferred = True  # as on CUDA devices
+step.network.train()
+batch = next(iter(setup.loader.epoch(0)))
+weights = lambda: torch.cat([each.detach().flatten() for each in step.network.parameters()])
+said = {"first": bool(step(batch).finite)}
+before, honest = weights(), step.criterion
+step.criterion = InfiniteOnRankOne(honest)
+result = step(batch)
+said["deferred"], said["bad"] = isinstance(result.finite, torch.Tensor), bool(result.finite)
+said["own_loss"] = float(torch.stack(list(result.losses.values())).sum())
+said["unchanged"] = bool(torch.equal(weights(), before))
+step.criterion = honest
+said["good"] = bool(step(batch).finite)
+said["moved"] = not torch.equal(weights(), before)
+said["equal"] = len({float(each) for each in ranks.gather(float(weights().double().sum()))}) == 1
+said["flags"] = ranks.each_any(ranks.rank == 0, False, ranks.rank == 1)
+with open(f"{sys.argv[1]}/{ranks.rank}.json", "w") as file:
+    json.dump(said, file)
+"""
+
+
+@pytest.mark.slow
+def test_a_step_that_one_rank_finds_bad_is_left_out_by_all_without_asking_the_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "deferred.py"
+    script.write_text(DEFERRED)
+    squares = draw_squares(tmp_path / "squares")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]), prepend=os.pathsep)
+    finish(torchrun(str(script), str(tmp_path), str(squares)))
+    said = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1)]
+    assert said[0]["own_loss"] < 1e9 and said[1]["own_loss"] == float("inf")
+    for each in said:
+        assert each["first"] and each["deferred"] and not each["bad"] and each["unchanged"]
+        assert each["good"] and each["moved"] and each["equal"] and each["flags"] == [True, False, True]
+
+
+def test_on_cuda_devices_batch_norm_over_ranks_is_pytorchs(standing_squares: Path) -> None:
+    data = voc.read(standing_squares, "train")
+    recipe = Recipe(model="lite320-fine", input_size_hw=(64, 96), batch_size=4, workers=0)
+    network = new_network(recipe, data.label_map.names).network
+    before = {name: value.data_ptr() for name, value in network.state_dict().items()}
+    ranks = Ranks()
+    ranks.world, ranks.device = 2, torch.device("cuda")
+    setup = set_up(network, recipe, data, None, SetupOptions(ranks=ranks))
+    norms = [module for module in setup.network.modules() if isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm)]
+    assert norms and all(type(module) is nn.SyncBatchNorm for module in norms)
+    assert {name: value.data_ptr() for name, value in network.state_dict().items()} == before
+    assert setup.network.eval()(torch.rand(1, 3, 64, 96)).class_logits.isfinite().all()
+
+
+def test_segmenters_are_synced_alike() -> None:
+    network = synced(new_network(Recipe(model="fcn8s-lite", input_size_hw=(64, 96)), ("road", "other")).network, "cuda")
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
 
 
 @pytest.mark.slow

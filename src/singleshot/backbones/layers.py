@@ -113,8 +113,14 @@ class SyncedBatchNorm(BatchNorm):
         self.running_var.lerp_(unbiased_variance.to(self.running_var.dtype), share)
 
 
-def synced(network: Network) -> Network:
-    """Turn every `BatchNorm` of a network into one that counts all ranks, in place, and return the network."""
+def synced(network: Network, device: str = "cpu") -> Network:
+    """Turn every `BatchNorm` of a network into one that counts all ranks, in place, and return the network.
+
+    On a CUDA device it is PyTorch's own, which computes there in one kernel each way what `SyncedBatchNorm` does in
+    several, without asking the device for a number in every layer.
+    """
+    if device == "cuda":
+        return nn.SyncBatchNorm.convert_sync_batchnorm(network)
     for module in network.modules():
         if type(module) is BatchNorm:
             module.__class__ = SyncedBatchNorm  # the same fields and names, another forward

@@ -146,9 +146,13 @@ def fit(
                         rate=lr,
                         images=len(batch) * ranks.world,
                     )
-                    if ranks.any(signals.received is not None):
+                    # Asked together, since a checkpoint checks the pending steps, which all ranks do together.
+                    stop, save = ranks.each_any(
+                        signals.received is not None, ranks.first and run.saver.due(progress.step)
+                    )
+                    if stop:
                         raise Interrupted
-                    if ranks.first and run.saver.due(progress.step):
+                    if save:
                         run.save_checkpoint()
 
                 finished = run.share_done() >= 1.0  # asked once: a clock may run out between two questions

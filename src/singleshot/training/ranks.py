@@ -43,7 +43,10 @@ class Ranks:
 
     def __init__(self, fabric: Fabric | None = None) -> None:
         self.rank, self.world = (0, 1) if fabric is None else (fabric.global_rank, fabric.world_size)
-        self._device = torch.device("cpu") if fabric is None else fabric.device
+        self.device = torch.device("cpu") if fabric is None else fabric.device
+        # What the host alone knows goes over the host, so that asking does not wait for the device.
+        on_device = self.world > 1 and self.device.type != "cpu"
+        self._host_group: Any = dist.new_group(backend="gloo") if on_device else None
         self.collectives = self.alive_reports = 0
         """Calls of `count_collective` and `report_alive`, for `Heartbeat`."""
 
@@ -74,13 +77,17 @@ class Ranks:
         return total
 
     def any(self, flag: bool) -> bool:
-        """Return whether a flag is set on any rank."""
+        """Return whether a flag of the host is set on any rank."""
+        return self.each_any(flag)[0]
+
+    def each_any(self, *flags: bool) -> tuple[bool, ...]:
+        """Return of each flag of the host whether it is set on any rank, all in one collective."""
         if self.world == 1:
-            return flag
+            return flags
         self.count_collective()
-        flags = torch.tensor([float(flag)], device=self._device)
-        dist.all_reduce(flags)
-        return bool(flags.item())
+        counts = torch.tensor(flags, dtype=torch.float32)
+        dist.all_reduce(counts, group=self._host_group)
+        return tuple(count > 0 for count in counts.tolist())
 
     def from_first(self, value: Value) -> Value:
         """Return the first rank's value."""
@@ -88,7 +95,7 @@ class Ranks:
             return value
         self.count_collective()
         carried = [value if self.first else None]
-        dist.broadcast_object_list(carried, src=0)
+        dist.broadcast_object_list(carried, src=0, group=self._host_group)
         return carried[0]  # pyright: ignore[reportReturnType]
 
     def gather(self, value: Value) -> list[Value]:
@@ -97,7 +104,7 @@ class Ranks:
             return [value]
         self.count_collective()
         every: list[Any] = [None] * self.world
-        dist.all_gather_object(every, value)
+        dist.all_gather_object(every, value, group=self._host_group)
         return every
 
     def first_does(self, work: Callable[[], Value]) -> Value:

@@ -98,7 +98,7 @@ def set_up(
     """
     options = options or SetupOptions()
     if options.ranks.world > 1:
-        synced(network)
+        synced(network, options.ranks.device.type)
     validation = ValidationOptions(
         recipe, train, val, options.workers, options.bf16, on_bad=options.on_bad, ranks=options.ranks
     )

@@ -3,7 +3,8 @@
 The loop in `fit` takes it, and so does the benchmark. A step whose loss or gradient is not finite (a NaN step) changes
 nothing: not the weights, not the optimizer's state, not the statistics of batch normalisation. On a CPU that is
 checked at once. On a CUDA device the check would stop the host until the device has caught up, in every step, so there
-the device itself leaves the weights unchanged (`found_inf` of torch's fused optimizers), and the host asks later.
+the device itself leaves the weights unchanged (`found_inf` of torch's fused optimizers), and the host asks later. Of
+several ranks all leave out what one finds bad.
 """
 
 from __future__ import annotations
@@ -67,9 +68,7 @@ class TrainingStep:
         self.optimizer = build(self.network, recipe.optimizer, fused=self.scaler is None)
         self.module, self.stepper = fabric.setup(self.network, self.optimizer)
         self._to_compile = recipe.compile
-        # The other ranks must hear of a bad loss before they wait in backward, so several ranks check at once.
-        skips = self.scaler is None and can_skip(self.optimizer)
-        self.deferred = fabric.device.type == "cuda" and ranks.world == 1 and skips
+        self.deferred = fabric.device.type == "cuda" and self.scaler is None and can_skip(self.optimizer)
 
     def __call__(self, batch: Any) -> StepResult:
         """Train on a batch, which may be on the host.
@@ -121,8 +120,10 @@ class TrainingStep:
         if self.recipe.optimizer.clip_norm:
             nn.utils.clip_grads_with_norm_(self.network.parameters(), self.recipe.optimizer.clip_norm, norm)
         if deferred:
-            finite = torch.stack([norm, *losses.values()]).isfinite().all()
-            self.optimizer.found_inf = (~finite).float()  # pyright: ignore[reportAttributeAccessIssue]
+            # The gradient's norm is that of all ranks, but losses are each rank's own: all must leave the step out.
+            bad = self.ranks.sum((~torch.stack([norm, *losses.values()]).isfinite().all()).float())
+            finite = bad == 0
+            self.optimizer.found_inf = bad.clamp(max=1.0)  # pyright: ignore[reportAttributeAccessIssue]
             self.stepper.step()
             return finite
         if self.scaler is not None:
