@@ -11,6 +11,8 @@ text or numbers; these have a meaning that programs may rely on:
     teachers                            a list of such objects: the networks that these weights were distilled from
     images, images_sha256               how many unlabelled images they saw, and the hash of the table that lists them
     commit, steps                       of singleshot's own source, and of the training
+    precision, tf32, cudnn_benchmark    the arithmetic of the training: whether float32 was rounded to TF32, and whether
+                                        cuDNN chose its algorithms by trying them
     started_from                        such an object: the weights that a training began with, with two more keys,
                                         `weights` (as the user named them) and `sha256` (of that weights file)
 

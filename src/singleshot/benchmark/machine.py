@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from singleshot import __version__
+from singleshot.prediction.backends.arithmetic import arithmetic
 from singleshot.prediction.backends.host import cores, memory_bytes, processor
 
 PROC = Path("/proc")
@@ -46,6 +47,7 @@ def facts(*, device: str, precision: str, data: Path) -> dict[str, Any]:
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "precision": precision,
+        **{name: value if on_cuda else None for name, value in arithmetic().items()},
         "data_disk": disk(data),
         "system": platform.platform(terse=True),
         "python": platform.python_version(),

@@ -41,7 +41,10 @@ SMALLEST, LARGEST = 1e-9, 1e15
 MIN_NOISE = 0.03
 UNKNOWN_NOISE = 0.1
 """Of a rate from fewer than three steps, which have no measurable spread."""
-CONDITIONS = ("device", "cpu", "cores", "gpu", "driver", "torch", "threads", "precision", "data_disk", "system")
+CONDITIONS = (
+    *("device", "cpu", "cores", "gpu", "driver", "torch", "threads", "precision"),
+    *("tf32", "cudnn_benchmark", "data_disk", "system"),
+)
 _REMEDY = "Make it by: singleshot benchmark run --json"
 
 

@@ -13,6 +13,7 @@ import torch
 
 from singleshot import hub, weights
 from singleshot.errors import DataError, InputMissingError, UsageError, nearest, visible
+from singleshot.prediction.backends.arithmetic import use_exact_fp32
 from singleshot.prediction.exported import exported_predictor
 from singleshot.prediction.predictor import Detector, Segmenter, predictor_of
 from singleshot.storage.download import Observer
@@ -81,8 +82,11 @@ def load(
 def device_of(name: str) -> torch.device:
     """Return the device of a name: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`. `auto` never takes MPS, which is untested.
 
+    From then on float32 is float32 there, see `backends.arithmetic`.
+
     Raises UsageError for a device that does not exist here.
     """
+    use_exact_fp32()
     cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
         return torch.device("cuda" if cuda else "cpu")

@@ -31,6 +31,7 @@ import torch
 from torch.distributed import DistNetworkError, DistStoreError
 
 from singleshot.errors import ConfigError, StoppedError, UnreachableError
+from singleshot.prediction.backends.arithmetic import search_algorithms, use_exact_fp32
 
 try:
     from lightning_fabric import Fabric, __version__
@@ -57,7 +58,7 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
 def open_fabric(*, precision: Precision, device: str = "auto", devices: int = 1, timeout_s: float = 1800.0) -> Fabric:
-    """Launch Fabric for a device and a precision.
+    """Launch Fabric for a device and a precision; float32 is then float32, see `arithmetic`.
 
     Args:
         precision: see `resolve_precision`.
@@ -70,6 +71,8 @@ def open_fabric(*, precision: Precision, device: str = "auto", devices: int = 1,
         UnreachableError: the other processes do not answer at the address that the environment names.
     """
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it prints the precision that we asked for
+    use_exact_fp32()
+    search_algorithms()
     chosen = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}[resolve_precision(precision, device)]
     nodes = 1
     if "LOCAL_WORLD_SIZE" in os.environ:

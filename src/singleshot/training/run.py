@@ -33,6 +33,7 @@ from singleshot.data.faults import OnBad, refuse_or_list
 from singleshot.data.orientation import turned_warning
 from singleshot.data.split_file import SPLIT_FILE, SplitFile
 from singleshot.errors import DataError, Fault, UsageError
+from singleshot.prediction.backends.arithmetic import arithmetic
 from singleshot.prediction.backends.host import cores
 from singleshot.prediction.predictor import Detector, Segmenter, predictor_of
 from singleshot.structures import Dataset
@@ -321,5 +322,7 @@ def provenance_of(data: Dataset, recipe: Recipe) -> dict[str, Any]:
         "images": len(data),
         "torch": torch.__version__,
         "python": platform.python_version(),
+        "precision": resolve_precision(recipe.precision),
+        **arithmetic(),
         "metric": recipe.pixel_metric if recipe.is_segmentation else recipe.metric,
     }
