@@ -1,25 +1,27 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from singleshot import weights
 from singleshot.backbones.vgg import atrous_vgg16
 from singleshot.data.masks import folders as mask_folders
-from singleshot.detection.ssd import SSD, config_for
+from singleshot.detection.ssd import SSD, SSDConfig, config_for
 from singleshot.errors import ConfigError, DataError, InputMissingError
 from singleshot.preprocess import Preprocess
 from singleshot.segmentation.fcn import FCN
 from singleshot.segmentation.fcn import config_for as fcn_config
 from singleshot.storage import sealed
-from singleshot.structures import Dataset, LabelMap
+from singleshot.structures import Dataset, LabelMap, Sample
 from singleshot.training.load_pretrained import Start, load_pretrained, model_of, new_network
 from singleshot.training.optimizer import OptimizerConfig, build
-from singleshot.training.recipe import Recipe
+from singleshot.training.recipe import Recipe, override
 from singleshot.weights import BackboneConfig, SegmenterFile
 
 SMALL = (96, 128)
@@ -266,3 +268,43 @@ def test_the_thirteen_convolutions_of_a_vgg_trunk_file_fit_and_fc6_starts_new(ha
     assert "new: fc6, fc7" in str(began.report)
     frozen = [name for name, parameter in began.network.named_parameters() if not parameter.requires_grad]
     assert {name.split(".")[1] for name in frozen} == {"conv1_1", "conv1_2", "conv2_1", "conv2_2"}
+
+
+def thin_samples() -> tuple[Sample, ...]:
+    """Objects of 10×40 pixels, of which the model's own anchors cover none."""
+    boxes = np.array([[x, 20.0, x + 10.0, 60.0] for x in (8.0, 44.0, 80.0, 110.0)])
+    return tuple(
+        Sample(f"{index}", Path(f"{index}.png"), (96, 128), boxes, np.zeros(4, np.int64), np.zeros(4, bool))
+        for index in range(3)
+    )
+
+
+def test_auto_anchors_are_fitted_to_the_training_split():
+    start = new_network(recipe(None, input_size_hw=SMALL, anchors="auto"), NAMES, samples=thin_samples())
+    plain = config_for("lite320-fine", NAMES, SMALL)
+    config = start.network.config
+    assert isinstance(config, SSDConfig) and config.anchors != plain.anchors
+    assert [level.anchors_per_cell for level in config.anchors] == [level.anchors_per_cell for level in plain.anchors]
+    assert start.note is not None and re.search(
+        r"of 12 objects overlap none by IoU 0\.5, \d+% with the model's own", start.note
+    )
+
+
+def test_auto_anchors_of_a_detector_that_is_trained_on_are_its_own(detector: Path):
+    start = new_network(recipe(detector, anchors="auto"), NAMES, samples=thin_samples())
+    source = weights.load(detector).network.config
+    assert isinstance(start.network.config, SSDConfig)
+    assert start.network.config.anchors == source.anchors and start.note is None
+
+
+def test_auto_anchors_without_any_object_are_the_models_own():
+    start = new_network(recipe(None, input_size_hw=SMALL, anchors="auto"), NAMES)
+    assert isinstance(start.network.config, SSDConfig)
+    assert start.network.config.anchors == config_for("lite320-fine", NAMES, SMALL).anchors
+
+
+def test_a_recipe_stores_auto_and_reads_it_again():
+    stored = Recipe(anchors="auto").to_json()
+    assert Recipe.from_json(stored).anchors == "auto"
+    with pytest.raises(ConfigError, match="anchors"):
+        override(Recipe(), ["anchors=automatic"])

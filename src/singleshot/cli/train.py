@@ -72,7 +72,9 @@ def train(
     fit: Annotated[
         Literal["warp", "letterbox"] | None, typer.Option(help="Stretch images to the input size, or pad them.")
     ] = None,
-    anchors: Annotated[Path | None, typer.Option(help="Anchors fitted by `singleshot data anchors`.")] = None,
+    anchors: Annotated[
+        str | None, typer.Option(help="Anchors fitted by `singleshot data anchors` (a file), or auto: fit them now.")
+    ] = None,
     on_bad: Annotated[Literal["fail", "skip"], typer.Option(help="Faulty data: fail, or leave it out.")] = "fail",
     allow_unlabelled: Annotated[
         bool, typer.Option("--allow-unlabelled", help="Accept images without annotations as background.")
@@ -107,7 +109,7 @@ def train(
     outputs.check(
         json_file=json_file,
         json_keys=("weights", "score", "steps"),
-        inputs=(data, weights, anchors),
+        inputs=(data, weights, None if anchors == "auto" else anchors),
         reserved=[
             out / name
             for name in ("best.safetensors", "last.safetensors", "recipe.json", "split.json", "log.csv", "report.html")
@@ -135,8 +137,10 @@ def train(
     if input_size is not None:
         changes["input_size_hw"] = parse_size(input_size)
     chosen = override(dataclasses.replace(chosen, **changes), settings or [])
-    if anchors is not None:
-        chosen = with_anchors(chosen, anchors)
+    if anchors == "auto":
+        chosen = dataclasses.replace(chosen, anchors="auto")
+    elif anchors is not None:
+        chosen = with_anchors(chosen, Path(anchors))
     with terminal.TrainingBar() as bar:
         result = run.train(
             data,

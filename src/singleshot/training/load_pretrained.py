@@ -17,12 +17,14 @@ import torch
 from torch import Tensor
 
 from singleshot import weights
+from singleshot.data import anchor_fit
 from singleshot.detection import ssd
 from singleshot.detection.ssd import MODELS, SSD, SSDConfig
 from singleshot.errors import ConfigError, DataError
 from singleshot.prediction.load import find_weights
 from singleshot.segmentation import fcn
 from singleshot.segmentation.fcn import FCN, FCNConfig
+from singleshot.structures import Sample
 from singleshot.training.optimizer import is_backbone
 from singleshot.training.recipe import Recipe
 from singleshot.weights import BackboneFile, SegmenterFile, WeightsFile
@@ -66,27 +68,35 @@ class Start:
         network: with what was loaded, and the rest initialised as its papers say.
         report: what was loaded; None for a run from random weights and for one that is resumed.
         provenance: of the weights that it starts from, for the files that the run will write.
+        note: one line about anchors that were fitted; None if none were.
     """
 
     network: SSD | FCN
     report: LoadReport | None = None
     provenance: Mapping[str, Any] | None = None
+    note: str | None = None
 
 
-def new_network(recipe: Recipe, class_names: Sequence[str], colours: Sequence[tuple[int, int, int]] = ()) -> Start:
+def new_network(
+    recipe: Recipe,
+    class_names: Sequence[str],
+    colours: Sequence[tuple[int, int, int]] = (),
+    samples: Sequence[Sample] = (),
+) -> Start:
     """Build the network of a recipe, from the weights that the recipe names or from random ones.
 
     Args:
         recipe: names model, input, normalisation, weights and how many blocks to freeze.
         class_names: in the order of class ids.
         colours: (C, 3) RGB of a segmenter's classes; empty for colours of our own.
+        samples: the training split, to which the anchors of `recipe.anchors == "auto"` are fitted.
 
     Raises:
         ConfigError: the weights have another backbone than the recipe's model, or more blocks are to be frozen than
             there are.
         InputMissingError, UnreachableError, DataError: as `find_weights` and `weights.read` say.
     """
-    source, path = None, Path()
+    source, path, note = None, Path(), None
     if recipe.weights is not None:
         path = find_weights(recipe.weights)
         source = weights.read_any(path) if recipe.is_segmentation else weights.read(path)
@@ -94,18 +104,28 @@ def new_network(recipe: Recipe, class_names: Sequence[str], colours: Sequence[tu
         config = fcn.config_for(recipe.model, class_names, recipe.input_size_hw, colours, recipe.fit)
         network = FCN(config if source is None else _with_input_of(config, source, path))
     else:
-        config = ssd.config_for(recipe.model, class_names, recipe.input_size_hw, fit=recipe.fit, anchors=recipe.anchors)
+        own = None if recipe.anchors == "auto" else recipe.anchors
+        config = ssd.config_for(recipe.model, class_names, recipe.input_size_hw, fit=recipe.fit, anchors=own)
         config = replace(config, norm=recipe.norm)
         if source is not None:
             config = _with_input_of(config, source, path)
         if isinstance(source, WeightsFile):
             config = _with_settings_of(config, source.network.config, recipe)
+        if recipe.anchors == "auto" and not (
+            isinstance(source, WeightsFile) and source.network.config.model == recipe.model
+        ):
+            found = anchor_fit.report(samples, config)
+            config = replace(config, anchors=found.suggested)
+            note = (
+                f"anchors fitted to the training split: {found.unreached_fitted:.0%} of {len(found.best_iou)} objects "
+                f"overlap none by IoU {anchor_fit.IOU_THRESHOLD:g}, {found.unreached:.0%} with the model's own"
+            )
         network = SSD(config)
     if source is None:
-        return Start(network)
+        return Start(network, note=note)
     report = load_pretrained(network, source)
     network.freeze_blocks(recipe.freeze)
-    return Start(network, report, {"weights": recipe.weights, "sha256": source.sha256, **source.provenance})
+    return Start(network, report, {"weights": recipe.weights, "sha256": source.sha256, **source.provenance}, note)
 
 
 def resumed_network(recipe: Recipe, config: Any, provenance: Mapping[str, Any] | None) -> Start:
@@ -199,7 +219,7 @@ def _with_settings_of(config: SSDConfig, source: SSDConfig, recipe: Recipe) -> S
     if recipe.model != source.flavour:
         return config
     config = replace(config, clip_anchors=source.clip_anchors, norm=source.norm, postprocess=source.postprocess)
-    if recipe.anchors is not None or recipe.input_size_hw not in (None, source.input_size_hw):
+    if recipe.anchors not in (None, "auto") or recipe.input_size_hw not in (None, source.input_size_hw):
         return config
     preprocess = replace(config.preprocess, size_hw=source.input_size_hw)
     return replace(config, anchors=source.anchors, preprocess=preprocess)

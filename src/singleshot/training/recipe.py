@@ -69,8 +69,9 @@ class Recipe(Config):
     """Another input size than the model's own, height and width in pixels."""
     fit: Fit = "warp"
     """How images are fitted to the input size: `warp` stretches, `letterbox` keeps proportions and fills the margin."""
-    anchors: tuple[AnchorLevel, ...] | None = None
-    """Other anchors than the model's own (`singleshot data anchors`)."""
+    anchors: tuple[AnchorLevel, ...] | Literal["auto"] | None = None
+    """Other anchors than the model's own (`singleshot data anchors`); `auto`: fitted to the training split, and those
+    of the weights if the run continues a detector of the same model."""
     epochs: Annotated[int, AtLeast(1)] | None = 100
     """Passes over the training data."""
     steps: Annotated[int, AtLeast(1)] | None = None

@@ -205,9 +205,10 @@ def train(
         if resumed is not None:
             initial = resumed_network(recipe, resumed["network"], resumed["started_from"])
         else:
-            initial = new_network(recipe, data.label_map.names, data.colours)
-        if initial.report is not None and on_start is not None and ranks.first:
-            on_start(str(initial.report))
+            initial = new_network(recipe, data.label_map.names, data.colours, data.samples)
+        if on_start is not None and ranks.first:
+            for line in filter(None, (initial.report, initial.note)):
+                on_start(str(line))
         provenance = provenance_of(data, recipe)
         if initial.provenance is not None:
             provenance["started_from"] = dict(initial.provenance)
