@@ -7,6 +7,8 @@ class here: it exists inside the networks only.
 from __future__ import annotations
 
 import colorsys
+import re
+from collections.abc import Iterable
 
 import numpy as np
 from jaxtyping import UInt8
@@ -167,3 +169,14 @@ def colours(count: int) -> UInt8[ndarray, "N 3"]:
         luma = rgb @ (0.299, 0.587, 0.114)  # ITU-R BT.601; pure blue and violet are hard to see in dark images
         rows[index] = np.rint(rgb + (255 - rgb) * max(0, _LEAST_LUMA - luma) / (255 - luma))
     return rows
+
+
+def sided(names: Iterable[str]) -> list[str]:
+    """Return the names that have the word left or right in them, as a whole word or a part of CamelCase.
+
+    >>> sided(["turn-right", "RedLeft", "left_turn", "bright", "leftover", "copyright", "car"])
+    ['turn-right', 'RedLeft', 'left_turn']
+    """
+    return [
+        name for name in names if {"left", "right"} & {word.lower() for word in re.findall("[A-Z]?[a-z]+|[A-Z]+", name)}
+    ]

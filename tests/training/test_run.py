@@ -291,3 +291,33 @@ def test_weights_are_not_good_with_one_number_that_is_not_finite(part: str) -> N
     if part == "output":
         state[name].fill_(3e38)
     assert not is_good(network)
+
+
+def test_a_run_without_progress_ends_after_its_patience_and_is_finished_when_resumed(
+    squares: Path, tmp_path: Path
+) -> None:
+    """At a rate of nearly zero, the score never rises above that of the first epoch."""
+    recipe = replace(tiny(epochs=9, patience=2), optimizer=replace(tiny().optimizer, lr=1e-12))
+    watcher = Watcher()
+    stopped = train(squares, recipe, out=tmp_path / "run", observer=watcher)
+    assert [row["epoch"] for row in watcher.rows] == [1, 2, 3]
+    again = train(squares, recipe, out=tmp_path / "run", resume=True)
+    assert again.steps == stopped.steps == 6
+
+
+def test_without_patience_a_run_takes_all_of_its_epochs(squares: Path, tmp_path: Path) -> None:
+    recipe = replace(tiny(epochs=4), optimizer=replace(tiny().optimizer, lr=1e-12))
+    assert train(squares, recipe, out=tmp_path / "run").steps == 8
+
+
+@pytest.mark.parametrize(("keep", "expected"), [(True, 0.0), (False, 0.5)])
+def test_images_are_not_mirrored_where_a_class_is_left_or_right(
+    squares: Path, tmp_path: Path, keep: bool, expected: float
+) -> None:
+    data = replace(voc.read(squares, "train"), label_map=LabelMap(("arrow-left",)))
+    lines: list[str] = []
+    recipe = tiny(epochs=None, steps=1, keep_left_and_right=keep)
+    run = train(data, recipe, out=tmp_path / "run", on_start=lines.append)
+    stored = Recipe.from_json((run.folder / "recipe.json").read_text())
+    assert stored.augmentation.mirror_probability == expected
+    assert lines == ["no image is mirrored: left and right differ in arrow-left"] if keep else not lines

@@ -116,7 +116,7 @@ def fit(
     with run.saver, signals:
         try:
             # A position within an epoch means that its validation, at least, is still to come.
-            finished = not progress.position and run.share_done() >= 1.0
+            finished = not progress.position and (run.share_done() >= 1.0 or run.is_stale())
             while not finished:
                 network.train()
                 batches = iter(loader.epoch(progress.epoch, progress.position))
@@ -164,6 +164,7 @@ def fit(
                     with interruptible():
                         validation = validate(run.validated)
                     row |= run.add_validation(validation)
+                    finished = finished or run.is_stale()
                     faults = [*faults, *validation.faults]
                 run.end_epoch(row, faults)
             interrupted = False
@@ -302,10 +303,16 @@ class _Run:
         progress, score = self.progress, validation.score
         facts = {"epoch": progress.epoch + 1, "step": progress.step, "score": score}
         if score is None or progress.best_score is None or score > progress.best_score:
-            progress.best_score = score
+            progress.best_score, progress.not_better = score, 0
             self._save_weights("best", facts)
+        else:
+            progress.not_better += 1
         self._save_weights("last", facts)
         return validation.columns
+
+    def is_stale(self) -> bool:
+        """Return whether the score has not risen for as many validations as the recipe has patience."""
+        return self.recipe.patience is not None and self.progress.not_better >= self.recipe.patience
 
     def end_epoch(self, row: dict[str, Any], faults: Sequence[Fault]) -> None:
         """Log an epoch, and the files that could not be read in it."""

@@ -105,6 +105,8 @@ class Recipe(Config):
     """See `Schedule`."""
     augmentation: Augmentation = field(default_factory=lambda: _BOXES)
     """See `Augmentation`; `PIXELS` of a segmenter where none is given."""
+    keep_left_and_right: bool = False
+    """Mirror no image where the name of a class has the word left or right in it: mirrored, it would be wrong."""
     loss: LossConfig = field(default_factory=lambda: LossConfig(negatives_when_empty="auto"))
     """Loss of a detector, see `LossConfig`."""
     pixel_loss: PixelLossConfig = field(default_factory=PixelLossConfig)
@@ -117,6 +119,8 @@ class Recipe(Config):
     """Metric that chooses the best epoch of a segmenter."""
     validate_every: Annotated[int, AtLeast(1)] = 1
     """Epochs between validations; the last epoch is always validated."""
+    patience: Annotated[int, AtLeast(1)] | None = None
+    """Validations without a better score after which the run ends early; null: never."""
     train_subset: Annotated[int, AtLeast(0)] = 100
     """Images of the training split that are evaluated beside the validation split; 0: none."""
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)

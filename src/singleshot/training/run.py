@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from singleshot.child_process import refuse_unguarded
+from singleshot.classes import sided
 from singleshot.data import divide, split_file
 from singleshot.data.check.duplicates import without_leaks
 from singleshot.data.check.objects import (
@@ -192,6 +193,11 @@ def train(
             for fault in classes_without_pixel_in(data) if recipe.is_segmentation else classes_without_object([data]):
                 observer.warn(str(fault))
 
+        names = sided(data.label_map.names) if recipe.keep_left_and_right else []
+        if names and recipe.augmentation.mirror_probability:
+            recipe = replace(recipe, augmentation=replace(recipe.augmentation, mirror_probability=0.0))
+            if on_start is not None and ranks.first:
+                on_start(f"no image is mirrored: left and right differ in {', '.join(names[:6])}")
         recipe = replace(recipe, batch_size=batch_for(len(data), recipe.batch_size, ranks.world))
         precision = resolve_precision(recipe.precision)
         wanted = identity(recipe, data, val, world=ranks.world)

@@ -44,6 +44,7 @@ class Progress:
         images: images in all of these steps, on this rank.
         bad_in_a_row: NaN steps since the last good one.
         best_score: of the best epoch.
+        not_better: validations since then.
         seconds: of the whole run up to the last save.
         training_seconds: without validation.
         epoch_seconds, epoch_images, epoch_steps: of the current epoch.
@@ -57,6 +58,7 @@ class Progress:
     images: int = 0
     bad_in_a_row: int = 0
     best_score: float | None = None
+    not_better: int = 0
     seconds: float = 0.0
     training_seconds: float = 0.0
     epoch_seconds: float = 0.0
