@@ -67,8 +67,11 @@ class Server:
     def batches(self) -> tuple[float, float]:
         """Seconds in batches and how many they were, so far."""
         text = httpx.get(f"{self.address}/metrics").text
-        seconds, count = (re.search(rf"singleshot_batch_seconds_{kind} (\S+)", text) for kind in ("sum", "count"))
-        return (float(seconds[1]), float(count[1])) if seconds and count else (0.0, 0.0)
+        found = [
+            re.findall(rf"singleshot_batch_duration_seconds_{kind}{{\S+}} (\S+)", text) for kind in ("sum", "count")
+        ]
+        seconds, count = (sum(map(float, each)) for each in found)
+        return seconds, count
 
     def end(self) -> int:
         """Its exit code after SIGTERM."""

@@ -35,3 +35,31 @@ def test_h22_a_port_in_use_exits_with_73(untrained: Path, capsys: pytest.Capture
 def test_serving_beyond_loopback_requires_a_token(untrained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code(str(untrained), "--host", "0.0.0.0") == 2
     assert "SINGLESHOT_TOKEN" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("models", "said"),
+    [
+        (("a={0}", "a={0}"), "two models are called a"),
+        (("{0}", "{0}"), "two models are called w.safetensors"),
+        (("a b={0}",), "'a b' is no name"),
+        (("={0}",), "'' is no name"),
+    ],
+)
+def test_models_need_names_that_differ(
+    models: tuple[str, ...], said: str, untrained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exit_code(*(each.format(untrained) for each in models)) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_missing_model_among_several_is_named(
+    untrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exit_code(f"a={untrained}", f"b={tmp_path / 'none.safetensors'}") == 66
+    assert "none.safetensors" in capsys.readouterr().err
+
+
+def test_an_origin_with_a_path_is_refused(untrained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code(str(untrained), "--cors", "https://a.example/app") == 2
+    assert "'https://a.example/app' is not an origin. Write it as" in capsys.readouterr().err

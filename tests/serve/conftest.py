@@ -23,14 +23,14 @@ import cv2
 import numpy as np
 import pytest
 
-from singleshot.serve.app import build
+from singleshot.serve.app import ServedModel, build
 from singleshot.serve.batcher import Batcher
 from singleshot.serve.messages import PredictRequest, PredictResponse
 from singleshot.serve.metrics import Metrics
 from singleshot.serve.server import Server, http_server
 from singleshot.serve.settings import Settings
 
-FACTS = {
+FACTS: dict[str, Any] = {
     "name": "stub.safetensors",
     "task": "detection",
     "input_size_hw": [64, 96],
@@ -61,9 +61,10 @@ class Stub:
         return [PredictResponse(200, json.dumps({"sha256": digest(request.image)}).encode()) for request in batch]
 
     async def serve(self, listener: socket.socket) -> None:
-        metrics = Metrics()
+        metrics = Metrics([FACTS["name"]])
         async with Batcher(self.run, self.settings, lambda _count, _seconds: None) as batcher:
-            self.server = http_server(build(self.settings, FACTS, batcher, self, metrics), self.settings, metrics)
+            models = [ServedModel(FACTS, batcher, self)]
+            self.server = http_server(build(self.settings, models, metrics), self.settings, metrics)
             await self.server.serve(sockets=[listener])
 
     @property
@@ -83,7 +84,13 @@ def digest(data: bytes) -> str:
 
 @contextlib.contextmanager
 def stub_server(**changes: Any) -> Iterator[Stub]:
-    stub = Stub(replace(QUICK, **changes))
+    with started(Stub(replace(QUICK, **changes))) as stub:
+        yield stub
+
+
+@contextlib.contextmanager
+def started(stub: Stub) -> Iterator[Stub]:
+    """While inside, the stub listens."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
     stub.port = listener.getsockname()[1]
     stub.thread = threading.Thread(target=lambda: asyncio.run(stub.serve(listener)), name="server")

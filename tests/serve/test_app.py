@@ -12,7 +12,25 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.serve.conftest import QUICK, Stub, body, code, digest, get, jpeg, post, status, stub_server, until
+from singleshot.serve.app import ServedModel, build
+from singleshot.serve.batcher import Batcher
+from singleshot.serve.metrics import Metrics
+from singleshot.serve.server import http_server
+from tests.serve.conftest import (
+    FACTS,
+    QUICK,
+    Stub,
+    body,
+    code,
+    digest,
+    get,
+    jpeg,
+    post,
+    started,
+    status,
+    stub_server,
+    until,
+)
 
 watched: list[tuple[str, str]] = []
 watching: list[int] = []  # the thread that is watched; a hook cannot be taken off again
@@ -65,9 +83,9 @@ def test_h16_an_invalid_threshold_gets_422(stub: Stub, threshold: str) -> None:
     assert code(said) == (422, "bad-threshold")
 
 
-def test_h16_a_json_body_gets_415(stub: Stub) -> None:
+def test_h16_json_that_is_none_gets_400(stub: Stub) -> None:
     for data in (b"[" * 100_000, b'{"threshold": NaN}', b'{"a":' * 50_000):
-        assert code(stub.post(data, "Content-Type: application/json")) == (415, "unsupported-type")
+        assert code(stub.post(data, "Content-Type: application/json")) == (400, "bad-json")
 
 
 def test_h19_an_internal_error_reveals_nothing() -> None:
@@ -127,7 +145,7 @@ def test_h8_a_disconnected_clients_work_is_dropped_and_its_memory_freed() -> Non
         def idle() -> bool:
             nonlocal text
             text = stub.ask(get("/metrics")).decode()
-            return "singleshot_queue_pictures 0" in text and "singleshot_held_bytes 0\n" in text
+            return 'singleshot_queued_images{model="stub.safetensors"} 0\n' in text and "_held_bytes 0\n" in text
 
         until(idle, 5)
         assert len(stub.batches) < 5, "most of those who left were left out"
@@ -161,10 +179,10 @@ def test_clients_get_retry_after_while_the_worker_is_down() -> None:
 
 def test_openapi_describes_the_request_and_the_responses(stub: Stub) -> None:
     api = httpx.get(f"{stub.address}/openapi.json").json()
-    assert set(api["paths"]) == {"/v1/predict", "/v1/model", "/healthz", "/metrics"}
+    assert set(api["paths"]) == {"/v1/predict", "/v1/model", "/v1/models", "/healthz", "/metrics"}
     predict = api["paths"]["/v1/predict"]["post"]
-    assert set(predict["requestBody"]["content"]) == {"image/*", "multipart/form-data"}
-    assert {"200", "413", "415", "422", "503"} <= set(predict["responses"])
+    assert set(predict["requestBody"]["content"]) == {"image/*", "multipart/form-data", "application/json"}
+    assert {"200", "400", "404", "413", "415", "422", "503"} <= set(predict["responses"])
     assert httpx.get(f"{stub.address}/docs").status_code == 404, "it would load scripts from elsewhere"
 
 
@@ -188,3 +206,68 @@ def test_head_has_the_status_of_get_and_no_body(stub: Stub, path: str) -> None:
 def test_refusals_before_the_application_carry_a_request_id_too(stub: Stub) -> None:
     answer = stub.ask(b"GET / HTTP/9.9\r\n\r\n")
     assert status(answer) >= 400 and body(answer)["error"]["request_id"].encode() in answer.partition(b"\r\n\r\n")[0]
+
+
+def test_several_models_answer_under_their_names_and_the_first_without_one() -> None:
+    with two_models() as (stub, seen):
+        for path, name in (("", "a"), ("?model=a", "a"), ("?model=b", "b"), ("?model=b&threshold=0.3", "b")):
+            seen.clear()
+            assert status(stub.post(jpeg(), "Content-Type: image/jpeg", path=f"/v1/predict{path}")) == 200
+            assert seen == [name]
+        shown = body(stub.ask(get("/v1/models")))["models"]
+        assert [each["name"] for each in shown] == ["a", "b"]
+        assert body(stub.ask(get("/v1/model?model=b")))["name"] == "b"
+        assert body(stub.ask(get("/v1/model")))["name"] == "a"
+        for path in ("/v1/model?model=c", "/v1/model?model="):
+            said = stub.ask(get(path))
+            assert code(said) == (404, "unknown-model") and "a, b" in body(said)["error"]["message"]
+        said = stub.post(jpeg(), "Content-Type: image/jpeg", path="/v1/predict?model=../a")
+        assert code(said) == (404, "unknown-model")
+
+
+def test_one_model_that_is_down_leaves_the_other_working_and_fails_the_health_check() -> None:
+    with two_models() as (stub, _seen):
+        stub.is_up = False  # that of b alone
+        assert code(stub.post(jpeg(), "Content-Type: image/jpeg", path="/v1/predict?model=b")) == (503, "no-worker")
+        assert status(stub.post(jpeg(), "Content-Type: image/jpeg", path="/v1/predict?model=a")) == 200
+        assert status(stub.ask(get("/healthz"))) == 503
+        text = stub.ask(get("/metrics"))
+        assert b'singleshot_worker_up{model="a"} 1' in text and b'singleshot_worker_up{model="b"} 0' in text
+
+
+class _TwoModels(Stub):
+    """A stub with a model `a` that is always up and `b` that is up when the stub is; `seen` tells who answered."""
+
+    seen: list[str]
+
+    async def serve(self, listener: socket.socket) -> None:
+        metrics = Metrics(["a", "b"])
+
+        def answering(name: str) -> Any:
+            async def run(batch: Any) -> Any:
+                self.seen.append(name)
+                return await self.run(batch)
+
+            return run
+
+        def ignore(_count: int, _seconds: float) -> None: ...
+
+        up = Stub(self.settings)
+        async with (
+            Batcher(answering("a"), self.settings, ignore) as first,
+            Batcher(answering("b"), self.settings, ignore) as second,
+        ):
+            models = [
+                ServedModel(FACTS | {"name": "a"}, first, up),
+                ServedModel(FACTS | {"name": "b"}, second, self),
+            ]
+            self.server = http_server(build(self.settings, models, metrics), self.settings, metrics)
+            await self.server.serve(sockets=[listener])
+
+
+@contextmanager
+def two_models() -> Iterator[tuple[Stub, list[str]]]:
+    stub = _TwoModels(QUICK)
+    stub.seen = []
+    with started(stub):
+        yield stub, stub.seen

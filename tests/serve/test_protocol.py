@@ -178,4 +178,4 @@ def test_a_connection_serves_one_request_after_another(stub: Stub) -> None:
 
 def test_refusals_by_the_protocol_are_counted(stub: Stub) -> None:
     talk(stub.port, b"GET /\r\n\r\n")
-    assert b'singleshot_responses_total{status="400"}' in stub.ask(get("/metrics"))
+    assert b'singleshot_http_responses_total{code="400"}' in stub.ask(get("/metrics"))

@@ -67,3 +67,35 @@ def test_h17_every_response_has_a_policy_against_other_sources(stub: Stub, path:
     head = stub.ask(get(path)).partition(b"\r\n\r\n")[0]
     assert b"content-security-policy: default-src 'self';" in head
     assert b"unsafe" not in head and b"x-content-type-options: nosniff" in head
+
+
+def test_pages_of_an_allowed_origin_may_call_the_server_and_no_others() -> None:
+    ours = "https://app.example.org"
+    with stub_server(cors_origins=(ours, "http://localhost:3000"), token="a secret of ours") as stub:
+        token = "Authorization: Bearer a secret of ours"
+        said = stub.post(jpeg(), "Content-Type: image/jpeg", f"Origin: {ours}", token)
+        assert status(said) == 200 and f"access-control-allow-origin: {ours}\r\n".encode() in said
+        assert b"vary: Origin\r\n" in said and b"cross-origin-resource-policy: cross-origin\r\n" in said
+        assert b"access-control-allow-credentials" not in said
+        for other in ("https://evil.example", "https://app.example.org.evil.example", "http://app.example.org", "null"):
+            said = stub.post(jpeg(), "Content-Type: image/jpeg", f"Origin: {other}", token)
+            assert code(said) == (403, "foreign-origin") and b"access-control-allow" not in said
+        said = stub.ask(get("/v1/model", f"Origin: {ours}"))
+        assert code(said) == (401, "no-token") and b"access-control-allow-origin" in said, "its page can read why"
+        assert b"vary: Origin" in stub.ask(get("/healthz"))
+
+
+def test_a_preflight_is_answered_without_the_token_and_for_allowed_origins_only() -> None:
+    def preflight(origin: str, host: str = "localhost") -> bytes:
+        lines = ["OPTIONS /v1/predict HTTP/1.1", f"Host: {host}", f"Origin: {origin}", "Connection: close"]
+        lines += ["Access-Control-Request-Method: POST", "Access-Control-Request-Headers: authorization,content-type"]
+        return "\r\n".join([*lines, "", ""]).encode()
+
+    with stub_server(cors_origins=("https://app.example.org",), token="a secret of ours") as stub:
+        said = stub.ask(preflight("https://app.example.org"))
+        assert status(said) == 204 and b"access-control-allow-headers: Authorization, Content-Type\r\n" in said
+        assert b"access-control-allow-methods: GET, POST\r\n" in said and stub.batches == []
+        assert status(stub.ask(preflight("https://evil.example"))) == 403
+        assert status(stub.ask(preflight("https://app.example.org", host="evil.example"))) == 421
+    with stub_server() as stub:
+        assert status(stub.ask(preflight("https://app.example.org"))) == 403

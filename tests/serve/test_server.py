@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import socket
 import threading
 import time
@@ -8,8 +10,11 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 import uvicorn
 
+from singleshot import weights
+from singleshot.detection.ssd import SSD, config_for
 from singleshot.errors import CannotCreateError, StorageError
 from singleshot.serve import server
 from singleshot.serve.settings import Settings
@@ -115,3 +120,24 @@ def test_both_files_of_an_openvino_model_are_copied(suffix: str, tmp_path: Path)
 def test_an_address_of_another_machine_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CannotCreateError, match=r"203\.0\.113\.1"):
         server.serve(tmp_path, Settings(host="203.0.113.1", token="never mind"), lambda _address, _facts: None)
+
+
+def test_two_models_run_in_one_server_each_in_its_own_process(weights_file: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.safetensors"
+    torch.manual_seed(1)
+    weights.save(other, SSD(config_for("lite320-fine", ["lamp"], (64, 96))), {})
+    served = Program(f"first={weights_file}", f"second={other}", "--port", "0")
+    try:
+        models = body(served.ask(get("/v1/models")))["models"]
+        assert [each["name"] for each in models] == ["first", "second"]
+        assert [len(each["classes"]) for each in models] == [2, 1] and models[0]["sha256"] != models[1]["sha256"]
+        for name, classes in (("first", {"car", "<img src=x onerror=alert(1)>"}), ("second", {"lamp"})):
+            said = served.ask(post(jpeg(), "Content-Type: image/jpeg", path=f"/v1/predict?model={name}&threshold=0.01"))
+            assert status(said) == 200 and {each["class"] for each in body(said)["detections"]} <= classes
+        direct = served.ask(post(jpeg(), "Content-Type: image/jpeg", path="/v1/predict?threshold=0.01"))
+        named = served.ask(post(jpeg(), "Content-Type: image/jpeg", path="/v1/predict?threshold=0.01&model=first"))
+        in_json = json.dumps({"image": base64.b64encode(jpeg()).decode(), "threshold": 0.01}).encode()
+        from_json = served.ask(post(in_json, "Content-Type: application/json"))
+        assert body(direct) == body(named) == body(from_json) and body(direct)["detections"]
+    finally:
+        assert served.end() == 143

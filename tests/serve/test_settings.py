@@ -30,3 +30,11 @@ def test_only_localhost_and_loopback_addresses_count_as_loopback() -> None:
 
 def test_h5_two_windows_are_less_than_ten_seconds() -> None:
     assert 2 * Settings().window_s < 10
+
+
+@pytest.mark.parametrize(
+    "origin", ["*", "null", "https://a.example/", "https://a.example/x", "a.example", "HTTPS://A", ""]
+)
+def test_what_is_no_origin_is_refused(origin: str) -> None:
+    with pytest.raises(UsageError, match="is not an origin"):
+        Settings(cors_origins=("https://fine.example", origin))

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import socket
 import threading
 import time
@@ -82,7 +84,7 @@ def test_h9_a_malformed_form_is_refused_in_one_line(
 
 @pytest.mark.parametrize(
     "content_type",
-    ["text/plain", "application/json", "application/x-www-form-urlencoded", "video/mp4", "text/html", "imagejpeg"],
+    ["text/plain", "application/ld+json", "application/x-www-form-urlencoded", "video/mp4", "text/html", "imagejpeg"],
 )
 def test_h10_other_content_types_are_refused_before_the_body_is_read(stub: Stub, content_type: str) -> None:
     assert code(stub.post(jpeg(), f"Content-Type: {content_type}")) == (415, "unsupported-type")
@@ -96,7 +98,7 @@ def test_h12_the_file_name_of_an_upload_is_ignored(stub: Stub, name: str) -> Non
 
 def test_partial_boundaries_inside_an_image_do_not_split_it() -> None:
     tricky = b"\xff\xd8--edg\r\n--edg\r\n\r\n-- edge--"
-    assert uploads.image_bytes(form(part(tricky)), EDGE) == tricky
+    assert uploads.parse(form(part(tricky)), EDGE, 10**6).image == tricky
 
 
 def test_parameters_of_a_content_type_are_ignored() -> None:
@@ -218,3 +220,59 @@ def test_h3_h4_memory_stays_flat_under_too_large_bodies(program: Program) -> Non
             except OSError:
                 pass
     assert most - before < 20 * 2**20
+
+
+def as_json(**fields: object) -> bytes:
+    return json.dumps(fields).encode()
+
+
+def base64_of(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+JSON_TYPE = "Content-Type: application/json; charset=utf-8"
+
+
+def test_base64_in_json_is_the_file_itself(stub: Stub) -> None:
+    for more in ({}, {"threshold": 0.25}, {"threshold": 1}, {"threshold": None}):
+        said = stub.post(as_json(image=base64_of(jpeg()), **more), JSON_TYPE)
+        assert status(said) == 200 and body(said)["sha256"] == digest(jpeg())
+
+
+@pytest.mark.parametrize(
+    ("data", "wanted"),
+    [
+        (b"", (400, "bad-json")),
+        (b"\xff", (400, "bad-json")),
+        (b"{}", (422, "bad-json")),
+        (b"[1]", (422, "bad-json")),
+        (as_json(image="aGk=", url="http://127.0.0.1/"), (422, "bad-json")),
+        (as_json(image=7), (422, "bad-base64")),
+        (as_json(image=None), (422, "bad-base64")),
+        (as_json(image="aGk"), (422, "bad-base64")),
+        (as_json(image="aG k="), (422, "bad-base64")),
+        (as_json(image="ä"), (422, "bad-base64")),
+        (as_json(image="data:image/jpeg;base64,aGk="), (422, "bad-base64")),
+        (as_json(image=""), (422, "empty-file")),
+        (as_json(image="aGk=", threshold="0.5"), (422, "bad-threshold")),
+        (as_json(image="aGk=", threshold=True), (422, "bad-threshold")),
+        (as_json(image="aGk=", threshold=1.01), (422, "bad-threshold")),
+        (b'{"image": "aGk=", "threshold": 1e999}', (422, "bad-threshold")),
+        (b'{"image": "aGk=", "threshold": NaN}', (400, "bad-json")),
+    ],
+)
+def test_json_that_is_wrong_is_refused_in_one_line(stub: Stub, data: bytes, wanted: tuple[int, str]) -> None:
+    said = stub.post(data, JSON_TYPE)
+    assert code(said) == wanted and said.partition(b"\r\n\r\n")[2].count(b"\n") == 1
+
+
+def test_the_threshold_is_given_once(stub: Stub) -> None:
+    data = as_json(image=base64_of(jpeg()), threshold=0.5)
+    assert code(stub.post(data, JSON_TYPE, path="/v1/predict?threshold=0.4")) == (422, "bad-threshold")
+
+
+def test_the_limit_of_a_file_is_the_same_in_json() -> None:
+    with stub_server(max_body_bytes=30_000, max_held_bytes=10**6) as stub:
+        assert status(stub.post(as_json(image=base64_of(bytes(30_000))), JSON_TYPE)) == 200
+        for data in (as_json(image=base64_of(bytes(30_001))), as_json(image="A" * 90_000), b" " * 90_000):
+            assert code(stub.post(data, JSON_TYPE)) == (413, "too-large-body")

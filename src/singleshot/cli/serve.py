@@ -1,19 +1,25 @@
-"""`singleshot serve`: a model as an HTTP API and a web page."""
+"""`singleshot serve`: models as an HTTP API and a web page."""
 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from singleshot.cli.model_options import Device
-from singleshot.errors import ConfigError
+from singleshot.errors import ConfigError, UsageError
 
 
 def serve(
-    weights: Annotated[Path, typer.Argument(help="A weights file, a known name, or owner/name on the hub.")],
+    weights: Annotated[
+        list[str],
+        typer.Argument(
+            help="A weights file, an export, a known name, or owner/name on the hub; of several each as NAME=FILE."
+        ),
+    ],
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port to listen on; 0 chooses a free one.", min=0, max=65535)] = 8000,
     token: Annotated[
@@ -22,6 +28,10 @@ def serve(
     ] = None,
     allow_host: Annotated[
         list[str] | None, typer.Option(help="Additional host name that clients may use; repeatable.")
+    ] = None,
+    cors: Annotated[
+        list[str] | None,
+        typer.Option(help="Origin whose pages may call the server, such as https://app.example.org; repeatable."),
     ] = None,
     device: Device = "auto",
     batch_size: Annotated[int, typer.Option(help="Maximum images per batch.", min=1, max=4096)] = 8,
@@ -34,7 +44,7 @@ def serve(
         float, typer.Option(help="Largest image, in millions of pixels.", min=0.01, max=10_000)
     ] = 24.0,
 ) -> None:
-    """Serve a model: POST an image to /v1/predict, or open the page in a browser.
+    """Serve models: POST an image to /v1/predict, or open the page in a browser.
 
     After SIGTERM or Ctrl-C, requests in progress are answered before the server exits.
     """
@@ -54,6 +64,7 @@ def serve(
         port=port,
         token=token,
         allowed_hosts=tuple(allow_host or ()),
+        cors_origins=tuple(each.lower() for each in cors or ()),
         device=device,
         batch_size=batch_size,
         latency_s=latency_ms / 1000,
@@ -62,12 +73,32 @@ def serve(
         max_pixels=round(max_megapixels * 1e6),
     )
 
-    def ready(address: str, facts: dict[str, Any]) -> None:
-        kind = "segmenter" if facts["task"] == "segmentation" else "detector"
-        terminal.show(f"{facts['name']}, a {kind} with {len(facts['classes'])} classes, at {address} (Ctrl-C to stop)")
+    def ready(address: str, models: list[dict[str, Any]]) -> None:
+        for place, facts in enumerate(models):
+            kind = "segmenter" if facts["task"] == "segmentation" else "detector"
+            where = f"{address} (Ctrl-C to stop)" if place == 0 else f"{address}/v1/predict?model={facts['name']}"
+            terminal.show(f"{facts['name']}, a {kind} with {len(facts['classes'])} classes, at {where}")
 
-    number = run(_locate(weights), settings, ready)
+    number = run({name: _locate(path) for name, path in _named(weights).items()}, settings, ready)
     raise typer.Exit(128 + number)
+
+
+def _named(weights: list[str]) -> dict[str, Path]:
+    """Return the models by name: `NAME=FILE`, or a file under its own name.
+
+    Raises UsageError for a name that occurs twice, or has other characters than letters, digits, dot, _ and -.
+    """
+    named: dict[str, Path] = {}
+    for each in weights:
+        name, equals, path = each.partition("=")
+        if not equals or Path(each).exists():  # a file's own name may have an equals sign
+            name, path = Path(each).name, each
+        elif not re.fullmatch(r"[A-Za-z0-9._-]{1,100}", name):
+            raise UsageError(f"{name!r} is no name for a model", remedy="Use letters, digits, dot, _ and -")
+        if name in named:
+            raise UsageError(f"two models are called {name}", remedy="Name them: a=FILE b=FILE")
+        named[name] = Path(path)
+    return named
 
 
 def _locate(weights: Path) -> Path:

@@ -10,7 +10,8 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from typing import Annotated, Any, Protocol, runtime_checkable
 
@@ -25,7 +26,7 @@ from singleshot import __version__
 from singleshot.serve import uploads
 from singleshot.serve.batcher import Batcher
 from singleshot.serve.messages import PredictRequest, PredictResponse, Refusal, busy
-from singleshot.serve.metrics import CONTENT_TYPE, Metrics
+from singleshot.serve.metrics import CONTENT_TYPE, Metrics, ModelState
 from singleshot.serve.security import PAGE, REQUEST_ID, AccessControl
 from singleshot.serve.settings import Settings
 from singleshot.serve.uploads import BodyReader, LingeringClose
@@ -62,18 +63,31 @@ def _json(schema: dict[str, Any]) -> dict[str, Any]:
 
 PREDICT_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"description": "Best score first.", **_json({"oneOf": [_DETECTIONS, _SEGMENTATION]})},
-    400: {"description": "A form that cannot be read.", **_json(_ERROR)},
+    400: {"description": "A form or JSON that cannot be read.", **_json(_ERROR)},
     401: {"description": "No token.", **_json(_ERROR)},
+    404: {"description": "No model of that name.", **_json(_ERROR)},
     408: {"description": "The request came too slowly.", **_json(_ERROR)},
     413: {"description": "A body that is too large.", **_json(_ERROR)},
     415: {"description": "Not a kind of picture that is read.", **_json(_ERROR)},
     422: {"description": "No picture, a broken one, or one with too many pixels; `code` says which.", **_json(_ERROR)},
     503: {"description": "Busy: try again after `Retry-After` seconds.", **_json(_ERROR)},
 }
+_BASE64 = {"type": "string", "contentEncoding": "base64", "description": "the image file"}
+_JSON_BODY = {
+    "schema": {
+        "type": "object",
+        "properties": {"image": _BASE64, "threshold": {"type": "number", "minimum": 0, "maximum": 1}},
+        "required": ["image"],
+        "additionalProperties": False,
+    }
+}
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _FORM = {"schema": _object({"image": {"type": "string", "format": "binary"}})}
 PREDICT_BODY: dict[str, Any] = {
-    "requestBody": {"required": True, "content": {"image/*": _BINARY, "multipart/form-data": _FORM}}
+    "requestBody": {
+        "required": True,
+        "content": {"image/*": _BINARY, "multipart/form-data": _FORM, "application/json": _JSON_BODY},
+    }
 }
 
 log = logging.getLogger(__name__)
@@ -94,15 +108,33 @@ class Health(Protocol):
         ...
 
 
-def build(settings: Settings, facts: dict[str, Any], batcher: Batcher, health: Health, metrics: Metrics) -> ASGIApp:
+@dataclass(frozen=True)
+class ServedModel:
+    """A model of the server.
+
+    Args:
+        facts: the response of `/v1/model`; `name` is the one by which clients ask for it.
+        batcher: answers images.
+        health: of its worker process.
+    """
+
+    facts: dict[str, Any]
+    batcher: Batcher
+    health: Health
+
+    @property
+    def name(self) -> str:
+        """The name by which clients ask for it."""
+        return self.facts["name"]
+
+
+def build(settings: Settings, models: Sequence[ServedModel], metrics: Metrics) -> ASGIApp:
     """Build the application.
 
     Args:
         settings: limits and access control.
-        facts: the response of `/v1/model`.
-        batcher: answers images.
-        health: of the worker process.
-        metrics: updated by every request.
+        models: at least one; the first answers requests that name none.
+        metrics: of these models, updated by every request.
     """
     bodies = BodyReader(settings)
     api = FastAPI(title="singleshot", version=__version__, docs_url=None, redoc_url=None)
@@ -111,47 +143,56 @@ def build(settings: Settings, facts: dict[str, Any], batcher: Batcher, health: H
         api.add_api_route(path, _page_route(name, media_type), include_in_schema=False)
 
     @api.post("/v1/predict", responses=PREDICT_RESPONSES, openapi_extra=PREDICT_BODY, response_class=Response)
-    async def predict(request: Request, threshold: Annotated[float, Query(ge=0, le=1)] = DEFAULT_THRESHOLD) -> Response:
-        """What the model sees in one picture. Detections score at least `threshold`; segmenters ignore it."""
-        _check_names(request, {"threshold"})
-        start = time.monotonic()
+    async def predict(
+        request: Request,
+        threshold: Annotated[float | None, Query(ge=0, le=1)] = None,
+        model: str | None = None,
+    ) -> Response:
+        """What a model sees in one picture. Detections score at least `threshold` (0.5); segmenters ignore it."""
+        _check_names(request, {"threshold", "model"})
+        start, served = time.monotonic(), _named(models, model)
         content_type = request.headers.get("content-type", "")
         uploads.check_type(content_type)
-        if not health.is_up:
+        if not served.health.is_up:
             raise busy("The network is being started anew.", settings.retry_after_s, "no-worker")
-        batcher.check_room()
-        async with bodies.read(request) as body:
-            image = uploads.image_bytes(body, content_type)
-            response = await _unless_disconnected(request, batcher.submit(PredictRequest(image, threshold)))
-        metrics.seconds.add(time.monotonic() - start)
+        served.batcher.check_room()
+        async with bodies.read(request, uploads.body_limit(content_type, settings.max_body_bytes)) as body:
+            upload = uploads.parse(body, content_type, settings.max_body_bytes)
+            if upload.threshold is not None and threshold is not None:
+                raise Refusal(422, "bad-threshold", "Give threshold in the address or in the JSON, not in both.")
+            wanted = threshold if upload.threshold is None else upload.threshold
+            work = PredictRequest(upload.image, DEFAULT_THRESHOLD if wanted is None else wanted)
+            response = await _unless_disconnected(request, served.batcher.submit(work))
+        metrics.models[served.name].seconds.add(time.monotonic() - start)
         if response.status >= 400:  # the worker knows no request ids
             error = json.loads(response.body)["error"]
             raise Refusal(response.status, error["code"], error["message"])
         return Response(response.body, response.status, media_type="application/json")
 
     @api.get("/v1/model")
-    async def model(request: Request) -> dict[str, Any]:
-        """What the model is: its task, its classes with their colours, its input size."""
+    async def show_model(request: Request, model: str | None = None) -> dict[str, Any]:
+        """What a model is: its task, its classes with their colours, its input size."""
+        _check_names(request, {"model"})
+        return _named(models, model).facts
+
+    @api.get("/v1/models")
+    async def show_models(request: Request) -> dict[str, Any]:
+        """What `/v1/model` returns, of all models; the first answers requests that name none."""
         _check_names(request, set())
-        return facts
+        return {"models": [each.facts for each in models]}
 
     @api.get("/healthz")
     async def healthz() -> dict[str, str]:
-        """Whether pictures would be answered now: 200 or 503."""
-        if not health.is_up:
+        """Whether pictures would be answered now, by every model: 200 or 503."""
+        if not all(each.health.is_up for each in models):
             raise busy("The network is being started anew.", settings.retry_after_s, "no-worker")
         return {"status": "ok"}
 
     @api.get("/metrics", response_class=Response)
     async def show_metrics() -> Response:
         """Figures for Prometheus."""
-        text = metrics.text(
-            waiting=batcher.waiting,
-            held_bytes=bodies.held_bytes,
-            worker_up=health.is_up,
-            worker_restarts=health.restarts,
-        )
-        return Response(text, media_type=CONTENT_TYPE)
+        states = [ModelState(each.batcher.waiting, each.health.is_up, each.health.restarts) for each in models]
+        return Response(metrics.text(held_bytes=bodies.held_bytes, states=states), media_type=CONTENT_TYPE)
 
     return _CountResponses(LingeringClose(AccessControl(_HeadAsGet(api), settings)), metrics)
 
@@ -159,8 +200,17 @@ def build(settings: Settings, facts: dict[str, Any], batcher: Batcher, health: H
 def _check_names(request: Request, known: set[str]) -> None:
     """Refuse a misspelt parameter, which would otherwise change nothing without a word."""
     if not set(request.query_params) <= known:
-        message = f"The only parameter here is {', '.join(known)}." if known else "There are no parameters here."
+        message = f"The parameters here are {', '.join(sorted(known))}." if known else "There are no parameters here."
+        message = f"The only parameter here is {', '.join(known)}." if len(known) == 1 else message
         raise Refusal(422, "unknown-parameter", message)
+
+
+def _named(models: Sequence[ServedModel], name: str | None) -> ServedModel:
+    """Return the model of that name, or the first for None. Raises Refusal (404)."""
+    for model in models:
+        if name in (None, model.name):
+            return model
+    raise Refusal(404, "unknown-model", f"The models here are {', '.join(each.name for each in models)}.")
 
 
 class _HeadAsGet:

@@ -4,6 +4,7 @@ A server on loopback is reachable from every page that its user's browser opens.
 `Host` must be one of ours, because a hostile site can point its own name at 127.0.0.1 (DNS rebinding); a numeric
 address cannot be rebound and is allowed. `Origin`, where a browser sends it, must be the same host and port. Beyond
 loopback a token is required as well. Every response forbids the page to load or run anything from elsewhere.
+Pages of the origins in `cors_origins` are an exception to the second check, and are told so as CORS wants it.
 """
 
 from __future__ import annotations
@@ -43,6 +44,15 @@ _HEADERS: RawHeaders = [
 ]
 
 
+_PREFLIGHT: RawHeaders = [
+    (b"access-control-allow-methods", b"GET, POST"),
+    (b"access-control-allow-headers", b"Authorization, Content-Type"),
+    (b"access-control-allow-private-network", b"true"),
+    (b"access-control-max-age", b"600"),
+]
+"""What a browser may send from a page of an allowed origin."""
+
+
 class AccessControl:
     """ASGI middleware: checks host, origin and token, numbers requests, adds the security headers to every response."""
 
@@ -57,6 +67,11 @@ class AccessControl:
             return
         scope[REQUEST_ID] = request_id = secrets.token_hex(6)
         own = [*_HEADERS, (b"x-request-id", request_id.encode())]
+        origin = dict(scope["headers"]).get(b"origin", b"").decode("latin-1")
+        if self._settings.cors_origins:
+            own.append((b"vary", b"Origin"))
+        if origin in self._settings.cors_origins:
+            own = [each for each in own if each[0] != b"cross-origin-resource-policy"] + _cors_headers(origin)
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -70,6 +85,10 @@ class AccessControl:
             await send_with_headers({"type": "http.response.start", "status": refusal.status, "headers": headers})
             await send_with_headers({"type": "http.response.body", "body": refusal.body(request_id)})
             return
+        if origin in self._settings.cors_origins and scope["method"] == "OPTIONS":
+            await send_with_headers({"type": "http.response.start", "status": 204, "headers": _PREFLIGHT})
+            await send_with_headers({"type": "http.response.body", "body": b""})
+            return
         await self._app(scope, receive, send_with_headers)
 
     def _check(self, scope: Scope) -> None:
@@ -79,12 +98,18 @@ class AccessControl:
             message = "This server does not go by that name. It may be added with --allow-host."
             raise Refusal(421, "unknown-host", message)
         if b"origin" in headers:
-            try:
-                origin = urlsplit(headers[b"origin"].decode("latin-1")).netloc
-            except ValueError:
-                origin = None  # not an address
-            if origin is None or origin.lower() != host.lower():
-                raise Refusal(403, "foreign-origin", "Pages of other sites may not call this server.")
+            origin = headers[b"origin"].decode("latin-1")
+            if origin in self._settings.cors_origins:
+                if scope["method"] == "OPTIONS":
+                    return  # a browser asks without the token whether it may send it
+            else:
+                try:
+                    of_page = urlsplit(origin).netloc
+                except ValueError:
+                    of_page = None  # not an address
+                if of_page is None or of_page.lower() != host.lower():
+                    message = "Pages of other sites may not call this server. They may be allowed with --cors."
+                    raise Refusal(403, "foreign-origin", message)
         token = self._settings.token
         if token is not None and scope["path"] not in OPEN_PATHS:
             authorization = headers.get(b"authorization", b"")
@@ -104,3 +129,11 @@ class AccessControl:
         except ValueError:
             return False
         return True
+
+
+def _cors_headers(origin: str) -> RawHeaders:
+    return [
+        (b"access-control-allow-origin", origin.encode("latin-1")),
+        (b"access-control-expose-headers", b"Retry-After, X-Request-Id"),
+        (b"cross-origin-resource-policy", b"cross-origin"),
+    ]

@@ -1,4 +1,4 @@
-"""Runs a server for one model file until a signal ends it.
+"""Runs a server for one or more model files until a signal ends it.
 
 Errors come in the order that helps at a terminal: a missing model or an address in use at once, a model that does not
 open before any client can connect. A signal stops the listening, lets requests in progress finish, and ends the worker.
@@ -17,7 +17,7 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -28,7 +28,7 @@ from starlette.types import ASGIApp
 
 from singleshot.errors import CannotCreateError, NotPermittedError, StorageError, os_errors
 from singleshot.exporting.sizes import files_of
-from singleshot.serve.app import build
+from singleshot.serve.app import ServedModel, build
 from singleshot.serve.batcher import Batcher
 from singleshot.serve.metrics import Metrics
 from singleshot.serve.protocol import limited_protocol
@@ -40,13 +40,16 @@ SPARE_FILES = 64
 """File descriptors kept free for everything other than connections."""
 
 
-def serve(model: Path, settings: Settings, on_ready: Callable[[str, dict[str, Any]], None]) -> int:
-    """Serve a model until a signal arrives. Returns the signal's number.
+def serve(
+    models: Path | Mapping[str, Path], settings: Settings, on_ready: Callable[[str, list[dict[str, Any]]], None]
+) -> int:
+    """Serve models until a signal arrives. Returns the signal's number.
 
     Args:
-        model: its file, which exists.
-        settings: where to listen, and limits.
-        on_ready: called with the address and the model's facts once clients can connect.
+        models: a file, or several by the names under which clients ask for them; they exist. Each runs in a process
+            of its own, and the first answers requests that name none.
+        settings: where to listen, and limits; those of batches and queues are each model's.
+        on_ready: called with the address and the models' facts once clients can connect.
 
     Raises:
         CannotCreateError: the address is in use, or not this machine's.
@@ -56,28 +59,28 @@ def serve(model: Path, settings: Settings, on_ready: Callable[[str, dict[str, An
     """
     settings = replace(settings, max_connections=min(settings.max_connections, _max_connections()))
     with _exit_on_sigterm(), _temporary_folder() as folder, _listener(settings) as listener:
-        copy = _copy_model(model, folder)
-        return asyncio.run(_serve(copy, model.name, settings, listener, on_ready))
+        named = models if isinstance(models, Mapping) else {models.name: models}
+        copies = {name: _copy_model(path, folder / str(place)) for place, (name, path) in enumerate(named.items())}
+        return asyncio.run(_serve(copies, settings, listener, on_ready))
 
 
 async def _serve(
-    copy: Path,
-    name: str,
+    copies: Mapping[str, Path],
     settings: Settings,
     listener: socket.socket,
-    on_ready: Callable[[str, dict[str, Any]], None],
+    on_ready: Callable[[str, list[dict[str, Any]]], None],
 ) -> int:
-    metrics = Metrics()
-
-    def on_batch(size: int, seconds: float) -> None:
-        metrics.batch_sizes.add(size)
-        metrics.batch_seconds.add(seconds)
-
-    async with Worker(copy, name, settings) as worker, Batcher(worker.run, settings, on_batch) as batcher:
-        with copy.open("rb") as stream:
-            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-        facts = {"name": name, "sha256": sha256, **worker.facts}
-        server = http_server(build(settings, facts, batcher, worker, metrics), settings, metrics)
+    metrics, models = Metrics(copies), []
+    async with contextlib.AsyncExitStack() as stack:
+        for name, copy in copies.items():
+            worker = await stack.enter_async_context(Worker(copy, name, settings))
+            batcher = Batcher(worker.run, settings, metrics.models[name].add_batch)
+            with copy.open("rb") as stream:
+                sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+            facts = {"name": name, "sha256": sha256, **worker.facts}
+            models.append(ServedModel(facts, await stack.enter_async_context(batcher), worker))
+        server = http_server(build(settings, models, metrics), settings, metrics)
+        facts = [each.facts for each in models]
         host, port = listener.getsockname()[:2]
         server.on_started = lambda: on_ready(f"http://{f'[{host}]' if ':' in host else host}:{port}", facts)
         await server.serve(sockets=[listener])
@@ -215,6 +218,7 @@ def _copy_model(model: Path, folder: Path) -> Path:
     """Copy the model's files, so that changes to the user's do not affect the server. Returns the copy."""
     copy = folder / f"model{model.suffix}"
     with os_errors(copy, "write", elsewhere="Set TMPDIR to another folder"):
+        folder.mkdir(exist_ok=True)
         for file in files_of(model):
             if file == model or file.is_file():  # opening the copy reports a missing companion file
                 shutil.copyfile(file, copy.with_suffix(file.suffix))

@@ -6,6 +6,7 @@ Every number has a default that suits a laptop; those that users are likely to c
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -25,6 +26,7 @@ class Settings(Config):
         port: 0 takes a free one.
         token: required of clients as `Authorization: Bearer`; None for clients on this machine only.
         allowed_hosts: host names that clients may use, besides `localhost`, `host` and plain IP addresses.
+        cors_origins: origins such as `https://app.example.org` whose pages may call the server from a browser.
         device: where the network computes, as `load` takes it.
         batch_size: maximum images per batch.
         latency_s: how long an image waits for others before its batch starts.
@@ -42,13 +44,15 @@ class Settings(Config):
 
     Raises:
         ConfigError: a number is out of range.
-        UsageError: other machines could connect and there is no token, or the token is too simple.
+        UsageError: other machines could connect and there is no token, the token is too simple, or one of
+            `cors_origins` is not an origin.
     """
 
     host: str = "127.0.0.1"
     port: Annotated[int, Range(0, 65535)] = 8000
     token: str | None = None
     allowed_hosts: tuple[str, ...] = ()
+    cors_origins: tuple[str, ...] = ()
     device: str = "auto"
     batch_size: Annotated[int, AtLeast(1)] = 8
     latency_s: Annotated[float, AtLeast(0)] = 0.01
@@ -69,9 +73,24 @@ class Settings(Config):
             raise UsageError(
                 "the token is too short or has unusual characters", remedy="Use 8 or more printable ASCII characters"
             )
+        for origin in self.cors_origins:
+            if not is_origin(origin):
+                remedy = "Write it as https://app.example.org, without a path; * is not possible"
+                raise UsageError(f"{origin!r} is not an origin", remedy=remedy)
         if self.token is None and not is_loopback(self.host):
             message = f"other machines could connect to {self.host}, and there is no token"
             raise UsageError(message, remedy="Set SINGLESHOT_TOKEN or give --token, or leave out --host")
+
+
+def is_origin(text: str) -> bool:
+    """Check whether a text is an origin as browsers send it: scheme, host, and a port unless it is the usual one.
+
+    >>> is_origin("https://app.example.org"), is_origin("http://localhost:3000")
+    (True, True)
+    >>> is_origin("*"), is_origin("null"), is_origin("https://app.example.org/"), is_origin("app.example.org")
+    (False, False, False, False)
+    """
+    return bool(re.fullmatch(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9_-]+(\.[a-z0-9_-]+)*)(:[0-9]{1,5})?", text))
 
 
 def is_loopback(host: str) -> bool:

@@ -4,15 +4,18 @@ A body is refused before it is read if its declared length exceeds the limit, an
 is not simply left in the socket: closing a connection with unread bytes resets it, and the client would get the reset
 instead of the reason. `LingeringClose` sends the response first, then reads and discards for a moment, then closes.
 
-The image is the body itself or the one part of a form. A form is parsed in memory, which the body limit bounds, and is
-never written to disk. The filename of a part is ignored: path traversal begins with names.
+The image is the body itself, the one part of a form, or base64 in JSON. Forms and JSON are parsed in memory, which the
+body limit bounds, and are never written to disk. The filename of a part is ignored: path traversal begins with names.
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
+import json
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any
 
 from python_multipart.exceptions import FormParserError
@@ -26,6 +29,9 @@ from singleshot.serve.settings import LINGER_BYTES, LINGER_S, Settings
 FIELD = "image"
 MAX_PARTS = 4
 FORM = "multipart/form-data"
+JSON = "application/json"
+SPARE_JSON_BYTES = 1024
+"""In a JSON body beside the image: names, threshold, white space."""
 _RAW_TYPES = {"", "application/octet-stream"}
 _ONE_FIELD = f"The form must have one field, {FIELD}, with one picture."
 
@@ -42,21 +48,26 @@ class BodyReader:
         self.held_bytes = 0
 
     @contextlib.asynccontextmanager
-    async def read(self, request: Request) -> AsyncIterator[bytes]:
+    async def read(self, request: Request, limit: int | None = None) -> AsyncIterator[bytes]:
         """Yield the whole body; it counts as held while inside.
+
+        Args:
+            request: whose body it is.
+            limit: most bytes of it; None for `max_body_bytes`.
 
         Raises:
             Refusal: the body exceeds the limit (413), or all bodies together exceed theirs (503).
             ClientDisconnect: the client disconnected.
         """
+        limit = self._settings.max_body_bytes if limit is None else limit
         size = 0
         try:
             chunks: list[bytes] = []
             declared = request.headers.get("content-length", "0")
-            self._check(int(declared) if declared.isascii() and declared.isdigit() else 0)
+            self._check(int(declared) if declared.isascii() and declared.isdigit() else 0, limit)
             async for chunk in request.stream():
                 size, self.held_bytes = size + len(chunk), self.held_bytes + len(chunk)
-                self._check(size)
+                self._check(size, limit)
                 chunks.append(chunk)
             body = b"".join(chunks)
             chunks.clear()  # or it would be in memory twice and counted once
@@ -64,10 +75,9 @@ class BodyReader:
         finally:
             self.held_bytes -= size
 
-    def _check(self, size: int) -> None:
-        limit = self._settings.max_body_bytes
+    def _check(self, size: int, limit: int) -> None:
         if size > limit:
-            raise Refusal(413, "too-large-body", f"The body is larger than {limit / 2**20:g} MiB.")
+            raise _too_large(self._settings.max_body_bytes)
         if self.held_bytes > self._settings.max_held_bytes:
             raise busy("Too many uploads are under way.", self._settings.retry_after_s)
 
@@ -125,27 +135,88 @@ async def _discard_body(receive: Receive) -> None:
 def check_type(content_type: str) -> None:
     """Raise Refusal (415) unless the type may be an image or a form. Called before the body is read."""
     media_type = content_type.partition(";")[0].strip().lower()
-    if media_type not in _RAW_TYPES and media_type != FORM and not media_type.startswith("image/"):
-        message = f"Send the picture's file as it is, with Content-Type image/… , or as the field {FIELD} of a form."
+    if media_type not in _RAW_TYPES and media_type not in (FORM, JSON) and not media_type.startswith("image/"):
+        message = (
+            f"Send the picture's file as it is, with Content-Type image/… , as the field {FIELD} of a form, or in "
+            f"base64 as the field {FIELD} of JSON."
+        )
         raise Refusal(415, "unsupported-type", message)
 
 
-def image_bytes(body: bytes, content_type: str) -> bytes:
-    """Return the bytes of the image file in a body.
+def body_limit(content_type: str, max_bytes: int) -> int:
+    """Return the most bytes of a body whose image file may have `max_bytes`: base64 is a third longer.
+
+    >>> body_limit("image/jpeg", 3000), body_limit("application/json", 3000)
+    (3000, 5024)
+    """
+    return -(-max_bytes // 3) * 4 + SPARE_JSON_BYTES if _is_json(content_type) else max_bytes
+
+
+@dataclass(frozen=True)
+class Upload:
+    """The image file in a body, and the threshold beside it; None where there is none."""
+
+    image: bytes
+    threshold: float | None = None
+
+
+def parse(body: bytes, content_type: str, max_bytes: int) -> Upload:
+    """Return the image file in a body.
 
     Args:
         body: of the request.
         content_type: its header, already accepted by `check_type`.
+        max_bytes: of an image file in JSON.
 
     Raises:
-        Refusal: 400 for a form that is malformed, has several images or more than `MAX_PARTS` parts; 422 for a form
-            without an image or with another field beside it, and for an empty file.
+        Refusal: 400 for JSON that is none, and for a form that is malformed, has several images or more than
+            `MAX_PARTS` parts; 422 for a form or JSON without an image or with another field beside it, for text that
+            is not base64, and for an empty file; 413 for a file in JSON that is too large.
     """
     media_type, options = parse_options_header(content_type)
-    data = _form_image(body, options.get(b"boundary", b"")) if media_type == FORM.encode() else body
-    if not data:
+    upload = Upload(body)
+    if _is_json(content_type):
+        upload = _json_upload(body)
+    elif media_type == FORM.encode():
+        upload = Upload(_form_image(body, options.get(b"boundary", b"")))
+    if not upload.image:
         raise Refusal(422, "empty-file", "There is no picture in the request.")
-    return data
+    if len(upload.image) > max_bytes:
+        raise _too_large(max_bytes)
+    return upload
+
+
+def _too_large(max_bytes: int) -> Refusal:
+    return Refusal(413, "too-large-body", f"The body is larger than {max_bytes / 2**20:g} MiB.")
+
+
+def _is_json(content_type: str) -> bool:
+    return content_type.partition(";")[0].strip().lower() == JSON
+
+
+def _json_upload(body: bytes) -> Upload:
+    try:
+        fields = json.loads(body, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise Refusal(400, "bad-json", "The JSON cannot be read.") from error
+    if not isinstance(fields, dict) or FIELD not in fields or not set(fields) <= {FIELD, "threshold"}:
+        raise Refusal(
+            422, "bad-json", f"The JSON must be an object with the fields {FIELD} and, if you like, threshold."
+        )
+    threshold, image = fields.get("threshold"), fields[FIELD]
+    # A bool is an int in Python.
+    if threshold is not None and (type(threshold) not in (int, float) or not 0 <= threshold <= 1):
+        raise Refusal(422, "bad-threshold", "threshold is a number from 0 to 1.")
+    try:
+        data = base64.b64decode(image.encode("ascii") if isinstance(image, str) else b"!", validate=True)
+    except ValueError as error:
+        message = f"{FIELD} must be the picture's file in base64, without a prefix such as data:image/jpeg;base64,"
+        raise Refusal(422, "bad-base64", message) from error
+    return Upload(data, None if threshold is None else float(threshold))
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(name)
 
 
 def _form_image(body: bytes, boundary: bytes) -> bytes:

@@ -23,9 +23,21 @@ const state = {
 // ---- sources --------------------------------------------------------------------------------------------------------
 
 async function start() {
-  state.model = await call("/v1/model");
+  const { models } = await call("/v1/models");
   $("token-form").hidden = true;
-  const { name, task, classes } = state.model;
+  $("models").replaceChildren(...models.map(({ name }) => new Option(name, name)));
+  $("models").hidden = models.length === 1;
+  $("models").onchange = () => choose(models[$("models").selectedIndex]);
+  choose(models[0]);
+}
+
+function choose(model) {
+  state.model = model;
+  begin("");
+  state.hidden = new Set();
+  $("canvas").hidden = $("panel").hidden = true;
+  $("empty").hidden = false;
+  const { name, task, classes } = model;
   document.body.className = task === "segmentation" ? "segmenter" : "detector";
   $("model").textContent = `${name} · ${task} · ${classes.length} ${classes.length === 1 ? "class" : "classes"}`;
   say("");
@@ -41,7 +53,7 @@ function begin(name) {
 async function showPicture(file) {
   const run = begin(file.name);
   say(`${file.name}: looking …`);
-  const answer = await ask(file);
+  const answer = await ask(file, state.model.name);
   if (run !== state.run) return;
   state.frames = [{ blob: file, answer }];
   await showFrame(0);
@@ -54,7 +66,7 @@ async function showVideo(file) {
     for await (const { blob, time_s, count } of videoFrames(file, () => run !== state.run || $("stop").hidden)) {
       const index = state.frames.length;
       say(`${file.name}: frame ${index + 1} of ${count} …`);
-      const answer = await ask(blob);
+      const answer = await ask(blob, state.model.name);
       if (run !== state.run) return;
       state.frames.push({ blob, answer, time_s });
       $("frame").max = String(index);
@@ -73,7 +85,7 @@ async function showCamera() {
   const isOver = () => run !== state.run || button.getAttribute("aria-pressed") === "false";
   try {
     for await (const { blob } of cameraFrames(isOver)) {
-      const answer = await ask(blob);
+      const answer = await ask(blob, state.model.name);
       if (run !== state.run) return;
       state.frames = [{ blob, answer }];
       await showFrame(0);

@@ -24,8 +24,8 @@ export async function call(path, options = {}) {
   }
 }
 
-export const ask = (blob) =>
-  call(`/v1/predict?threshold=${LOWEST_SCORE}`, {
+export const ask = (blob, model) =>
+  call(`/v1/predict?threshold=${LOWEST_SCORE}&model=${encodeURIComponent(model)}`, {
     method: "POST",
     body: blob,
     headers: { "Content-Type": blob.type.startsWith("image/") ? blob.type : "application/octet-stream" },
