@@ -102,10 +102,14 @@ class MaskCode:
     Args:
         values: (256,) the meaning of each value of a single-channel mask: a class id, `VOID`, or `UNKNOWN`.
         colours: rows of (red, green, blue, meaning) for masks in colour; empty where a mask in colour is a fault.
+        palettes: whether a palette in a mask's file counts as colours, where all that the mask uses are in `colours`.
+        names: of annotation files whose outlines are drawn (LabelMe): the class names by value; else empty.
     """
 
     values: tuple[int, ...]
     colours: tuple[tuple[int, int, int, int], ...] = ()
+    palettes: bool = False
+    names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.values) != 256:

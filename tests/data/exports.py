@@ -30,7 +30,7 @@ Export = Callable[[Path], None]
 def image(path: Path, size_wh: tuple[int, int] = (60, 40)) -> Path:
     """Write an image that looks like no other one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    seed = int.from_bytes(path.stem.encode(), "big") % 2**32
+    seed = int.from_bytes(path.stem.encode(), "big")
     coarse = np.random.default_rng(seed).integers(0, 256, (4, 5, 3), dtype=np.uint8)
     Image.fromarray(coarse).resize(size_wh, Image.Resampling.BICUBIC).save(path, quality=95)
     return path
@@ -438,3 +438,73 @@ EXPORTS: dict[str, tuple[str, Export]] = {
     "KITTI": ("kitti_objects", kitti),
 }
 """By tool: the layout that its export is taken for, and what writes it into an empty folder."""
+
+
+# ---- Masks: on each image a `cat` in the left half but for its upper left quarter, which is `dog`
+
+MASK = np.zeros((40, 60), np.uint8)
+MASK[:, :30] = 1
+MASK[:20, :15] = 2
+MASK_NAMES = ("background", "cat", "dog")
+MASK_COLOURS = ((0, 0, 0), (250, 50, 83), (36, 179, 83))
+
+
+def mask(path: Path, numbers: np.ndarray = MASK, palette: Any = None) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture = Image.fromarray(numbers)
+    if palette is not None:
+        picture.putpalette([value for colour in palette for value in colour])
+    picture.save(path)
+
+
+def cvat_masks(root: Path) -> None:
+    """CVAT's Segmentation mask 1.1: colours of `labelmap.txt`, in RGB."""
+    images(root / "JPEGImages")
+    for stem in BOXES:
+        mask(root / "SegmentationClass" / f"{stem}.png", np.array(MASK_COLOURS, np.uint8)[MASK])
+    rows = "".join(f"{name}:{','.join(map(str, rgb))}::\n" for name, rgb in zip(MASK_NAMES, MASK_COLOURS, strict=True))
+    text(root / "labelmap.txt", f"# label:color_rgb:parts:actions\n{rows}")
+    text(root / "ImageSets" / "Segmentation" / "train.txt", "a\nb\nc\n")
+
+
+def cvat_palette_masks(root: Path) -> None:
+    """The same with palettes, whose numbers are in another order than the lines."""
+    cvat_masks(root)
+    order = np.array([2, 0, 1], np.uint8)  # a class's number in the palette
+    colours = [MASK_COLOURS[order.tolist().index(number)] for number in range(3)]
+    for stem in BOXES:
+        mask(root / "SegmentationClass" / f"{stem}.png", order[MASK], colours)
+
+
+def roboflow_masks(root: Path) -> None:
+    for stem in BOXES:
+        image(root / "train" / f"{stem}_jpg.rf.0a1b2c.jpg")
+        mask(root / "train" / f"{stem}_jpg.rf.0a1b2c_mask.png")
+    text(root / "train" / "_classes.csv", "Pixel Value, Class\n0, background\n1, cat\n2, dog\n")
+
+
+def mmseg(root: Path) -> None:
+    images(root / "img_dir" / "train")
+    for stem in BOXES:
+        mask(root / "ann_dir" / "train" / f"{stem}.png")
+    text(root / "classes.txt", "background\ncat\ndog\n")
+
+
+def labelme_masks(root: Path) -> None:
+    images(root)
+    left, quarter = [[0, 0], [30, 0], [30, 40], [0, 40]], [[0, 0], [15, 20]]
+    shapes = [("cat", left, "polygon"), ("dog", quarter, "rectangle")]
+    rows = [{"label": name, "points": points, "shape_type": kind, "flags": {}} for name, points, kind in shapes]
+    for stem in BOXES:
+        content = {"version": "5.4.1", "flags": {}, "shapes": rows, "imagePath": f"{stem}.jpg", "imageData": None}
+        text(root / f"{stem}.json", json.dumps(content | {"imageHeight": 40, "imageWidth": 60}))
+
+
+MASK_EXPORTS: dict[str, tuple[str, Export]] = {
+    "CVAT Segmentation mask 1.1": ("masks", cvat_masks),
+    "CVAT with palettes": ("masks", cvat_palette_masks),
+    "Roboflow masks": ("roboflow_masks", roboflow_masks),
+    "mmsegmentation": ("masks", mmseg),
+    "labelme outlines": ("labelme_masks", labelme_masks),
+}
+"""By tool: the layout that its masks are taken for, and what writes them into an empty folder."""

@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 from singleshot.cli.main import app
 from singleshot.data import read
-from tests.data.exports import BOXES, EXPORTS
+from singleshot.data.masks import files
+from tests.data.exports import BOXES, EXPORTS, MASK, MASK_EXPORTS
 
 QUICK = (
     "--model",
@@ -78,4 +79,28 @@ def test_every_layout_is_trained_on_and_evaluated(layout: str, tmp_path: Path) -
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
     assert "weights: " in run("train", "--data", root, *QUICK, "--val-split", "0.4", "--out", tmp_path / "run")
     assert "mean" in run("evaluate", tmp_path / "run" / "best.safetensors", "--data", root, "--split", "train")
+    assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
+
+
+@pytest.mark.parametrize("tool", MASK_EXPORTS)
+def test_masks_of_every_tool_are_the_same_and_are_trained_on_and_evaluated(tool: str, tmp_path: Path) -> None:
+    layout, export = MASK_EXPORTS[tool]
+    root = tmp_path / "data"
+    export(root)
+    before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
+    assert read.recognise(root, with_masks=True) == layout
+    pool = read.read_pool(root, with_masks=True)
+    assert (len(pool), pool.faults, pool.label_map.names[1:]) == (3, (), ("cat", "dog"))
+    for sample in pool.samples:
+        assert sample.mask_path is not None and pool.mask_code is not None
+        np.testing.assert_array_equal(files.read(sample.mask_path, pool.mask_code), MASK)
+    said = run("data", "check", root, "--workers", "0", "--data-format", layout)
+    assert f"{layout}: 3 images, 0 objects" in said and "fatal" not in said
+    quick = ("--set", "input_size_hw=[64,96]", "--steps", "1", "--batch-size", "1", "--workers", "0")
+    out = tmp_path / "run"
+    assert "weights: " in run(
+        "train", "--data", root, "--model", "fcn8s-fine", *quick, "--val-split", "0.4", "--out", out
+    )
+    said = run("evaluate", out / "best.safetensors", "--data", root, "--split", "train", "--metric", "miou")
+    assert "mIoU" in said or "mean" in said
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before

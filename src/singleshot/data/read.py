@@ -33,7 +33,7 @@ from singleshot.data.boxes import (
 from singleshot.data.faults import LEFT_OUT_WARNINGS
 from singleshot.data.folders import subfolders
 from singleshot.data.load.samples import SampleTable
-from singleshot.data.masks import cityscapes, kitti_road
+from singleshot.data.masks import cityscapes, kitti_road, outlines, roboflow
 from singleshot.data.masks import folders as mask_folders
 from singleshot.data.splits import joined
 from singleshot.data.tree import ALL, SPLIT_OF, probe
@@ -43,9 +43,9 @@ from singleshot.structures import Dataset, LabelMap
 
 Layout = Literal[
     "voc", "coco", "yolo", "kitti_road", "cityscapes", "masks", "voc_xml", "labelme", "csv", "kitti_objects",
-    "cvat", "label_studio", "via", "imagefolder",
+    "cvat", "label_studio", "via", "imagefolder", "roboflow_masks", "labelme_masks",
 ]  # fmt: skip
-MASKS: tuple[Layout, ...] = ("masks", "cityscapes", "kitti_road")
+MASKS: tuple[Layout, ...] = ("masks", "cityscapes", "kitti_road", "roboflow_masks", "labelme_masks")
 """Layouts with masks, in the order in which they are tried where masks are wanted."""
 PROBED: tuple[Layout, ...] = (
     *("voc_xml", "labelme", "csv", "kitti_objects"),
@@ -88,6 +88,7 @@ READERS: dict[Layout, Reader] = {
         "Cityscapes", cityscapes.looks_like, cityscapes.splits, cityscapes.read, options=("annotated",)
     ),
     "masks": Reader("images and masks", mask_folders.looks_like, mask_folders.splits, mask_folders.read),
+    "roboflow_masks": Reader("Roboflow masks", roboflow.looks_like, roboflow.splits, roboflow.read),
     "voc_xml": Reader(
         "Pascal VOC without lists",
         voc_unlisted.fits,
@@ -133,6 +134,8 @@ READERS: dict[Layout, Reader] = {
         ("label_map",),
         imagefolder.sources,
     ),
+    # After `labelme`, so that outlines are masks only where masks are wanted.
+    "labelme_masks": Reader("LabelMe json as masks", labelme.fits, labelme.splits, outlines.read),
 }
 
 
@@ -203,6 +206,8 @@ def read(
     """
     root = Path(root)
     chosen = check_name(layout) or recognise(root, with_masks=with_masks)
+    if chosen == "labelme" and with_masks:
+        chosen = "labelme_masks"
     reader = READERS[chosen]
     if split in ("val", ALL) and root.is_dir():
         names = reader.splits(root)

@@ -24,7 +24,8 @@ LAYOUT = "labelme"
 MAX_BYTES = 256 * 2**20
 MAX_PROBED = 5000
 _HEAD_BYTES = 65536
-_LEAST_POINTS = {"rectangle": 2, "circle": 2, "polygon": 3}
+LEAST_POINTS = {"rectangle": 2, "circle": 2, "polygon": 3}
+"""By kind of shape that is read: the points that it needs at least."""
 
 
 def read(root: Path | str, split: str, *, label_map: LabelMap | None = None, allow_unlabelled: bool = False) -> Dataset:
@@ -88,13 +89,13 @@ def _objects(shapes: list[Any], file: Path) -> tuple[list[Object], list[Fault]]:
             faults.append(make_fault("bad-field", f"{path} is not an object with a `label`", file))
             continue
         kind = shape.get("shape_type", "polygon")
-        if not isinstance(kind, str) or kind not in _LEAST_POINTS:
+        if not isinstance(kind, str) or kind not in LEAST_POINTS:
             unused += 1
             continue
         rows = shape.get("points")
         points = [number_list(row, 2) for row in rows] if isinstance(rows, list) else []
         numbers = [point for point in points if point is not None]
-        if len(numbers) != len(points) or len(numbers) < _LEAST_POINTS[kind]:
+        if len(numbers) != len(points) or len(numbers) < LEAST_POINTS[kind]:
             message = f"{path}.points is {shown(rows)}, which is no {kind}"
             faults.append(make_fault("bad-box", message, file, remedy="Draw it anew or delete it"))
             continue

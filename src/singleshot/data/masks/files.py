@@ -21,6 +21,7 @@ from jaxtyping import Int, UInt8, UInt16
 from numpy import ndarray
 
 from singleshot.compiled import compiled
+from singleshot.data.masks import outlines
 from singleshot.data.orientation import TURNS, rotation_fault
 from singleshot.errors import DataError, Fault, InputMissingError, os_errors
 from singleshot.images import MAX_FILE_BYTES, MAX_PIXELS, read_stored_size
@@ -56,15 +57,18 @@ def read(path: Path, code: MaskCode) -> UInt8[ndarray, "H W"]:
     """Return the class id of every pixel, `VOID` where there is none.
 
     Args:
-        path: a PNG file: grey of up to 8 bits or a palette (numbers are classes), or RGB where the code has colours.
-        code: the meaning of the numbers or colours.
+        path: a PNG file: grey of up to 8 bits or a palette (numbers are classes), or RGB where the code has colours; or
+            a JSON file whose outlines are drawn, where the code has names.
+        code: the meaning of the numbers, colours or names.
 
     Raises:
         InputMissingError, NotPermittedError, StorageError: as `file_bytes`.
         DataError: not a PNG (`not-a-mask`), damaged (`corrupt-mask`), of 16 bits or another type that encodes no
             classes (`unsupported-mask`), or with values or colours that are not defined (`unknown-mask-value`).
     """
-    raw = _decode(path)
+    if code.names and path.suffix.lower() == ".json":
+        return outlines.draw(path, code)
+    raw = _decode(path, code.colours if code.palettes else ())
     if raw.dtype != np.uint8:
         message = f"a 16-bit mask with values up to {int(raw.max())}; classes are numbers of 8 bits"
         raise _unsupported(message, "Name the mask of classes, not of instances, or convert it to 8 bits", path)
@@ -175,8 +179,11 @@ def masks_without_image(masks: Sequence[Path], where: str) -> tuple[Fault, ...]:
     return tuple(Fault(mask, None, "missing-picture", "fatal", message) for mask in masks)
 
 
-def _decode(path: Path) -> ndarray:
-    """Return uint8 or uint16 (H, W), or uint8 RGB (H, W, 3)."""
+def _decode(path: Path, colours: Sequence[tuple[int, int, int, int]] = ()) -> ndarray:
+    """Return uint8 or uint16 (H, W), or uint8 RGB (H, W, 3).
+
+    A palette's colours are returned, and not its numbers, where all that are used are among `colours`.
+    """
     data = file_bytes(path, MAX_FILE_BYTES, kind="too-large-mask")
     width, height, depth, colour_type = _header(data[:_HEADER_BYTES], path)
     if colour_type == GREY_ALPHA or (depth == 16 and colour_type != GREY):
@@ -194,7 +201,25 @@ def _decode(path: Path) -> ndarray:
     if colour_type in (RGB, RGBA):
         return cv2.cvtColor(raw, cv2.COLOR_BGR2RGB if raw.shape[2] == 3 else cv2.COLOR_BGRA2RGB)
     # Decoders scale 1, 2 and 4 bits of grey to 0 … 255; a mask needs the numbers that were written.
-    return raw // np.uint8(255 // (2**depth - 1)) if depth < 8 else raw
+    raw = raw // np.uint8(255 // (2**depth - 1)) if depth < 8 else raw
+    if colour_type == PALETTE and colours:
+        palette = _palette(data)
+        known = {row[:3] for row in colours}
+        used = np.flatnonzero(np.bincount(raw.ravel(), minlength=1))
+        if used[-1] < len(palette) and all(tuple(row) in known for row in palette[used].tolist()):
+            return palette[np.asarray(raw, np.uint8)]
+    return raw
+
+
+def _palette(data: bytes) -> UInt8[ndarray, "P 3"]:
+    """Return the colours of a PNG's palette; (0, 3) where it has none."""
+    start = _HEADER_BYTES
+    while start + 12 <= len(data):
+        (length,) = struct.unpack_from(">I", data, start)
+        if data[start + 4 : start + 8] == b"PLTE":
+            return np.frombuffer(data[start + 8 : start + 8 + length // 3 * 3], np.uint8).reshape(-1, 3)
+        start += 12 + length
+    return np.zeros((0, 3), np.uint8)
 
 
 def _first_bytes(path: Path) -> bytes:

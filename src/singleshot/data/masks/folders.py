@@ -1,14 +1,17 @@
 """Folders of images and masks → a `Dataset`: your own, CamVid as SegNet keeps it, and Pascal VOC's segmentation.
 
-Four layouts are recognised; the class list is in the top folder:
+Four layouts are recognised here; the class list is in the top folder:
 
     lists       <split>.txt with `image mask` a line (SegNet's CamVid)
     split       <split>/images/* and <split>/masks/*
-    plain       images/<split>/* and masks/<split>/*; or, without splits, images/* and masks/* as `train`
+    plain       images/<split>/* and masks/<split>/*; or, without splits, images/* and masks/* as `train`; the folders
+                may be called img_dir and ann_dir (mmsegmentation), or JPEGImages and SegmentationClass (labelme,
+                without lists)
     voc         ImageSets/Segmentation/<split>.txt, JPEGImages/*, SegmentationClass/*.png
 
     classes.txt     a name a line; the line's index, from 0, is the number in the masks
-    labelmap.txt    CVAT's: `name:red,green,blue::` a line, with numbers and colours
+    labelmap.txt    CVAT's: `name:red,green,blue::` a line, with numbers and colours; a palette whose colours are
+                    all there counts as colours, so that its numbers need not be those of the lines
     class_names.txt labelme's: a name a line, as classes.txt
     classes.json    [{"id": 0, "name": "sky", "colour": [128, 128, 128]}, …, {"id": 11, …, "evaluated": false}]
 
@@ -22,8 +25,8 @@ their classes themselves.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +40,13 @@ from singleshot.images import IMAGE_SUFFIXES
 from singleshot.storage.files import file_bytes, opened
 from singleshot.structures import UNKNOWN, VOID, Dataset, LabelMap, MaskCode
 
+FOLDERS = (
+    ("images", "masks"),
+    ("img_dir", "ann_dir"),
+    ("JPEGImages", "SegmentationClassPNG"),
+    ("JPEGImages", "SegmentationClass"),
+)
+"""Folders of images and of masks, the likeliest first."""
 CLASS_FILES = ("classes.json", "classes.txt", "labelmap.txt", "class_names.txt")
 MAX_CLASS_BYTES = 1 << 20
 MAX_LIST_BYTES = 64 << 20
@@ -60,7 +70,7 @@ class MaskClasses:
 
 def looks_like(root: Path) -> bool:
     """Return whether a folder has one of the layouts above."""
-    return _is_voc(root) or _is_plain(root) or bool(_list_splits(root)) or bool(_folder_splits(root))
+    return _is_voc(root) or _plain(root) is not None or bool(_list_splits(root)) or bool(_folder_splits(root))
 
 
 def read(root: Path | str, split: str) -> Dataset:
@@ -93,8 +103,8 @@ def read(root: Path | str, split: str) -> Dataset:
     elif split in _folder_splits(root):
         classes = read_classes(root)
         pairs, faults = _folder_pairs(root / split / "images", root / split / "masks")
-    elif _is_plain(root):
-        images, masks = root / "images", root / "masks"
+    elif (plain := _plain(root)) is not None:
+        images, masks = plain
         nested = _subfolders(images)
         if split not in (nested or ["train"]):
             raise _no_split(root, split, nested or ["train"])
@@ -118,8 +128,8 @@ def splits(root: Path) -> list[str]:
     if _is_voc(root):
         return [path.stem for path in matching(root / "ImageSets" / "Segmentation", "*.txt")]
     found = [*_list_splits(root), *_folder_splits(root)]
-    if not found and _is_plain(root):
-        found = _subfolders(root / "images") or ["train"]
+    if not found and (plain := _plain(root)) is not None:
+        found = _subfolders(plain[0]) or ["train"]
     return found
 
 
@@ -127,8 +137,10 @@ def _is_voc(root: Path) -> bool:
     return (root / "SegmentationClass").is_dir() and (root / "ImageSets" / "Segmentation").is_dir()
 
 
-def _is_plain(root: Path) -> bool:
-    return (root / "images").is_dir() and (root / "masks").is_dir()
+def _plain(root: Path) -> tuple[Path, Path] | None:
+    """Return the folders of images and masks, one of `FOLDERS`; None where there are none."""
+    pairs = ((root / images, root / masks) for images, masks in FOLDERS)
+    return next(((images, masks) for images, masks in pairs if images.is_dir() and masks.is_dir()), None)
 
 
 def _subfolders(folder: Path) -> list[str]:
@@ -298,7 +310,8 @@ def read_classes(folder: Path) -> MaskClasses:
         raise InputMissingError("no classes.txt or classes.json", remedy=remedy, file=folder)
     text = file_bytes(file, MAX_CLASS_BYTES).decode("utf-8-sig", "replace")
     if file.name == "labelmap.txt":
-        return _classes_from_rows(_labelmap_rows(text, file), file)
+        classes = _classes_from_rows(_labelmap_rows(text, file), file)
+        return replace(classes, code=replace(classes.code, palettes=True))
     if file.suffix == ".txt":
         names = [line.strip() for line in text.splitlines()]
         while names and not names[-1]:
@@ -329,6 +342,11 @@ def _labelmap_rows(text: str, file: Path) -> list[dict[str, Any]]:
 def classes_from_names(names: list[str], file: Path) -> MaskClasses:
     """Return classes 0, 1, … of these names. Raises DataError, which names `file`, for a name that occurs twice."""
     return _classes_from_rows([{"id": index, "name": name} for index, name in enumerate(names)], file)
+
+
+def classes_from_numbers(names: Mapping[int, str], file: Path) -> MaskClasses:
+    """Return classes of these names by their numbers in the masks. Raises DataError as `classes_from_names`."""
+    return _classes_from_rows([{"id": number, "name": name} for number, name in sorted(names.items())], file)
 
 
 def _classes_from_rows(rows: Any, file: Path) -> MaskClasses:
