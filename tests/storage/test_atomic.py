@@ -183,3 +183,25 @@ def test_what_fails_half_way_leaves_nothing(tmp_path: Path, error: BaseException
         (folder / "a").write_text("1")
         raise error
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_growing_file_has_its_name_when_it_is_whole_and_not_before(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "a.csv"
+    file = atomic.GrowingFile(path)
+    file.write("one\n")
+    assert not path.exists()
+    assert file.close() == path and path.read_text() == "one\n" and len(list(path.parent.iterdir())) == 1
+
+
+def test_an_interrupted_growing_file_keeps_another_name_and_leaves_the_old_file_alone(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("old")
+    file = atomic.GrowingFile(tmp_path / "a.csv")
+    file.write("new")
+    assert file.close(whole=False) == tmp_path / "a.partial.csv"
+    assert (tmp_path / "a.csv").read_text() == "old" and (tmp_path / "a.partial.csv").read_text() == "new"
+
+
+def test_a_growing_file_below_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CannotCreateError):
+        atomic.GrowingFile(tmp_path / "file" / "a.csv")

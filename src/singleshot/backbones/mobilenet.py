@@ -152,7 +152,9 @@ class ConvNorm(nn.Sequential):
     ) -> None:
         convolution = Convolution(channels, out, kernel, stride, (kernel - 1) // 2, groups=groups, bias=False)
         norm = BatchNorm(out, eps=EPSILON, momentum=MOMENTUM)
-        super().__init__(convolution, norm, *_activations(activation))
+        kinds: dict[Activation, type[nn.Module]] = {"relu": nn.ReLU, "hardswish": nn.Hardswish, "relu6": nn.ReLU6}
+        activations = [kinds[activation](inplace=True)] if activation in kinds else []
+        super().__init__(convolution, norm, *activations)
 
 
 class SqueezeExcitation(nn.Module):
@@ -238,8 +240,3 @@ class _Block(nn.Module):
         expanded = self.expand(features)
         out = self.project(self.weigh(self.filter(expanded)))
         return (features + out if self.added else out), ([expanded] if self.tapped else [])
-
-
-def _activations(activation: Activation) -> list[nn.Module]:
-    kinds: dict[Activation, type[nn.Module]] = {"relu": nn.ReLU, "hardswish": nn.Hardswish, "relu6": nn.ReLU6}
-    return [kinds[activation](inplace=True)] if activation in kinds else []

@@ -114,7 +114,15 @@ def table(columns: Sequence[Column], baseline: str) -> str:
     base = check(columns, baseline)
     workloads = _workloads(columns)
     rows = [["one epoch", *(visible(name) for name in workloads)]]
-    rows += [[visible(each.name), *(_cell(each, base, name) for name in workloads)] for each in columns]
+    for each in columns:
+        row = [visible(each.name)]
+        for name in workloads:
+            seconds, ratio = each.epoch_seconds.get(name), _ratio(each, base, name)
+            if seconds is None:
+                row.append("failed" if name in each.reasons else "–")
+            else:
+                row.append(duration(seconds) + ("" if ratio is None else f" ({ratio:.3g})"))
+        rows.append(row)
     widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     lines.append("")
@@ -205,14 +213,6 @@ def _workloads(columns: Sequence[Column]) -> list[str]:
 def _ratio(each: Column, base: Column, name: str) -> float | None:
     own, other = each.epoch_seconds.get(name), base.epoch_seconds.get(name)
     return own / other if own is not None and other else None
-
-
-def _cell(each: Column, base: Column, name: str) -> str:
-    seconds = each.epoch_seconds.get(name)
-    if seconds is None:
-        return "failed" if name in each.reasons else "–"
-    ratio = _ratio(each, base, name)
-    return duration(seconds) if ratio is None else f"{duration(seconds)} ({ratio:.3g})"
 
 
 def _scale(columns: Sequence[Column], base: Column) -> tuple[tuple[float, float], str]:

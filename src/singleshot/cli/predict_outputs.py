@@ -20,9 +20,9 @@ from singleshot.errors import CannotCreateError, SingleshotError, UsageError
 from singleshot.prediction import annotations
 from singleshot.prediction.annotations import KINDS, NDJSON, Sink, Sinks
 from singleshot.prediction.frames import ImageError, ImageResult
-from singleshot.prediction.line_file import partial
 from singleshot.prediction.network_camera import Address
 from singleshot.prediction.sources import Sources
+from singleshot.storage.atomic import partial
 
 if TYPE_CHECKING:
     from singleshot.prediction.predictor import Predictor

@@ -76,9 +76,10 @@ def figures(pooled: Int[ndarray, "2 256"], images: int) -> RoadFigures:
     total = precision + recall
     f1 = np.divide(2 * precision * recall, total, out=np.zeros(LEVELS), where=total > 0)
     best = int(f1.argmax())
+    points = np.arange(0, 1.1, 0.1)  # the kit's own steps of recall, floats and all: 0.30000000000000004 is one
     return RoadFigures(
         maxf=float(f1[best]),
-        ap=_average_precision(precision, recall),
+        ap=float(np.mean([precision[recall >= point].max() for point in points])),
         pre=float(precision[best]),
         rec=float(recall[best]),
         fpr=float(false_positives[best] / negatives),
@@ -95,9 +96,3 @@ def as_values(probability: Float[ndarray, "H W"]) -> UInt8[ndarray, "H W"]:
     [[0, 128, 255]]
     """
     return np.rint(probability * (LEVELS - 1)).astype(np.uint8)
-
-
-def _average_precision(precision: Float[ndarray, "256"], recall: Float[ndarray, "256"]) -> float:
-    # The kit's own steps, floats and all: 0.30000000000000004 is one of them.
-    points = np.arange(0, 1.1, 0.1)
-    return float(np.mean([precision[recall >= point].max() for point in points]))

@@ -39,7 +39,6 @@ from singleshot.errors import StorageError, UsageError, from_os_error, nearest
 from singleshot.metrics.road_maxf import ROAD, as_values
 from singleshot.prediction.frames import ImageError, ImageResult
 from singleshot.prediction.image_reader import STANDARD_INPUT
-from singleshot.prediction.line_file import LineFile
 from singleshot.storage import atomic
 from singleshot.structures import Detections, LabelMap, Segmentation
 
@@ -58,7 +57,7 @@ class Sink(Protocol):
         ...
 
     def close(self, *, whole: bool = True) -> None:
-        """Write what is left. A common file that does not hold all results gets a name that says so (`line_file`)."""
+        """Write what is left. A common file without all results gets a name that says so: `atomic.GrowingFile`."""
         ...
 
 
@@ -111,7 +110,7 @@ class JsonLines:
 
     def __init__(self, out: Path, label_map: LabelMap) -> None:
         del label_map
-        self._file = LineFile(out / "detections.jsonl")
+        self._file = atomic.GrowingFile(out / "detections.jsonl")
 
     def add(self, result: ImageResult, name: str) -> None:
         """See `Sink`."""
@@ -149,7 +148,7 @@ class Csv:
 
     def __init__(self, out: Path, label_map: LabelMap) -> None:
         del label_map
-        self._file = LineFile(out / "detections.csv")
+        self._file = atomic.GrowingFile(out / "detections.csv")
         self._write([COLUMNS])
 
     def add(self, result: ImageResult, name: str) -> None:
@@ -280,7 +279,7 @@ class Coco:
 
     def close(self, *, whole: bool = True) -> None:
         """See `Sink`."""
-        file = LineFile(self._out)
+        file = atomic.GrowingFile(self._out)
         file.write(f'{{"images": [{", ".join(self._images)}],\n"annotations": [{", ".join(self._annotations)}],\n')
         file.write(f'"categories": {json.dumps(self._categories)}}}\n')
         file.close(whole=whole)

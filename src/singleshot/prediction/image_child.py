@@ -32,15 +32,11 @@ def serve(pipe: Any, read: Callable[[Path], ndarray]) -> None:
             try:
                 image = np.ascontiguousarray(read(file))
             except SingleshotError as error:
-                pipe.send((type(error), _fields(error)))
+                # What the error is made of: exceptions with named arguments do not pickle by themselves.
+                fields = {name: getattr(error, name) for name in ("message", "remedy", "file", "line")}
+                pipe.send((type(error), fields | ({"kind": error.kind} if isinstance(error, DataError) else {})))
                 continue
             pipe.send((None, image.shape))
             pipe.send_bytes(image.reshape(-1).data)
     except (EOFError, OSError):  # the parent is gone or wants no more
         return
-
-
-def _fields(error: SingleshotError) -> dict[str, Any]:
-    """What an error is made of: exceptions with named arguments do not travel by themselves."""
-    named = {"message": error.message, "remedy": error.remedy, "file": error.file, "line": error.line}
-    return named | ({"kind": error.kind} if isinstance(error, DataError) else {})

@@ -22,9 +22,9 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from singleshot.errors import ConfigError, SingleshotError, StorageError, from_os_error
-from singleshot.prediction.line_file import partial
 from singleshot.prediction.video_reader import import_av, open_local, video_format
 from singleshot.storage import atomic
+from singleshot.storage.atomic import partial
 
 CODEC = "libx264"
 PRESET = "superfast"

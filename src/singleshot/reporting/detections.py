@@ -216,7 +216,12 @@ def errors_by_kind(examples: Examples, album: Album) -> Html:
     sides = examples.truths.boxes_xyxy[:, 2:] - examples.truths.boxes_xyxy[:, :2]
     missed = np.flatnonzero(examples.errors.fates == MISSED)
     missed = missed[np.argsort(-sides[missed].prod(axis=1), kind="stable")]
-    shots = [_missed(examples, int(row), album) for row in missed[:EACH]]
+    shots = []
+    for row in missed[:EACH].tolist():
+        index, box = int(examples.truths.image_indices[row]), examples.truths.boxes_xyxy[row]
+        name = examples.dataset.label_map.names[int(examples.truths.class_ids[row])]
+        caption = f"{name} in {examples.dataset.samples[index].image_id}"
+        shots.append(_cut(examples, index, box, (box[None], [name]), (np.zeros((0, 4)), []), caption, album))
     parts = [_titled("Missed", _counted(len(missed), "object", "the largest first"), shots)]
     for kind, title in TITLES.items():
         rows = np.flatnonzero(examples.errors.kinds == kind)
@@ -261,14 +266,6 @@ def one_scene(dataset: Dataset, found: Sequence[Detections], album: Album, low: 
         caption = f"{dataset.samples[index].image_id} at {threshold:g}: {len(kept)} boxes"
         shots.append(album.image(draw(image, kept), caption, width=520))
     return _row_of(shots)
-
-
-def _missed(examples: Examples, row: int, album: Album) -> Html:
-    index = int(examples.truths.image_indices[row])
-    box = examples.truths.boxes_xyxy[row]
-    name = examples.dataset.label_map.names[int(examples.truths.class_ids[row])]
-    caption = f"{name} in {examples.dataset.samples[index].image_id}"
-    return _cut(examples, index, box, (box[None], [name]), (box[:0].reshape(0, 4), []), caption, album)
 
 
 def _false(examples: Examples, row: int, album: Album) -> Html:

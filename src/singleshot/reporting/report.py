@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -86,10 +86,12 @@ def report(
     model = load(weights)
     dataset, warning = _dataset(run, model, data, split, splits, data_format)
     log = training.read_log(folder / "log.csv")
+    names = {"data": "trained on", "split": "split", "images": "training images", "date": "started"}
+    origin = [(label, str(model.provenance[name])) for name, label in names.items() if name in model.provenance]
     info = PageInfo(
         f"Training run {folder.name}",
         str(model.provenance.get("command", "")),
-        [*_origin(model.provenance), *training.speed(log)],
+        [*origin, *origin_rows(model.provenance), *training.speed(log)],
         log,
         warning,
     )
@@ -193,10 +195,3 @@ def _dataset(
         remedy = "Correct the names, or evaluate on data with the model's classes"
         raise DataError(message, kind="other-classes", remedy=remedy, file=unknown[0].file, line=unknown[0].line)
     return data, note
-
-
-def _origin(provenance: Mapping[str, Any]) -> list[tuple[str, object]]:
-    """Return the provenance of a weights file, and of what it started from, as names and values."""
-    names = {"data": "trained on", "split": "split", "images": "training images", "date": "started"}
-    own = [(label, str(provenance[name])) for name, label in names.items() if name in provenance]
-    return [*own, *origin_rows(provenance)]

@@ -38,7 +38,8 @@ def curves(rows: Sequence[Row]) -> Html:
     if not rows:
         return page.paragraph("No epoch was finished: log.csv has no row.", "soft")
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    losses = [name for name in columns if _is_loss(name)]
+    losses = {f"{split}_{part}" for split in ("train", "val", "train_subset") for part in PARTS}
+    losses = [name for name in columns if name in losses]
     scores = [name for name in columns if name.endswith(tuple(f"_{score}" for score in SCORES))]
     ap = [name for name in columns if name.startswith(("val_ap_", "val_iou_"))]
     charts = [
@@ -68,12 +69,6 @@ def speed(rows: Sequence[Row]) -> list[tuple[str, object]]:
         ("seconds of training, validation included", f"{rows[-1].get('seconds') or 0:.0f}"),
         ("images per second in training (median)", f"{np.median(rates):.0f}" if rates else None),
     ]
-
-
-def _is_loss(name: str) -> bool:
-    split, _, part = name.rpartition("_")
-    split, part = ("_".join(name.split("_")[:-2]), "soft_iou") if name.endswith("_soft_iou") else (split, part)
-    return part in PARTS and split in ("train", "val", "train_subset")
 
 
 def _chart(

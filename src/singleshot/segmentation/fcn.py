@@ -186,7 +186,13 @@ class FCN(Freezable):
         self.config = config
         classes = len(config.class_names)
         self.padding = PADDING if config.variant == "staged" else 0
-        self.trunk = _backbone(config)  # the name in stored files
+        if config.trunk == "vgg16":
+            # The name in stored files is trunk.
+            self.trunk: Backbone = plain_vgg16(fc6_padding=0 if config.variant == "staged" else 3)
+        elif config.trunk in residual.LAYOUTS:
+            self.trunk = ResidualSkips(residual.LAYOUTS[config.trunk])
+        else:
+            self.trunk = MobileNetSkips()
         if config.variant == "staged":
             self.head = StagedHead(classes, config.stride)
         elif config.variant == "parallel":
@@ -217,14 +223,6 @@ class FCN(Freezable):
         """
         maps = self.trunk(F.pad(images, (self.padding,) * 4) if self.padding else images)
         return self.head(maps, (images.shape[2], images.shape[3])).float()
-
-
-def _backbone(config: FCNConfig) -> Backbone:
-    if config.trunk == "vgg16":
-        return plain_vgg16(fc6_padding=0 if config.variant == "staged" else 3)
-    if config.trunk in residual.LAYOUTS:
-        return ResidualSkips(residual.LAYOUTS[config.trunk])
-    return MobileNetSkips()
 
 
 class StagedHead(nn.Module):

@@ -104,3 +104,48 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def partial(path: Path) -> Path:
+    """Return the name of a file that is not whole yet.
+
+    >>> str(partial(Path("out/street.mp4")))
+    'out/street.partial.mp4'
+    """
+    return path.with_name(f"{path.stem}.partial{path.suffix}")
+
+
+class GrowingFile:
+    """A text file that grows, and gets its own name only when it is whole.
+
+    A video of an hour has a hundred thousand frames: their results go to the disk as they come. Until the end, and for
+    good where the work breaks off, the file is called `<stem>.partial.<suffix>`.
+
+    Args:
+        path: the file; its folder is created. An existing file is replaced at the end, not before.
+
+    Raises:
+        CannotCreateError, NotPermittedError, StorageError: it cannot be created.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with os_errors(self.path, "write"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._stream = partial(path).open("w", encoding="utf-8", errors="surrogateescape", newline="\n")
+
+    def write(self, text: str) -> None:
+        """Append text. Raises StorageError where the disk is full or failing."""
+        with os_errors(self.path, "write"):
+            self._stream.write(text)
+
+    def close(self, *, whole: bool = True) -> Path:
+        """Close the file and return its path. Raises StorageError as `write`."""
+        with os_errors(self.path, "write"):
+            self._stream.close()
+            unfinished = partial(self.path)
+            sync(unfinished)
+            if whole:
+                unfinished.replace(self.path)
+                sync(self.path.parent)
+        return self.path if whole else unfinished

@@ -155,7 +155,13 @@ def read_voc(source: Path, dataset: Dataset) -> list[Detections]:
     indices = {sample.image_id: index for index, sample in enumerate(dataset.samples)}
     rows: list[tuple[float, ...]] = []
     for class_id, path in enumerate(paths):
-        for number, line in enumerate(_text(path).split("\n"), start=1):
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError as error:
+            number = path.read_bytes()[: error.start].count(b"\n") + 1
+            remedy = "Write it anew"
+            raise DataError("not UTF-8 text", kind="not-text", file=path, line=number, remedy=remedy) from error
+        for number, line in enumerate(text.split("\n"), start=1):
             if not line.strip():
                 continue
             image_id, row = _parse(line, path, number)
@@ -235,14 +241,6 @@ def _refuse_unknown_classes(folder: Path, competition: Competition, dataset: Dat
             file=path,
             remedy="Judge against the data that the results were made for, or move the file elsewhere",
         )
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = path.read_bytes()[: error.start].count(b"\n") + 1
-        raise DataError("not UTF-8 text", kind="not-text", file=path, line=line, remedy="Write it anew") from error
 
 
 def _parse(line: str, path: Path, number: int) -> tuple[str, tuple[float, ...]]:

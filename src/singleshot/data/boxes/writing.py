@@ -66,7 +66,14 @@ def items(datasets: Sequence[Dataset], *, one_folder: bool) -> Iterator[Item]:
         scope = "" if one_folder else split
         for sample in dataset.samples:
             path = sample.image_path
-            stem = _long_stem(path, dataset.root) if (scope, path.stem) in repeated else path.stem
+            stem = path.stem
+            if (
+                scope,
+                stem,
+            ) in repeated:  # with the names of its folders, such as cam1_0001, those of the data if it is there
+                folder = dataset.root if dataset.root.is_dir() else dataset.root.parent
+                below = path.relative_to(folder) if path.is_relative_to(folder) else Path(*path.parts[-3:])
+                stem = "_".join([*below.parent.parts, stem])
             other = taken.setdefault((scope, stem), path)
             if other is not path:
                 if other == path and one_folder:
@@ -99,13 +106,6 @@ def _repeated_stems(datasets: Sequence[Dataset], one_folder: bool) -> set[tuple[
             if first.setdefault(key, sample.image_path) != sample.image_path:
                 repeated.add(key)
     return repeated
-
-
-def _long_stem(path: Path, root: Path) -> str:
-    """Return an image's name with those of its folders, such as `cam1_0001`; below the data's folder if it is there."""
-    folder = root if root.is_dir() else root.parent
-    below = path.relative_to(folder) if path.is_relative_to(folder) else Path(*path.parts[-3:])
-    return "_".join([*below.parent.parts, path.stem])
 
 
 def split_name(dataset: Dataset) -> str:

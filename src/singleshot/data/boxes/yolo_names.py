@@ -9,6 +9,7 @@ The splits are those of `obj.data`, or else those that folders name (see `data.t
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,16 +39,11 @@ def find(root: Path) -> Path | None:
 
 def _names_files(root: Path) -> Iterator[Path]:
     """Yield the files of class names in a folder and in those in it."""
-    for folder in [root, *_below(root)]:
-        yield from (folder / name for name in NAMES_FILES if (folder / name).is_file())
-
-
-def _below(root: Path) -> list[Path]:
     inside = folders.subfolders(root)
-    try:
-        return inside + [path / "labels" for path in inside if (path / "labels").is_dir()]
-    except OSError:
-        return []
+    with contextlib.suppress(OSError):
+        inside = inside + [path / "labels" for path in inside if (path / "labels").is_dir()]
+    for folder in [root, *inside]:
+        yield from (folder / name for name in NAMES_FILES if (folder / name).is_file())
 
 
 def _has_labels(root: Path) -> bool:

@@ -61,7 +61,12 @@ class SampleTable(Sequence[Sample]):
         image_ids, image_id_ends = _joined(sample.image_id for sample in samples)
         paths, path_ends = _joined(str(sample.image_path) for sample in samples)
         mask_paths, mask_path_ends = _joined(str(sample.mask_path or "") for sample in samples)
-        crowds = any(sample.crowd is not None for sample in samples)
+        no_crowd = [np.zeros(len(sample.class_ids), np.bool_) for sample in samples]
+        crowds = [
+            none if sample.crowd is None else sample.crowd for sample, none in zip(samples, no_crowd, strict=True)
+        ]
+        if all(sample.crowd is None for sample in samples):
+            crowds = []
         areas = any(sample.areas is not None for sample in samples)
         return cls(
             image_ids,
@@ -74,7 +79,7 @@ class SampleTable(Sequence[Sample]):
             np.concatenate([np.empty((0, 4)), *(sample.boxes_xyxy for sample in samples)]),
             np.concatenate([np.empty(0, np.int64), *(sample.class_ids for sample in samples)]),
             np.concatenate([np.empty(0, np.bool_), *(sample.difficult for sample in samples)]),
-            np.concatenate([np.empty(0, np.bool_), *(_crowd(sample) for sample in samples if crowds)]),
+            np.concatenate([np.empty(0, np.bool_), *crowds]),
             np.concatenate([np.empty(0), *(areas_of(sample) for sample in samples if areas)]),
             _ends([len(sample.class_ids) for sample in samples]),
         )
@@ -214,10 +219,6 @@ def _text(blob: ndarray, ends: ndarray, index: int) -> str:
 
 def _ends(lengths: list[int]) -> Int[ndarray, " P1"]:
     return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
-
-
-def _crowd(sample: Sample) -> ndarray:
-    return np.zeros(len(sample.class_ids), np.bool_) if sample.crowd is None else sample.crowd
 
 
 def areas_of(sample: Sample) -> Float[ndarray, " N"]:
