@@ -67,10 +67,7 @@ def items(datasets: Sequence[Dataset], *, one_folder: bool) -> Iterator[Item]:
         for sample in dataset.samples:
             path = sample.image_path
             stem = path.stem
-            if (
-                scope,
-                stem,
-            ) in repeated:  # with the names of its folders, such as cam1_0001, those of the data if it is there
+            if (scope, stem) in repeated:  # then with the names of its folders, such as cam1_0001
                 folder = dataset.root if dataset.root.is_dir() else dataset.root.parent
                 below = path.relative_to(folder) if path.is_relative_to(folder) else Path(*path.parts[-3:])
                 stem = "_".join([*below.parent.parts, stem])
