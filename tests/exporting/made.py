@@ -95,6 +95,15 @@ def write_openvino(folder: Path) -> Path:
     return folder / "d.xml"
 
 
+def write_ncnn(folder: Path, of: Any = None) -> Path:
+    """The network alone; needs the extra ncnn."""
+    from singleshot.exporting import ncnn
+    from singleshot.exporting.program import NetworkProgram
+
+    ncnn.write(NetworkProgram(of or network()), folder / "d.ncnn.param", record("raw", of=of))
+    return folder / "d.ncnn.param"
+
+
 def write_weights(folder: Path) -> Path:
     weights.save(folder / "d.safetensors", network(), {"command": "none"})
     return folder / "d.safetensors"

@@ -20,6 +20,14 @@ def test_capitals_in_a_suffix_make_no_other_export(tmp_path: Path):
     assert {each.name for each in exports_of(tmp_path / "best.safetensors")} == {"best.XML", "best-int8.ONNX"}
 
 
+def test_an_ncnn_model_is_as_large_as_its_three_files(tmp_path: Path):
+    for name in ("best.safetensors", "best.ncnn.param", "best.ncnn.bin", "best.ncnn.json", "best-fp16.ncnn.param"):
+        (tmp_path / name).write_bytes(b"x" * 10)
+    assert size_bytes(tmp_path / "best.ncnn.param") == 30
+    found = {each.name for each in exports_of(tmp_path / "best.safetensors")}
+    assert found == {"best.ncnn.param", "best-fp16.ncnn.param"}
+
+
 def test_the_table_has_the_checkpoint_the_weights_and_each_export(tmp_path: Path):
     assert checkpoint_of(tmp_path / "best.safetensors") is None
     (tmp_path / "checkpoints" / "step-9").mkdir(parents=True)

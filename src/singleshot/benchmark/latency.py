@@ -28,6 +28,8 @@ from singleshot.structures import Inputs
 MATRIX_SIDES = {"cpu": 2048, "cuda": 8192}
 """Of the square matrices whose product gives the peak."""
 EXPORTS = tuple(RUNS)
+ENDINGS = {".param": ".ncnn.param"}
+"""What an export's name ends in after the weights' name, where it is more than the suffix."""
 MIN_CALLS = 5
 IMAGE_HW = (375, 500)
 
@@ -173,11 +175,15 @@ def _variants(path: Path, device: str) -> Iterator[_Variant]:
         for where in devices:
             for name, dtype, bf16 in (("fp32", torch.float32, False), ("bf16", torch.bfloat16, True)):
                 yield _Variant(f"torch {where} {name}", where, dtype, _opening(path, where, bf16))
-    for export in [path] if path.suffix in EXPORTS else [path.with_suffix(suffix) for suffix in EXPORTS]:
+    for export in (
+        [path]
+        if path.suffix in EXPORTS
+        else [path.with_name(path.stem + ENDINGS.get(suffix, suffix)) for suffix in EXPORTS]
+    ):
         if not export.is_file():
             continue
         for backend in RUNS[export.suffix]:
-            # ONNX Runtime and OpenVINO run on the CPU here.
+            # The other runtimes run on the CPU here.
             for where in devices if backend == "pt2" else ["cpu"]:
                 yield _Variant(
                     f"{backend} {where} {export.name}", where, torch.float32, _opening(export, where, False, backend)

@@ -30,6 +30,7 @@ EXTRAS = {
     "predict --engine ray": ("ray",),
     "export --format onnx": ("export",),
     "export --format openvino": ("export", "openvino"),  # converts through ONNX
+    "export --format ncnn": ("ncnn",),
     "serve": ("web",),
     "weights import of HDF5 files": ("import",),
 }

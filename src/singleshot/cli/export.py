@@ -1,4 +1,4 @@
-"""`singleshot export`: converts weights to a complete model for torch, ONNX or OpenVINO, and checks it."""
+"""`singleshot export`: converts weights to a model for another runtime, and checks it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ JSON_KEYS = ("path", "parity", "bytes")
 
 def export(
     weights: Annotated[str, typer.Argument(help="A weights file, a known name, or owner/name on the hub.")],
-    file_format: Annotated[str, typer.Option("--format", help="pt2, onnx or openvino.")],
+    file_format: Annotated[str, typer.Option("--format", help="pt2, onnx, openvino or ncnn.")],
     precision: Annotated[
-        str | None, typer.Option(help="fp32; pt2 has bf16 too, onnx and openvino have fp16 and int8.")
+        str | None, typer.Option(help="fp32; pt2 has bf16 too, onnx and openvino have fp16 and int8, ncnn has fp16.")
     ] = None,
     int8: Annotated[bool, typer.Option("--int8", help="Same as --precision int8.")] = False,
     calibration: Annotated[

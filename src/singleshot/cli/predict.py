@@ -90,7 +90,9 @@ def predict(
     font: Annotated[
         Path | None, typer.Option(help="Font file for labels, for scripts that DejaVu Sans lacks; or SINGLESHOT_FONT.")
     ] = None,
-    backend: Annotated[str | None, typer.Option(help="Runtime for the file: torch, pt2, onnx or openvino.")] = None,
+    backend: Annotated[
+        str | None, typer.Option(help="Runtime for the file: torch, pt2, onnx, openvino or ncnn.")
+    ] = None,
     device: Device = "auto",
     batch_size: BatchSize = None,
     max_detections: MaxDetections = None,

@@ -30,11 +30,12 @@ from singleshot.exporting.program import (
     DetectorProgram,
     Form,
     LoopSuppression,
+    NetworkProgram,
     OperatorSuppression,
     SegmenterProgram,
     Suppression,
 )
-from singleshot.exporting.sizes import files_of, size_bytes
+from singleshot.exporting.sizes import EXPORTS, files_of, size_bytes
 from singleshot.images import IMAGE_SUFFIXES, read_image
 from singleshot.prediction.backends.backend import Backend, ExportRecord, Precision
 from singleshot.prediction.exported import exported_predictor
@@ -54,7 +55,7 @@ class Exported:
     """What was made.
 
     Args:
-        path: the file; of an OpenVINO model the `.xml`, beside which lies its `.bin`.
+        path: the file; of an OpenVINO model the `.xml`, beside which lies its `.bin`; see `sizes.files_of`.
         bytes: of all its files.
         parity: how near it is to the model; None where that was not checked.
         cost: what 8 bits cost on annotated pictures; None for other precisions or without annotations.
@@ -86,9 +87,10 @@ def export(
 
     Args:
         weights_file: a weights file, the name of published weights, or `owner/name` on the hub.
-        format: `pt2`, `onnx` or `openvino`.
-        precision: `fp32`; `bf16` (pt2), `fp16` or `int8` (the other two).
-        raw: only the network's own two outputs, for people with a suppression of their own.
+        format: `pt2`, `onnx`, `openvino` or `ncnn`.
+        precision: `fp32`; others as `PRECISIONS` has them.
+        raw: only the network's own two outputs, for people with a suppression of their own. The formats of
+            `NETWORK_ALONE` have no others.
         out: where to; None for a name beside the weights, or in the working folder for fetched ones (`target_of`).
         calibration_data: for int8: a folder of pictures, or better a data set, of what the model will be shown.
         check: compare it with the model, and keep nothing that is out of bounds (`parity.BOUNDS`).
@@ -107,7 +109,7 @@ def export(
             settings for a segmenter; no such device; a batch size below 1.
         ParityError: it does not answer as the model; nothing is left.
         CannotCreateError: the file is there already.
-        ConfigError: packages of the extras `export` or `openvino` are missing.
+        ConfigError: packages of the format's extra are missing.
         InputMissingError, DataError: as `weights.read_any`; or there are no pictures.
         StorageError, NotPermittedError: it cannot be written.
     """
@@ -130,7 +132,8 @@ def export(
     measured = None if calibration_data is None else calibration.read(Path(calibration_data), model)
     inputs = [] if measured is None else calibration.inputs_of(measured.files, model.network.config.preprocess)
     images = _images(check_pictures, measured) if check else []
-    record = ExportRecord(model.network.config, "raw" if raw else "whole", accuracy, sha256, model.provenance)
+    form = "raw" if raw or chosen in NETWORK_ALONE else "whole"
+    record = ExportRecord(model.network.config, form, accuracy, sha256, model.provenance)
     with os_errors(target, "create"):  # a hidden folder on the target's own file system
         target.parent.mkdir(parents=True, exist_ok=True)
         beside = tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent)
@@ -143,7 +146,7 @@ def export(
             # Little of what it knows is in the pictures. The same graph with a lower threshold has boxes to show.
             keen = model.with_postprocess(score_threshold=parity.telling_threshold(model, images))
             stated = replace(record, config=keen.network.config)
-            trial = build(keen.network, stated, chosen, Path(folder) / f"trial{target.suffix}", inputs)
+            trial = build(keen.network, stated, chosen, Path(folder) / f"trial{SUFFIXES[chosen]}", inputs)
             found = parity.compare(keen, trial.export, trial.probe, images, accuracy)
         if found is not None:
             found.require()
@@ -192,7 +195,7 @@ def default_path(weights_file: Path, file_format: Format, precision: Precision, 
 
 
 def _check_target(target: Path, file_format: Format, overwrite: bool) -> None:
-    if target.suffix.lower() != SUFFIXES[file_format]:
+    if not target.name.lower().endswith(SUFFIXES[file_format]):
         raise UsageError(f"{file_format} files end in {SUFFIXES[file_format]}", remedy="Rename --out", file=target)
     for part in files_of(target):
         if part.is_dir():
@@ -203,7 +206,7 @@ def _check_target(target: Path, file_format: Format, overwrite: bool) -> None:
 
 def _model(path: Path, device: torch.device) -> tuple[Detector | Segmenter, str]:
     """The model in float32, and its hash. Exports are of weights, not of exports."""
-    if path.suffix.lower() in (".pt2", ".onnx", ".xml"):
+    if path.suffix.lower() in EXPORTS:
         remedy = "Name the weights file that it was made from"
         raise UsageError("an export cannot be exported again", remedy=remedy, file=path)
     file = weights.read_any(path)
@@ -259,12 +262,15 @@ def _move(made: Path, temporary: Path) -> None:
     shutil.move(made, temporary)
 
 
-Format = Literal["pt2", "onnx", "openvino"]
-SUFFIXES: dict[Format, str] = {"pt2": ".pt2", "onnx": ".onnx", "openvino": ".xml"}
+Format = Literal["pt2", "onnx", "openvino", "ncnn"]
+SUFFIXES: dict[Format, str] = {"pt2": ".pt2", "onnx": ".onnx", "openvino": ".xml", "ncnn": ".ncnn.param"}
+NETWORK_ALONE: tuple[Format, ...] = ("ncnn",)
+"""Formats that hold the network's own outputs and nothing around them; a JSON file says the rest."""
 PRECISIONS: dict[Format, tuple[Precision, ...]] = {
     "pt2": ("fp32", "bf16"),
     "onnx": ("fp32", "fp16", "int8"),
     "openvino": ("fp32", "fp16", "int8"),
+    "ncnn": ("fp32", "fp16"),
 }
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -310,7 +316,7 @@ def build(network: SSD | FCN, record: ExportRecord, file_format: Format, path: P
         ConfigError: the format's packages are missing.
         StorageError: the disk is full or failing.
     """
-    makers = {"pt2": _pt2, "onnx": _onnx, "openvino": _openvino}
+    makers = {"pt2": _pt2, "onnx": _onnx, "openvino": _openvino, "ncnn": _ncnn}
     with os_errors(path, "write"):
         return makers[file_format](network, record, path, inputs)
 
@@ -354,6 +360,15 @@ def _openvino(network: SSD | FCN, record: ExportRecord, path: Path, inputs: Sequ
         openvino.write(openvino.with_outputs(model, program.output_names), probed, {}, fp16=fp16)
         probe = OpenvinoBackend(openvino.read(probed), record, program.output_names)
     return Built(open_openvino(path), probe)
+
+
+def _ncnn(network: SSD | FCN, record: ExportRecord, path: Path, _inputs: Sequence[Any]) -> Built:
+    from singleshot.exporting import ncnn
+    from singleshot.prediction.backends.ncnn import open_ncnn
+
+    ncnn.write(NetworkProgram(network), path, record)
+    export = open_ncnn(path)
+    return Built(export, export)
 
 
 def _probed(form: Literal["whole", "raw"]) -> Form:

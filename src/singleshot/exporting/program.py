@@ -128,6 +128,29 @@ class SegmenterProgram(nn.Module):
         return scores.argmax(dim=1).to(torch.uint8), logits
 
 
+class NetworkProgram(nn.Module):
+    """The network alone as a graph, for runtimes whose tensors have fixed sizes.
+
+    In goes one normalised picture, (1, 3, H, W) float32 at the input size; out come class_logits (1, A, C + 1) and
+    box_offsets (1, A, 4), or logits (1, C, H, W).
+
+    Args:
+        network: a copy of it, with batch normalisation folded, becomes part of the graph. Its weights lie in rows
+            (not channels last): converters copy their memory and take that order for granted.
+    """
+
+    def __init__(self, network: SSD | FCN) -> None:
+        super().__init__()
+        self.config = network.config
+        self.network = _prepared(network, torch.float32).to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
+        self.output_names = RAW_DETECTIONS if isinstance(network, SSD) else RAW_SEGMENTATION
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """The outputs for one normalised picture."""
+        raw = self.network(images)
+        return tuple(raw) if isinstance(raw, tuple) else (raw,)
+
+
 def _prepared(network: nn.Module, dtype: torch.dtype) -> nn.Module:
     alone = folded(copy.deepcopy(network).cpu().eval()).requires_grad_(False)
     return alone.to(dtype)

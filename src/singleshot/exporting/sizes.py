@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-EXPORTS = (".pt2", ".onnx", ".xml")
+EXPORTS = (".pt2", ".onnx", ".xml", ".param")
+BESIDE = {".xml": (".bin",), ".param": (".bin", ".json")}
+"""What lies beside an export, by its suffix."""
 
 
 def files_of(path: Path) -> tuple[Path, ...]:
-    """The files that make up an export: an `.xml` has its `.bin` beside it."""
-    return (path, path.with_suffix(".bin")) if path.suffix.lower() == ".xml" else (path,)
+    """The files that make up an export: an `.xml` has its `.bin` beside it, an `.ncnn.param` two more."""
+    return (path, *(path.with_suffix(suffix) for suffix in BESIDE.get(path.suffix.lower(), ())))
 
 
 def size_bytes(path: Path) -> int:
@@ -32,9 +34,10 @@ def checkpoint_of(weights: Path) -> Path | None:
 
 
 def exports_of(weights: Path) -> list[Path]:
-    """The exports beside weights that have their name: `best.onnx`, `best-int8.xml`."""
+    """The exports beside weights that have their name: `best.onnx`, `best-int8.xml`, `best.ncnn.param`."""
     found = sorted(each for each in weights.parent.iterdir() if each.suffix.lower() in EXPORTS)
-    return [each for each in found if each.stem == weights.stem or each.stem.startswith(f"{weights.stem}-")]
+    stems = [(each, each.name[: -len(each.suffix)].removesuffix(".ncnn")) for each in found]
+    return [each for each, stem in stems if stem == weights.stem or stem.startswith(f"{weights.stem}-")]
 
 
 def size_table(weights: Path, exports: Sequence[Path]) -> str:

@@ -19,8 +19,13 @@ from singleshot.prediction.predictor import Detector, Segmenter, predictor_of
 from singleshot.storage.download import Observer
 from singleshot.weights import BackboneFile
 
-BackendName = Literal["torch", "pt2", "onnx", "openvino"]
-RUNS: dict[str, tuple[BackendName, ...]] = {".pt2": ("pt2",), ".onnx": ("onnx", "openvino"), ".xml": ("openvino",)}
+BackendName = Literal["torch", "pt2", "onnx", "openvino", "ncnn"]
+RUNS: dict[str, tuple[BackendName, ...]] = {
+    ".pt2": ("pt2",),
+    ".onnx": ("onnx", "openvino"),
+    ".xml": ("openvino",),
+    ".param": ("ncnn",),
+}
 """Backends that run a file of each suffix, the default first; all other files are weights, which torch runs."""
 WEIGHTS_IN_A_RUN = ("best.safetensors", "train/best.safetensors")
 """Where a training run and a demo leave weights. Only suggested: a user must name one."""
@@ -42,13 +47,14 @@ def load(
 
     Args:
         path: a `.safetensors` file that singleshot wrote, the name of published weights, or `owner/name` on the hub
-            (`find_weights`); or an export: `.pt2`, `.onnx`, or `.xml` with its `.bin` beside it.
-        device: `cpu`, `cuda`, `cuda:1`, `mps`, or `auto` for CUDA if there is one, else the CPU. ONNX Runtime and
-            OpenVINO run on the CPU.
+            (`find_weights`); or an export: `.pt2`, `.onnx`, `.xml` with its `.bin` beside it,
+            or `.ncnn.param` with its `.ncnn.bin` and `.ncnn.json`.
+        device: `cpu`, `cuda`, `cuda:1`, `mps`, or `auto` for CUDA if there is one, else the CPU. ONNX Runtime,
+            OpenVINO and ncnn run on the CPU.
         bf16: compute in bfloat16: about twice as fast on hardware that has it, scores differ in the third digit.
             For weights and in OpenVINO; a `.pt2` or `.onnx` computes in the precision it was exported with.
-        backend: `torch`, `pt2`, `onnx` or `openvino`: the runtime that opens the file; see `RUNS`.
-        threads: of ONNX Runtime and OpenVINO; None for one per physical core (`host.default_threads`).
+        backend: `torch`, `pt2`, `onnx`, `openvino` or `ncnn`: the runtime that opens the file; see `RUNS`.
+        threads: of ONNX Runtime, OpenVINO and ncnn; None for one per physical core (`host.default_threads`).
         trust: open a `.pt2` even if it could run code of whoever made it.
         observer: receives the progress of a download.
 
@@ -74,6 +80,10 @@ def load(
         from singleshot.prediction.backends.onnx import open_onnx
 
         return exported_predictor(open_onnx(file, threads=threads))
+    if chosen == "ncnn":
+        from singleshot.prediction.backends.ncnn import open_ncnn
+
+        return exported_predictor(open_ncnn(file, threads=threads))
     from singleshot.prediction.backends.openvino import open_openvino
 
     return exported_predictor(open_openvino(file, bf16=bf16, threads=threads))
