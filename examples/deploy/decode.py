@@ -8,7 +8,7 @@ import numpy as np
 
 
 def to_input(image_rgb, facts):
-    """The image at the network's input size, uint8 (H, W, 3), and the size in pixels of the image that it stands for."""
+    """The image as (H, W, 3) uint8 of the input size, and the height and width in pixels that it stands for."""
     (high, wide), (height, width) = facts["preprocess"]["size_hw"], image_rgb.shape[:2]
     if facts["preprocess"]["fit"] == "warp":
         return cv2.resize(image_rgb, (wide, high)), (height, width)

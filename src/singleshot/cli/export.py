@@ -15,9 +15,10 @@ JSON_KEYS = ("path", "parity", "bytes")
 
 def export(
     weights: Annotated[str, typer.Argument(help="A weights file, a known name, or owner/name on the hub.")],
-    file_format: Annotated[str, typer.Option("--format", help="pt2, onnx, openvino or ncnn.")],
+    file_format: Annotated[str, typer.Option("--format", help="pt2, onnx, openvino, ncnn or browser.")],
     precision: Annotated[
-        str | None, typer.Option(help="fp32; pt2 has bf16 too, onnx and openvino have fp16 and int8, ncnn has fp16.")
+        str | None,
+        typer.Option(help="fp32; bf16 (pt2), fp16 (all but pt2), int8 (onnx, openvino, browser)."),
     ] = None,
     int8: Annotated[bool, typer.Option("--int8", help="Same as --precision int8.")] = False,
     calibration: Annotated[
@@ -41,6 +42,9 @@ def export(
         int | None,
         typer.Option(help="Images that go through together in the evaluation of int8.", min=1, max=4096),
     ] = None,
+    runtime: Annotated[
+        Path | None, typer.Option(help="For browser: the folder of the unpacked npm package onnxruntime-web.")
+    ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the results to this file.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
 ) -> None:
@@ -49,7 +53,7 @@ def export(
     The export is compared with the model on real images; one that differs is deleted (exit code 70).
     """
     from singleshot.cli import outputs, terminal
-    from singleshot.exporting.export import check_choice, target_of
+    from singleshot.exporting.export import FOLDERS, check_choice, target_of
     from singleshot.exporting.export import export as run
     from singleshot.exporting.sizes import files_of, size_table
     from singleshot.prediction.load import find_weights
@@ -63,8 +67,9 @@ def export(
     with terminal.download(f"fetching {weights}") as observer:
         source = find_weights(weights, observer=observer)
     target = target_of(weights, source, *built, raw=raw, out=out)
-    inputs = [source, calibration, check_pictures]
-    outputs.check(*files_of(target), json_file=json_file, json_keys=JSON_KEYS, inputs=inputs, overwrite=overwrite)
+    inputs = [source, calibration, check_pictures, runtime]
+    written = () if built[0] in FOLDERS else files_of(target)  # `run` looks at folders itself
+    outputs.check(*written, json_file=json_file, json_keys=JSON_KEYS, inputs=inputs, overwrite=overwrite)
     made = run(
         source,
         format=file_format,
@@ -77,6 +82,7 @@ def export(
         postprocess=nms_changes(max_detections, nms_iou, class_agnostic_nms),
         device=device,
         batch_size=batch_size,
+        runtime=runtime,
         overwrite=overwrite,
     )
     if made.parity is not None:
@@ -89,6 +95,8 @@ def export(
         terminal.warn("the calibration images have no annotations, so the loss of accuracy by int8 was not measured")
     terminal.show(size_table(source, [made.path]))
     terminal.show(f"export: {made.path}")
+    if file_format == "browser":
+        terminal.show(f"serve it: python -m http.server --bind 127.0.0.1 --directory {made.path}")
     facts = {
         "path": str(made.path),
         "bytes": made.bytes,

@@ -23,7 +23,7 @@ from singleshot.data.folders import files_in
 from singleshot.data.sample_scenes import sample_scenes
 from singleshot.detection.ssd import SSD
 from singleshot.errors import CannotCreateError, DataError, InputMissingError, UsageError, os_errors
-from singleshot.exporting import calibration, parity
+from singleshot.exporting import browser, calibration, parity
 from singleshot.exporting.calibration import Calibration, Cost
 from singleshot.exporting.parity import Parity
 from singleshot.exporting.program import (
@@ -80,6 +80,7 @@ def export(
     postprocess: Mapping[str, Any] | None = None,
     device: str = "cpu",
     batch_size: int | None = None,
+    runtime: str | Path | None = None,
     overwrite: bool = False,
     observer: Observer | None = None,
 ) -> Exported:
@@ -87,7 +88,7 @@ def export(
 
     Args:
         weights_file: a weights file, the name of published weights, or `owner/name` on the hub.
-        format: `pt2`, `onnx`, `openvino` or `ncnn`.
+        format: `pt2`, `onnx`, `openvino`, `ncnn` or `browser`.
         precision: `fp32`; others as `PRECISIONS` has them.
         raw: only the network's own two outputs, for people with a suppression of their own. The formats of
             `NETWORK_ALONE` have no others.
@@ -100,11 +101,13 @@ def export(
             {"nms_iou": 0.6, "max_detections": 100, "class_agnostic_nms": True}.
         device: where the model computes while the export is compared with it; the export itself runs on the CPU.
         batch_size: images that go through together when what int8 costs is measured; None as in `evaluate`.
+        runtime: for `browser`: the folder of the unpacked npm package onnxruntime-web.
         overwrite: replace a file that is there.
         observer: is told how a download goes on.
 
     Raises:
         UsageError: format and precision do not go together, `out` has another suffix, or int8 without pictures;
+            `browser` without a runtime, or a runtime without it;
             pictures to compare on and no comparison; or nothing is detected in them, so that nothing is proven; NMS
             settings for a segmenter; no such device; a batch size below 1.
         ParityError: it does not answer as the model; nothing is left.
@@ -121,6 +124,11 @@ def export(
     where = device_of(device)
     if batch_size is not None:
         check_batch_size(batch_size)
+    if (chosen == "browser") != (runtime is not None):
+        remedy = "npm pack onnxruntime-web, unpack it, and give --runtime package"
+        raise UsageError("browser exports and --runtime need each other", remedy=remedy)
+    if runtime is not None:
+        browser.runtime_version(Path(runtime))
     source = find_weights(weights_file, observer=observer)
     target = target_of(weights_file, source, chosen, accuracy, raw=raw, out=out)
     _check_target(target, chosen, overwrite)
@@ -153,7 +161,10 @@ def export(
         lost = None
         if measured is not None and measured.dataset is not None:
             lost = calibration.cost(model, exported_predictor(built.export), measured.dataset, batch_size)
-        _publish(made, target)
+        if runtime is not None:
+            with os_errors(target, "write"):
+                browser.write(made, record, Path(runtime))
+        _publish_folder(made, target) if made.is_dir() else _publish(made, target)
     return Exported(target, size_bytes(target), found, lost)
 
 
@@ -195,12 +206,20 @@ def default_path(weights_file: Path, file_format: Format, precision: Precision, 
 
 
 def _check_target(target: Path, file_format: Format, overwrite: bool) -> None:
+    if file_format in FOLDERS and target.exists():
+        inside = {each.name for each in target.iterdir()} if target.is_dir() else None
+        ours = inside is not None and FOLDERS[file_format] in inside
+        if inside is None or (not (overwrite and ours) and inside):
+            remedy = "Choose another name" + (" or pass --overwrite" if ours else "")
+            raise CannotCreateError("already exists", remedy=remedy, file=target)
+    if file_format == "browser":
+        return
     if not target.name.lower().endswith(SUFFIXES[file_format]):
         raise UsageError(f"{file_format} files end in {SUFFIXES[file_format]}", remedy="Rename --out", file=target)
     for part in files_of(target):
-        if part.is_dir():
+        if part.is_dir() and file_format not in FOLDERS:
             raise CannotCreateError("is a folder", remedy="Name a file", file=part)
-        if part.exists() and not overwrite:
+        if part.exists() and not overwrite and file_format not in FOLDERS:
             raise CannotCreateError("already exists", remedy="Choose another name or pass --overwrite", file=part)
 
 
@@ -254,6 +273,22 @@ def _publish(made: Path, target: Path) -> None:
         before.unlink()
 
 
+def _publish_folder(made: Path, target: Path) -> None:
+    """Put a folder into its place. One that it replaces is beside it, as `<name>.before`, until that is done."""
+    before = target.with_name(f"{target.name}.before")
+    with os_errors(target, "write"):
+        if target.is_dir() and any(target.iterdir()):
+            shutil.rmtree(before, ignore_errors=True)
+            target.rename(before)
+        try:
+            atomic.write(target, functools.partial(_move, made))
+        except BaseException:
+            if before.is_dir():
+                before.rename(target)
+            raise
+        shutil.rmtree(before, ignore_errors=True)
+
+
 def _copy(there: Path, temporary: Path) -> None:
     shutil.copyfile(there, temporary)
 
@@ -262,8 +297,16 @@ def _move(made: Path, temporary: Path) -> None:
     shutil.move(made, temporary)
 
 
-Format = Literal["pt2", "onnx", "openvino", "ncnn"]
-SUFFIXES: dict[Format, str] = {"pt2": ".pt2", "onnx": ".onnx", "openvino": ".xml", "ncnn": ".ncnn.param"}
+Format = Literal["pt2", "onnx", "openvino", "ncnn", "browser"]
+SUFFIXES: dict[Format, str] = {
+    "pt2": ".pt2",
+    "onnx": ".onnx",
+    "openvino": ".xml",
+    "ncnn": ".ncnn.param",
+    "browser": "-browser",
+}
+FOLDERS: dict[Format, str] = {"browser": browser.MODEL}
+"""Formats that are folders, and a file by which an older one is known, which alone may be replaced."""
 NETWORK_ALONE: tuple[Format, ...] = ("ncnn",)
 """Formats that hold the network's own outputs and nothing around them; a JSON file says the rest."""
 PRECISIONS: dict[Format, tuple[Precision, ...]] = {
@@ -271,6 +314,7 @@ PRECISIONS: dict[Format, tuple[Precision, ...]] = {
     "onnx": ("fp32", "fp16", "int8"),
     "openvino": ("fp32", "fp16", "int8"),
     "ncnn": ("fp32", "fp16"),
+    "browser": ("fp32", "fp16", "int8"),
 }
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -316,7 +360,7 @@ def build(network: SSD | FCN, record: ExportRecord, file_format: Format, path: P
         ConfigError: the format's packages are missing.
         StorageError: the disk is full or failing.
     """
-    makers = {"pt2": _pt2, "onnx": _onnx, "openvino": _openvino, "ncnn": _ncnn}
+    makers = {"pt2": _pt2, "onnx": _onnx, "openvino": _openvino, "ncnn": _ncnn, "browser": _browser}
     with os_errors(path, "write"):
         return makers[file_format](network, record, path, inputs)
 
@@ -369,6 +413,11 @@ def _ncnn(network: SSD | FCN, record: ExportRecord, path: Path, _inputs: Sequenc
     ncnn.write(NetworkProgram(network), path, record)
     export = open_ncnn(path)
     return Built(export, export)
+
+
+def _browser(network: SSD | FCN, record: ExportRecord, path: Path, inputs: Sequence[Any]) -> Built:
+    path.mkdir()  # the page comes once the model is proven
+    return _onnx(network, record, path / browser.MODEL, inputs)
 
 
 def _probed(form: Literal["whole", "raw"]) -> Form:
