@@ -13,7 +13,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 TORCH := $(shell sed -n 's/^torch==/&/p' constraints.txt)
 
-.PHONY: help demo docs test browser test-fast test-long cases bench bench-peers check lint types layers spelling installed licences size format pins clean
+.PHONY: help demo docs test browser test-fast test-long cases bench bench-peers check lint types layers spelling installed licences container size format pins clean rtsp
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -30,12 +30,20 @@ browser:  ## install Chromium from Debian's packages for the tests of the server
 	  DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends chromium >/dev/null; } || \
 	  { echo "singleshot: error: Chromium is missing and could not be installed. Install it by hand, as root: apt-get install chromium" >&2; exit 69; }
 
+rtsp:  ## install GStreamer's RTSP server from Debian's packages for the tests of network cameras, which skip without it
+	@/usr/bin/python3 tests/prediction/rtsp_server.py --check 2>/dev/null || { \
+	  command -v apt-get >/dev/null && test "$$(id -u)" = 0 && apt-get -qq update && \
+	  DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends gir1.2-gst-rtsp-server-1.0 python3-gi \
+	    gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly >/dev/null; } || \
+	  { echo "singleshot: error: GStreamer's RTSP server is missing and could not be installed. Install it by hand, as root: apt-get install gir1.2-gst-rtsp-server-1.0 python3-gi gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly" >&2; exit 69; }
+
 test-fast: .venv/.installed-dev  ## the tests that take a few seconds at most
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow" $(ARGS)
 
 FUZZ_MINUTES ?= 2
 
-test-long: .venv/.installed-dev  ## every fuzz target for FUZZ_MINUTES=2 minutes each: about half an hour
+test-long: .venv/.installed-dev  ## ten minutes of a stream, the container's commands, and every fuzz target for FUZZ_MINUTES=2: about an hour
+	SINGLESHOT_LONG=1 $(BIN)/python -m pytest -s tests/prediction/test_network_camera.py tests/test_dockerfile.py
 	@set -e; for each in $$(cd tests/fuzz && grep -l "TARGET = Target(" *.py | grep -v test_fuzz | sed "s/\.py$$//"); do \
 	  $(BIN)/python -m tests.fuzz.$$each --minutes $(FUZZ_MINUTES); done
 
@@ -59,7 +67,7 @@ bench-peers: .venv/.installed  ## the same with other programs beside it, in PEE
 	@test -n "$(PEERS)" || { echo "singleshot: error: no environment of peers. Make one (benchmarks/README.md) and pass PEERS=DIR." >&2; exit 78; }
 	@set -e; for each in $(BENCHES); do echo "== $$each"; $(BENCH) $(BIN)/python -m benchmarks.$$each --peers $(PEERS); done
 
-check: lint types layers spelling installed licences  ## everything else that CI checks
+check: lint types layers spelling installed licences container  ## everything else that CI checks
 
 lint: .venv/.installed-dev  ## style: ruff's rules and formatting
 	$(BIN)/ruff check .
@@ -73,6 +81,9 @@ layers: .venv/.installed-dev  ## who may import whom: import-linter
 
 spelling: .venv/.installed-dev  ## codespell
 	$(BIN)/codespell
+
+container: .venv/.installed-dev  ## the container recipe: hadolint
+	$(BIN)/hadolint Dockerfile
 
 installed: .venv/.installed-dev  ## no forbidden package in the environment
 	$(BIN)/python -m tools.installed
