@@ -1,9 +1,9 @@
-"""Steps of a work that run at the same time, each in its own thread, with short queues between them.
+"""A pipeline of stages that run at the same time, each in its own threads, with bounded queues between them.
 
-Decoding, network, drawing and encoding all leave Python's lock alone while they work, so on two cores two of them run
-at once and a frame costs what its slowest stage costs, not the sum. Queues are bounded: a slow encoder holds the
-decoder back and memory stays flat. A stage may have several workers; results leave it in the order in which they came
-in all the same. Every stage's time is kept, so that a user sees which one is the limit.
+Decoding, network, drawing and encoding all release Python's global lock, so on two cores two of them run at once and a
+frame takes as long as its slowest stage, not the sum. Because queues are bounded, a slow encoder slows the decoder down
+and memory use stays constant. A stage may have several workers; its results keep the order of its inputs. The time of
+every stage is measured, so that a user sees which one is the bottleneck.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 POLL_S = 0.1
-"""How long a stage may go on after it was told to stop, beside the item in its hands."""
+"""Seconds after which a waiting stage notices that the pipeline stops."""
 _END = object()
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One step of the work.
+    """One step of a pipeline.
 
     Args:
         name: for the table of times.
-        work: an item → the next stage's item. One that raises ends the whole work with its error.
-        workers: threads that share it; above 1, `work` must not depend on the order of calls.
+        work: turns an item into the next stage's item. If it raises, the pipeline ends with that error.
+        workers: the number of threads; above 1, `work` must not depend on the order of calls.
         set_up: called in each worker's thread before its first item.
     """
 
@@ -39,15 +39,15 @@ class Stage:
 
 @dataclass
 class Times:
-    """What a stage has cost so far.
+    """The time that a stage has taken so far.
 
     Args:
-        name: the stage's.
+        name: of the stage.
         workers: its threads.
-        items: how many it has done.
-        wall_s: time in `work`, over all workers.
-        cpu_s: processor time of its own threads in `work`; that of threads which a library starts is not in it.
-        idle_s: time in which it waited for something to do.
+        items: items processed.
+        wall_s: time in `work`, summed over its workers.
+        cpu_s: CPU time of its own threads in `work`, without threads that a library starts.
+        idle_s: time spent waiting for input.
     """
 
     name: str
@@ -68,18 +68,18 @@ class Times:
 
 
 class Pipeline:
-    """A source and the stages behind it. Iterate over it once for the last stage's results, in order.
+    """A source and its stages. Iterate over it once for the last stage's results, in order.
 
     Args:
-        source: what goes in. It is drawn from in a thread of its own, as the first stage.
+        source: the input items. It is iterated in a thread of its own, as the first stage.
         stages: at least one.
-        depth: how many items may wait between two stages.
-        source_name: what the table of times calls the source.
-        ahead: work ahead of whoever takes the results. Else an item is drawn from the source, and passes the stages in
-            the caller's thread, when a result is asked for: that of a camera is then always of its newest frame.
+        depth: the number of items that may wait between two stages.
+        source_name: the name of the source in the table of times.
+        ahead: process items before their results are requested. If False, each request takes one item from the source
+            and runs the stages in the caller's thread, so that the result of a camera is of its newest frame.
 
-    An error in the source comes out of the iteration after the results of all that came before it, one in a stage as
-    soon as it happens. Whoever leaves early, by an exception such as Ctrl-C too, leaves no thread behind.
+    An error in the source is raised after the results of all items before it, an error in a stage at once. All threads
+    end when the iteration is left, also by an exception such as Ctrl-C.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Pipeline:
         self._errors: list[BaseException] = []
 
     def __iter__(self) -> Generator[Any, None, None]:
-        """The results. Raises what the source or a stage raised."""
+        """Yield the results. Raises what the source or a stage raised."""
         if not self._ahead:
             yield from self._one_by_one()
             return
@@ -203,43 +203,43 @@ class Pipeline:
 
 
 class _Turn:
-    """Whose result may leave a stage next."""
+    """The order in which the workers of a stage pass their results on."""
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
         self._next, self._changed = 0, threading.Condition()
 
     def wait(self, number: int, stop: threading.Event) -> bool:
-        """Wait until it is this item's turn; False when the work was stopped, or the turn is over."""
+        """Wait for this item's turn and return whether it came; False if the pipeline stopped or the turn is over."""
         with self._changed:
             while self._next < number and not stop.is_set():
                 self._changed.wait(POLL_S)
             return self._next == number and not stop.is_set()
 
     def done(self) -> None:
-        """It is the next item's turn."""
+        """Let the next item pass."""
         with self._changed:
             self._next += 1
             self._changed.notify_all()
 
 
 def table(pipeline: Pipeline, frames: int, total_cpu_s: float, cores: int) -> list[str]:
-    """What each stage cost a frame, and which one was the limit, as lines of text.
+    """Return the time of each stage per frame and the slowest stage, as lines of text.
 
     Args:
-        pipeline: one that has ended.
-        frames: how many frames went through.
-        total_cpu_s: what the whole process used meanwhile, threads of libraries included.
-        cores: that were there to use.
+        pipeline: a pipeline that has ended.
+        frames: the number of frames.
+        total_cpu_s: CPU time of the whole process meanwhile, threads of libraries included.
+        cores: the number of cores.
     """
     if not frames or not pipeline.wall_s:
         return ["no frame went through"]
     lines = [f"{'stage':8} {'ms wall':>8} {'ms CPU':>8} {'busy':>6}"]
     for times in pipeline.times:
         busy = times.wall_s / times.workers / pipeline.wall_s
-        crew = f"  x{times.workers}" if times.workers > 1 else ""
+        workers = f"  x{times.workers}" if times.workers > 1 else ""
         wall, cpu = 1e3 * times.wall_s / frames, 1e3 * times.cpu_s / frames
-        lines.append(f"{times.name:8} {wall:8.2f} {cpu:8.2f} {busy:6.0%}{crew}")
+        lines.append(f"{times.name:8} {wall:8.2f} {cpu:8.2f} {busy:6.0%}{workers}")
     own = sum(times.cpu_s for times in pipeline.times)
     lines.append(f"{'others':8} {'':8} {1e3 * max(total_cpu_s - own, 0) / frames:8.2f}")
     limit = max(pipeline.times, key=lambda times: times.wall_s / times.workers)

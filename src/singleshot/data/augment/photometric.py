@@ -1,16 +1,15 @@
-"""Colour distortion: the half of SSD's augmentation that leaves boxes alone.
+"""Photometric augmentation of SSD: brightness, contrast, saturation, hue and channel order. Boxes do not change.
 
-Brightness comes first, then either contrast before saturation and hue or after them, and last the order of the
-channels; each has its own coin. What to do is drawn first, as a `Distortion`, and then done to pixels. Every step
-looks at one pixel at a time, so distorting only the part of a picture that a crop keeps gives the same pixels as
-distorting all of it and cropping afterwards.
+Brightness comes first, then contrast either before or after saturation and hue, then the channel order; each is
+applied with its own probability. The parameters are drawn first, as a `Distortion`, and then applied to pixels. Every
+step is per pixel, so distorting only the crop gives the same pixels as distorting the whole image and cropping it.
 
 As in the reference (Caffe branch `ssd`, `im_transforms.cpp`) each step rounds and saturates to 8 bits, and hue and
-saturation live on OpenCV's 8-bit planes (hue 0–179, two degrees a unit). All steps are one pass over the pixels, which
-takes a third of the time of OpenCV's conversions and look-ups one by one; the planes are the same to the last bit, and
-the way back rounds to the nearest, where OpenCV's fast path rounds down. Two of the reference's quirks are not kept:
-hue turns modulo 180, where the reference stops at 0 on the way down so that reds never turn towards magenta; and
-saturation and hue share one trip to HSV and back, where the reference makes two and rounds once more.
+saturation use OpenCV's 8-bit planes (hue 0–179, two degrees a unit). All steps are one pass over the pixels, which
+takes a third of the time of OpenCV's separate conversions and look-ups; the planes are equal to the last bit, and the
+conversion back rounds to the nearest, where OpenCV's fast path rounds down. Two quirks of the reference are not kept:
+hue wraps modulo 180, where the reference clips it at 0, so that reds never turn towards magenta; and saturation and
+hue share one conversion to HSV and back, where the reference converts twice and rounds once more.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from singleshot.compiled import compiled
 from singleshot.config import Config, Ordered, Range
 
 HUES = 180
-"""OpenCV's 8-bit hue plane holds 0 … 179."""
+"""OpenCV's 8-bit hue plane has values 0 … 179."""
 
 RGB_AS_IS = (0, 1, 2)
 
@@ -48,16 +47,16 @@ class DistortionOptions(Config, name="augmentation"):
     saturation_range: Annotated[tuple[float, float], Ordered(0)] = (0.5, 1.5)
     """Range of the saturation factors."""
     hue_probability: Annotated[float, Range(0, 1)] = 0.5
-    """Probability that the hue is turned."""
+    """Probability that the hue is shifted."""
     hue_delta: Annotated[float, Range(0, HUES / 2)] = 18.0
-    """The largest turn, on the scale where 180 is once around."""
+    """The largest shift, on the scale where 180 is a full circle."""
     channel_order_probability: Annotated[float, Range(0, 1)] = 0.0
-    """Probability that the channels are put in a random order (which may be the old one)."""
+    """Probability that the channels are shuffled (possibly into the same order)."""
 
 
 @dataclass(frozen=True)
 class Distortion:
-    """One drawn distortion; the defaults change nothing.
+    """The parameters of one distortion; the defaults change nothing.
 
     Args:
         brightness: added to every value.
@@ -65,7 +64,7 @@ class Distortion:
         saturation: factor of the saturation plane.
         hue: added to the hue plane, modulo 180.
         contrast_first: whether contrast comes before saturation and hue.
-        channel_order: where each new channel comes from.
+        channel_order: the old index of each new channel.
     """
 
     brightness: float = 0.0
@@ -77,9 +76,9 @@ class Distortion:
 
 
 def draw_distortion(rng: np.random.Generator, options: DistortionOptions) -> Distortion:
-    """A distortion by the options' odds.
+    """Draw a distortion with the probabilities of the options.
 
-    It takes the same numbers from `rng` whatever the coins say, so turning one step off does not change the others.
+    It draws the same count of numbers in any case, so that turning one step off does not change the others.
     """
     coins, values = rng.random(6), rng.random(4)
     order = rng.permutation(3)
@@ -96,7 +95,7 @@ def draw_distortion(rng: np.random.Generator, options: DistortionOptions) -> Dis
 
 
 def distort(image_rgb: UInt8[ndarray, "H W 3"], distortion: Distortion) -> UInt8[ndarray, "H W 3"]:
-    """The picture with its colours distorted; the picture itself where there is nothing to do."""
+    """Return the image with its colours distorted; the image itself where the distortion changes nothing."""
     plan = distortion
     image = image_rgb
     if plan.brightness != 0.0 or plan.contrast != 1.0 or plan.saturation != 1.0 or plan.hue != 0.0:
@@ -114,7 +113,7 @@ def _between(low: float, high: float, at: float) -> float:
     return float(low + at * (high - low))
 
 
-# Numbers of 32 bits, because the processor does sixteen of them at once; a bare 1.0 would make 64 of everything.
+# In 32 bits, because the processor computes sixteen of them at once; a literal 1.0 would promote all to 64 bits.
 _0, _1, _2, _3, _4, _HALF = (np.float32(value) for value in (0.0, 1.0, 2.0, 3.0, 4.0, 0.5))
 _30, _180, _255, _PART = (np.float32(value) for value in (30.0, 180.0, 255.0, 1.0 / 255.0))
 _UNITS = np.float32(1.0 / 30.0)
@@ -124,13 +123,13 @@ _ROUND = np.int32(2048)
 
 @compiled
 def _bounded(value):  # noqa: ANN001, ANN202
-    """Rounded half to even, and saturated to 0 … 255."""
+    """Round half to even, and saturate to 0 … 255."""
     return min(max(np.rint(value), _0), _255)
 
 
 @compiled
 def _distort_values(source, result, numbers):  # noqa: ANN001, ANN202
-    """Brightness and contrast of rows of interleaved channels; contrast stands at one of two places, 1 at the other."""
+    """Apply brightness and contrast to rows of interleaved channels; one of the two contrast factors is 1."""
     brightness, contrast = numbers[0], numbers[1] * numbers[4]
     for y in range(len(source)):
         row, new = source[y], result[y]
@@ -140,7 +139,7 @@ def _distort_values(source, result, numbers):  # noqa: ANN001, ANN202
 
 @compiled
 def _distort_hsv(source, result, numbers):  # noqa: ANN001, ANN202
-    """Brightness, contrast, to HSV, hue and saturation, back to RGB, contrast; 8 bits after each, as if in planes."""
+    """Apply brightness, contrast, hue and saturation (in HSV), and contrast, with 8 bits after each step."""
     brightness, first, saturation, hue, last = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]
     width = source.shape[1] // 3
     red, green, blue = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
@@ -154,11 +153,11 @@ def _distort_hsv(source, result, numbers):  # noqa: ANN001, ANN202
                     plane[x] = _bounded(_bounded(plane[x] + brightness) * first)
         for x in range(width):
             r, g, b = red[x], green[x], blue[x]
-            # To HSV by OpenCV's fixed-point numbers, so that its planes come out to the last bit.
+            # To HSV by OpenCV's fixed-point arithmetic, so that the planes equal OpenCV's to the last bit.
             value = max(max(r, g), b)
             span = value - min(min(r, g), b)
             turn = (g - b) if value == r else ((b - r + _2 * span) if value == g else (r - g + _4 * span))
-            # np.divide: Python's own division would look for a zero in each pixel, one by one.
+            # np.divide: Python's division would test each divisor for zero, pixel by pixel.
             per_span = np.int32(np.rint(np.divide(_HUE_TABLE, max(span, _1))))
             per_value = np.int32(np.rint(np.divide(_SATURATION_TABLE, max(value, _1))))
             h = np.float32((np.int32(turn) * per_span + _ROUND) >> np.int32(12))
@@ -166,7 +165,7 @@ def _distort_hsv(source, result, numbers):  # noqa: ANN001, ANN202
             h += hue
             h = h + _180 if h < _0 else h
             h = h - _180 if h >= _180 else h
-            # And back: a channel lies below the value by its distance from its own colour on the hue circle.
+            # Back to RGB: a channel is below the value by its distance from its own colour on the hue circle.
             most = value * _bounded(s * saturation) * _PART
             h = h * _UNITS
             red[x] = np.rint(value - most * (_1 - min(max(abs(h - _3) - _1, _0), _1)))

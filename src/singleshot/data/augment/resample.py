@@ -1,12 +1,12 @@
-"""Crop, expand, resize and mirror in one step: a window onto a picture, at another size.
+"""Crop, expand, resize and mirror in one pass: resample a window of an image to another size.
 
-Done one after the other, these make a canvas of up to sixteen times the picture to throw most of it away. Here each
-axis gets a table (which pixels make up a new one, with which weights), in which crop, surroundings and mirroring are
-no more than other numbers, and pixels are mixed twice, down and across, only where the picture shows.
+One after the other, these steps would build a canvas of up to sixteen times the image and discard most of it. Here
+each axis has a table of source pixels and weights for each new pixel. Crop, margin and mirroring only change the
+numbers in the table, and pixels are interpolated twice, vertically and horizontally, only where the image is visible.
 
-The weights are OpenCV's, so a picture equals `cv2.resize` of the cut-out canvas but for the last bit (which OpenCV
-rounds by fixed-point numbers); the tests hold every interpolation to that. It is not `cv2.warpAffine`, which would
-take the area interpolation for the linear one without a word.
+The weights are OpenCV's, so the result equals `cv2.resize` of the cropped canvas except in the last bit (which OpenCV
+rounds in fixed-point arithmetic); the tests check every interpolation against it. `cv2.warpAffine` is no alternative:
+it silently replaces area interpolation by linear.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from singleshot.compiled import compiled
 
 Interpolation = Literal["linear", "area", "nearest", "cubic", "lanczos4"]
 Window = tuple[int, int, int, int]
-"""x1, y1, x2, y2 in whole pixels of a picture; it may reach outside."""
+"""x1, y1, x2, y2 in whole pixels of an image; it may reach outside."""
 
 _OPENCV: dict[Interpolation, int] = {
     "linear": cv2.INTER_LINEAR,
@@ -52,18 +52,17 @@ def resample(
     mirror: bool = False,
     flip: bool = False,
 ) -> UInt8[ndarray, "h w 3"]:
-    """What is seen through the window, at `size_hw`; a new, contiguous array.
+    """Return the window of the image resized to `size_hw`, as a new contiguous array.
 
     Args:
-        image_rgb: the picture, of at least one pixel.
-        window: at least one pixel large, in pixels of the picture.
-        size_hw: of the result. Proportions are not kept.
+        image_rgb: the image, of at least one pixel.
+        window: at least one pixel large, in pixels of the image.
+        size_hw: height and width of the result. The aspect ratio is not kept.
         interpolation: OpenCV's of that name; `nearest` takes the source pixel under the centre of the new one
-            (OpenCV's INTER_NEAREST_EXACT). `area` is true averaging where neither side grows, and OpenCV's stand-in
-            for it otherwise.
-        outside_rgb: the colour around the picture. It mixes with the picture's edge as if it were part of it.
+            (INTER_NEAREST_EXACT). `area` averages where neither side grows, and is OpenCV's substitute otherwise.
+        outside_rgb: the colour around the image. It is interpolated with the image's edge.
         mirror: exchange left and right of the result.
-        flip: exchange its top and bottom.
+        flip: exchange top and bottom of the result.
     """
     left, top, right, bottom = window
     height, width = size_hw
@@ -87,7 +86,7 @@ def resample(
     count, length = rows.stop - rows.start, source.shape[1]
     high = _spare("high", (count, length))
     _mix_rows(source, high, np.tile(colour, picture_width), *(part[rows] for part in down))
-    # Transposed, the second axis is mixed like the first: whole rows at once, which is what processors are good at.
+    # Transposed, so that the second axis is interpolated like the first: whole rows at once, which vectorises.
     turned = _spare("turned", (length, count))
     cv2.transpose(high, turned)
     both = np.empty((columns.stop - columns.start, 3 * count), dtype=np.uint8)
@@ -105,9 +104,9 @@ _MOST_SPARE = 1 << 22  # floats: 16 MB
 
 
 def _spare(name: str, shape: tuple[int, int]) -> Float[ndarray, "N M"]:
-    """Memory with anything in it, the same one for this thread's next call under that name.
+    """Return uninitialised memory that this thread's next call with the same name uses again.
 
-    Fresh memory costs more than the arithmetic here: the system hands it over page by page, and takes it back.
+    Allocation would cost more than the arithmetic: the system maps fresh memory page by page, and unmaps it again.
     """
     size = shape[0] * shape[1]
     held = getattr(_memory, name, None)
@@ -119,16 +118,16 @@ def _spare(name: str, shape: tuple[int, int]) -> Float[ndarray, "N M"]:
 
 
 def _seen(counts: ndarray) -> slice:
-    """The new pixels that have something of the picture; they are neighbours."""
+    """Return the range of the new pixels that contain part of the image."""
     places = np.flatnonzero(counts)
     return slice(int(places[0]), int(places[-1]) + 1) if len(places) else slice(0, 0)
 
 
 @compiled
 def _taps(low, size, picture, new, way, reverse):  # noqa: ANN001, ANN202
-    """One axis as a table: for each of `new` pixels the first picture pixel, how many, their weights, the outside's.
+    """Return the table of one axis: for each new pixel its first source pixel, their count and weights, the margin's.
 
-    The window starts at pixel `low` of the picture and has `size`; past its own ends its last pixel is repeated.
+    The window starts at pixel `low` of the image and has `size` pixels; beyond its ends its last pixel is repeated.
     """
     scale = size / new
     starts, counts = np.zeros(new, np.int64), np.zeros(new, np.int64)
@@ -164,7 +163,7 @@ def _most(way, scale):  # noqa: ANN001, ANN202
 
 @compiled
 def _kernel(place, scale, size, new, way):  # noqa: ANN001, ANN202
-    """The first of the window's pixels that make up pixel `place`, and the weights of those from there on."""
+    """Return the first of the window's pixels that new pixel `place` is made of, and their weights."""
     values = np.zeros(_most(way, scale))
     if way == _NEAREST:
         values[0] = 1.0
@@ -199,19 +198,19 @@ def _kernel(place, scale, size, new, way):  # noqa: ANN001, ANN202
 
 
 _SHARP = -0.75  # OpenCV's choice of the cubic's free parameter
-_PEAK = math.pi * math.pi / 4.0  # the limit of Lanczos' numerator over x² at 0
+_PEAK = math.pi * math.pi / 4.0  # the limit of the Lanczos kernel's numerator over x² at 0
 
 
 @compiled
 def _mix_rows(source, result, colour, starts, counts, weights, outside):  # noqa: ANN001, ANN202
-    """Each row of the result (K, M): the weighted sum of its rows of the source (N, M), and of the outside's colour."""
+    """Fill each row of the result (K, M) with the weighted sum of rows of the source (N, M) and the outside colour."""
     for row in range(len(starts)):
         _mix(source, starts[row], counts[row], weights[row], outside[row], colour, result[row])
 
 
 @compiled
 def _mix_to_bytes(source, result, colour, starts, counts, weights, outside):  # noqa: ANN001, ANN202
-    """The same, rounded to 0 … 255."""
+    """Do the same, rounded to 0 … 255."""
     total = np.empty(source.shape[1], np.float32)
     for row in range(len(starts)):
         _mix(source, starts[row], counts[row], weights[row], outside[row], colour, total)

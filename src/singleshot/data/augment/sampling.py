@@ -1,15 +1,15 @@
-"""Which part of the picture to look at: SSD's expansion and batch samplers, drawn as one window.
+"""Random crops: SSD's expansion and batch samplers, drawn as one window of the image.
 
-Expansion places the picture somewhere on a larger canvas of the mean colour (small objects); a batch sampler then
-crops that canvas (large and cut-off objects). Both together are no more than a window in the pixels of the picture
-that may reach outside it, so neither a canvas nor a crop is made here: pixels are touched once, by the caller.
+Expansion places the image at a random position on a larger canvas of the mean colour (small objects); a batch sampler
+then crops that canvas (large and truncated objects). Together they are one window in pixels of the image, which may
+reach outside it. So neither canvas nor crop is built here: the caller reads each pixel once (`resample`).
 
 The distribution is the reference's (Caffe branch `ssd`, `sampler.cpp`, `im_transforms.cpp`; paper, section 2.2),
-drawn in a cheaper way. All trials of a sampler are drawn at once and the first that satisfies it wins. The reference
-runs every sampler and picks one of the successful ones at random; here the samplers are put in a random order and
-the first that succeeds is taken, which is each successful one with the same probability.
-Windows have whole pixels, and a constraint is tested on the window as cut (the reference tests the real-valued one
-and then truncates), so that what was promised about overlap holds for the pixels that come out.
+computed in a cheaper way. All trials of a sampler are drawn at once, and the first that satisfies it is taken. The
+reference runs every sampler and picks one of the successful ones at random; here the samplers are shuffled and the
+first that succeeds is taken, which gives each successful one the same probability.
+Windows have whole pixels, and a constraint is tested on the final window (the reference tests the real-valued one
+and then truncates), so that the overlap holds for the actual pixels.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from singleshot.config import AtLeast, Config, Ordered, Range
 from singleshot.errors import ConfigError
 
 Window = tuple[int, int, int, int]
-"""x1, y1, x2, y2 in whole pixels of the picture; below 0 or past its size lies the mean colour."""
+"""x1, y1, x2, y2 in whole pixels of the image; below 0 and beyond its size is the mean colour."""
 
 
 @dataclass(frozen=True)
 class CropSampler(Config, name="augmentation.samplers"):
-    """One kind of crop. It is satisfied by a crop whose IoU with *any one* box lies in min_iou … max_iou.
+    """One kind of crop. A crop satisfies it if its IoU with *any one* box is in min_iou … max_iou.
 
     Args:
-        min_iou: the least IoU, or None for no lower bound.
-        max_iou: the greatest IoU, or None for no upper bound.
-        scale: geometric mean of the crop's sides as fractions of the canvas's sides.
-        aspect_ratio: width fraction over height fraction; narrowed for large scales so that the crop fits.
+        min_iou: the lowest IoU, or None for no lower bound.
+        max_iou: the highest IoU, or None for no upper bound.
+        scale: range of the geometric mean of the crop's sides, as fractions of the canvas's sides.
+        aspect_ratio: range of width fraction over height fraction; narrowed for large scales so that the crop fits.
 
-    With neither bound every crop satisfies it, also in a picture without boxes, where no bound can be met.
+    Without bounds every crop satisfies it, also in an image without boxes, where no bound can be met.
     """
 
     min_iou: Annotated[float, Range(0, 1)] | None = None
@@ -66,11 +66,11 @@ class CropSampler(Config, name="augmentation.samplers"):
 
 
 WHOLE = CropSampler(scale=(1.0, 1.0), aspect_ratio=(1.0, 1.0))
-"""The canvas as it is."""
+"""The whole canvas."""
 
 SSD_SAMPLERS = (WHOLE, *(CropSampler(min_iou=least) for least in (0.1, 0.3, 0.5, 0.7, 0.9)), CropSampler())
-"""The reference's seven. It writes the last as max_jaccard_overlap 1.0, which any crop satisfies once there is a box:
-a free crop, and free here in pictures without boxes too (where the reference is left with the whole picture)."""
+"""The reference's seven. It writes the last as max_jaccard_overlap 1.0, which any crop satisfies if there is a box:
+an unconstrained crop. Here it is unconstrained in images without boxes too, where the reference keeps the image."""
 
 
 @dataclass(frozen=True)
@@ -80,19 +80,23 @@ class WindowOptions(Config, name="augmentation"):
     expand_probability: Annotated[float, Range(0, 1)] = 0.5
     """Probability that the image is put on a larger canvas."""
     max_expand: Annotated[float, AtLeast(1)] = 4.0
-    """The largest canvas, in sides of the image; the factor is drawn from 1 … max_expand."""
+    """The largest canvas, as a multiple of the image's sides; the factor is drawn from 1 … max_expand."""
     samplers: tuple[CropSampler, ...] = SSD_SAMPLERS
-    """The kinds of crop, each as likely as the others among those that succeed; none for no crop."""
+    """The kinds of crop; those that succeed are equally likely. Empty for no crop."""
     trials: Annotated[int, AtLeast(1)] = 50
-    """How many crops a sampler may try."""
+    """Crops that a sampler tries."""
 
 
 def draw_window(
     rng: np.random.Generator, size_hw: tuple[int, int], boxes_xyxy: Float[ndarray, "N 4"], options: WindowOptions
 ) -> Window:
-    """A window onto a picture of that size with those boxes (pixels; N may be 0), at least one pixel large.
+    """Draw a window of an image, at least one pixel large; the whole canvas where no sampler succeeds.
 
-    Where no sampler succeeds the window is the whole canvas.
+    Args:
+        rng: the generator.
+        size_hw: height and width of the image.
+        boxes_xyxy: (N, 4) pixels; N may be 0.
+        options: see there.
     """
     canvas = draw_canvas(rng, size_hw, options)
     for place in rng.permutation(len(options.samplers)):
@@ -103,7 +107,7 @@ def draw_window(
 
 
 def draw_canvas(rng: np.random.Generator, size_hw: tuple[int, int], options: WindowOptions) -> Window:
-    """The picture's own rectangle, or by `expand_probability` a larger one around it in the same proportions."""
+    """Return the image's rectangle, or with `expand_probability` a larger one around it of the same aspect ratio."""
     height, width = size_hw
     coin, at, at_x, at_y = rng.random(4)
     factor = 1.0 + at * (options.max_expand - 1.0)
@@ -117,7 +121,7 @@ def draw_canvas(rng: np.random.Generator, size_hw: tuple[int, int], options: Win
 def draw_crop(
     rng: np.random.Generator, canvas: Window, boxes_xyxy: Float[ndarray, "N 4"], sampler: CropSampler, trials: int
 ) -> Window | None:
-    """The first crop of the canvas, of at most `trials`, that satisfies the sampler; None where none does."""
+    """Return the first crop of the canvas, of at most `trials`, that satisfies the sampler; None where none does."""
     if sampler.is_free:
         return _window(_draw_crops(rng, canvas, sampler, 1)[0])
     if len(boxes_xyxy) == 0:
@@ -133,7 +137,7 @@ def _draw_crops(rng: np.random.Generator, canvas: Window, sampler: CropSampler, 
 
 @compiled
 def _crops(at, canvas, scale, aspect_ratio):  # noqa: ANN001, ANN202
-    """Crops (T, 4) of the canvas in whole pixels, from four numbers in 0 … 1 each: scale, ratio, place in x and y."""
+    """Return crops (T, 4) of the canvas in whole pixels, from rows of scale, ratio, x and y in 0 … 1."""
     left, top, right, bottom = canvas
     crops = np.empty((len(at), 4), np.int64)
     for row in range(len(at)):
@@ -144,7 +148,7 @@ def _crops(at, canvas, scale, aspect_ratio):  # noqa: ANN001, ANN202
         root = math.sqrt(narrowest + at[row, 1] * (widest - narrowest))
         width, height = min(side * root, 1.0) * (right - left), min(side / root, 1.0) * (bottom - top)
         x, y = math.floor(at[row, 2] * (right - left - width)), math.floor(at[row, 3] * (bottom - top - height))
-        # A side may be a hair below a whole number by rounding (0.5·2 as 0.9999…), hence the nudge before the floor.
+        # By rounding a side may be slightly below a whole number (0.9999… for 0.5·2), hence 1e-9 before the floor.
         crops[row, 0], crops[row, 1] = left + x, top + y
         crops[row, 2] = left + x + max(math.floor(width + 1e-9), 1)
         crops[row, 3] = top + y + max(math.floor(height + 1e-9), 1)
@@ -153,7 +157,7 @@ def _crops(at, canvas, scale, aspect_ratio):  # noqa: ANN001, ANN202
 
 @compiled
 def _first_within(crops, boxes_xyxy, least, most):  # noqa: ANN001, ANN202
-    """The first crop whose IoU with any one box lies in least … most; -1 where there is none."""
+    """Return the index of the first crop whose IoU with any one box is in least … most; −1 where there is none."""
     for row in range(len(crops)):
         area = (crops[row, 2] - crops[row, 0]) * (crops[row, 3] - crops[row, 1])
         for box in boxes_xyxy:

@@ -1,9 +1,9 @@
-"""Work in other processes, in order, that never hangs: a task's address goes out, its result comes back.
+"""Process tasks in worker processes, in order, without ever hanging.
 
-PyTorch's DataLoader carries the tasks. What it leaves open is closed here. A dead worker is noticed within seconds
-(under `forkserver` DataLoader would wait out its whole timeout, or for ever without one), a stuck one after
-`timeout_s`, and both end as a StoppedError that names the file in hand. Workers stay alive from one run to the next,
-take one core each, see no GPU, and leave PyTorch's global random numbers alone.
+PyTorch's DataLoader transports tasks and results; this module adds what it lacks. A dead worker is noticed within
+seconds (under `forkserver` DataLoader would wait for its whole timeout, or for ever without one), a stuck worker after
+`timeout_s`, and both raise a StoppedError that names the file at work. Workers stay alive from one run to the next,
+use one core each, see no GPU, and do not touch PyTorch's global random state.
 """
 
 from __future__ import annotations
@@ -43,19 +43,19 @@ class Workers(Generic[Task, Result]):
     """Processes that turn tasks into results; with `workers=0` the caller's own process does it.
 
     Args:
-        work: what to do with a task. It is sent to the workers once, so it must pickle (under `fork` it need not).
-            It calls its second argument with the number of the item that it begins, for the message if that kills it.
-        workers: how many processes.
-        file_of: the file behind an item's number.
+        work: processes a task. It is sent to the workers once, so it must be picklable (except under `fork`). It
+            calls its second argument with the index of each item that it begins, for the message if that one kills it.
+        workers: the number of processes.
+        file_of: returns the file of an item's index.
         start_method: `forkserver` (the default where there is one), `spawn` or `fork`. With the last two, PyTorch may
             report a death at any line of the main thread, as a RuntimeError; and `fork` is unsafe once the process
             has threads or has used CUDA.
-        timeout_s: how long to wait for one result.
-        prefetch: results that each worker may have ready.
-        pin_memory: put results into page-locked memory, by their own `pin_memory()`; nothing without CUDA.
+        timeout_s: time limit of one result.
+        prefetch: results that each worker may compute ahead.
+        pin_memory: copy results into page-locked memory by their own `pin_memory()`; ignored without CUDA.
 
     Raises:
-        ConfigError: a number below its least, or a start method that this system does not have.
+        ConfigError: a number below its minimum, or a start method that this system does not have.
     """
 
     def __init__(
@@ -87,11 +87,11 @@ class Workers(Generic[Task, Result]):
         self._results: Generator[Result, None, None] | None = None
 
     def run(self, tasks: Sequence[Task]) -> Iterator[Result]:
-        """The tasks' results, in the tasks' order. One run at a time; one left early ends the processes.
+        """Yield the results in the order of the tasks. One run at a time; leaving one early ends the processes.
 
         Raises:
-            StoppedError: a worker died, or gave no result for `timeout_s`. The processes are gone then, and the next
-                run starts new ones.
+            StoppedError: a worker died, or returned nothing for `timeout_s`. The processes have ended then, and the
+                next run starts new ones.
             RuntimeError: a later run has begun.
         """
         if self._results is not None:
@@ -108,14 +108,14 @@ class Workers(Generic[Task, Result]):
     def close(self) -> None:
         """End the processes. A later run starts new ones."""
         if self._iterator is not None:
-            # DataLoader does this when it is collected, which an exception on its way up puts off for long. It must
-            # come before any kill of ours: until then DataLoader answers a worker's death with an exception.
+            # DataLoader does this when it is garbage-collected, which an exception in flight delays. It must precede
+            # any kill of ours: until then DataLoader turns a worker's death into an exception.
             self._iterator._shutdown_workers()
         self._loader = self._iterator = None
         for process in self._processes:
             if process.is_alive():
-                process.kill()  # a stopped process (SIGSTOP) does not hear anything less
-            process.join(POLL_S)  # not for ever: one that waits for a dead disk cannot even be killed
+                process.kill()  # a stopped process (SIGSTOP) receives no other signal
+            process.join(POLL_S)  # not for ever: a process that waits for a dead disk cannot even be killed
         remove_leftovers(process.pid for process in self._processes if not process.is_alive())
         self._processes = []
 
@@ -141,12 +141,12 @@ class Workers(Generic[Task, Result]):
             try:
                 self._iterator = iter(self._loader)
                 return
-            except RuntimeError:  # a worker died while it had nothing to do, or does not answer: take new ones
+            except RuntimeError:  # a worker died while idle, or does not respond: start new ones
                 self.close()
         self._board = torch.full((self._workers, 3), -1.0, dtype=torch.float64).share_memory_()
         context = multiprocessing.get_context(self._method)
         if self._method == "forkserver":
-            context.set_forkserver_preload(["singleshot.data.load.loader"])  # the imports, seconds long, are made once
+            context.set_forkserver_preload(["singleshot.data.load.loader"])  # the imports take seconds
         before = set(multiprocessing.active_children())
         with warnings.catch_warnings():
             # More workers than cores is the user's choice: workers may wait for a disk or a network.
@@ -161,7 +161,7 @@ class Workers(Generic[Task, Result]):
                 timeout=POLL_S,
                 worker_init_fn=_prepare,
                 multiprocessing_context=context,
-                generator=torch.Generator(),  # else each run would draw a seed from the global one
+                generator=torch.Generator(),  # otherwise each run draws a seed from the global generator
                 prefetch_factor=self._prefetch,
                 persistent_workers=True,
             )
@@ -174,8 +174,8 @@ class Workers(Generic[Task, Result]):
             try:
                 return next(self._iterator)
             except Exception as error:
-                # A dead worker and a silent one are told apart by looking at them. One that died while it handed over
-                # a result shows as a broken connection first, and counts as dead a moment later.
+                # The processes themselves tell a dead worker from a slow one. One that died while it sent a result
+                # shows as a broken connection first, and as dead a moment later.
                 silent = isinstance(error, RuntimeError) and str(error).startswith("DataLoader timed out")
                 connection.wait([process.sentinel for process in self._processes], 0.0 if silent else POLL_S)
                 dead = [process for process in self._processes if not process.is_alive()]
@@ -203,14 +203,14 @@ class Workers(Generic[Task, Result]):
         return StoppedError(f"a data worker {reason}", remedy=remedy, file=file)
 
     def _kill_busy(self) -> None:
-        # DataLoader's farewell waits ten seconds for each worker that does not listen.
+        # DataLoader's own shutdown waits ten seconds for each worker that does not respond.
         busy = {row[_PID] for row in self._busy()}
         for process in self._processes:
             if process.pid in busy:
                 try:
                     process.kill()
                     process.join(POLL_S)
-                except RuntimeError:  # DataLoader's answer to a death that it sees (not under forkserver), given once
+                except RuntimeError:  # DataLoader raises once for a death that it sees (not under forkserver)
                     continue
 
     def _busy(self) -> list[list[float]]:
@@ -218,7 +218,7 @@ class Workers(Generic[Task, Result]):
 
 
 class _Calls(torch_data.Dataset[Result], Generic[Task, Result]):
-    """The work as DataLoader wants it: a task takes the place of an index."""
+    """The work as DataLoader's dataset: a task takes the place of an index."""
 
     def __init__(self, work: Callable[[Task, Begin], Result], board: Tensor) -> None:
         self._work, self._board = work, board
@@ -238,7 +238,7 @@ class _Calls(torch_data.Dataset[Result], Generic[Task, Result]):
 
 
 class _Schedule(torch_data.Sampler[Task]):
-    """The tasks of the run that comes next; replaced between runs, which lets the workers live on."""
+    """The tasks of the next run; replaced between runs, so that the workers stay alive."""
 
     def __init__(self) -> None:
         self.tasks: Sequence[Task] = ()
@@ -258,9 +258,9 @@ _DEATHS = {
 
 
 def _prepare(_worker_id: int) -> None:
-    leave_signals_to_parent()  # it may want to finish its step, for which it needs this worker
+    leave_signals_to_parent()  # it may finish its step first, for which it needs this worker
     end_with_parent(lambda: remove_leftovers([os.getpid()]))  # DataLoader watches the forkserver instead
-    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a worker that touched the GPU would take 500 MB of it
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a worker that initialised CUDA would take 500 MB of the GPU
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
 
