@@ -1,8 +1,8 @@
-"""A camera on this machine → its frames, with the times at which they came.
+"""Read frames from a local camera, with their times of arrival.
 
-A camera has no last frame, and may fall silent without a word: it is unplugged, or another program has it. Frames are
-taken in a thread of their own, so that silence is noticed, and one that nobody has taken is replaced by the next: what
-is seen is always now.
+A camera has no last frame, and may stop without an error: it is unplugged, or another program uses it. A thread reads
+the frames, so that a stop is noticed; it replaces a frame that was not taken by the next, so that the caller always
+gets the newest one.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from singleshot.prediction.frames import Frame
 
 SILENCE_S = 10.0
 CLOSE_S = 0.2
-"""How long a camera may take to give back the thread that reads it; a silent one is left to itself."""
+"""Seconds to wait for the reading thread when a camera is closed; one that is blocked is abandoned."""
 
 
 def frames(
     index: int, *, silence_s: float = SILENCE_S, open_capture: Callable[[int], Any] = cv2.VideoCapture
 ) -> Iterator[Frame]:
-    """The frames of a camera until the caller has had enough.
+    """Yield the frames of a camera until the caller stops.
 
     Args:
-        index: which camera, from 0.
-        silence_s: how long to wait for a frame.
-        open_capture: opens it; for tests.
+        index: of the camera, from 0.
+        silence_s: time limit of one frame.
+        open_capture: opens the camera; for tests.
 
     Raises:
-        InputMissingError: there is no such camera, or it is taken.
-        StorageError: it ended, as one that is unplugged does, or gave no frame for `silence_s`.
+        InputMissingError: there is no such camera, or it is in use.
+        StorageError: it was unplugged, or gave no frame for `silence_s`.
     """
     capture = open_capture(index)
     if not capture.isOpened():
@@ -60,7 +60,7 @@ def frames(
 
 
 class _Newest:
-    """The last frame that a camera gave and nobody took; `ended` where no other will come."""
+    """The newest frame of a camera that was not taken yet; `ended` if no other will come."""
 
     def __init__(self, capture: Any) -> None:
         self._capture, self._changed = capture, threading.Condition()
@@ -70,14 +70,14 @@ class _Newest:
         self._thread.start()
 
     def wait(self, seconds: float) -> tuple[Any, float] | None:
-        """The newest frame and when it came; None when there was none for so long, or the camera is gone."""
+        """Return the newest frame and its time; None after so many seconds without one, or if the camera ended."""
         with self._changed:
             self._changed.wait_for(lambda: self._frame is not None or self.ended, seconds)
             taken, self._frame = self._frame, None
             return taken
 
     def close(self) -> None:
-        """Let go of the camera, unless it holds the thread: then the end of the program does."""
+        """Release the camera, unless its thread is blocked: then it is released when the program ends."""
         with self._changed:
             self.ended = True
             self._changed.notify_all()

@@ -1,8 +1,8 @@
-"""Where tracked boxes will be in the next frame: a Kalman filter with constant velocity, for all tracks at once.
+"""A Kalman filter with constant velocity that predicts tracked boxes in the next frame, for all tracks at once.
 
-The state is (cx, cy, w, h) and their speeds a frame. Noise grows with the height of the box, because what is twice as
-near moves twice as many pixels and is measured half as finely (Wojke, Bewley, Paulus: Simple Online and Realtime
-Tracking with a Deep Association Metric, 2017; its numbers, with the width in place of the aspect ratio).
+The state is (cx, cy, w, h) and their velocities per frame. Noise is proportional to the height of the box, because an
+object at half the distance moves twice as many pixels and is localised half as precisely (Wojke, Bewley, Paulus: Simple
+Online and Realtime Tracking with a Deep Association Metric, 2017; its constants, with width instead of aspect ratio).
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _STEP = np.eye(8) + np.eye(8, k=4)
 
 @dataclass(frozen=True)
 class Motion:
-    """What is known of T boxes.
+    """The state estimates of T boxes.
 
     Args:
-        means: (T, 8) cx, cy, w, h in pixels and their change a frame.
+        means: (T, 8) cx, cy, w, h in pixels and their change per frame.
         covariances: (T, 8, 8) of the means.
     """
 
@@ -33,12 +33,12 @@ class Motion:
         return len(self.means)
 
     def __getitem__(self, keep: ndarray) -> Motion:
-        """Those that a mask or an index array selects."""
+        """Return the rows that a mask or an index array selects."""
         return Motion(self.means[keep], self.covariances[keep])
 
 
 def begin(boxes_cxcywh: Float[ndarray, "N 4"]) -> Motion:
-    """Boxes that were seen once: their speed is unknown and taken for 0, with doubt."""
+    """Return the state of boxes after one measurement: velocity 0 with a large variance."""
     count, height = len(boxes_cxcywh), boxes_cxcywh[:, 3:]
     deviations = np.hstack([np.repeat(2 * POSITION_NOISE * height, 4, 1), np.repeat(10 * SPEED_NOISE * height, 4, 1)])
     means = np.hstack([boxes_cxcywh, np.zeros((count, 4))]).astype(np.float64)
@@ -46,7 +46,7 @@ def begin(boxes_cxcywh: Float[ndarray, "N 4"]) -> Motion:
 
 
 def ahead(motion: Motion, seen: Bool[ndarray, " T"]) -> Motion:
-    """The boxes a frame later. Those that were not `seen` in the last frame keep their size: a guess must not grow."""
+    """Predict the boxes of the next frame. Boxes that were not `seen` in the last frame keep their size."""
     means = motion.means.copy()
     means[~seen, 6:] = 0
     height = np.abs(means[:, 3:4])
@@ -55,7 +55,7 @@ def ahead(motion: Motion, seen: Bool[ndarray, " T"]) -> Motion:
 
 
 def corrected(motion: Motion, boxes_cxcywh: Float[ndarray, "T 4"]) -> Motion:
-    """The boxes after they were measured, one measurement each: between what was foreseen and what was seen."""
+    """Update the boxes with one measurement each."""
     noise = _diagonal(np.repeat(POSITION_NOISE * np.abs(motion.means[:, 3:4]), 4, 1))
     innovation = motion.covariances[:, :4, :4] + noise
     # The gain is P Hᵀ S⁻¹, and S is symmetric.
@@ -67,7 +67,7 @@ def corrected(motion: Motion, boxes_cxcywh: Float[ndarray, "T 4"]) -> Motion:
 
 
 def joined(first: Motion, second: Motion) -> Motion:
-    """The boxes of both, the first ones first."""
+    """Return the rows of both, in order."""
     means = np.concatenate([first.means, second.means])
     return Motion(means, np.concatenate([first.covariances, second.covariances]))
 

@@ -1,9 +1,9 @@
-"""Large pictures in pieces: each tile at the network's own scale, then one answer without seams.
+"""Tiled detection for large images: detect in overlapping tiles and in the whole image, then merge.
 
-A network that shrinks a 4K picture to 300 pixels cannot see what is 30 pixels wide there. Tiles overlap, so that what
-one tile cuts is whole in its neighbour, and the whole picture is looked at as well, for what is larger than a tile. Of
-the boxes that end at a tile's inner edge, those are dropped that lie in a whole one of their class: they are parts of
-it. The rest is settled by the usual suppression. (The idea is that of SAHI: Akyon et al., ICIP 2022.)
+A network that shrinks a 4K image to 300 pixels cannot detect objects that are 30 pixels wide. Tiles overlap, so that an
+object at the edge of one tile is whole in its neighbour; the whole image is processed too, for objects larger than a
+tile. Of the boxes that end at a tile's inner edge, those inside a complete box of their class are dropped as parts of
+it. NMS does the rest. (After SAHI: Akyon et al., ICIP 2022.)
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from singleshot.structures import Detections
 
 NMS_IOU = 0.45
 PART_OF = 0.6
-"""The share of a cut box that lies in a whole one if it is a part of it."""
+"""A cut box with more than this share of its area in a complete one is a part of it."""
 EDGE_PX = 2.0
-"""How near to a tile's edge a box ends that was cut by it."""
+"""A box that ends within this distance of a tile's edge was cut by it."""
 MOST_TILES = 1000
 
 Detect = Callable[[list[UInt8[ndarray, "_ _ 3"]]], list[Detections]]
@@ -32,11 +32,11 @@ Detect = Callable[[list[UInt8[ndarray, "_ _ 3"]]], list[Detections]]
 
 @dataclass(frozen=True)
 class Tiling:
-    """How pictures are cut up.
+    """How images are divided into tiles.
 
     Args:
         size_hw: height and width of a tile in pixels.
-        overlap: the share of a tile that its neighbour shows too, 0 to 0.9.
+        overlap: the fraction of a tile that its neighbour covers too, 0 to 0.9.
 
     Raises:
         UsageError: a size below 1 or an overlap beyond its range.
@@ -52,7 +52,7 @@ class Tiling:
 
 
 def tile_boxes(picture_hw: tuple[int, int], tiling: Tiling) -> Int[ndarray, "T 4"]:
-    """Corners of the tiles, row by row, spread evenly; one tile, the picture, where it is no larger than a tile.
+    """Return the corners of evenly spaced tiles, row by row; one tile for an image that is not larger than a tile.
 
     >>> tile_boxes((100, 250), Tiling((100, 100), overlap=0.25)).tolist()
     [[0, 0, 100, 100], [75, 0, 175, 100], [150, 0, 250, 100]]
@@ -71,12 +71,12 @@ def tile_boxes(picture_hw: tuple[int, int], tiling: Tiling) -> Int[ndarray, "T 4
 
 
 def detect_tiled(detect: Detect, image: UInt8[ndarray, "H W 3"], tiling: Tiling) -> Detections:
-    """What is seen in a picture and in its tiles, as one answer in pixels of the picture.
+    """Detect in an image and in its tiles, and return the merged detections in pixels of the image.
 
     Args:
-        detect: what sees a list of pictures.
-        image: the picture.
-        tiling: its tiles.
+        detect: returns the detections of each of a list of images.
+        image: (H, W, 3) uint8 RGB.
+        tiling: size and overlap of the tiles.
     """
     picture_hw = (int(image.shape[0]), int(image.shape[1]))
     tiles = tile_boxes(picture_hw, tiling)
@@ -88,12 +88,12 @@ def detect_tiled(detect: Detect, image: UInt8[ndarray, "H W 3"], tiling: Tiling)
 
 
 def merged(whole: Detections, found: Sequence[Detections], tiles: Int[ndarray, "T 4"]) -> Detections:
-    """Detections of a picture and of its T tiles, each in its own pixels, as one answer, best score first.
+    """Merge the detections of an image and of its T tiles, each in its own pixels; best score first.
 
     Args:
-        whole: what was seen in the whole picture.
-        found: what was seen in each tile.
-        tiles: (T, 4) corners of the tiles in the picture.
+        whole: the detections of the whole image.
+        found: the detections of each tile.
+        tiles: (T, 4) corners of the tiles in the image.
     """
     shifted = [each.boxes_xyxy + np.tile(tile[:2], 2) for each, tile in zip(found, tiles, strict=True)]
     cuts = [_cut(boxes, tile, whole.size_hw) for boxes, tile in zip(shifted, tiles, strict=True)]
@@ -118,7 +118,7 @@ def merged(whole: Detections, found: Sequence[Detections], tiles: Int[ndarray, "
 def _cut(
     boxes_xyxy: Float[ndarray, "N 4"], tile: Int[ndarray, "4"], picture_hw: tuple[int, int]
 ) -> Bool[ndarray, " N"]:
-    """Whether each box ends at an edge of its tile that is not the picture's edge too."""
+    """Return for each box whether it ends at an edge of its tile that is not the image's edge too."""
     edges = np.array([0, 0, picture_hw[1], picture_hw[0]])
     inner = tile != edges
     near = np.abs(boxes_xyxy - tile) <= EDGE_PX

@@ -1,9 +1,9 @@
-"""Which boxes of one frame are the same things as in the frame before: a number for each thing, kept while it is seen.
+"""Multi-object tracking: give each object of a video a number that it keeps from frame to frame.
 
-ByteTrack (Zhang et al., ECCV 2022), written anew: sure detections are matched with the tracks first, by overlap with
-where each track is expected; the tracks that are left over may take an unsure one, which is most often the same thing
-half hidden. A thing out of sight is waited for. What is seen once only is no track. Things change their place and not
-their class.
+An implementation of ByteTrack (Zhang et al., ECCV 2022). Detections with high scores are matched with the tracks first,
+by IoU with each track's predicted box; the remaining tracks may take a detection with a low score, which is most often
+the same object partly occluded. A lost track is kept for some frames. An object that is detected in one frame only is
+not a track. A track keeps its class.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from singleshot.prediction.kalman import Motion
 from singleshot.structures import Detections
 
 LOW_SCORE = 0.1
-"""Below it a detection is not even taken for a hidden thing."""
+"""Detections below this score are ignored."""
 NEW_MARGIN = 0.1
-"""By how much a detection must be surer than the threshold to begin a track (ByteTrack); from 0.8 on by half of what is
-left up to 1, which hardly any score reaches."""
+"""A detection starts a track if its score exceeds the threshold by this (ByteTrack); above a threshold of 0.8 by half
+of the distance to 1, because hardly any score reaches 1."""
 SURE_OVERLAP, UNSURE_OVERLAP, NEW_OVERLAP = 0.2, 0.5, 0.3
-"""The least IoU of a match (times the score, for the first): with sure ones, with unsure ones, of a track seen once."""
+"""Minimum IoU of a match: with high scores (IoU times score), with low scores, and of a track seen once."""
 
 
 @dataclass(frozen=True)
 class _Tracks:
-    """What is followed, one row each.
+    """The state of all tracks, one row each.
 
-    `numbers` are 0 until a track is seen a second time; `missed` counts frames since it was last seen.
+    `numbers` are 0 until a track is matched for the first time; `missed` counts frames since its last match.
     """
 
     motion: Motion
@@ -51,10 +51,10 @@ class _Tracks:
 
 
 class Tracker:
-    """Follows things through one video. Show it every frame, in order, also those in which nothing was found.
+    """Tracks the objects of one video. Call `update` for every frame in order, also for frames without detections.
 
     Args:
-        patience: for how many frames a thing out of sight is waited for.
+        patience: frames after which a track without a match ends.
 
     Raises:
         ConfigError: SciPy, which solves the assignment, is not installed.
@@ -70,12 +70,12 @@ class Tracker:
         self._tracks = _Tracks(kalman.begin(np.zeros((0, 4))), nobody, nobody, nobody)
 
     def update(self, found: Detections, thresholds: Float[ndarray, " N"] | float = 0.5) -> Detections:
-        """The detections of the next frame that belong to a track, with `track_ids` from 1 on, best score first.
+        """Return the detections of the next frame that belong to a track, with `track_ids` from 1, best score first.
 
         Args:
-            found: what was seen, down to scores of `LOW_SCORE`. Unsure detections are part of the answer where they
-                continue a track.
-            thresholds: from which score on each detection is sure.
+            found: the frame's detections with scores down to `LOW_SCORE`. Those below the threshold are returned if
+                they continue a track.
+            thresholds: the score from which each detection counts as high.
         """
         self._frames += 1
         limits = np.broadcast_to(np.asarray(thresholds, np.float32), found.scores.shape)
@@ -108,14 +108,14 @@ class Tracker:
         least: float,
         weighted: bool,
     ) -> None:
-        """Give each of the detections `columns` the one of the tracks `rows` that it fits, in `owner`."""
+        """Assign the detections `columns` to the tracks `rows`, and write the result into `owner`."""
         if not len(rows) or not len(columns):
             return
         overlap = pairwise_iou(tracks.boxes_xyxy[rows], found.boxes_xyxy[columns].astype(np.float64))
         if weighted:
             overlap = overlap * found.scores[columns][None, :]
         overlap = np.where(tracks.class_ids[rows][:, None] == found.class_ids[columns][None, :], overlap, 0.0)
-        # Pairs that may not be made count nothing, so that none is made at the cost of one that may.
+        # Pairs below the minimum count 0, so that they never replace a valid pair.
         overlap = np.where(overlap >= least, overlap, 0.0)
         chosen = self._assign(overlap, maximize=True)
         fits = overlap[chosen] > 0
@@ -124,7 +124,7 @@ class Tracker:
     def _stepped(
         self, tracks: _Tracks, found: Detections, owner: Int[ndarray, " N"], begins: Bool[ndarray, " N"]
     ) -> tuple[_Tracks, Int[ndarray, " N"]]:
-        """The tracks after this frame, and the number of each detection's track; 0 for none."""
+        """Return the tracks after this frame, and the number of each detection's track; 0 for none."""
         seen = np.flatnonzero(owner >= 0)
         mine = owner[seen]
         boxes = xyxy_to_cxcywh(found.boxes_xyxy.astype(np.float64))
@@ -140,7 +140,7 @@ class Tracker:
         answer[seen] = numbers[mine]
         kept = (missed <= self._patience) & ((numbers > 0) | (missed == 0))
         old = _Tracks(motion, tracks.class_ids, numbers, missed)[kept]
-        # In the first frame there is no second look to wait for.
+        # Tracks of the first frame get their numbers at once.
         given = self._numbered(int(begins.sum())) if self._frames == 1 else np.zeros(int(begins.sum()), np.int64)
         answer[begins] = given
         joined = _Tracks(

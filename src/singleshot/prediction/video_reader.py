@@ -1,10 +1,10 @@
-"""A video file → its frames, upright, with the times at which they are shown; and an account of what was lost.
+"""Read the frames of a video file, upright and with their times, and report what was lost.
 
-A common reader hands out the frames up to the first broken byte and ends as if that were all. Here the reader goes on
-behind a packet that does not decode, and in the end says how many frames were lost or damaged and where the file ends
-too early. Times are the frames' own, not a count divided by a rate: many cameras and screen recorders vary theirs.
-Only local files are read, and only by the reader that fits the file (`video_format`): no playlist is followed and no
-network address opened.
+Common readers return the frames up to the first damaged byte, and end as if there were no more. This reader continues
+after a packet that cannot be decoded, and reports at the end how many frames were lost or damaged and whether the file
+is truncated. Times are those of the frames, not a count divided by a rate: many cameras and screen recorders have a
+variable rate. Only local files are read, by the demuxer that fits the content (`video_format`): playlists and network
+addresses are not opened.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ NO_INDEX = "no index (moov): the recording was cut off before it was written"
 
 
 def import_av() -> Any:
-    """PyAV. Raises ConfigError where it is not installed."""
+    """Import PyAV. Raises ConfigError if it is not installed."""
     with needs_extra("video"):
         import av
     return av
@@ -46,11 +46,11 @@ class VideoReader:
         threads: of the decoder.
 
     Attributes:
-        size_hw: height and width of the frames as they are handed out, upright.
-        rate: frames a second on average, as the file says; None where it does not. For an encoder's sake only.
-        pixel_aspect: width of a pixel over its height, of the upright frames; 1 where the file does not say.
-        expected: how many frames the file says it has; None where it does not. A guess: headers are wrong at times.
-        notes: what was mended on the way, a sentence each.
+        size_hw: height and width of the frames, upright.
+        rate: frames per second on average as stated by the file, or None; only a hint for an encoder.
+        pixel_aspect: width of a pixel over its height, in the upright frames; 1 where the file does not state it.
+        expected: the number of frames by the file's header, or None; headers are sometimes wrong.
+        notes: what was corrected while reading, a sentence each.
 
     Raises:
         ConfigError: PyAV is not installed.
@@ -98,18 +98,18 @@ class VideoReader:
         self.size_hw = self._first.size_hw
 
     def __iter__(self) -> Iterator[Frame]:
-        """The frames in the order in which they are shown."""
+        """Yield the frames in the order of their times."""
         if self._first is not None:
             first, self._first = self._first, None
             yield first
         yield from self._frames
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._container.close()
 
     def fault(self) -> DataError | None:
-        """What was lost, once all frames are read; None where nothing was."""
+        """Return what was lost, after all frames were read; None if nothing was."""
         if not (self.damaged or self.lost or self._format.cut):
             return None
         of = f" of {'about ' if self._format.cut else ''}{self.expected}" if self.expected else ""
@@ -128,7 +128,7 @@ class VideoReader:
                 packet = next(packets)
             except StopIteration:
                 return
-            except self._error:  # the file's structure is broken here, and its reader has given up
+            except self._error:  # the container is damaged here, and the demuxer cannot go on
                 self.lost += 1
                 return
             try:
@@ -150,7 +150,7 @@ class VideoReader:
                 yield frame
 
     def _frame(self, picture: Any, last: Fraction | None) -> Frame:
-        """A decoded picture as RGB, upright, of the first one's size, shown later than the one before it."""
+        """Return a decoded picture as RGB, upright, at the first frame's size and later than the previous frame."""
         image = upright(picture.to_ndarray(format="rgb24"), picture.rotation)
         step = 1 / self.rate if self.rate else Fraction(1, 25)
         least = Fraction(0) if last is None else last + min(step, Fraction(1, 1000))
@@ -171,15 +171,15 @@ class VideoReader:
 
 
 def upright(image: UInt8[ndarray, "H W 3"], degrees: int) -> UInt8[ndarray, "H2 W2 3"]:
-    """A frame turned as its display matrix asks: counter-clockwise by 0, 90, 180 or 270 (or −90) degrees."""
+    """Rotate a frame by its display matrix: counter-clockwise by 0, 90, 180 or 270 (or −90) degrees."""
     turns = round(degrees / 90) % 4
     return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
 
 
 def open_local(av: Any, path: Path, kind: VideoFormat) -> Any:
-    """PyAV's container of a local file, opened by the one reader that fits it. Raises DataError where that fails."""
+    """Open a local file with the demuxer that fits it. Raises DataError if that fails."""
     try:
-        # The scheme in front keeps FFmpeg from reading one into a file name such as `concat:a|b`.
+        # With the scheme in front FFmpeg does not take a file name such as `concat:a|b` for an address.
         return av.open(f"file:{os.path.abspath(path)}", format=kind.reader, metadata_errors="replace")  # noqa: PTH100
     except (av.error.FFmpegError, OSError, ValueError) as error:
         said = getattr(error, "strerror", None) or str(error)
@@ -190,25 +190,25 @@ def open_local(av: Any, path: Path, kind: VideoFormat) -> Any:
 SUFFIXES = frozenset(
     (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mpg", ".mpeg", ".flv", ".3gp", ".wmv")
 )
-"""By which a video is known in a folder. A file that is named is known by its content."""
+"""Suffixes by which videos in a folder are found. Files that the user names are recognised by their content."""
 _PICTURE_BRANDS = (b"heic", b"heix", b"mif1", b"msf1", b"avif", b"avis", b"jxl ")
 OTHER_VIDEOS = (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", b"\x00\x00\x01\xb3", b".RMF", b"DKIF")
-"""First bytes of Windows Media, of MPEG video without a container, of RealMedia and IVF: good, and not read."""
+"""First bytes of Windows Media, MPEG video without a container, RealMedia and IVF, which are not supported."""
 MOST_BOXES = 100_000
-"""Boxes that are looked at before a file counts as none of ours: one of a million empty boxes would take minutes."""
+"""Limit of the boxes that are read in search of the index: a file of a million empty boxes would take minutes."""
 _SEGMENT = b"\x18\x53\x80\x67"
 _TS_PACKETS = ((0, 188), (4, 192))
-"""Where a transport stream's first packet begins, and the step to the next; on a disc each has a time before it."""
+"""Offset of a transport stream's first packet, and the packet size; on discs a time stamp precedes each packet."""
 
 
 @dataclass(frozen=True)
 class VideoFormat:
-    """How a file is to be read.
+    """The format of a video file.
 
     Args:
-        reader: FFmpeg's name of it.
-        cut: whether the file ends before its own structure does.
-        no_index: an MP4 whose index was to come behind the frames and never did.
+        reader: FFmpeg's name of the demuxer.
+        cut: whether the file is shorter than its structure states.
+        no_index: whether it is an MP4 without an index, which is written last.
     """
 
     reader: str
@@ -217,8 +217,8 @@ class VideoFormat:
 
 
 def looks_like_video(path: Path) -> bool:
-    """Whether a file starts as a video does, or is called like one. False for what is not there, and for pipes."""
-    if not path.is_file():  # a pipe that nobody writes to would be waited for
+    """Return whether a file has the first bytes or the suffix of a video. False for a missing file and for pipes."""
+    if not path.is_file():  # reading from a pipe without a writer would block
         return False
     try:
         with path.open("rb") as stream:
@@ -229,11 +229,11 @@ def looks_like_video(path: Path) -> bool:
 
 
 def video_format(path: Path) -> VideoFormat:
-    """The format of a video file.
+    """Return the format of a video file.
 
     Raises:
         InputMissingError, NotPermittedError, StorageError: as `files.opened`.
-        DataError: it is empty, no plain file (a pipe, a device), or nothing that is read as video. `kind` is
+        DataError: it is empty, not a plain file (a pipe, a device), or not a supported video. `kind` is
             `empty-file`, `not-a-file` or `not-a-video`.
     """
     with opened(path) as stream:
@@ -247,7 +247,7 @@ def video_format(path: Path) -> VideoFormat:
         if reader == "matroska":
             return VideoFormat(reader, cut=_matroska_end(head) > size)
         if reader == "avi":
-            # An AVI above 1 GiB goes on in further chunks of its own, which its first one does not count.
+            # An AVI above 1 GiB continues in further chunks, which the size of the first one does not include.
             return VideoFormat(reader, cut=int.from_bytes(head[4:8], "little") + 8 > size)
     if reader is None:
         playlist = head.startswith((b"#EXTM3U", b"ffconcat", b"v=0", b"[playlist]"))
@@ -262,7 +262,7 @@ def video_format(path: Path) -> VideoFormat:
 def _reader(head: bytes) -> str | None:
     if head[4:8] == b"ftyp":
         return None if head[8:12] in _PICTURE_BRANDS else "mov"
-    if head[4:8] in (b"moov", b"mdat", b"wide", b"free", b"skip"):  # QuickTime before it had a first box for its kind
+    if head[4:8] in (b"moov", b"mdat", b"wide", b"free", b"skip"):  # old QuickTime, without a box for its type
         return "mov"
     if head.startswith(b"\x1a\x45\xdf\xa3"):
         return "matroska"
@@ -280,7 +280,7 @@ def _reader(head: bytes) -> str | None:
 
 
 def _mp4(stream: io.BufferedReader, size: int) -> VideoFormat:
-    """Walk over the outermost boxes: 4 bytes of size, 4 of kind; size 1 stands for 8 more bytes, 0 for the rest."""
+    """Walk over the outermost boxes: 4 bytes of size, 4 of type; size 1: 8 more bytes of size follow; 0: to the end."""
     place, index = 0, False
     for _ in range(MOST_BOXES):
         if place + 8 > size:
@@ -292,7 +292,7 @@ def _mp4(stream: io.BufferedReader, size: int) -> VideoFormat:
             length = int.from_bytes(head[8:16], "big")
         if length == 0:
             length = size - place
-        if length < 8:  # not a box: what follows is no part of the structure
+        if length < 8:  # not a box
             break
         place += length
         index = index or kind in (b"moov", b"moof")
@@ -300,7 +300,7 @@ def _mp4(stream: io.BufferedReader, size: int) -> VideoFormat:
 
 
 def _matroska_end(head: bytes) -> int:
-    """Where the file says that its segment ends; 0 where it leaves that open, as live recordings do."""
+    """Return the end of the file's segment by its header; 0 where it is open, as in live recordings."""
     start = head.find(_SEGMENT)
     if start < 0 or start + 5 > len(head):
         return 0

@@ -1,9 +1,9 @@
-"""Drawn frames → an H.264 video that browsers play, with the frames' own times and the source's sound.
+"""Write drawn frames as an H.264 video that browsers play, with the frames' own times and the source's sound.
 
-While it is being written the video is called `<stem>.partial.mp4` and is made of fragments, each of which can be played
-without what comes later: a crash or a full disk costs the last two seconds. At the end it becomes an ordinary MP4
-with its index, on the disk, under its own name. A video that is not whole (its source was damaged, or somebody
-pressed Ctrl-C) becomes an ordinary MP4 too, but keeps the name that says so.
+During writing the video is called `<stem>.partial.mp4` and consists of fragments, each of which can be played without
+the later ones: a crash or a full disk costs the last two seconds. At the end it becomes an ordinary MP4 with its index
+and gets its own name. An incomplete video (its source was damaged, or the user pressed Ctrl-C) becomes an ordinary MP4
+too, but keeps the partial name.
 """
 
 from __future__ import annotations
@@ -38,22 +38,22 @@ _SMPTE170M, _LIMITED = 6, 1
 
 
 class VideoWriter:
-    """A video that is being written. Its file is there once this is made, and can be played from the first fragment on.
+    """A video that is being written. Its file exists at once, and can be played from the first fragment on.
 
     Args:
-        path: the `.mp4` to write; its folder is made. What stands there is replaced in the end, not before.
-        size_hw: height and width of the frames; an odd one grows by a pixel, its last row or column once more.
-        rate: frames a second on average, for the encoder's planning; times come with the frames.
-        pixel_aspect: width of a pixel over its height; other than 1 in the films of discs and television.
-        sound_from: a video whose first sound track is copied, byte for byte; None for a silent one.
+        path: the `.mp4` to write; its folder is created. An existing file is replaced at the end, not before.
+        size_hw: height and width of the frames; an odd side is extended by repeating its last row or column.
+        rate: frames per second on average, a hint for the encoder; frames have their own times.
+        pixel_aspect: width of a pixel over its height; other than 1 in videos of discs and television.
+        sound_from: a video whose first sound track is copied, byte for byte; None for no sound.
         threads: of the encoder.
 
     Attributes:
-        notes: what could not be carried over, a sentence each.
+        notes: what could not be copied, a sentence each.
 
     Raises:
         ConfigError: PyAV is not installed, or is built without H.264.
-        CannotCreateError, NotPermittedError, StorageError: the file cannot be made, or the disk is full.
+        CannotCreateError, NotPermittedError, StorageError: the file cannot be created, or the disk is full.
     """
 
     def __init__(
@@ -83,8 +83,8 @@ class VideoWriter:
                 f"file:{os.path.abspath(partial(path))}",  # noqa: PTH100 (resolve() would follow links)
                 "w",
                 format="mp4",
-                # FFmpeg's recipe for recordings: fragments on the way, an ordinary file in the end. The delay lets a
-                # track that begins later than the other one say so.
+                # FFmpeg's options for recordings: fragments during writing, an ordinary file at the end. The delayed
+                # header can state that one track starts later than the other.
                 options={"movflags": "hybrid_fragmented+delay_moov"},
             )
             self._stream = self._video_stream(rate, pixel_aspect, threads)
@@ -96,12 +96,12 @@ class VideoWriter:
         """Add a frame, and the sound up to it.
 
         Args:
-            image: (H, W, 3) uint8 RGB of the size that was promised.
-            time: when it is shown, in seconds; later than the one before it.
-            duration: for how long, where that is known: it counts for the last frame.
+            image: (H, W, 3) uint8 RGB of `size_hw`.
+            time: in seconds; later than the frame before it.
+            duration: in seconds, if known; it matters for the last frame.
 
         Raises:
-            StorageError: the disk is full or failing. What was written up to the last fragment can be played.
+            StorageError: the disk is full or failing. The file can be played up to the last fragment.
         """
         height, width = self._even_hw
         if (height, width) != self._size_hw:
@@ -120,7 +120,7 @@ class VideoWriter:
         self.written += 1
 
     def close(self, *, whole: bool = True) -> Path:
-        """End the video and say what it is called: its own name, or the partial one where it is not `whole`.
+        """Close the video and return its path: its own name, or the partial one where it is not `whole`.
 
         Raises StorageError as `write`.
         """
@@ -139,14 +139,14 @@ class VideoWriter:
         return self.path if whole else there
 
     def _encoded(self, picture: Any) -> list[Any]:
-        """What the encoder has ready, each packet with its frame's duration: the encoder thinks in rates."""
+        """Return the encoder's finished packets with their frames' durations, which the encoder takes from the rate."""
         packets = self._stream.encode(picture)
         for packet in packets:
             packet.duration = self._durations.pop(packet.pts, packet.duration)
         return packets
 
     def _video_stream(self, rate: Fraction | None, pixel_aspect: Fraction, threads: int) -> Any:
-        # A rate outside these is a mistake in a header, and H.264 cannot say it.
+        # A rate outside this range is an error in a header, and H.264 cannot represent it.
         rate = rate if rate is not None and 0 < rate <= 1000 else Fraction(25)
         stream = self._container.add_stream(CODEC, rate=rate.limit_denominator(100_000))
         stream.height, stream.width = self._even_hw
@@ -169,13 +169,13 @@ class VideoWriter:
             raise
         except OSError as error:
             raise from_os_error(error, self.path, "write") from error
-        except self._av.error.FFmpegError as error:  # some of its errors are OSErrors, and some have a number only
+        except self._av.error.FFmpegError as error:  # some of its errors are OSErrors, others have only a number
             system = OSError(error.errno, error.strerror or str(error))
             raise from_os_error(system, self.path, "write") from error
 
 
 class _Sound:
-    """The first sound track of a video, handed out packet by packet as the pictures go on."""
+    """The first sound track of a video, copied packet by packet along with the frames."""
 
     def __init__(self, av: Any, path: Path, container: Any, notes: list[str]) -> None:
         self._error, self._notes = av.error.FFmpegError, notes
@@ -198,7 +198,7 @@ class _Sound:
         self._packets = source.demux(tracks[0])
 
     def until(self, time: Fraction | None) -> list[Any]:
-        """The packets that start before `time`, for the output; all that are left for None."""
+        """Return the packets that start before `time`; all remaining ones for None."""
         ready = []
         while True:
             if self._next is None:
@@ -211,7 +211,7 @@ class _Sound:
             self._next = None
 
     def close(self) -> None:
-        """Let go of the source."""
+        """Close the source."""
         if self._input is not None:
             self._input.close()
 
