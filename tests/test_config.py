@@ -3,12 +3,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 import pytest
 
 from singleshot.config import (
+    ADDED,
     Above,
     AtLeast,
     Config,
@@ -285,3 +286,19 @@ def test_the_ends_of_a_range_belong_to_it_unless_they_are_excluded() -> None:
     assert 0.0 not in Above(0) and 1 not in HalfOpen(0, 1) and 0 in HalfOpen(0, 1) and 0 in AtLeast(0)
     with pytest.raises(ConfigError, match=r"lr is 0\.0\. Give a number above 0"):
         Optimizer(lr=0.0)
+
+
+@dataclass(frozen=True)
+class Grown:
+    rate: float
+    kind: str = field(default="plain", metadata=ADDED)
+
+
+def test_a_field_that_was_added_later_is_stored_only_where_it_differs_and_may_be_missing() -> None:
+    assert to_json_dict(Grown(0.5)) == {"rate": 0.5} and from_json_dict(Grown, {"rate": 0.5}) == Grown(0.5)
+    other = Grown(0.5, "new")
+    assert through_json(other) == {"rate": 0.5, "kind": "new"} and from_json_dict(Grown, through_json(other)) == other
+    with pytest.raises(ConfigError, match="missing fields: rate"):
+        from_json_dict(Grown, {"kind": "new"})
+    with pytest.raises(ConfigError, match=r"config\.kind is 3"):
+        from_json_dict(Grown, {"rate": 0.5, "kind": 3})

@@ -33,6 +33,11 @@ from singleshot.errors import ConfigError, nearest
 
 C = TypeVar("C")
 _MISFIT = object()
+ADDED = types.MappingProxyType({"added later": True})
+"""Metadata of a field that came after files were written: `scores: Scores = field(default="softmax", metadata=ADDED)`.
+
+Its default is what older versions did. It is stored only where it has another value, and read as the default where it
+is missing: old files are read as they are, and a config that does not use it is stored byte for byte as before."""
 _PLAIN: dict[Any, type[Any]] = {
     int: numbers.Real,
     float: numbers.Real,
@@ -111,8 +116,19 @@ class Config:
 
 
 def to_json_dict(config: Any) -> dict[str, Any]:
-    """Return the fields of a dataclass as JSON stores them: nested dataclasses become dictionaries, tuples lists."""
-    return {field.name: _to_json(getattr(config, field.name)) for field in dataclasses.fields(config)}
+    """Return the fields of a dataclass as JSON stores them: nested dataclasses become dictionaries, tuples lists.
+
+    `ADDED` fields are left out where they have their default.
+    """
+    return {
+        field.name: _to_json(getattr(config, field.name))
+        for field in dataclasses.fields(config)
+        if not (_is_added(field) and getattr(config, field.name) == field.default)
+    }
+
+
+def _is_added(field: dataclasses.Field[Any]) -> bool:
+    return ADDED.keys() <= field.metadata.keys()
 
 
 def from_json_dict(config_type: type[C], data: Any, where: str = "config") -> C:
@@ -130,8 +146,9 @@ def from_json_dict(config_type: type[C], data: Any, where: str = "config") -> C:
     """
     if not isinstance(data, dict):
         raise ConfigError(f"{where} is {_shown(data)} and not a table of fields")
-    names = [field.name for field in dataclasses.fields(config_type)]  # pyright: ignore[reportArgumentType]
-    unknown, missing = sorted(set(data) - set(names)), [name for name in names if name not in data]
+    fields = dataclasses.fields(config_type)  # pyright: ignore[reportArgumentType]
+    names, needed = [field.name for field in fields], [field.name for field in fields if not _is_added(field)]
+    unknown, missing = sorted(set(data) - set(names)), [name for name in needed if name not in data]
     if unknown or missing:
         faults = [
             f"{kind} fields: {', '.join(map(str, found))}"
@@ -142,7 +159,8 @@ def from_json_dict(config_type: type[C], data: Any, where: str = "config") -> C:
         remedy = f"Did you mean {near}?" if near else "It was written by another version"
         raise ConfigError(f"{where} has {' and '.join(faults)}", remedy=remedy)
     hints = _hints(config_type)
-    return config_type(**{name: _from_json(hints[name], data[name], f"{where}.{name}") for name in names})
+    given = [name for name in names if name in data]
+    return config_type(**{name: _from_json(hints[name], data[name], f"{where}.{name}") for name in given})
 
 
 def with_defaults(config_type: type[Any], data: Any) -> Any:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from singleshot.backbones import residual
+from singleshot.backbones.blank import without_memory
 from singleshot.backbones.vgg import atrous_vgg16
 from singleshot.config import from_json_dict, to_json_dict
 from singleshot.detection.ssd import SSD, BackboneName, SSDConfig
@@ -148,7 +149,7 @@ def read_any(path: Path) -> WeightsFile | BackboneFile | SegmenterFile:
         # Built without memory, which is allocated when the tensors are known to fit.
         config = config_of(record.get("config"), record.get("task"))
         config.check_limits()
-        with torch.device("meta"):
+        with without_memory():
             network = config.build()
     except ConfigError as error:
         raise DataError(error.message, kind="bad-weights", remedy=error.remedy, file=path) from error

@@ -231,3 +231,22 @@ def test_nearly_every_object_of_16_to_200_pixels_overlaps_a_box_of_the_fine_flav
     best = torch.cat([pairwise_iou(some, anchors).amax(dim=1) for some in objects.split(300)])
     assert (best > 0.5).double().mean() >= 0.95
     assert best.min() > 0.4
+
+
+def test_mediapipes_shapes_are_listed_and_worked_by_hand():
+    config = config_for("mobilenetv2-300", ["thing"])
+    assert [level.anchors_per_cell for level in config.anchors] == [3, 6, 6, 6, 6, 6]
+    assert sum(level.num_anchors for level in config.anchors) == 1917
+    # A tenth of 300; then 60·√2 and 60/√2.
+    np.testing.assert_allclose(config.anchors[0].shapes_wh, [(30, 30), (84.85281, 42.42641), (42.42641, 84.85281)])
+    # √(.35·.5) of 300 comes last, and the fifth ratio is .3333.
+    wide = config.anchors[1].shapes_wh
+    np.testing.assert_allclose(wide[0] + wide[5], (105, 105, 125.49900, 125.49900))
+    np.testing.assert_allclose(wide[4], (105 * math.sqrt(0.3333), 105 / math.sqrt(0.3333)))
+    np.testing.assert_allclose(config.anchors[5].shapes_wh[5], (math.sqrt(0.95) * 300,) * 2)
+
+
+def test_listed_shapes_keep_their_share_of_a_larger_input():
+    small, large = (config_for("mobilenetv2-300", ["thing"], size).anchors for size in ((300, 300), (600, 600)))
+    np.testing.assert_allclose(np.array(small[2].shapes_wh) * 2, large[2].shapes_wh)
+    assert large[2].size_hw == (10, 10)

@@ -314,3 +314,43 @@ def test_an_answer_that_is_not_a_number_is_chosen_first_so_that_the_loss_shows_i
 def test_without_eligible_anchors_there_are_no_negatives(counts: list[int]) -> None:
     logits, _ = logits_and_eligible(0)
     assert hardest_negatives(logits, torch.zeros(3, 100, dtype=torch.bool), torch.tensor(counts)).shape == (0,)
+
+
+def sigmoid_loss(logits: torch.Tensor, truths: list[list[float]], class_ids: list[int], **choices: Any) -> Losses:
+    raw = RawDetections(logits, torch.zeros(*logits.shape[:2], 4))
+    padded = torch.tensor([truths]) if truths else torch.zeros(1, 0, 4)
+    ids = torch.tensor([class_ids], dtype=torch.int64).view(1, -1)
+    return matched_loss(raw, ANCHORS, padded, ids, LossConfig(**choices), scores="sigmoid")
+
+
+def test_a_sigmoid_of_each_class_costs_log_two_a_class_for_the_match_and_three_negatives() -> None:
+    """All logits are 0: each of two classes of each of four anchors says log 2."""
+    parts = sigmoid_loss(torch.zeros(1, 64, 2), [ANCHORS[20].tolist()], [1])
+    torch.testing.assert_close(parts["class"], torch.tensor(4 * 2 * math.log(2)))
+    torch.testing.assert_close(parts["box"], torch.tensor(0.0))
+
+
+def test_negatives_of_sigmoids_are_those_with_the_greatest_logit_not_with_the_greatest_sum() -> None:
+    logits = torch.full((1, 64, 2), -30.0)
+    logits[0, 20, 1] = 30.0  # the match, right
+    logits[0, 40] = torch.tensor([-1.0, -1.0])  # costs more in all
+    logits[0, 50] = torch.tensor([0.0, -30.0])
+    parts = sigmoid_loss(logits, [ANCHORS[20].tolist()], [1], negatives_per_match=1.0)
+    torch.testing.assert_close(parts["class"], torch.tensor(math.log(2)))
+
+
+def test_sigmoid_gradients_push_the_right_class_up_and_all_others_down() -> None:
+    logits = torch.zeros(1, 64, 3, requires_grad=True)
+    total(sigmoid_loss(logits, [ANCHORS[20].tolist()], [2])).backward()
+    assert logits.grad is not None
+    torch.testing.assert_close(logits.grad[0, 20], torch.tensor([0.5, 0.5, -0.5]))
+    assert int((logits.grad[0].abs().sum(dim=1) > 0).sum()) == 4
+
+
+def test_an_image_without_objects_trains_no_sigmoid_unless_asked_for() -> None:
+    logits = torch.zeros(1, 64, 2, requires_grad=True)
+    losses = sigmoid_loss(logits, [], [])
+    total(losses).backward()
+    assert losses["class"].item() == 0.0 and logits.grad is not None and not logits.grad.any()
+    some = sigmoid_loss(torch.zeros(1, 64, 2), [], [], negatives_when_empty=3)
+    torch.testing.assert_close(some["class"], torch.tensor(3 * 2 * math.log(2)))

@@ -42,7 +42,8 @@ def test_every_flavour_answers_once_for_every_default_box(flavour):
         model = SSD(config_for(flavour, NAMES)).eval()
         raw = model(torch.empty(2, 3, *model.config.input_size_hw))
     count = len(model.anchors_cxcywh)
-    assert (raw.class_logits.shape, raw.box_offsets.shape) == ((2, count, 4), (2, count, 4))
+    assert raw.class_logits.shape == (2, count, 4 if model.config.scores == "softmax" else 3)
+    assert raw.box_offsets.shape == (2, count, 4)
     assert model.anchors_cxcywh.device.type == "cpu"
 
 
@@ -253,3 +254,33 @@ def test_frozen_layers_stay_in_evaluation_while_the_rest_trains():
     assert not any(layer.training for layer in model.trunk.stem.modules())
     assert model.trunk.stages[0].training and model.training
     assert not any(parameter.requires_grad for parameter in model.trunk.stem.parameters())
+
+
+def test_fields_that_came_later_are_stored_only_where_they_are_used():
+    old = config_for("vgg300", NAMES)
+    later = {"scores", "padding", "display_threshold"}
+    assert not later & set(old.to_json_dict()) and "shapes" not in old.to_json_dict()["anchors"][0]
+    ours = replace(config_for("mobilenetv2-300", NAMES), display_threshold=(0.3, 0.4, 0.5))
+    stored = json.loads(json.dumps(ours.to_json_dict()))
+    assert later <= set(stored) and len(stored["anchors"][1]["shapes"]) == 6
+    assert SSDConfig.from_json_dict(stored) == ours
+
+
+def test_display_thresholds_are_one_for_all_or_one_for_each_class():
+    config = config_for("vgg300", NAMES)
+    assert config.display_thresholds == (0.5, 0.5, 0.5)
+    assert replace(config, display_threshold=(0.1, 0.2, 0.3)).display_thresholds == (0.1, 0.2, 0.3)
+    with pytest.raises(ConfigError, match="2 display thresholds for 3 classes"):
+        replace(config, display_threshold=(0.1, 0.2))
+    with pytest.raises(ConfigError, match="display_threshold"):
+        replace(config, display_threshold=1.5)
+
+
+def test_a_sigmoid_has_no_background_column_and_starts_at_one_percent_a_class():
+    torch.manual_seed(0)
+    network = SSD(config_for("mobilenetv2-300", NAMES, (64, 64))).eval()
+    assert network.config.class_columns == (0, 1, 2) and network.class_rows == dict(zip(NAMES, range(3), strict=True))
+    for head in network.class_heads:
+        torch.testing.assert_close(head.get_parameter("bias").sigmoid(), torch.full_like(head.bias, 0.01))
+    with pytest.raises(ConfigError, match="no unnamed slots"):
+        replace(network.config, unnamed_slots=(1,))

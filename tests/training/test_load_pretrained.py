@@ -14,6 +14,7 @@ from singleshot.backbones.vgg import atrous_vgg16
 from singleshot.data.masks import folders as mask_folders
 from singleshot.detection.ssd import SSD, SSDConfig, config_for
 from singleshot.errors import ConfigError, DataError, InputMissingError
+from singleshot.prediction.load import find_weights
 from singleshot.preprocess import Preprocess
 from singleshot.segmentation.fcn import FCN
 from singleshot.segmentation.fcn import config_for as fcn_config
@@ -308,3 +309,15 @@ def test_a_recipe_stores_auto_and_reads_it_again():
     assert Recipe.from_json(stored).anchors == "auto"
     with pytest.raises(ConfigError, match="anchors"):
         override(Recipe(), ["anchors=automatic"])
+
+
+def test_everyday_hands_over_the_rows_of_its_classes_by_name_and_says_which():
+    began = new_network(recipe(Path("everyday"), "mobilenetv2-300"), ("dog", "tram", "person"))
+    source, network = weights.load(find_weights("everyday")).network, began.network
+    for theirs, ours, row in zip(source.class_heads, network.class_heads, network.config.anchors, strict=True):
+        old = theirs.weight.view(row.anchors_per_cell, 23, -1)
+        new = ours.weight.view(row.anchors_per_cell, 3, -1)
+        assert torch.equal(new[:, 0], old[:, 19]) and torch.equal(new[:, 2], old[:, 3])
+    assert "known: dog, person" in str(began.report) and began.provenance["licence"] == "Apache-2.0"
+    assert network.config.scores == "sigmoid" and network.config.display_threshold == 0.5
+    assert began.provenance["weights"] == "everyday" and began.provenance["file_sha256"].startswith("d0a5255b")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from torch import nn
 
@@ -17,9 +17,12 @@ class Backbone(nn.Module):
 
     Attributes:
         channels: of each feature map.
+        halvings: how often the input's sides are halved, rounded up, on the way to each feature map; None if maps do
+            not come about that way.
     """
 
     channels: tuple[int, ...]
+    halvings: ClassVar[tuple[int, ...] | None] = None
 
     def blocks_by_depth(self) -> list[list[nn.Module]]:
         """Return the layers that may be frozen, in blocks, from the image on. Extra layers are not among them."""

@@ -50,17 +50,19 @@ class PredictCommand(TyperCommand):
 
 
 def predict(
-    weights: Annotated[Path, typer.Argument(help="A weights file, an export, a known name, or owner/name on the hub.")],
-    sources: Annotated[
+    arguments: Annotated[
         list[str],
         typer.Argument(
-            help="Images, videos, folders, glob patterns, the number of a camera, the address of a stream, or - for an "
-            "image on standard input."
+            metavar="[WEIGHTS] SOURCES...",
+            help="A weights file, an export, a known name, or owner/name on the hub; without one, the detector "
+            "everyday. Then images, videos, folders, glob patterns, the number of a camera, the address of a stream, "
+            "or - for an image on standard input.",
         ),
     ],
     out: Annotated[Path | None, typer.Option(help="Write annotated copies into this folder.")] = None,
     threshold: Annotated[
-        str | None, typer.Option(help="Lowest score to show, 0.5 by default; also by class: 0.5,car=0.3.")
+        str | None,
+        typer.Option(help="Lowest score to show, by default the model's own; also by class: 0.5,car=0.3."),
     ] = None,
     classes: Annotated[str | None, typer.Option(help="Show only these classes: car,person.")] = None,
     save: Annotated[
@@ -110,12 +112,16 @@ def predict(
     """
     from singleshot import fonts
     from singleshot.cli import terminal
+    from singleshot.cli.predict_arguments import model_line, weights_and_sources
     from singleshot.prediction import choosing
+    from singleshot.starts.shipped import EVERYDAY
 
     fonts.use(font)
+    named, sources = weights_and_sources(arguments)
+    weights = Path(named or EVERYDAY)
     with contextlib.ExitStack() as stack:
         stack.enter_context(terminal.quiet(quiet))
-        thresholds = choosing.parse_threshold(str(choosing.DEFAULT) if threshold is None else threshold)
+        thresholds = None if threshold is None else choosing.parse_threshold(threshold)
         if engine is not None:
             from singleshot.cli.predict_bulk import predict_bulk
 
@@ -123,6 +129,8 @@ def predict(
             given |= {"--backend": backend, "--bf16": bf16, "--trust": trust, "--batch-size": batch_size}
             given |= {"--device": None if device == "auto" else device, "--max-detections": max_detections}
             given |= {"--nms-iou": nms_iou, "--class-agnostic-nms": class_agnostic_nms is not None}
+            if named is None:
+                terminal.note(f"model: {EVERYDAY}")
             _refuse(given, "--engine writes only detections.json into --out, without", "Omit it")
             names = _split(classes)
             predict_bulk(
@@ -160,6 +168,8 @@ def predict(
         with terminal.download(f"fetching {weights}") as observer:
             model: Any = load(weights, device=device, backend=backend, bf16=bf16, trust=trust, observer=observer)
         model = with_nms(model, nms_changes(max_detections, nms_iou, class_agnostic_nms))
+        if named is None:
+            terminal.note(model_line(len(model.label_map), model.display_thresholds))
         videos = found.moving
         if model.task == "segmentation":
             given = {"--threshold": threshold, "--classes": classes, "--tiles": tiles, "--tile-size": tile_size}
@@ -172,8 +182,10 @@ def predict(
             facts: dict[str, Any] = {"classes": list(model.label_map.names)}
             options = StreamOptions(drawing=out is not None, batch_size=batch_size)
         else:
-            facts = {"threshold": thresholds[""] if set(thresholds) == {""} else thresholds}
-            chosen = choosing.choice(model.label_map, thresholds, _split(classes))
+            chosen = model.choice(thresholds, _split(classes))
+            stored = choosing.stored_table(model.label_map, model.display_thresholds)
+            table = stored if thresholds is None else thresholds
+            facts = {"threshold": table[""] if set(table) == {""} else table}
             side_hw = (tile_size, tile_size) if tile_size else model.input_size_hw
             tiling = Tiling(side_hw) if tiles or tile_size else None
             options = StreamOptions(chosen, tiling, track, out is not None, batch_size)

@@ -25,7 +25,7 @@ def predict_bulk(
     *,
     engine: str,
     out: Path | None,
-    thresholds: Mapping[str, float],
+    thresholds: Mapping[str, float] | None,
     classes: Sequence[str] | None,
     recursive: bool,
     overwrite: bool,
@@ -37,7 +37,7 @@ def predict_bulk(
         sources: images, folders and glob patterns, or one `.txt` file that lists images, one per line.
         engine: of `ENGINES`.
         out: the folder of the job. Running the same command again resumes it.
-        thresholds: lowest score by class name; the empty name stands for all others.
+        thresholds: lowest score by class name; the empty name stands for all others. None for the model's own.
         classes: the classes to show, or None for all.
         recursive: use images in subfolders too.
         overwrite: start again in a folder with another job or a finished one.
@@ -71,7 +71,7 @@ def predict_bulk(
         with terminal.bar("shards", len(todo)) as advance, contextlib.closing(run(out, todo)) as finished:
             for done, _ in enumerate(finished, start=1):
                 advance(done)
-        table = dict(thresholds)
+        table = dict(job.thresholds)
         facts = {"threshold": table[""] if set(table) == {""} else table}
         failed = shards.finish(out, job, facts)
     for row in failed:

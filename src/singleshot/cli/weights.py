@@ -136,6 +136,7 @@ def facts_of(path: Path) -> dict[str, Any]:
         facts |= {"classes": list(config.class_names), "default boxes": len(file.network.anchors_cxcywh)}
         facts |= {"parameters": sum(parameter.numel() for parameter in file.network.parameters())}
         facts |= {"postprocess": to_json_dict(config.postprocess)}
+        facts |= {"scores": config.scores, "display threshold": config.display_threshold}
         preprocess = config.preprocess
     facts |= {"channel order": preprocess.channel_order, "mean rgb": list(preprocess.mean_rgb)}
     facts |= {"std rgb": list(preprocess.std_rgb)}

@@ -296,6 +296,7 @@ def fit_anchors(
     """
     if len(boxes_xyxy) == 0:
         return tuple(levels)
+    levels = [replace(level, shapes=()) for level in levels]  # listed shapes have no sizes to change
     indices = np.unique(np.linspace(0, len(boxes_xyxy) - 1, min(_FIT_OBJECTS, len(boxes_xyxy))).astype(int))
     truths = boxes.xyxy_to_cxcywh(boxes_xyxy[indices].astype(np.float64))
     grids = []
@@ -412,6 +413,7 @@ class AnchorFile:
     def __post_init__(self) -> None:
         for index, row in enumerate(self.feature_maps):
             lengths = [row.min_size, *row.ratios, *([row.max_size] if row.max_size is not None else [])]
+            lengths += [length for shape in row.shapes for length in shape]
             lengths += [row.step] if row.step is not None else []
             if not all(0 < length < 1e6 for length in lengths) or min(row.size_hw) < 1:
                 raise ConfigError(f"feature_maps[{index}] has a length that is not a positive number of pixels")

@@ -7,14 +7,16 @@ Caffe's PriorBox layer (Liu et al. 2016, section 2.2 and its code).
 
 `AnchorPreset` is a published or our own set of levels, before a network says how many cells its maps have. Sources:
 `examples/ssd/ssd_pascal.py` and `ssd_coco.py` of the reference (its 512 levels from three agreeing ports), the posts
-of 2017 and the code of 2018 of a TensorFlow re-implementation, and torchvision's documentation.
+of 2017 and the code of 2018 of a TensorFlow re-implementation, torchvision's documentation, and MediaPipe's
+`calculators/tflite/ssd_anchors_calculator.cc`.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -22,6 +24,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from singleshot import boxes
+from singleshot.config import ADDED
 
 Clip = Literal["none", "sizes", "all"]
 ShapeOrder = Literal["caffe", "2017"]
@@ -42,6 +45,8 @@ class AnchorLevel:
         ratios: width to height of the other shapes, above 1; each comes with its inverse.
         order: of the shapes in a cell. `caffe`: the square, the larger square, then each ratio and its inverse;
             `2017`: the square, all ratios, all inverses, the larger square.
+        shapes: width and height of each shape, where a level lists them. Sizes and ratios then say roughly what they
+            are, and are where a fit of other anchors begins.
     """
 
     size_hw: tuple[int, int]
@@ -50,6 +55,7 @@ class AnchorLevel:
     max_size: float | None
     ratios: tuple[float, ...]
     order: ShapeOrder = "caffe"
+    shapes: tuple[tuple[float, float], ...] = field(default=(), metadata=ADDED)
 
     @property
     def shapes_wh(self) -> tuple[tuple[float, float], ...]:
@@ -58,6 +64,8 @@ class AnchorLevel:
         >>> AnchorLevel(size_hw=(1, 1), step=300.0, min_size=36.0, max_size=64.0, ratios=(4.0,)).shapes_wh
         ((36.0, 36.0), (48.0, 48.0), (72.0, 18.0), (18.0, 72.0))
         """
+        if self.shapes:
+            return self.shapes
         larger = [] if self.max_size is None else [math.sqrt(self.min_size * self.max_size)]
         squares = [(side, side) for side in (self.min_size, *larger)]
         wide = [(self.min_size * math.sqrt(ratio), self.min_size / math.sqrt(ratio)) for ratio in self.ratios]
@@ -73,7 +81,7 @@ class AnchorLevel:
         >>> AnchorLevel(size_hw=(38, 38), step=8.0, min_size=30.0, max_size=60.0, ratios=(2.0,)).anchors_per_cell
         4
         """
-        return 1 + (self.max_size is not None) + 2 * len(self.ratios)
+        return len(self.shapes) or 1 + (self.max_size is not None) + 2 * len(self.ratios)
 
     @property
     def num_anchors(self) -> int:
@@ -137,6 +145,7 @@ class AnchorPreset:
         last_square: whether the last level has its larger square. If not, `sizes` ends with the last level's own size.
         order: of the shapes in a cell; see `AnchorLevel`.
         clip: see `anchors_cxcywh`.
+        shapes: of each level, where they are listed (`AnchorLevel`); empty where they follow from sizes and ratios.
     """
 
     side: int
@@ -146,6 +155,7 @@ class AnchorPreset:
     last_square: bool = True
     order: ShapeOrder = "caffe"
     clip: Clip = "none"
+    shapes: tuple[tuple[tuple[float, float], ...], ...] = ()
 
     def levels(
         self, map_sizes_hw: Sequence[tuple[int, int]], input_size_hw: tuple[int, int]
@@ -161,13 +171,23 @@ class AnchorPreset:
         low = [size * growth for size in self.sizes[:count]]
         high = [*(size * growth for size in self.sizes[1:]), *([] if self.last_square else [None])]
         steps = self.steps if self.steps and own_size else (None,) * count
-        return tuple(
+        levels = tuple(
             AnchorLevel(
                 size_hw=size_hw, step=step, min_size=min_size, max_size=max_size, ratios=ratios, order=self.order
             )
             for size_hw, step, min_size, max_size, ratios in zip(
                 map_sizes_hw, steps, low, high, self.ratios, strict=True
             )
+        )
+        if not self.shapes:
+            return levels
+        return tuple(
+            replace(
+                level,
+                shapes=tuple((width * growth, height * growth) for width, height in shapes),
+                max_size=level.max_size if len(shapes) % 2 == 0 else None,  # the number of shapes that a fit keeps
+            )
+            for level, shapes in zip(levels, self.shapes, strict=True)
         )
 
 
@@ -183,6 +203,22 @@ def _scaled(side: int, scales: Sequence[float]) -> tuple[float, ...]:
 
 def _linear(low: float, high: float, count: int) -> tuple[float, ...]:
     return tuple(low + (high - low) * index / (count - 1) for index in range(count))
+
+
+def _mediapipe(side: int) -> tuple[tuple[tuple[float, float], ...], ...]:
+    """Return the shapes of MediaPipe's `ssd_anchors_calculator` with `reduce_boxes_in_lowest_layer`, six maps.
+
+    The first map has three shapes, a square of a tenth of the input and two of another size. The others have a square,
+    two pairs, and a larger square last. The fifth ratio is .3333 and not a third.
+    """
+    scales = (*_linear(0.2, 0.95, 6), 1.0)
+    rows: list[list[tuple[float, float]]] = [[(0.1, 1.0), (0.2, 2.0), (0.2, 0.5)]]
+    for low, high in itertools.pairwise(scales[1:]):
+        rows.append([*((low, ratio) for ratio in (1.0, 2.0, 0.5, 3.0, 0.3333)), (math.sqrt(low * high), 1.0)])
+    return tuple(
+        tuple((side * scale * math.sqrt(ratio), side * scale / math.sqrt(ratio)) for scale, ratio in row)
+        for row in rows
+    )
 
 
 _TWO, _THREE = (2.0,), (2.0, 3.0)
@@ -218,4 +254,10 @@ LATER_300 = AnchorPreset(
 )
 LATER_512 = AnchorPreset(
     side=512, sizes=_scaled(512, (0.07, 0.15, 0.3, 0.45, 0.6, 0.75, 0.9, 1.05)), ratios=_RATIOS_512, order="2017"
+)
+MEDIAPIPE_300 = AnchorPreset(
+    side=300,
+    sizes=_scaled(300, (*_linear(0.2, 0.95, 6), 1.0)),
+    ratios=(_TWO, *(_THREE,) * 5),
+    shapes=_mediapipe(300),
 )

@@ -15,12 +15,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+Scores = Literal["softmax", "sigmoid"]
+"""How class scores come from logits; a stored property of a detector (`SSDConfig.scores`)."""
 CENTRE_VARIANCE = 0.1
 SIZE_VARIANCE = 0.2
 # exp() of an untrained network's output must stay finite. No box is 62.5 times its anchor, so this changes no
@@ -33,7 +35,8 @@ class RawDetections(NamedTuple):
 
     Args:
         class_logits: (B, A, C + 1) before the softmax; column 0 is background, column k + 1 is class k.
-            A network with unnamed slots (`SSDConfig`) has their columns too, until `fold_unnamed`.
+            A network with unnamed slots (`SSDConfig`) has their columns too, until `fold_unnamed`. Where a sigmoid
+            scores each class by itself, there is no background: (B, A, C), column k is class k.
         box_offsets: (B, A, 4) centre shift and growth against each anchor, as `encode` defines them.
     """
 
@@ -90,3 +93,12 @@ def fold_unnamed(raw: RawDetections, unnamed_slots: Sequence[int]) -> RawDetecti
     named = [column for column in range(logits.shape[-1]) if column not in unnamed]
     background = logits[..., unnamed].logsumexp(-1, keepdim=True)
     return RawDetections(torch.cat([background, logits[..., named]], -1), raw.box_offsets)
+
+
+def class_scores(class_logits: Float[Tensor, "*B K"], scores: Scores) -> Float[Tensor, "*B C"]:
+    """Compute the score of each class from logits without unnamed slots (`fold_unnamed`); scores are in 0…1.
+
+    >>> class_scores(torch.tensor([[3.0, 1.0]]).log(), "softmax"), class_scores(torch.tensor([[3.0]]).log(), "sigmoid")
+    (tensor([[0.2500]]), tensor([[0.7500]]))
+    """
+    return class_logits.sigmoid() if scores == "sigmoid" else class_logits.softmax(dim=-1)[..., 1:]

@@ -5,6 +5,10 @@ without one, only the background anchors of greatest loss are trained, three for
 background does not drown the objects. Both sums are divided by the number of matches in the batch (Caffe's VALID
 normaliser), or image by image (the 2017 re-implementation).
 
+Where a sigmoid scores each class by itself, there is no background: an anchor learns 1 for its class and 0 for all
+others (binary cross-entropy, summed over the classes), a background anchor 0 for all, and the hardest background
+anchors are those with the greatest logit.
+
 Source: weiliu89/caffe, `multibox_loss_layer.cpp` and `bbox_util.cpp` (MAX_NEGATIVE mining).
 """
 
@@ -24,7 +28,7 @@ from singleshot.compiled import compiled
 from singleshot.config import Above, AtLeast, Config, Range
 from singleshot.detection.adaptive import AdaptiveRule
 from singleshot.detection.box_loss import IoULoss, iou_loss
-from singleshot.detection.coding import RawDetections, decode, encode
+from singleshot.detection.coding import RawDetections, Scores, decode, encode
 from singleshot.detection.matching import BACKGROUND, Matcher, Rule
 from singleshot.detection.numerics import HIGHEST, LOWEST, exponentiate, greatest
 
@@ -80,6 +84,7 @@ def multibox_loss(
     *,
     blank: Bool[Tensor, " B"] | None = None,
     totals: Float[Tensor, "3"] | None = None,
+    scores: Scores = "softmax",
 ) -> dict[str, Float[Tensor, ""]]:
     """Compute the loss of a batch, in float32 whatever the network's precision.
 
@@ -93,6 +98,7 @@ def multibox_loss(
         blank: (B,) images without known content: they add no loss and no gradient. None for none.
         totals: matches and images of the whole step, over all its parts and ranks, and the number of ranks
             (`count_matches`), if this batch is one of several; ranks have equal numbers of images. None if it is all.
+        scores: how the network's class scores come from its logits.
 
     Returns:
         The scalars `class` and `box`; their sum is minimised. Both are finite for finite outputs. Added up over the
@@ -100,10 +106,12 @@ def multibox_loss(
         has a `box` of 0 and, unless `negatives_when_empty` is on, a `class` of 0.
     """
     all_matches, all_images, ranks = count_matches(assignments) if totals is None else totals
-    losses = sparse_losses if raw.class_logits.device.type == "cpu" else dense_losses
-    image_class, image_box = losses(
-        raw, anchors_cxcywh, boxes_cxcywh, class_ids, assignments, config, mean_matches=all_matches / all_images
-    )
+    given = (raw, anchors_cxcywh, boxes_cxcywh, class_ids, assignments, config)
+    mean_matches = all_matches / all_images
+    if raw.class_logits.device.type == "cpu" and scores == "softmax":
+        image_class, image_box = sparse_losses(*given, mean_matches=mean_matches)
+    else:
+        image_class, image_box = dense_losses(*given, mean_matches=mean_matches, scores=scores)
     if blank is not None:
         image_class = image_class.masked_fill(blank, 0.0)  # negatives_when_empty; it has no box, so no box loss
     images = len(assignments)
@@ -124,8 +132,9 @@ def dense_losses(
     config: LossConfig,
     *,
     mean_matches: Float[Tensor, ""],
+    scores: Scores = "softmax",
 ) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"]]:
-    """Compute class and box loss of each image by tables of all anchors: the path for accelerators.
+    """Compute class and box loss of each image by tables of all anchors: the path for accelerators and for sigmoids.
 
     Its shapes do not depend on the matches, so that nothing waits for the device. Its memory is a few times that of
     the network's output. In the tests it is the reference of `sparse_losses`.
@@ -136,12 +145,12 @@ def dense_losses(
     targets = torch.zeros_like(rows)
     if class_ids.shape[1]:
         targets = torch.where(positive, class_ids.gather(1, rows) + 1, 0)
-    class_loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view_as(targets)
+    class_loss, hardness = (_sigmoid_loss if scores == "sigmoid" else _softmax_loss)(logits, targets)
     with torch.no_grad():
-        # The background anchors of greatest loss; ties go to the earlier anchor.
+        # The hardest background anchors; ties go to the earlier anchor.
         count = _negative_counts(positive, config, mean_matches)
-        background_loss = torch.where(assignments == BACKGROUND, class_loss, -torch.inf)
-        ranked, order = background_loss.sort(dim=1, descending=True, stable=True)
+        background = torch.where(assignments == BACKGROUND, hardness, -torch.inf)
+        ranked, order = background.sort(dim=1, descending=True, stable=True)
         rank = torch.arange(ranked.shape[1], device=ranked.device)
         negative = torch.zeros_like(positive).scatter(1, order, (rank < count) & (ranked > -torch.inf))
     image_class = torch.where(positive | negative, class_loss, 0.0).sum(dim=1)
@@ -153,6 +162,22 @@ def dense_losses(
         box_loss = _box_loss(offsets, learned, anchors_cxcywh.expand_as(learned), config)
         image_box = torch.where(positive, box_loss, 0.0).sum(dim=1)
     return image_class, image_box
+
+
+def _softmax_loss(
+    logits: Float[Tensor, "B A K"], targets: Int[Tensor, "B A"]
+) -> tuple[Float[Tensor, "B A"], Float[Tensor, "B A"]]:
+    """Return the loss of each anchor, for columns that begin with the background, and how hard it is: the same."""
+    loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view_as(targets)
+    return loss, loss
+
+
+def _sigmoid_loss(
+    logits: Float[Tensor, "B A C"], targets: Int[Tensor, "B A"]
+) -> tuple[Float[Tensor, "B A"], Float[Tensor, "B A"]]:
+    """Return the loss of each anchor summed over the classes, and its greatest logit; target 0 is no class."""
+    wanted = F.one_hot(targets, logits.shape[-1] + 1)[..., 1:].to(logits.dtype)
+    return F.binary_cross_entropy_with_logits(logits, wanted, reduction="none").sum(dim=-1), logits.amax(dim=-1)
 
 
 def sparse_losses(

@@ -1,4 +1,4 @@
-"""From the network's output to detections: softmax, threshold, decode, suppress, keep the best.
+"""From the network's output to detections: class scores, threshold, decode, suppress, keep the best.
 
 The rules are the Caffe reference's `DetectionOutput`: class scores above 0.01, the 400 best of each class, NMS at
 0.45 within a class, the 200 best over all classes; boxes are not cut off at the image's edge before NMS (torchvision
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated
 
 import numpy as np
@@ -29,7 +29,16 @@ from torch import Tensor
 from singleshot import boxes
 from singleshot.compiled import compiled
 from singleshot.config import AtLeast, Config, Range
-from singleshot.detection.coding import CENTRE_VARIANCE, MAX_GROWTH, SIZE_VARIANCE, RawDetections, decode
+from singleshot.detection.coding import (
+    CENTRE_VARIANCE,
+    MAX_GROWTH,
+    SIZE_VARIANCE,
+    RawDetections,
+    Scores,
+    class_scores,
+    decode,
+)
+from singleshot.detection.few_candidates import detect_few
 from singleshot.detection.numerics import LOWEST, exponentiate, ranked
 from singleshot.preprocess import Preprocess, boxes_to_pixels, padded_hw
 from singleshot.structures import Detections, LabelMap
@@ -72,6 +81,7 @@ def postprocess(
     label_map: LabelMap,
     config: Postprocess,
     preprocess: Preprocess,
+    scores: Scores = "softmax",
 ) -> list[Detections]:
     """Compute the detections of each image, in pixels of images of those sizes, best first.
 
@@ -82,6 +92,7 @@ def postprocess(
         label_map: names of the C classes.
         config: thresholds and counts.
         preprocess: how they were brought to the input.
+        scores: how class scores come from logits.
 
     Equal scores keep the order (class, anchor). An image in which nothing passes gives empty detections. A NaN in
     an anchor's output gives no detection for it; an infinite offset counts as a very large one.
@@ -93,9 +104,10 @@ def postprocess(
             (np.array(sizes_hw) / np.array(wholes).reshape(-1, 2)).reshape(-1, 2)[:, ::-1].astype(np.float32, order="C")
         )
     if raw.class_logits.device.type == "cpu":
-        rows, counts = detect_compiled(raw, anchors_cxcywh, edges, config)
+        on_cpu = detect_sigmoid if scores == "sigmoid" else detect_compiled
+        rows, counts = on_cpu(raw, anchors_cxcywh, edges, config)
     else:
-        tables = detect_tensors(raw, anchors_cxcywh, torch.from_numpy(edges), config)
+        tables = detect_tensors(raw, anchors_cxcywh, torch.from_numpy(edges), config, scores)
         rows, counts = (table.cpu().numpy() for table in tables)
     results = []
     for image_rows, count, size_hw in zip(rows, counts, sizes_hw, strict=True):
@@ -107,20 +119,47 @@ def postprocess(
     return results
 
 
-def detect_compiled(
+def detect_sigmoid(
     raw: RawDetections, anchors_cxcywh: Float[Tensor, "A 4"], edges: Float[ndarray, "B 2"], config: Postprocess
+) -> tuple[Float[ndarray, "B K 6"], Int[ndarray, " B"]]:
+    """Compute the detections of a batch whose classes have a sigmoid each; arguments and results as `detect_compiled`.
+
+    Images with few candidates need no compiled code, see `few_candidates`.
+    """
+    logits, offsets = (values.detach().float().numpy() for values in raw)
+    anchors = anchors_cxcywh.float().numpy()
+    limits = {field.name: getattr(config, field.name) for field in fields(config)}
+    rows, counts = np.zeros((len(logits), config.max_detections, 6), np.float32), np.zeros(len(logits), np.int64)
+    for index, edge in enumerate(edges):
+        found = detect_few(logits[index], offsets[index], anchors, edge, **limits)
+        if found is None:
+            one = RawDetections(raw.class_logits[index : index + 1], raw.box_offsets[index : index + 1])
+            (table,), (count,) = detect_compiled(one, anchors_cxcywh, edges[index : index + 1], config, "sigmoid")
+            found = table[:count]
+        rows[index, : len(found)], counts[index] = found, len(found)
+    return rows, counts
+
+
+def detect_compiled(
+    raw: RawDetections,
+    anchors_cxcywh: Float[Tensor, "A 4"],
+    edges: Float[ndarray, "B 2"],
+    config: Postprocess,
+    scores: Scores = "softmax",
 ) -> tuple[Float[ndarray, "B K 6"], Int[ndarray, " B"]]:
     """Compute the detections of a batch by compiled loops.
 
     Most anchors are dismissed by comparing logits: p_k > t needs l_k > l_background + log t, because the softmax's
-    denominator is at least e^l_background. Neither a softmax nor a box is computed for them. The remaining scores are
-    sorted by class as they are found, and of each class only the best are ranked, decoded and suppressed.
+    denominator is at least e^l_background. Neither a softmax nor a box is computed for them; a sigmoid is above t
+    exactly where its logit is above log(t / (1 − t)). The remaining scores are sorted by class as they are found, and
+    of each class only the best are ranked, decoded and suppressed.
 
     Args:
         raw: the output for B images, on the CPU.
         anchors_cxcywh: (A, 4) fractions of the input.
         edges: (B, 2) float32, the right and the bottom edge of each image as fractions of the input, to clip at.
         config: thresholds and counts; K is its `max_detections`.
+        scores: how class scores come from logits.
 
     Returns:
         rows of x1 y1 x2 y2 (fractions of the input), score, class id, best first and 0 after the last one; and how
@@ -133,28 +172,36 @@ def detect_compiled(
         np.ascontiguousarray(anchors_cxcywh.float().numpy()),
         np.float32(threshold),
         np.float32(math.log(threshold) if threshold > 0 else -np.inf),
-        np.float32(config.nms_iou),
-        config.candidates_per_class,
-        config.max_detections,
-        config.clip_before_nms,
-        config.class_agnostic_nms,
+        (
+            np.float32(config.nms_iou),
+            config.candidates_per_class,
+            config.max_detections,
+            config.clip_before_nms,
+            config.class_agnostic_nms,
+        ),
         edges,
+        scores == "sigmoid",
     )
 
 
 @compiled
-def _detect(logits, offsets, anchors, threshold, log_threshold, nms_iou, per_class, keep, clip, agnostic, edges):  # noqa: ANN001, ANN202
+def _detect(logits, offsets, anchors, threshold, log_threshold, limits, edges, sigmoid):  # noqa: ANN001, ANN202
+    nms_iou, per_class, keep, clip, agnostic = limits
     batch, _, width = logits.shape
+    classes = width if sigmoid else width - 1
     detections = np.zeros((batch, keep, 6), np.float32)
     counts = np.zeros(batch, np.int64)
     for b in range(batch):
-        anchor_of, scores, starts = _candidates(logits[b], threshold, log_threshold)
+        if sigmoid:
+            anchor_of, scores, starts = _sigmoid_candidates(logits[b], threshold)
+        else:
+            anchor_of, scores, starts = _candidates(logits[b], threshold, log_threshold)
         bound = 0
-        for c in range(width - 1):
+        for c in range(classes):
             bound += min(per_class, starts[c + 1] - starts[c])
         rows = np.empty((bound, 6), np.float32)
         filled = 0
-        for c in range(width - 1):
+        for c in range(classes):
             if starts[c] == starts[c + 1]:
                 continue
             best = starts[c] + ranked(scores[starts[c] : starts[c + 1]], per_class)
@@ -235,6 +282,39 @@ def _candidates(logits, threshold, log_threshold):  # noqa: ANN001, ANN202
 
 
 @compiled
+def _sigmoid_candidates(logits, threshold):  # noqa: ANN001, ANN202
+    """Return the same as `_candidates` where each class has a sigmoid of its own, for (A, C) logits."""
+    total, width = logits.shape
+    # Below the least logit that can pass, with room for rounding: the score itself decides.
+    floor = np.float32(-np.inf)
+    if threshold > 0:
+        floor = np.float32(np.log(threshold)) - np.float32(1e-3)
+    starts = np.zeros(width + 1, np.int64)
+    for a in range(total):
+        for k in range(width):
+            starts[k + 1] += logits[a, k] > floor
+    room = starts.sum()
+    anchors, classes, scores = np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room, np.float32)
+    starts[:] = 0
+    found = 0
+    for a in range(total):
+        for k in range(width):
+            if logits[a, k] > floor:
+                score = np.float32(1.0 / (1.0 + np.exp(-np.float64(logits[a, k]))))
+                if score > threshold:
+                    anchors[found], classes[found], scores[found] = a, k, score
+                    starts[k + 1] += 1
+                    found += 1
+    for k in range(1, width + 1):
+        starts[k] += starts[k - 1]
+    order, ends = np.empty(found, np.int64), starts.copy()
+    for i in range(found):
+        order[ends[classes[i]]] = i
+        ends[classes[i]] += 1
+    return anchors[order], scores[order], starts
+
+
+@compiled
 def _decode(offset, anchor, clip, edges, box):  # noqa: ANN001, ANN202
     """Write `coding.decode` of one anchor into `box`, as corners."""
     for axis in range(2):
@@ -304,7 +384,11 @@ def _overlaps_any(box, columns, count, threshold):  # noqa: ANN001, ANN202
 
 @torch.no_grad()
 def detect_tensors(
-    raw: RawDetections, anchors_cxcywh: Float[Tensor, "A 4"], edges: Float[Tensor, "B 2"], config: Postprocess
+    raw: RawDetections,
+    anchors_cxcywh: Float[Tensor, "A 4"],
+    edges: Float[Tensor, "B 2"],
+    config: Postprocess,
+    scores: Scores = "softmax",
 ) -> tuple[Float[Tensor, "B K 6"], Int[Tensor, " B"]]:
     """Compute the detections of a batch by tables of fixed shapes; arguments and results as of `detect_compiled`.
 
@@ -319,14 +403,14 @@ def detect_tensors(
     total, width = raw.class_logits.shape[1:]
     if config.class_agnostic_nms or min(config.candidates_per_class, total) > MOST_CANDIDATES:
         on_host = RawDetections(raw.class_logits.cpu(), raw.box_offsets.cpu())
-        rows, counts = detect_compiled(on_host, anchors_cxcywh.cpu(), edges.cpu().numpy(), config)
+        rows, counts = detect_compiled(on_host, anchors_cxcywh.cpu(), edges.cpu().numpy(), config, scores)
         return torch.from_numpy(rows), torch.from_numpy(counts)
     at_once = max(1, SCORES_AT_ONCE // max(1, total * width))
     limits = edges.to(raw.class_logits.device, non_blocking=True)
     parts = zip(raw.class_logits.split(at_once), raw.box_offsets.split(at_once), limits.split(at_once), strict=True)
     detections = torch.cat(
         [
-            _detect_part(RawDetections(logits, offsets), anchors_cxcywh.float(), part_edges, config)
+            _detect_part(RawDetections(logits, offsets), anchors_cxcywh.float(), part_edges, config, scores)
             for logits, offsets, part_edges in parts
         ]
     )
@@ -335,10 +419,14 @@ def detect_tensors(
 
 
 def _detect_part(
-    raw: RawDetections, anchors_cxcywh: Float[Tensor, "A 4"], edges: Float[Tensor, "B 2"], config: Postprocess
+    raw: RawDetections,
+    anchors_cxcywh: Float[Tensor, "A 4"],
+    edges: Float[Tensor, "B 2"],
+    config: Postprocess,
+    kind: Scores,
 ) -> Float[Tensor, "B K 6"]:
     """Compute the detections of the images whose scores fit into memory together; absent rows score `_ABSENT`."""
-    scores = raw.class_logits.float().softmax(dim=-1)[..., 1:].transpose(1, 2)  # (B, C, A)
+    scores = class_scores(raw.class_logits.float(), kind).transpose(1, 2)  # (B, C, A)
     scores = torch.where(scores > config.score_threshold, scores, _ABSENT)
     candidates = min(config.candidates_per_class, scores.shape[2])
     # A stable sort and not topk, which leaves the order of equal scores open.

@@ -11,29 +11,32 @@ import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from singleshot.backbones import residual
+from singleshot.backbones.blank import without_memory
 from singleshot.backbones.freezing import Backbone, Freezable
 from singleshot.backbones.mobilenet import MobileNetPyramid, separable_head
+from singleshot.backbones.mobilenet_v2 import MobileNetV2Pyramid, Padding
 from singleshot.backbones.residual import ResidualPyramid
 from singleshot.backbones.vgg import Norm, VGGPyramid, xavier_as_caffe
-from singleshot.config import Config, from_json_dict, to_json_dict
+from singleshot.config import ADDED, Config, Range, from_json_dict, to_json_dict
 from singleshot.detection import anchors as presets
 from singleshot.detection.anchors import AnchorLevel, AnchorPreset, Clip, anchors_cxcywh
-from singleshot.detection.coding import RawDetections
+from singleshot.detection.coding import RawDetections, Scores
 from singleshot.detection.postprocess import Postprocess
 from singleshot.errors import ConfigError, nearest
 from singleshot.preprocess import LONGEST_SIDE, Fit, Preprocess
 from singleshot.structures import LabelMap
 
-BackboneName = Literal["vgg16", "mobilenetv3-large", "residual-fine", "residual-fine2"]
+BackboneName = Literal["vgg16", "mobilenetv3-large", "residual-fine", "residual-fine2", "mobilenetv2"]
 Extras = Literal["caffe-300", "caffe-512", "2017-300", "2017-512", "built-in"]
-Heads = Literal["conv3x3", "separable"]
+Heads = Literal["conv3x3", "separable", "conv1x1"]
+Score = Annotated[float, Range(0, 1)]
 Colour = tuple[float, float, float]
 MOST_BOXES, MOST_DETECTIONS = 5_000_000, 1_000_000
 """Limits of a stored config, beside `preprocess.LONGEST_SIDE`."""
@@ -61,9 +64,9 @@ class SSDConfig(Config):
     extras: Extras = "caffe-300"
     """Extra layers of the backbone; vgg16 has four variants, the others have theirs built-in."""
     norm: Norm = "none"
-    """batch puts batch normalisation into vgg16; the others always have it."""
+    """batch puts batch normalisation into vgg16 and mobilenetv2; the others always have it."""
     heads: Heads = "conv3x3"
-    """conv3x3, or separable as in SSDLite."""
+    """conv3x3, separable as in SSDLite, or conv1x1."""
     preprocess: Preprocess = field(default_factory=Preprocess)
     """How images become the input; its size_hw is the network's input size."""
     postprocess: Postprocess = field(default_factory=Postprocess)
@@ -72,12 +75,24 @@ class SSDConfig(Config):
     """Columns of the class logits that name no class, ascending; column 0 is the background. Lists with gaps in their
     ids have them (torchvision's COCO: 91 columns for 80 classes). They take part in the softmax and never reach a
     user: see `coding.fold_unnamed`."""
+    scores: Scores = field(default="softmax", metadata=ADDED)
+    """How class scores come from logits: a softmax over background and classes, or a sigmoid of each class."""
+    padding: Padding = field(default="symmetric", metadata=ADDED)
+    """How mobilenetv2 pads its maps: symmetric, or same as TensorFlow does (`SameConvolution`)."""
+    display_threshold: Score | tuple[Score, ...] = field(default=0.5, metadata=ADDED)
+    """The score from which detections are shown: one for all classes, or one for each by class id. It is what
+    `predict`, `serve` and drawings use unless told otherwise, and changes no figure of `evaluate`."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.class_names:
             raise ConfigError("a detector needs at least one class", remedy="Give class names, without the background")
+        each = self.display_threshold
+        if isinstance(each, tuple) and len(each) != len(self.class_names):
+            raise ConfigError(f"{len(each)} display thresholds for {len(self.class_names)} classes")
         slots = self.unnamed_slots
+        if slots and self.scores == "sigmoid":
+            raise ConfigError("a sigmoid scores each class by itself: there are no unnamed slots")
         if list(slots) != sorted(set(slots)) or (slots and not 0 < slots[0] <= slots[-1] < self.columns):
             raise ConfigError(
                 f"unnamed_slots {slots} are not ascending columns of {self.columns}", remedy="Count the background as 0"
@@ -95,13 +110,20 @@ class SSDConfig(Config):
 
     @property
     def columns(self) -> int:
-        """Width of the class logits: background, classes and unnamed slots."""
-        return 1 + len(self.class_names) + len(self.unnamed_slots)
+        """Width of the class logits: background, where a softmax has one, classes and unnamed slots."""
+        return (self.scores == "softmax") + len(self.class_names) + len(self.unnamed_slots)
 
     @property
     def class_columns(self) -> tuple[int, ...]:
         """The column of the class logits of each class id."""
-        return tuple(column for column in range(1, self.columns) if column not in self.unnamed_slots)
+        first = 1 if self.scores == "softmax" else 0
+        return tuple(column for column in range(first, self.columns) if column not in self.unnamed_slots)
+
+    @property
+    def display_thresholds(self) -> tuple[float, ...]:
+        """The score of each class, by class id, from which its detections are shown."""
+        each = self.display_threshold
+        return each if isinstance(each, tuple) else (each,) * len(self.class_names)
 
     @property
     def label_map(self) -> LabelMap:
@@ -148,6 +170,8 @@ class Model:
     mean_rgb: Colour = (123.0, 117.0, 104.0)
     std_rgb: Colour = (1.0, 1.0, 1.0)
     postprocess: Postprocess = field(default_factory=Postprocess)
+    scores: Scores = "softmax"
+    padding: Padding = "symmetric"
 
 
 _GREY: Colour = (127.5, 127.5, 127.5)
@@ -188,6 +212,16 @@ MODELS: dict[str, Model] = {
     ),
     "lite320-fine2": Model(
         anchors=presets.FINE_320, backbone="residual-fine2", extras="built-in", mean_rgb=_GREY, std_rgb=_GREY
+    ),
+    "mobilenetv2-300": Model(
+        anchors=presets.MEDIAPIPE_300,
+        backbone="mobilenetv2",
+        extras="built-in",
+        heads="conv1x1",
+        mean_rgb=_GREY,
+        std_rgb=_GREY,
+        scores="sigmoid",
+        padding="same",
     ),
 }
 
@@ -231,6 +265,8 @@ def config_for(
         heads=made.heads,
         preprocess=Preprocess(size_hw, made.mean_rgb, made.std_rgb, fit=fit),
         postprocess=made.postprocess,
+        scores=made.scores,
+        padding=made.padding,
     )
 
 
@@ -240,10 +276,15 @@ def feature_sizes(
 ) -> tuple[tuple[int, int], ...]:
     """Return height and width of each feature map for an input of that size.
 
-    The network itself is run, without memory or arithmetic. Raises ConfigError if the input is too small.
+    Where they are no plain halvings, the network itself is run, without memory or arithmetic.
+
+    Raises ConfigError if the input is too small.
     """
-    with torch.device("meta"), torch.no_grad():
-        network = _pyramid(backbone, extras, "none").eval()
+    with without_memory(), torch.no_grad():
+        network = _pyramid(backbone, extras).eval()
+        if network.halvings is not None:
+            height, width = input_size_hw
+            return tuple((-(-height // 2**count), -(-width // 2**count)) for count in network.halvings)
         try:
             maps = network(torch.empty(1, 3, *input_size_hw))
         except RuntimeError as error:
@@ -273,7 +314,8 @@ class SSD(Freezable):
         self.config = config
         map_sizes_hw = feature_sizes(config.trunk, config.extras, config.input_size_hw)
         _check_maps(tuple(level.size_hw for level in config.anchors), map_sizes_hw)
-        self.trunk = _pyramid(config.trunk, config.extras, config.norm)  # the name in stored files
+        # The name in stored files.
+        self.trunk = _pyramid(config.trunk, config.extras, config.norm, config.padding)
         self.columns = config.columns
         channels, counts = self.trunk.channels, [level.anchors_per_cell for level in config.anchors]
         self.class_heads = nn.ModuleList(
@@ -282,7 +324,9 @@ class SSD(Freezable):
         self.box_heads = nn.ModuleList(
             _head(config.heads, width, count * 4) for width, count in zip(channels, counts, strict=True)
         )
-        if config.trunk in residual.LAYOUTS:
+        if config.scores == "sigmoid":
+            _start_unlikely(self.class_heads)
+        elif config.trunk in residual.LAYOUTS:
             _start_as_background(self.class_heads, self.columns)
         anchors = anchors_cxcywh(config.anchors, config.input_size_hw, config.clip_anchors)
         self.register_buffer("anchors_cxcywh", anchors, persistent=False)
@@ -301,7 +345,8 @@ class SSD(Freezable):
     @property
     def class_rows(self) -> dict[str, int]:
         """The row of each class within an anchor's rows, by class name; the background has the name ''."""
-        return {"": 0, **dict(zip(self.config.class_names, self.config.class_columns, strict=True))}
+        background = {"": 0} if self.config.scores == "softmax" else {}
+        return {**background, **dict(zip(self.config.class_names, self.config.class_columns, strict=True))}
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> RawDetections:
         """Compute class logits and box offsets for every anchor.
@@ -311,6 +356,7 @@ class SSD(Freezable):
 
         Returns:
             float32 (B, A, C + 1), unnamed slots included, and (B, A, 4), whatever precision the network computes in.
+            (B, A, C) where a sigmoid scores the classes.
         """
         maps = self.trunk(images)
         logits = [_as_rows(head(x), self.columns) for head, x in zip(self.class_heads, maps, strict=True)]
@@ -335,9 +381,17 @@ def _start_as_background(class_heads: nn.ModuleList, columns: int) -> None:
         bias.view(-1, columns)[:, 0] = math.log(99.0 * (columns - 1))
 
 
-def _pyramid(backbone: BackboneName, extras: Extras, norm: Norm) -> Backbone:
+def _start_unlikely(class_heads: nn.ModuleList) -> None:
+    """Let every class of every anchor begin with 1 %, for the same reason, where each class has a sigmoid."""
+    for head in class_heads:
+        nn.init.constant_(next(reversed(list(head.modules()))).get_parameter("bias"), -math.log(99.0))
+
+
+def _pyramid(backbone: BackboneName, extras: Extras, norm: Norm = "none", padding: Padding = "symmetric") -> Backbone:
     if backbone == "vgg16" and extras != "built-in":
         return VGGPyramid(extras, norm)
+    if backbone == "mobilenetv2" and extras == "built-in":
+        return MobileNetV2Pyramid(norm, padding)
     if backbone == "mobilenetv3-large" and extras == "built-in":
         return MobileNetPyramid()
     if backbone in residual.LAYOUTS and extras == "built-in":
@@ -348,7 +402,7 @@ def _pyramid(backbone: BackboneName, extras: Extras, norm: Norm) -> Backbone:
 def _head(kind: Heads, channels: int, out: int) -> nn.Module:
     if kind == "separable":
         return separable_head(channels, out)
-    head = nn.Conv2d(channels, out, 3, padding=1)
+    head = nn.Conv2d(channels, out, 1) if kind == "conv1x1" else nn.Conv2d(channels, out, 3, padding=1)
     xavier_as_caffe(head)
     return head
 

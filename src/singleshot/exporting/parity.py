@@ -20,7 +20,7 @@ from numpy import ndarray
 
 from singleshot import preprocess
 from singleshot.boxes import cxcywh_to_xyxy
-from singleshot.detection.coding import RawDetections, decode, fold_unnamed
+from singleshot.detection.coding import RawDetections, class_scores, decode, fold_unnamed
 from singleshot.errors import ParityError, UsageError
 from singleshot.prediction.backends.backend import Backend, Precision
 from singleshot.prediction.exported import exported_predictor
@@ -235,7 +235,7 @@ def _candidates(
     if config.postprocess.clip_before_nms:
         edges = np.array([size_hw[1] / seen_hw[1], size_hw[0] / seen_hw[0]] * 2, dtype=np.float32)
         corners = corners.clip(0.0, edges)
-    chances = folded.class_logits[0].softmax(dim=-1)[:, 1:].cpu().numpy()
+    chances = class_scores(folded.class_logits[0], config.scores).cpu().numpy()
     return preprocess.boxes_to_pixels(corners, size_hw, config.preprocess), chances
 
 

@@ -34,7 +34,8 @@ class DetectorProgram(nn.Module):
         scores       (B, K) float32, descending
         class_ids    (B, K) int64, 0-based
         counts       (B,) int64, how many rows are a picture's own
-        class_logits (B, A, C + 1), box_offsets (B, A, 4): the network's, in `raw` and `both`
+        class_logits (B, A, C + 1), box_offsets (B, A, 4): the network's, in `raw` and `both`; without the background
+                     (B, A, C) where a sigmoid scores the classes
 
     Args:
         network: the detector; a copy of it, with batch normalisation folded, becomes part of the graph.
@@ -73,19 +74,21 @@ class DetectorProgram(nn.Module):
             edges = torch.stack([frame.inner_width / wide, frame.inner_height / high]).repeat(2)
             corners = torch.minimum(corners.clamp(min=0.0), edges)
         columns = list(self.config.class_columns)
-        chances = raw.class_logits.softmax(dim=-1)[..., columns].transpose(1, 2)
+        softmax = self.config.scores == "softmax"
+        scores = raw.class_logits.softmax(dim=-1) if softmax else raw.class_logits.sigmoid()
+        chances = scores[..., columns].transpose(1, 2)
         # Sums of what is not finite are not finite; such an anchor detects nothing.
         fine = (chances > limits.score_threshold) & (corners.sum(-1).abs() < torch.inf)[:, None]
         count = min(limits.candidates_per_class, chances.shape[2])
-        scores, anchor_ids = self.suppression.greatest(torch.where(fine, chances, 0.0), count)
+        best_scores, anchor_ids = self.suppression.greatest(torch.where(fine, chances, 0.0), count)
         rows = len(columns) * count
         candidates = corners.gather(1, anchor_ids.reshape(-1, rows, 1).expand(-1, -1, 4))
         together, order = rows if limits.class_agnostic_nms else count, None
         if limits.class_agnostic_nms:
-            scores, order = self.suppression.greatest(scores.reshape(-1, rows), rows)
+            best_scores, order = self.suppression.greatest(best_scores.reshape(-1, rows), rows)
             candidates = candidates.gather(1, order[..., None].expand(-1, -1, 4))
         kept = self.suppression.suppress(
-            candidates.reshape(-1, together, 4), scores.reshape(-1, together), limits.nms_iou
+            candidates.reshape(-1, together, 4), best_scores.reshape(-1, together), limits.nms_iou
         ).reshape(-1, rows)
         best, places = self.suppression.greatest(kept, min(limits.max_detections, rows))
         present = best > 0

@@ -1,6 +1,7 @@
 """Which of the detections a user wants to see: by score, with one's own threshold for a class, and by class.
 
-Choosing comes last. It changes no box and no score, and what is kept is the same with or without the rest.
+Choosing comes last. It changes no box and no score, and what is kept is the same with or without the rest. Where
+nothing is said, the thresholds that are stored with the model count (`SSDConfig.display_threshold`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from singleshot.structures import Detections, LabelMap
 
 Threshold = float | int | Mapping[str, float]
 DEFAULT = 0.5
+"""The threshold of a model that stores none."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +46,21 @@ class Choice:
         return self.thresholds[found.class_ids] <= 1
 
 
-def choice(label_map: LabelMap, threshold: Threshold = DEFAULT, classes: Sequence[str] | None = None) -> Choice:
+def choice(
+    label_map: LabelMap,
+    threshold: Threshold | None = None,
+    classes: Sequence[str] | None = None,
+    *,
+    stored: Sequence[float] | None = None,
+) -> Choice:
     """A choice by names.
 
     Args:
         label_map: the detector's classes.
-        threshold: a least score, 0…1, for all; or one for each of some classes, the others at `DEFAULT`, or at what
-            stands under the empty name.
+        threshold: a least score, 0…1, for all; or one for each of some classes, the others at what stands under the
+            empty name, or else at the stored ones. None for the stored ones.
         classes: names of the classes that are shown; None for all.
+        stored: the model's own threshold of each class, by class id; None for `DEFAULT`.
 
     Raises:
         UsageError: a class that the detector does not know, or a threshold beyond 0…1.
@@ -59,7 +68,9 @@ def choice(label_map: LabelMap, threshold: Threshold = DEFAULT, classes: Sequenc
     >>> choice(LabelMap(("car", "bus")), {"bus": 0.25}).thresholds
     array([0.5 , 0.25], dtype=float32)
     """
-    table: dict[str, float] = dict(threshold) if isinstance(threshold, Mapping) else {"": float(threshold)}
+    table: dict[str, float] = (
+        dict(threshold or {}) if threshold is None or isinstance(threshold, Mapping) else {"": float(threshold)}
+    )
     for name in [*table, *(classes or ())]:
         if name and name not in label_map.names:
             near = nearest(name, label_map.names)
@@ -71,9 +82,21 @@ def choice(label_map: LabelMap, threshold: Threshold = DEFAULT, classes: Sequenc
             raise UsageError(f"a threshold of {value:g}", remedy="Give 0 to 1")
     if classes is not None and not classes:
         raise UsageError("no class is to be shown", remedy="Name at least one")
-    common = table.get("", DEFAULT)
-    values = [table.get(name, common) if classes is None or name in classes else np.inf for name in label_map.names]
+    own = stored or [DEFAULT] * len(label_map)
+    values = [
+        table.get(name, table.get("", other)) if classes is None or name in classes else np.inf
+        for name, other in zip(label_map.names, own, strict=True)
+    ]
     return Choice(np.array(values, np.float32))
+
+
+def stored_table(label_map: LabelMap, stored: Sequence[float]) -> dict[str, float]:
+    """Return a model's own thresholds as `choice` takes them: one under the empty name, where all classes have it.
+
+    >>> stored_table(LabelMap(("car", "bus")), (0.4, 0.4)), stored_table(LabelMap(("car", "bus")), (0.4, 0.3))
+    ({'': 0.4}, {'car': 0.4, 'bus': 0.3})
+    """
+    return {"": stored[0]} if len(set(stored)) == 1 else dict(zip(label_map.names, stored, strict=True))
 
 
 def parse_threshold(text: str) -> dict[str, float]:

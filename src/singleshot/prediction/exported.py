@@ -19,6 +19,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
+from singleshot.backbones.blank import without_memory
 from singleshot.detection.coding import RawDetections
 from singleshot.detection.postprocess import Postprocess
 from singleshot.detection.ssd import SSD
@@ -131,7 +132,7 @@ class ExportedSegmenter(Segmenter):
 def exported_predictor(backend: Backend, device: torch.device | None = None) -> ExportedDetector | ExportedSegmenter:
     """Return the predictor whose file a backend runs."""
     record, where = backend.record, device or torch.device("cpu")
-    with torch.device("meta"):
+    with without_memory():
         network = record.config.build().eval()
     if network.task == "segmentation":
         return ExportedSegmenter(network, record.provenance, where, backend=backend)

@@ -16,6 +16,7 @@ from singleshot.errors import DataError, InputMissingError, UsageError, nearest,
 from singleshot.prediction.backends.arithmetic import use_exact_fp32
 from singleshot.prediction.exported import exported_predictor
 from singleshot.prediction.predictor import Detector, Segmenter, predictor_of
+from singleshot.starts import shipped
 from singleshot.storage.download import Observer
 from singleshot.weights import BackboneFile
 
@@ -46,9 +47,9 @@ def load(
     """Open a detector or a segmenter from a weights file or an exported one.
 
     Args:
-        path: a `.safetensors` file that singleshot wrote, the name of published weights, or `owner/name` on the hub
-            (`find_weights`); or an export: `.pt2`, `.onnx`, `.xml` with its `.bin` beside it,
-            or `.ncnn.param` with its `.ncnn.bin` and `.ncnn.json`.
+        path: a `.safetensors` file that singleshot wrote; `everyday`, the detector that comes with the package; the
+            name of published weights; `owner/name` on the hub (`find_weights`); or an export: `.pt2`, `.onnx`, `.xml`
+            with its `.bin` beside it, or `.ncnn.param` with its `.ncnn.bin` and `.ncnn.json`.
         device: `cpu`, `cuda`, `cuda:1`, `mps`, or `auto` for CUDA if there is one, else the CPU. ONNX Runtime,
             OpenVINO and ncnn run on the CPU.
         bf16: compute in bfloat16: about twice as fast on hardware that has it, scores differ in the third digit.
@@ -137,7 +138,8 @@ def find_weights(name: str | Path, *, observer: Observer | None = None) -> Path:
     """Return the weights file on this machine, after fetching it into a cache if need be.
 
     Args:
-        name: a path; a folder with `model.safetensors`; a name of `weights import`; `owner/name` on the hub.
+        name: a path; a folder with `model.safetensors`; `everyday`, which comes with the package; a name of
+            `weights import`; `owner/name` on the hub.
         observer: receives the progress of a download.
 
     Raises:
@@ -156,15 +158,25 @@ def find_weights(name: str | Path, *, observer: Observer | None = None) -> Path:
         raise InputMissingError(f"a folder without {hub.WEIGHTS}", remedy=remedy, file=path)
     if path.exists():
         return path
+    packaged = shipped.find(text)
+    if packaged is not None:
+        return packaged
     if sources.find(text) is not None:
         from singleshot.foreign.importing import cached
 
         return cached(text, observer=observer)
     if hub.is_repository_id(text):
         return hub.fetch(text)
-    near = nearest(text, [row.name for row in sources.SOURCES])
+    near = nearest(text, known_names())
     remedy = f"Did you mean {near}?" if near else "Check the path, or see `singleshot weights import --help`"
     raise InputMissingError("no such weights file", remedy=remedy, file=path)
+
+
+def known_names() -> list[str]:
+    """Return the names that weights may be given by: those that come with the package, then the published ones."""
+    from singleshot.foreign import sources
+
+    return [*shipped.FILES, *(name for row in sources.SOURCES for name in (row.name, *row.aliases))]
 
 
 def _backend(path: Path, wanted: str | None) -> BackendName:

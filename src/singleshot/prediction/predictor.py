@@ -38,7 +38,7 @@ from singleshot.errors import UsageError
 from singleshot.images import PilImage
 from singleshot.prediction.backends.backend import refuse_fork
 from singleshot.prediction.backends.host import default_threads
-from singleshot.prediction.choosing import DEFAULT, Threshold, choice
+from singleshot.prediction.choosing import Choice, Threshold, choice
 from singleshot.prediction.frames import BATCH_SIZE, ImageResult, check_batch_size
 from singleshot.prediction.stream import StreamOptions, stream
 from singleshot.prediction.tiles import Tiling
@@ -94,6 +94,16 @@ class Predictor(ABC, Generic[Raw, Result]):
     def colours(self) -> UInt8[ndarray, "C 3"]:
         """RGB of each class in drawings: the data set's own where the config has them, else a built-in palette."""
         return colours(len(self.label_map))
+
+    @property
+    def display_thresholds(self) -> tuple[float, ...]:
+        """The score of each class, by class id, from which it is shown unless told otherwise; a segmenter has none."""
+        return ()
+
+    def shown(self, result: Result, threshold: Threshold | None = None) -> Result:
+        """Return what a user sees of a result: a detector leaves out low scores, a segmenter nothing."""
+        del threshold
+        return result
 
     @abstractmethod
     def forward(self, inputs: Inputs) -> Raw:
@@ -164,7 +174,8 @@ class Detector(Predictor[RawDetections, Detections]):
         """Return each image's detections above the stored score threshold, best first, in pixels of that image."""
         config, raw = self.network.config, fold_unnamed(raw, self.network.config.unnamed_slots)
         anchors = self.network.anchors_cxcywh
-        return postprocess(raw, anchors, sizes_hw, self.label_map, config.postprocess, config.preprocess)
+        limits, scores = config.postprocess, config.scores
+        return postprocess(raw, anchors, sizes_hw, self.label_map, limits, config.preprocess, scores)
 
     def worker_counts(self) -> tuple[int, int | None]:
         """See `Predictor.worker_counts`.
@@ -178,19 +189,35 @@ class Detector(Predictor[RawDetections, Detections]):
         workers = min(available, MOST_WORKERS)
         return workers, max(1, available // workers)
 
+    @property
+    def display_thresholds(self) -> tuple[float, ...]:
+        """See `Predictor.display_thresholds`."""
+        return self.network.config.display_thresholds
+
+    def shown(self, result: Detections, threshold: Threshold | None = None) -> Detections:
+        """Return the detections from a threshold on; see `choosing.choice`."""
+        return self.choice(threshold).kept(result)
+
+    def choice(self, threshold: Threshold | None = None, classes: Sequence[str] | None = None) -> Choice:
+        """Return which detections a user wants to see, by names; see `choosing.choice`."""
+        return choice(self.label_map, threshold, classes, stored=self.display_thresholds)
+
     @overload
-    def predict(self, source: Images, *, threshold: Threshold = ..., batch_size: int = ...) -> list[Detections]: ...
-    @overload
-    def predict(self, source: Image, *, threshold: Threshold = ..., batch_size: int = ...) -> Detections: ...
     def predict(
-        self, source: Image | Images, *, threshold: Threshold = DEFAULT, batch_size: int = BATCH_SIZE
+        self, source: Images, *, threshold: Threshold | None = ..., batch_size: int = ...
+    ) -> list[Detections]: ...
+    @overload
+    def predict(self, source: Image, *, threshold: Threshold | None = ..., batch_size: int = ...) -> Detections: ...
+    def predict(
+        self, source: Image | Images, *, threshold: Threshold | None = None, batch_size: int = BATCH_SIZE
     ) -> Detections | list[Detections]:
         """Return the detections in one image, or a list of them for a list of images.
 
         Args:
             source: a path, an (H, W, 3) uint8 RGB array, a PIL image, or a list of these.
             threshold: the least score, 0…1; or one for each of some classes, as `choosing.choice` takes it:
-                {"car": 0.3}. It drops detections at the very end and changes no other.
+                {"car": 0.3}; None for those that are stored with the model (`display_thresholds`). It drops detections
+                at the very end and changes no other.
             batch_size: images of a list that go through the network together.
 
         Raises:
@@ -198,7 +225,7 @@ class Detector(Predictor[RawDetections, Detections]):
             UsageError: something that is none of the above, an unknown class, a threshold beyond 0…1, or a batch size
                 below 1.
         """
-        chosen = choice(self.label_map, threshold)
+        chosen = self.choice(threshold)
         results = super().predict(source, batch_size=batch_size)
         return [chosen.kept(each) for each in results] if isinstance(results, list) else chosen.kept(results)
 
@@ -206,7 +233,7 @@ class Detector(Predictor[RawDetections, Detections]):
         self,
         source: Any,
         *,
-        threshold: Threshold = DEFAULT,
+        threshold: Threshold | None = None,
         classes: Sequence[str] | None = None,
         track: bool = False,
         tiling: Tiling | None = None,
@@ -219,7 +246,7 @@ class Detector(Predictor[RawDetections, Detections]):
         Args:
             source: a file, folder, pattern or list of them (images first, then videos); the number of a camera; the
                 address of a live stream; or anything that gives (H, W, 3) uint8 RGB arrays.
-            threshold: the least score, or one for each of some classes (`choosing.choice`).
+            threshold: the least score, one for each of some classes, or None, as `predict` takes it.
             classes: names of the classes to show; None for all.
             track: number the objects (`track.Tracker`). Every video and every run of arrays starts anew; images are
                 not tracked.
@@ -234,8 +261,7 @@ class Detector(Predictor[RawDetections, Detections]):
             UsageError: an unknown class, a source that is none, or a batch size below 1.
             Whatever `sources.resolve`, `video_reader.VideoReader` and `network_camera.frames` raise.
         """
-        chosen = choice(self.label_map, threshold, classes)
-        options = StreamOptions(chosen, tiling, track, drawing, batch_size)
+        options = StreamOptions(self.choice(threshold, classes), tiling, track, drawing, batch_size)
         return stream(self, source, options, allow_network=allow_network)
 
     def with_postprocess(self, **changes: Any) -> Detector:

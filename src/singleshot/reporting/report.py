@@ -28,7 +28,7 @@ from singleshot.prediction.predictor import Predictor
 from singleshot.provenance import origin_rows
 from singleshot.reporting import page, training
 from singleshot.reporting.masks import MaskExamples
-from singleshot.reporting.pages import ERRORS_AT, PageInfo, write_detections, write_masks, write_training
+from singleshot.reporting.pages import PageInfo, write_detections, write_masks, write_training
 from singleshot.structures import Dataset, Detections, Segmentation, evenly_spaced
 from singleshot.training.run import Run
 
@@ -112,7 +112,7 @@ def _evaluate_detector(
     found, readable = collected.compute()
     facts = [*info.facts, _speed(len(readable), started), *_left_out(readable, loader.faults)]
     for index in evenly_spaced(len(readable), COPIES):
-        _write_copy(copies, readable, index, found[index].above(ERRORS_AT))
+        _write_copy(copies, readable, index, model.shown(found[index]))
     metric = "voc07" if model.provenance.get("metric") == "voc07" else "voc12"
     report = voc_report(found, readable, metric=metric, size_bands_px=SIZE_BANDS_PX)
     return write_detections(target, replace(info, facts=facts), found, readable, report)

@@ -32,7 +32,6 @@ from singleshot.serve.settings import Settings
 from singleshot.serve.uploads import BodyReader, LingeringClose
 
 CLIENT_CLOSED_REQUEST = 499
-DEFAULT_THRESHOLD = 0.5
 
 # The OpenAPI description of `/v1/predict`, which reads its body itself and so must describe it itself.
 _NUMBER = {"type": "number"}
@@ -148,7 +147,10 @@ def build(settings: Settings, models: Sequence[ServedModel], metrics: Metrics) -
         threshold: Annotated[float | None, Query(ge=0, le=1)] = None,
         model: str | None = None,
     ) -> Response:
-        """What a model sees in one picture. Detections score at least `threshold` (0.5); segmenters ignore it."""
+        """What a model sees in one picture.
+
+        Detections score at least `threshold`, which is the model's own if not given; segmenters ignore it.
+        """
         _check_names(request, {"threshold", "model"})
         start, served = time.monotonic(), _named(models, model)
         content_type = request.headers.get("content-type", "")
@@ -161,7 +163,7 @@ def build(settings: Settings, models: Sequence[ServedModel], metrics: Metrics) -
             if upload.threshold is not None and threshold is not None:
                 raise Refusal(422, "bad-threshold", "Give threshold in the address or in the JSON, not in both.")
             wanted = threshold if upload.threshold is None else upload.threshold
-            work = PredictRequest(upload.image, DEFAULT_THRESHOLD if wanted is None else wanted)
+            work = PredictRequest(upload.image, wanted)
             response = await _unless_disconnected(request, served.batcher.submit(work))
         metrics.models[served.name].seconds.add(time.monotonic() - start)
         if response.status >= 400:  # the worker knows no request ids

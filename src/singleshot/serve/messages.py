@@ -60,10 +60,10 @@ def internal_error() -> Refusal:
 
 @dataclass(frozen=True)
 class PredictRequest:
-    """One uploaded image: the bytes of its file, and the lowest score to report."""
+    """One uploaded image: the bytes of its file, and the lowest score to report; None for the model's own."""
 
     image: bytes
-    threshold: float = 0.0
+    threshold: float | None = None
 
 
 @dataclass(frozen=True)

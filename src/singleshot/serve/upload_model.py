@@ -62,9 +62,14 @@ class UploadModel:
         return opened
 
     def facts(self) -> dict[str, Any]:
-        """Return what `/v1/model` reports: `task`, `input_size_hw`, `classes` with their colours."""
+        """Return what `/v1/model` reports: `task`, `input_size_hw`, `classes` with their colours.
+
+        A class of a detector has the `threshold` from which its detections are shown unless a request says otherwise.
+        """
         names, colours = self._model.label_map.names, self._model.colours
         rows = [{"class": name, "class_id": i, "colour_rgb": colours[i].tolist()} for i, name in enumerate(names)]
+        for row, threshold in zip(rows, self._model.display_thresholds, strict=False):  # a segmenter has none
+            row["threshold"] = threshold
         return {"task": self._model.task, "input_size_hw": list(self._model.input_size_hw), "classes": rows}
 
     def respond(self, batch: Sequence[PredictRequest]) -> list[PredictResponse]:
@@ -108,21 +113,22 @@ class UploadModel:
         self,
         inputs: Sequence[UInt8[ndarray, "_ _ 3"]],
         sizes_hw: Sequence[tuple[int, int]],
-        thresholds: Sequence[float],
+        thresholds: Sequence[float | None],
     ) -> list[PredictResponse]:
         raw = self._model.forward(Inputs(torch.from_numpy(np.stack(inputs)), sizes_hw))
         results = self._model.postprocess(raw, sizes_hw)
-        rows = [self._as_json(each, least) for each, least in zip(results, thresholds, strict=True)]
+        shown = [self._model.shown(each, least) for each, least in zip(results, thresholds, strict=True)]
+        rows = [self._as_json(each) for each in shown]
         texts = [json.dumps(row, separators=(",", ":"), ensure_ascii=False) + "\n" for row in rows]
         return [PredictResponse(200, text.encode()) for text in texts]
 
 
-def _detections_json(result: Detections, threshold: float) -> dict[str, Any]:
-    """Return the detections from a score on as the response's fields."""
-    return {"size_hw": list(result.size_hw), "detections": result.above(threshold).as_json()}
+def _detections_json(result: Detections) -> dict[str, Any]:
+    """Return detections as the response's fields."""
+    return {"size_hw": list(result.size_hw), "detections": result.as_json()}
 
 
-def _segmentation_json(result: Segmentation, _threshold: float) -> dict[str, Any]:
+def _segmentation_json(result: Segmentation) -> dict[str, Any]:
     """Return the classes that occur, largest first, and the class ids as an 8-bit grey PNG in base64."""
     fine, png = cv2.imencode(".png", result.class_ids, [cv2.IMWRITE_PNG_COMPRESSION, 1])
     if not fine:

@@ -133,7 +133,9 @@ class DetectionCriterion:
         assignments = targets.assignments
         if self.config.matching == "task-aligned":
             with torch.no_grad():
-                scores = outputs.class_logits.softmax(-1)[..., list(self.network.config.class_columns)]
+                config, logits = self.network.config, outputs.class_logits
+                every = logits.sigmoid() if config.scores == "sigmoid" else logits.softmax(-1)
+                scores = every[..., list(config.class_columns)]
                 predicted = decode(outputs.box_offsets, self.network.anchors_cxcywh)
             assignments = task_aligned(
                 self.network.anchors_cxcywh, targets.boxes_cxcywh, targets.class_ids, scores, predicted
@@ -147,6 +149,7 @@ class DetectionCriterion:
             self.config,
             blank=targets.unread,
             totals=totals,
+            scores=self.network.config.scores,
         )
 
 

@@ -219,6 +219,8 @@ def _with_settings_of(config: SSDConfig, source: SSDConfig, recipe: Recipe) -> S
     if recipe.model != source.flavour:
         return config
     config = replace(config, clip_anchors=source.clip_anchors, norm=source.norm, postprocess=source.postprocess)
+    if config.class_names == source.class_names:
+        config = replace(config, display_threshold=source.display_threshold)
     if recipe.anchors not in (None, "auto") or recipe.input_size_hw not in (None, source.input_size_hw):
         return config
     preprocess = replace(config.preprocess, size_hw=source.input_size_hw)

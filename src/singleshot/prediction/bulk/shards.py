@@ -34,7 +34,7 @@ from singleshot.errors import (
 )
 from singleshot.prediction.annotations import result_row
 from singleshot.prediction.bulk.in_progress import InProgressMarker
-from singleshot.prediction.choosing import Choice, choice
+from singleshot.prediction.choosing import Choice, stored_table
 from singleshot.prediction.frames import ImageError
 from singleshot.prediction.image_reader import ImageReader
 from singleshot.prediction.load import find_weights, load
@@ -88,19 +88,26 @@ def make_job(
     weights: str | Path,
     pictures: Sequence[Path],
     *,
-    thresholds: Mapping[str, float],
+    thresholds: Mapping[str, float] | None,
     classes: Sequence[str] | None = None,
     per_shard: int = PER_SHARD,
     observer: Observer | None = None,
 ) -> Job:
     """A job for these pictures. Raises what `find_weights` and `files.opened` raise where weights cannot be read.
 
-    The observer is told how a download of the weights goes on.
+    Without thresholds, those that are stored with the model count; it is opened to read them. The observer is told how
+    a download of the weights goes on.
     """
     file = find_weights(weights, observer=observer)
     rows = tuple(_row(path) for path in pictures)
     names = None if classes is None else tuple(classes)
-    return Job(str(file.absolute()), _digest(file), dict(thresholds), names, rows, per_shard)
+    digest = _digest(file)
+    if thresholds is None:
+        model = load(file)
+        if model.task == "segmentation":
+            raise UsageError("--engine is for detectors", remedy="Leave it out")
+        thresholds = stored_table(model.label_map, model.display_thresholds)
+    return Job(str(file.absolute()), digest, dict(thresholds), names, rows, per_shard)
 
 
 def open_job(folder: Path, job: Job, *, overwrite: bool = False) -> list[int]:
@@ -169,7 +176,7 @@ class Worker:
         threads = model.worker_counts()[1]
         if threads is not None:
             torch.set_num_threads(threads)  # as the plain run does: the same bits
-        self._choice: Choice = choice(model.label_map, self._job.thresholds, self._job.classes)
+        self._choice: Choice = model.choice(self._job.thresholds, self._job.classes)
 
     def do(self, number: int) -> int:
         """Do a shard, unless it is done; its number."""

@@ -16,6 +16,7 @@ const state = {
   image: null, // of the current frame
   mask: null,
   hidden: new Set(),
+  moved: false, // whether the slider of the threshold was
   marked: null,
   run: 0, // number of the source; work for an older one stops
 };
@@ -39,6 +40,8 @@ function choose(model) {
   $("empty").hidden = false;
   const { name, task, classes } = model;
   document.body.className = task === "segmentation" ? "segmenter" : "detector";
+  if (task !== "segmentation" && !state.moved)
+    $("threshold").value = String(Math.min(...classes.map((each) => each.threshold)));
   $("model").textContent = `${name} · ${task} · ${classes.length} ${classes.length === 1 ? "class" : "classes"}`;
   say("");
 }
@@ -114,6 +117,8 @@ async function showFrame(index) {
 }
 
 const threshold = () => Number($("threshold").value);
+// Each class has the model's own threshold until the slider is moved; from then on all have the slider's.
+const least = (class_id) => (state.moved ? threshold() : (state.model.classes[class_id].threshold ?? threshold()));
 const answer = () => state.frames[state.current].answer;
 const colours = () => state.model.classes.map((each) => each.colour_rgb);
 
@@ -122,7 +127,7 @@ function paint(canvas, unit, marked) {
   const { size_hw } = answer();
   drawPicture(canvas, state.image, size_hw);
   if (state.mask) drawMask(canvas, state.mask, colours(), size_hw, Number($("opacity").value) / 100, state.hidden);
-  else drawDetections(canvas, shown(answer(), threshold(), state.hidden), colours(), size_hw, unit(), marked);
+  else drawDetections(canvas, shown(answer(), least, state.hidden), colours(), size_hw, unit(), marked);
 }
 
 function paintScreen() {
@@ -150,7 +155,7 @@ function sayMask() {
 }
 
 function sayDetections() {
-  const found = shown(answer(), threshold(), state.hidden);
+  const found = shown(answer(), least, state.hidden);
   const count = found.length === 1 ? "1 detection" : `${found.length} detections`;
   $("count").textContent = count;
   $("more").textContent = found.length > MOST_ROWS ? `… and ${found.length - MOST_ROWS} more` : "";
@@ -230,7 +235,7 @@ function saveJson() {
   const pictures = state.frames.map(({ answer: each, time_s }) => ({
     ...(time_s === undefined ? {} : { time_s }),
     ...each,
-    ...(each.detections ? { detections: shown(each, threshold(), state.hidden) } : {}),
+    ...(each.detections ? { detections: shown(each, least, state.hidden) } : {}),
   }));
   const all = { model: state.model.name, source: state.name, threshold: threshold(), pictures };
   save(new Blob([JSON.stringify(all, null, 2)], { type: "application/json" }), ".json");
@@ -279,6 +284,7 @@ $("stop").addEventListener("click", () => {
   $("stop").hidden = true;
 });
 $("frame").addEventListener("input", ({ target }) => attempt(showFrame(Number(target.value))));
+$("threshold").addEventListener("input", () => (state.moved = true));
 for (const id of ["threshold", "opacity"]) $(id).addEventListener("input", draw);
 for (const [id, on] of [["all", true], ["none", false]]) {
   $(id).addEventListener("click", () => {

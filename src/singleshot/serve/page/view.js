@@ -6,8 +6,9 @@ export const css = ([red, green, blue]) => `rgb(${red}, ${green}, ${blue})`;
 const inkOn = ([red, green, blue]) => (0.299 * red + 0.587 * green + 0.114 * blue > 140 ? "#000" : "#fff");
 
 // Detections that are shown: those that score enough, of classes that are not hidden; best first, as they come.
-export const shown = (answer, threshold, hidden) =>
-  answer.detections.filter((each) => each.score >= threshold && !hidden.has(each.class_id));
+// least: says from which score on a class, by its id, is shown.
+export const shown = (answer, least, hidden) =>
+  answer.detections.filter((each) => each.score >= least(each.class_id) && !hidden.has(each.class_id));
 
 // Everything is drawn in pixels of the picture. A small picture gets a finer canvas, so that lines and letters are sharp.
 const SHARP = 900;

@@ -1,0 +1,18 @@
+"""The weights that come with the package, by name. NOTICE in this folder says where they are from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+EVERYDAY = "everyday"
+"""A detector of 23 everyday classes; what `singleshot predict photo.jpg` uses."""
+FILES = {EVERYDAY: "everyday.safetensors"}
+
+
+def find(name: str) -> Path | None:
+    """Return the shipped file of that name, or None.
+
+    >>> find("everyday").name, find("yesterday")
+    ('everyday.safetensors', None)
+    """
+    return Path(__file__).with_name(FILES[name]) if name in FILES else None

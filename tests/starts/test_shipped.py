@@ -1,0 +1,79 @@
+"""The detector that comes with the package: what it is, and that it answers as LiteRT does."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import singleshot
+from singleshot import weights
+from singleshot.images import read_image
+from singleshot.prediction.load import find_weights, load_detector
+from singleshot.starts import shipped
+from tests.starts.litert import BOX_PX, GOLDEN, LOGIT, OWN, decoded_xyxy
+
+PHOTOS = Path(__file__).parents[2].parent / "shared" / "data" / "photos"
+NAMES = (
+    *("bicycle", "boot", "laptop", "person", "chair", "cattle", "desk", "cat", "computer mouse", "computer monitor"),
+    *("box", "mug", "coffee cup", "stationary bicycle", "table", "bottle", "high heels", "vehicle", "footwear", "dog"),
+    *("book", "camera", "car"),
+)
+
+
+@pytest.mark.parametrize("photo", OWN, ids=lambda path: path.stem)
+def test_logits_and_boxes_are_those_of_litert(photo: Path) -> None:
+    golden = json.loads(GOLDEN.read_text(encoding="utf-8"))[photo.name]
+    rows, image, detector = golden["anchors"], read_image(photo), load_detector("everyday")
+    raw = detector.forward(detector.preprocess([image]))
+    assert np.abs(raw.class_logits[0, rows].numpy() - golden["logits"]).max() < LOGIT
+    # Boxes through the whole of our decoding and scaling, against MediaPipe's rules and anchors.
+    height, width = image.shape[:2]
+    full = np.zeros((raw.box_offsets.shape[1], 4))
+    full[rows] = golden["encodings"]
+    theirs = decoded_xyxy(full, (height, width))
+    kept = detector.with_postprocess(score_threshold=0.0, nms_iou=1.0, max_detections=1 << 20)
+    (ours,) = kept.postprocess(raw, [(height, width)])
+    best = int(np.array(golden["logits"]).max(axis=1).argmax())
+    assert np.abs(ours.boxes_xyxy[0] - theirs[rows[best]]).max() < BOX_PX
+    assert ours.scores[0] == pytest.approx(1 / (1 + np.exp(-np.array(golden["logits"])[best].max())), abs=1e-4)
+
+
+def test_it_has_23_classes_a_display_threshold_and_says_where_it_is_from() -> None:
+    file = weights.load(find_weights("everyday"))
+    assert file.network.config.class_names == NAMES and file.network.config.scores == "sigmoid"
+    assert file.network.config.display_threshold == 0.4 and len(file.network.anchors_cxcywh) == 1917
+    assert file.provenance["licence"] == "Apache-2.0"
+    assert file.provenance["file_sha256"] in (find_weights("everyday").with_name("NOTICE")).read_text(encoding="utf-8")
+    assert find_weights("everyday").stat().st_size < 10_100_000
+    assert all(parameter.dtype == torch.float32 for parameter in file.network.parameters())
+
+
+def test_python_and_photographs() -> None:
+    model = singleshot.load("everyday")
+    cat, motorway = (model.predict(photo) for photo in OWN)
+    assert cat.class_names == ("cat",) and set(motorway.class_names) == {"car"} and len(motorway) == 2
+    assert min(cat.scores.min(), motorway.scores.min()) >= 0.4
+
+
+@pytest.mark.skipif(not PHOTOS.is_dir(), reason="no shared/data/photos")
+def test_what_is_seen_on_photographs_was_looked_at() -> None:
+    seen = {"astronaut.png": ["person"], "camera.png": ["person"], "chelsea.png": ["cat"], "coffee.png": ["coffee cup"]}
+    seen |= {"road1.jpg": ["car"] * 2, "road2.jpg": [], "road5.jpg": ["car"] * 2, "rocket.jpg": []}
+    model = singleshot.load("everyday")
+    assert {name: list(model.predict(PHOTOS / name).class_names) for name in seen} == seen
+
+
+def test_a_name_is_a_file_of_the_package_and_others_are_none() -> None:
+    assert shipped.find("everyday") == find_weights("everyday") and shipped.find("Everyday") is None
+
+
+def test_every_file_beside_the_weights_is_named_in_notice() -> None:
+    folder = find_weights("everyday").parent
+    notice = (folder / "NOTICE").read_text(encoding="utf-8")
+    others = {"NOTICE", "__init__.py", "shipped.py"}
+    for path in folder.iterdir():
+        assert path.name in others or path.is_dir() or path.name in notice, path.name
