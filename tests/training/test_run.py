@@ -16,6 +16,7 @@ import torch
 
 from singleshot import weights
 from singleshot.data.boxes import voc
+from singleshot.data.load.loader import Loader
 from singleshot.detection.ssd import SSD, config_for
 from singleshot.errors import CannotCreateError, ConfigError, DataError, FaultyDataError, UsageError
 from singleshot.evaluation.evaluate import evaluate
@@ -321,3 +322,20 @@ def test_images_are_not_mirrored_where_a_class_is_left_or_right(
     stored = Recipe.from_json((run.folder / "recipe.json").read_text())
     assert stored.augmentation.mirror_probability == expected
     assert lines == ["no image is mirrored: left and right differ in arrow-left"] if keep else not lines
+
+
+def test_images_come_alone_in_the_last_tenth_of_a_run(
+    squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    combined: list[bool] = []
+    plain = Loader.epoch
+
+    def epoch(self: Any, epoch: int = 0, start: int = 0, *, combine: bool = True) -> Any:
+        combined.append(combine)
+        return plain(self, epoch, start, combine=combine)
+
+    recipe = tiny(epochs=10, validate_every=10, train_subset=0)
+    recipe = replace(recipe, augmentation=replace(recipe.augmentation, mosaic_probability=1.0))
+    monkeypatch.setattr(Loader, "epoch", epoch)
+    train(voc.read(squares, "train"), recipe, out=tmp_path / "run")
+    assert combined == [True] * 9 + [False]

@@ -64,7 +64,7 @@ def test_what_is_restored_takes_the_same_next_step_bit_for_bit(tmp_path: Path, k
 
 def test_a_new_epoch_begins_at_nought_and_keeps_what_belongs_to_the_run() -> None:
     progress = Parts().progress
-    progress.end_epoch()
+    progress.end_epoch(0.5)
     assert (progress.epoch, progress.step, progress.images, progress.training_seconds) == (1, 2, 4, 1.0)
     assert (progress.position, progress.epoch_images, progress.epoch_seconds, progress.sums) == (0, 0, 0.0, {})
 

@@ -42,6 +42,8 @@ from singleshot.training.step import StepResult, TrainingStep
 from singleshot.training.validate import Validation
 
 BAD_STEPS_IN_A_ROW = 10
+COMBINE_NOT = 0.1
+"""Share of a run, its last, in which images come alone: mosaics do not look like what will be predicted."""
 CHECK_EVERY = 20
 """Steps between two checks for NaN on a device that works ahead of the host, see `step`. A CPU checks each step."""
 
@@ -119,7 +121,8 @@ def fit(
             finished = not progress.position and (run.share_done() >= 1.0 or run.is_stale())
             while not finished:
                 network.train()
-                batches = iter(loader.epoch(progress.epoch, progress.position))
+                combine = progress.epoch_began < 1 - COMBINE_NOT
+                batches = iter(loader.epoch(progress.epoch, progress.position, combine=combine))
                 while (done := run.share_done()) < 1.0:
                     started = time.monotonic()
                     with interruptible():
@@ -320,7 +323,7 @@ class _Run:
         row["seconds"] = self.budget.seconds
         self.folder.log(row)
         self.observer.epoch(row)
-        self.progress.end_epoch()
+        self.progress.end_epoch(self.share_done())
 
     def save_checkpoint(self) -> None:
         """Start to write a checkpoint. All ranks call it, for the check of pending steps, and the first one writes."""

@@ -47,6 +47,7 @@ class Progress:
         not_better: validations since then.
         seconds: of the whole run up to the last save.
         training_seconds: without validation.
+        epoch_began: the share of the run that was done when the current epoch began.
         epoch_seconds, epoch_images, epoch_steps: of the current epoch.
         epoch_blank: images of it from which nothing could be learned: they could not be read or are all void.
         sums: sums of the losses over the current epoch's steps, by name.
@@ -61,6 +62,7 @@ class Progress:
     not_better: int = 0
     seconds: float = 0.0
     training_seconds: float = 0.0
+    epoch_began: float = 0.0
     epoch_seconds: float = 0.0
     epoch_images: int = 0
     epoch_steps: int = 0
@@ -74,9 +76,9 @@ class Progress:
         self.images, self.epoch_images = self.images + images, self.epoch_images + images
         self.training_seconds, self.epoch_seconds = self.training_seconds + seconds, self.epoch_seconds + seconds
 
-    def end_epoch(self) -> None:
-        """Count a finished epoch, and begin the next."""
-        self.epoch += 1
+    def end_epoch(self, done: float) -> None:
+        """Count a finished epoch, after which that share of the run is done, and begin the next."""
+        self.epoch, self.epoch_began = self.epoch + 1, done
         self.position = self.epoch_images = self.epoch_steps = self.epoch_blank = 0
         self.epoch_seconds, self.sums = 0.0, {}
 

@@ -254,3 +254,41 @@ def test_impossible_settings_are_refused(drawn: Dataset, bad: dict[str, object],
 def test_a_data_set_without_pictures_is_refused(drawn: Dataset) -> None:
     with pytest.raises(ConfigError, match="0 images of train"):
         loader(Dataset(drawn.root, "drawn", "train", drawn.label_map, []))
+
+
+def mosaics(dataset: Dataset, probability: float = 1.0, **options: Any) -> Loader[BoxTargets]:
+    augmentation = Augmentation(mosaic_probability=probability)
+    prepare = TrainDetection(Preprocess(SIZE_HW), augmentation)
+    return Loader(dataset, prepare, LoaderOptions(3, seed=5, shuffle=True, **options))
+
+
+def images_of(loader: Loader[BoxTargets], **how: Any) -> torch.Tensor:
+    with loader:
+        return torch.cat([batch.images.clone() for batch in loader.epoch(1, **how)])
+
+
+def test_mosaics_are_a_function_of_seed_epoch_and_image_for_any_number_of_workers(drawn: Dataset) -> None:
+    whole = images_of(mosaics(drawn))
+    assert torch.equal(whole, images_of(mosaics(drawn, workers=2)))
+    assert torch.equal(whole[3:], images_of(mosaics(drawn), start=1))  # as a resumed epoch has them
+
+
+def test_mosaics_bring_boxes_of_other_images_and_are_off_when_told(drawn: Dataset) -> None:
+    with mosaics(drawn) as loader:
+        boxes = sum(int((batch.targets.class_ids >= 0).sum()) for batch in loader.epoch(0))
+    assert boxes > 9  # the nine images have nine boxes in all
+    alone = images_of(mosaics(drawn), combine=False)
+    assert not torch.equal(alone, images_of(mosaics(drawn)))
+
+
+def test_without_mosaics_images_are_what_they_were_before_there_were_any(drawn: Dataset) -> None:
+    plain = Loader(drawn, TrainDetection(Preprocess(SIZE_HW), CAFFE), LoaderOptions(3, seed=5, shuffle=True))
+    assert torch.equal(images_of(mosaics(drawn, 0.0)), images_of(plain))
+
+
+def test_a_partner_that_cannot_be_read_is_left_to_its_own_turn(cut: Dataset) -> None:
+    with mosaics(cut, on_bad="skip") as loader:
+        blank = [
+            name for batch in loader.epoch(0) for name, bad in zip(batch.image_ids, batch.blank, strict=True) if bad
+        ]
+    assert blank == ["picture-4"] and len(loader.faults) == 1

@@ -49,6 +49,9 @@ class Augmentation(DistortionOptions, WindowOptions, name="augmentation"):
     """Probability that top and bottom are exchanged, for images without an up, such as microscopy."""
     turn_probability: Annotated[float, Range(0, 1)] = 0.0
     """Probability that the image is turned by one, two or three quarter turns."""
+    mosaic_probability: Annotated[float, Range(0, 1)] = 0.0
+    """Probability that an image is put together with three others, see `mosaic`; for images with boxes. It is off in
+    the last tenth of a run."""
     interpolations: tuple[Interpolation, ...] = get_args(Interpolation)
     """The ways to resize, one of which is chosen at random."""
     mean_rgb: Annotated[tuple[int, int, int], Range(0, 255)] = (123, 117, 104)

@@ -30,6 +30,7 @@ from jaxtyping import Float, Int, UInt8
 from numpy import ndarray
 
 from singleshot.data.augment.augment import NONE, Augmentation, augment
+from singleshot.data.augment.mosaic import CROP, PARTS, Part, mosaic
 from singleshot.data.faults import OnBad
 from singleshot.data.load.memory import BlockPool, ImageCache, check_shared_memory
 from singleshot.data.load.order import batch_count, epoch_order, rank_batches, rng_for
@@ -105,6 +106,16 @@ class Prepare(ABC, Generic[TargetT, BatchTargets]):
     ) -> Prepared[TargetT]:
         """Returns a row of a batch; a function of the arguments."""
 
+    def partners(self, _rng: np.random.Generator, _images: int, /) -> tuple[int, ...]:
+        """Returns the indices of the images that are put together with this one, of so many; none."""
+        return ()
+
+    def combined(
+        self, parts: Sequence[tuple[UInt8[ndarray, "_ _ 3"], Annotation]], rng: np.random.Generator, /
+    ) -> Prepared[TargetT]:
+        """Returns a row of a batch from an image and its partners."""
+        raise NotImplementedError(f"{type(self).__name__} combines no {len(parts)} images, {rng}")
+
     @abstractmethod
     def collate(self, targets: Sequence[TargetT | None]) -> BatchTargets:
         """Returns the targets of a batch; None stands for the target of an image that could not be read."""
@@ -147,6 +158,23 @@ class TrainDetection(Prepare[BoxTarget, BoxTargets]):
             fill_rgb=self.preprocess.fill_rgb,
         )
         return Prepared(found.image_rgb, (found.boxes_xyxy, annotation.class_ids[found.rows]))
+
+    def partners(self, rng: np.random.Generator, images: int, /) -> tuple[int, ...]:
+        """Returns three other images, by the probability of a mosaic."""
+        # Nothing is drawn without one, so that older recipes get the numbers that they always got.
+        if not self.augmentation.mosaic_probability or rng.random() >= self.augmentation.mosaic_probability:
+            return ()
+        return tuple(rng.integers(images, size=PARTS - 1).tolist())
+
+    def combined(
+        self, parts: Sequence[tuple[UInt8[ndarray, "_ _ 3"], Annotation]], rng: np.random.Generator, /
+    ) -> Prepared[BoxTarget]:
+        """Returns the augmented mosaic and its boxes."""
+        pieces = [Part(image, annotation.boxes_xyxy, annotation.class_ids) for image, annotation in parts]
+        whole = mosaic(pieces, self.size_hw, rng, self.augmentation.mean_rgb)
+        plain = replace(self.augmentation, expand_probability=0.0, samplers=(CROP,))
+        annotation = Annotation(whole.boxes_xyxy, whole.class_ids, None, None)
+        return replace(self, augmentation=plain)(whole.image_rgb, annotation, rng)
 
     def collate(self, targets: Sequence[BoxTarget | None]) -> BoxTargets:
         """Returns the boxes, padded."""
@@ -376,8 +404,13 @@ class Loader(Generic[BatchTargets]):
         """What is wrong with images that came blank so far, each once."""
         return list(self._faults.values())
 
-    def epoch(self, epoch: int = 0, start: int = 0) -> Iterator[Batch[BatchTargets]]:
+    def epoch(self, epoch: int = 0, start: int = 0, *, combine: bool = True) -> Iterator[Batch[BatchTargets]]:
         """Yields the batches of that epoch from the `start`-th on, each of its full size. One epoch at a time.
+
+        Args:
+            epoch: 0-based.
+            start: batches to leave out at the start.
+            combine: whether images may be put together, see `Prepare.partners`.
 
         Raises:
             DataError, InputMissingError: an image cannot be read, and `on_bad` is "fail".
@@ -397,7 +430,7 @@ class Loader(Generic[BatchTargets]):
         self.position = start
         if not batches:
             return
-        for loaded in self._workers.run([(epoch, indices) for indices in batches]):
+        for loaded in self._workers.run([_Task(epoch, indices, combine) for indices in batches]):
             self.position += 1
             if loaded.batch is None:
                 raise loaded.error or RuntimeError("a worker gave neither a batch nor an error")
@@ -418,8 +451,12 @@ class Loader(Generic[BatchTargets]):
         self.close()
 
 
-_Task: TypeAlias = tuple[int, Int[ndarray, " B"]]
-"""An epoch, and the indices of a batch."""
+class _Task(NamedTuple):
+    """An epoch, the indices of a batch, and whether images may be put together."""
+
+    epoch: int
+    indices: Int[ndarray, " B"]
+    combine: bool
 
 
 @dataclass(frozen=True)
@@ -452,7 +489,7 @@ class _Work(Generic[BatchTargets]):
     pool: BlockPool
 
     def __call__(self, task: _Task, begin: Begin) -> _Loaded[BatchTargets]:
-        epoch, indices = task
+        epoch, indices, combine = task
         images = self.pool.array((len(indices), *self.prepare.size_hw, 3))
         targets: list[Any] = [None] * len(indices)
         # NumPy's, because writing a row of a tensor costs a tenth of an image's decoding.
@@ -473,7 +510,12 @@ class _Work(Generic[BatchTargets]):
                 return _Loaded(None, error=error)
             mask, mask_path = (masks[0], self.samples.mask_path(index)) if masks else (None, None)
             rng = rng_for(self.options.seed, epoch, index)
-            prepared = self.prepare(pixels, Annotation(*self.samples.boxes(index), mask, mask_path), rng)
+            annotation = Annotation(*self.samples.boxes(index), mask, mask_path)
+            others = self._others(self.prepare.partners(rng, len(self.samples)) if combine else ())
+            if others:
+                prepared = self.prepare.combined([(pixels, annotation), *others], rng)
+            else:
+                prepared = self.prepare(pixels, annotation, rng)
             images[row], targets[row], blank[row] = prepared.image_rgb, prepared.target, prepared.blank
             sizes_hw[row] = pixels.shape[:2]
             faults += [] if prepared.fault is None else [prepared.fault]
@@ -486,6 +528,16 @@ class _Work(Generic[BatchTargets]):
             blank=torch.from_numpy(blank),
         )
         return _Loaded(batch, tuple(faults))
+
+    def _others(self, indices: Sequence[int]) -> list[tuple[ndarray, Annotation]]:
+        """Returns images with their boxes; none where one cannot be read, which is reported in its own turn."""
+        try:
+            images = [self.cache.get(index, self._read)[0] for index in indices]
+        except (DataError, InputMissingError):
+            return []
+        return [
+            (image, Annotation(*self.samples.boxes(i), None, None)) for i, image in zip(indices, images, strict=True)
+        ]
 
     def _read(self, index: int) -> tuple[ndarray, ...]:
         """Returns the pixels, and the mask if it is asked for, at the sizes for which boxes and masks were drawn.
