@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from singleshot.cli import predict_outputs
 from singleshot.cli.main import app
 from singleshot.errors import CannotCreateError, NotPermittedError, SingleshotError, StorageError, UsageError
 from singleshot.images import read_image
@@ -36,6 +38,27 @@ def test_j5_json_never_replaces_the_weights_or_an_image(untrained: Path, folder:
             with pytest.raises(UsageError, match="input"):
                 run(untrained, folder, "--json", target, *more)
     assert {path: path.read_bytes() for path in before} == before
+
+
+@pytest.mark.parametrize("with_json", [False, True])
+def test_rows_are_kept_for_the_report_alone(
+    with_json: bool, untrained: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "broken.jpg").write_bytes(b"text")
+    opened: list[predict_outputs.Outputs] = []
+    init = predict_outputs.Outputs.__init__
+
+    def remember(self: predict_outputs.Outputs, *given: Any, **options: Any) -> None:
+        init(self, *given, **options)
+        opened.append(self)
+
+    monkeypatch.setattr(predict_outputs.Outputs, "__init__", remember)
+    options = ["--json", tmp_path / "p.json"] if with_json else []
+    result = run(untrained, folder, make(tmp_path / "v.mp4", 3), *options)
+    assert "broken.jpg" in result.stderr
+    (outputs,) = opened
+    assert len(outputs._report["pictures"]) == (4 if with_json else 0)
+    assert [len(video["frames"]) for video in outputs._report["videos"]] == [3 if with_json else 0]
 
 
 def test_predict_json_replaces_only_its_own_report(untrained: Path, folder: Path, tmp_path: Path) -> None:

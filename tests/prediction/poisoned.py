@@ -8,12 +8,13 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from singleshot.prediction.bulk.shards import Worker
+from singleshot.errors import UsageError
+from singleshot.prediction.bulk.shards import Job, Pictures, Worker
 
 
 class PoisonedWorker(Worker):
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
+    def __init__(self, folder: Path, job: Job | None = None) -> None:
+        super().__init__(folder, job)
         self._model = Deadly(self._model)
 
 
@@ -27,6 +28,20 @@ class Deadly:
         return self._model.predict(image, **options)
 
 
-def dies_at_once(_folder: Path) -> Worker:
+class NarrowWorker(Worker):
+    """A worker that ends in an error if it is given more of the job than a shard of it."""
+
+    def __init__(self, folder: Path, job: Job | None = None) -> None:
+        if job is None or job.pictures:
+            raise UsageError("the whole job came with the worker")
+        super().__init__(folder, job)
+
+    def do(self, number: int, pictures: Pictures | None = None) -> int:
+        if pictures is None or not 0 < len(pictures) <= self._job.per_shard:
+            raise UsageError("more than a shard was given")
+        return super().do(number, pictures)
+
+
+def dies_at_once(_folder: Path, _job: Job) -> Worker:
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError

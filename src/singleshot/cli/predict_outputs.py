@@ -195,10 +195,12 @@ class Outputs:
         self.sinks.append(item)
         if isinstance(item, ImageError):
             terminal.warn(str(item.error))
-            self._report["pictures"].append({"file": item.source, "error": str(item.error)})
+            row = {"file": item.source, "error": str(item.error)}
         else:
-            self._report["pictures"].append(annotations.result_row(item))
+            row = annotations.result_row(item)
             self._show(f"{item.source}: {item.result.summary()}")
+        if self.targets.json_file is not None:  # else nobody reads them, and there may be millions
+            self._report["pictures"].append(row)
 
     def add_frame(self, row: VideoRow, item: ImageResult) -> None:
         """Save the result of a frame of a video."""

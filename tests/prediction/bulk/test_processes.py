@@ -12,7 +12,18 @@ from singleshot.prediction.bulk import processes
 from singleshot.prediction.bulk.shards import finish, open_job
 from singleshot.prediction.load import load
 from tests.prediction.bulk.bulk_data import draw_pictures, poison, small_job
-from tests.prediction.poisoned import PoisonedWorker, dies_at_once
+from tests.prediction.poisoned import NarrowWorker, PoisonedWorker, dies_at_once
+
+
+@pytest.mark.slow
+def test_a_worker_is_given_its_shards_and_never_the_whole_job(tmp_path: Path) -> None:
+    files = draw_pictures(tmp_path, 5)
+    job = small_job(tmp_path, files)
+    out = tmp_path / "out"
+    assert sorted(processes.run(out, open_job(out, job), NarrowWorker, workers=2)) == [0, 1, 2]
+    finish(out, job, {})
+    rows = json.loads((out / "detections.json").read_text())["pictures"]
+    assert [row["file"] for row in rows] == list(map(str, files))
 
 
 @pytest.mark.slow

@@ -13,9 +13,9 @@ import pytest
 
 from singleshot.errors import ConfigError, UsageError
 from singleshot.prediction.bulk import processes, ray
-from singleshot.prediction.bulk.shards import Worker, finish, open_job
+from singleshot.prediction.bulk.shards import Job, Worker, finish, open_job
 from tests.prediction.bulk.bulk_data import draw_pictures, poison, small_job
-from tests.prediction.poisoned import PoisonedWorker
+from tests.prediction.poisoned import NarrowWorker, PoisonedWorker
 
 needs_ray = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason="needs ray: pip install 'singleshot[ray]'"
@@ -29,13 +29,14 @@ def test_where_ray_is_missing_the_extra_is_named(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_worker_that_dies_while_it_opens_its_model_is_given_up(tmp_path: Path) -> None:
-    def never(_folder: Path) -> Worker:
+    def never(_folder: Path, _job: Job) -> Worker:
         raise SystemExit  # as a kill would: nothing behind it runs
 
+    job, row = small_job(tmp_path, []), {"shard": 3, "pictures": "[]"}
     for _ in range(processes.MAX_FUTILE_CRASHES):
         with pytest.raises(SystemExit):
-            ray._Actor(never, str(tmp_path))({"shard": 3})
-    said = ray._Actor(never, str(tmp_path))({"shard": 3})
+            ray._Actor(never, str(tmp_path), job)(row)
+    said = ray._Actor(never, str(tmp_path), job)(row)
     assert said["error"] == "StoppedError" and "3 workers died" in said["what"]
     assert list((tmp_path / "shards").iterdir()) == [], "the next run counts anew"
 
@@ -56,7 +57,7 @@ class OneActor:
     def ActorPoolStrategy(self, **_options: Any) -> None:  # noqa: N802
         pass
 
-    def from_items(self, items: list[dict[str, int]], **_options: Any) -> Any:
+    def from_items(self, items: list[dict[str, Any]], **_options: Any) -> Any:
         def mapped(actor: Any, *, fn_constructor_args: Any, **_options: Any) -> Any:
             return SimpleNamespace(iter_rows=lambda: map(actor(*fn_constructor_args), items))
 
@@ -67,14 +68,24 @@ class OneActor:
 def test_an_error_of_a_worker_names_the_file_that_it_named_and_else_none(
     file: Path | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def make(_folder: Path) -> Worker:
+    def make(_folder: Path, _job: Job) -> Worker:
         raise UsageError("--engine is for detectors", file=file)
 
     monkeypatch.setattr(ray, "import_ray", OneActor)
+    open_job(tmp_path / "out", small_job(tmp_path, []))
     with pytest.raises(UsageError) as caught:
-        list(ray.run(tmp_path, [0], make))
+        list(ray.run(tmp_path / "out", [0], make))
     assert str(caught.value) == f"{'' if file is None else 'a.jpg: '}--engine is for detectors."
     assert (caught.value.file, caught.value.remedy) == (file, None)
+
+
+@pytest.mark.slow
+def test_an_actor_is_given_its_shard_and_never_the_whole_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray, "import_ray", OneActor)
+    job = small_job(tmp_path, draw_pictures(tmp_path, 3))
+    assert list(ray.run(tmp_path / "out", open_job(tmp_path / "out", job), NarrowWorker)) == [0, 1]
+    finish(tmp_path / "out", job, {})
+    assert len(json.loads((tmp_path / "out/detections.json").read_text())["pictures"]) == 3
 
 
 @needs_ray

@@ -23,13 +23,13 @@ from singleshot.child_process import end_with_parent
 from singleshot.errors import SingleshotError, StoppedError
 from singleshot.prediction.backends.host import default_threads
 from singleshot.prediction.bulk.in_progress import note
-from singleshot.prediction.bulk.shards import Worker, read_job
+from singleshot.prediction.bulk.shards import Job, Pictures, Worker, read_job
 from singleshot.prediction.load import RUNS
 from singleshot.prediction.predictor import MOST_WORKERS
 
 MAX_FUTILE_CRASHES = 3
 """Deaths one after the other that changed nothing, such as at the start, before it is given up."""
-Maker = Callable[[Path], Worker]
+Maker = Callable[[Path, Job], Worker]
 
 
 @dataclass(frozen=True)
@@ -54,13 +54,14 @@ def run(
 
     Raises StoppedError where they die again and again, whatever picture they have.
     """
-    most = workers or worker_count(Path(read_job(folder).weights))
+    job = read_job(folder)
+    most = workers or worker_count(Path(job.weights))
     todo, at_work, vain = deque(shards), dict[Connection, _Work](), 0
     try:
         while todo or at_work:
             while todo and len(at_work) < most:
-                pipe, process = _started(worker, folder)
-                at_work[pipe] = _given(pipe, process, folder, todo.popleft())
+                pipe, process = _started(worker, folder, job.without_pictures())
+                at_work[pipe] = _given(pipe, process, folder, job, todo.popleft())
             ready = wait(list(at_work))
             for pipe in [each for each in at_work if each in ready]:
                 work = at_work[pipe]
@@ -80,7 +81,7 @@ def run(
                     raise said[0](**said[1])
                 vain = 0
                 if todo:
-                    at_work[pipe] = _given(pipe, work.process, folder, todo.popleft())
+                    at_work[pipe] = _given(pipe, work.process, folder, job, todo.popleft())
                 else:
                     pipe.close()  # upon which it ends
                     del at_work[pipe]
@@ -100,30 +101,31 @@ def worker_count(weights: Path) -> int:
     return 1 if alone else min(default_threads(), MOST_WORKERS)
 
 
-def _started(worker: Maker, folder: Path) -> tuple[Connection, Any]:
+def _started(worker: Maker, folder: Path, job: Job) -> tuple[Connection, Any]:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(worker, folder, theirs))  # not a daemon: it has a child too
+    process = context.Process(target=_serve, args=(worker, folder, job, theirs))  # not a daemon: it has a child too
     process.start()
     theirs.close()
     return ours, process
 
 
-def _given(pipe: Connection, process: Any, folder: Path, shard: int) -> _Work:
+def _given(pipe: Connection, process: Any, folder: Path, job: Job, shard: int) -> _Work:
     before = note(folder, shard)
     with contextlib.suppress(OSError):  # it has just died: there will be no answer
-        pipe.send(shard)
+        pipe.send((shard, job.shard(shard)))
     return _Work(process, shard, before)
 
 
-def _serve(make: Maker, folder: Path, pipe: Connection) -> None:
+def _serve(make: Maker, folder: Path, job: Job, pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which then ends us
     end_with_parent()
     try:
-        worker = make(folder)
+        worker = make(folder, job)
         try:
             while True:
-                pipe.send(worker.do(pipe.recv()))
+                shard: tuple[int, Pictures] = pipe.recv()
+                pipe.send(worker.do(*shard))
         finally:
             worker.close()
     except SingleshotError as error:

@@ -7,6 +7,7 @@ the weights and the pictures under the same paths.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 from singleshot import errors
 from singleshot.errors import SingleshotError, StoppedError
 from singleshot.prediction.bulk.processes import MAX_FUTILE_CRASHES
-from singleshot.prediction.bulk.shards import Worker
+from singleshot.prediction.bulk.shards import Job, Worker, read_job
 from singleshot.prediction.extras import needs_extra, quiet
 
 
@@ -28,7 +29,9 @@ def import_ray() -> Any:
     return ray
 
 
-def run(folder: Path, shards: Sequence[int], worker: Callable[[Path], Worker] = Worker) -> Generator[int, None, None]:
+def run(
+    folder: Path, shards: Sequence[int], worker: Callable[[Path, Job], Worker] = Worker
+) -> Generator[int, None, None]:
     """Do shards of the job in a folder, see `bulk.Engine`; `worker` does them in each actor.
 
     Raises ConfigError where ray is not installed.
@@ -43,8 +46,10 @@ def run(folder: Path, shards: Sequence[int], worker: Callable[[Path], Worker] = 
             actors = max(1, min(len(shards), int(ray.cluster_resources().get("CPU", 1))))
             # One shard at a time with each actor: with two in hand, a death could be laid at the wrong one's door.
             pool = ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=1)
-            rows = ray.data.from_items([{"shard": number} for number in shards], override_num_blocks=len(shards))
-            given = (worker, str(folder.absolute()))
+            job = read_job(folder)
+            items = [{"shard": number, "pictures": json.dumps(job.shard(number))} for number in shards]
+            rows = ray.data.from_items(items, override_num_blocks=len(shards))
+            given = (worker, str(folder.absolute()), job.without_pictures())
             for row in rows.map(_Actor, fn_constructor_args=given, compute=pool, num_cpus=1).iter_rows():
                 if row["error"]:
                     remedy, file = (row[name] or None for name in ("remedy", "file"))
@@ -77,8 +82,8 @@ class Starts:
 
 
 class _Actor:
-    def __init__(self, make: Callable[[Path], Worker], folder: str) -> None:
-        self._make, self._folder = make, Path(folder)
+    def __init__(self, make: Callable[[Path, Job], Worker], folder: str, job: Job) -> None:
+        self._make, self._folder, self._job = make, Path(folder), job
         self._worker: Worker | None = None
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
@@ -88,9 +93,10 @@ class _Actor:
             if self._worker is None:
                 starts = Starts(self._folder, said["shard"])
                 starts.count()
-                self._worker = self._make(self._folder)
+                self._worker = self._make(self._folder, self._job)
                 starts.clear()
-            self._worker.do(said["shard"])
+            pictures = tuple((path, name, size, time_ns) for path, name, size, time_ns in json.loads(row["pictures"]))
+            self._worker.do(said["shard"], pictures)
         except SingleshotError as error:
             file = "" if error.file is None else str(error.file)
             return said | {

@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,11 +75,17 @@ class Job:
         """How many there are."""
         return -(-len(self.pictures) // self.per_shard)
 
+    def without_pictures(self) -> Job:
+        """What a worker needs of it: the pictures of a shard come with the shard, and the others would fill memory."""
+        return replace(self, pictures=())
+
     def shard(self, number: int) -> tuple[tuple[str, str, int, int], ...]:
         """The pictures of a shard."""
         return self.pictures[number * self.per_shard : (number + 1) * self.per_shard]
 
 
+Pictures = tuple[tuple[str, str, int, int], ...]
+"""Rows of `Job.pictures`."""
 Engine = Callable[[Path, Sequence[int]], Generator[int, None, None]]
 """Does shards of the job in a folder, by `Worker.do` in other processes, and yields the number of each one done."""
 
@@ -157,14 +163,15 @@ class Worker:
 
     Args:
         folder: the job's folder, under the same path on every machine.
+        job: of the folder, where the caller has read it, without its pictures; None reads it.
 
     Raises:
         UsageError: the weights are a segmenter's.
         ConfigError: the weights are not those of the job.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._job = folder, read_job(folder)
+    def __init__(self, folder: Path, job: Job | None = None) -> None:
+        self._folder, self._job = folder, job or read_job(folder)
         if _digest(Path(self._job.weights)) != self._job.sha256:
             what = "not the weights of this work any more"
             raise ConfigError(what, remedy="Put them back, or begin with another --out", file=self._job.weights)
@@ -178,12 +185,12 @@ class Worker:
             torch.set_num_threads(threads)  # as the plain run does: the same bits
         self._choice: Choice = model.choice(self._job.thresholds, self._job.classes)
 
-    def do(self, number: int) -> int:
-        """Do a shard, unless it is done; its number."""
+    def do(self, number: int, pictures: Pictures | None = None) -> int:
+        """Do a shard, unless it is done; its number. `pictures` are its own, None those of the job that was read."""
         final = _done(self._folder, number)
         if not final.is_file():
             with InProgressMarker(self._folder, number) as marker:
-                rows = self._predict(self._job.shard(number), marker)
+                rows = self._predict(self._job.shard(number) if pictures is None else pictures, marker)
                 atomic.write_text(final, "".join(json.dumps(row) + "\n" for row in rows))
         return number
 
