@@ -16,7 +16,7 @@ TORCH := $(shell sed -n 's/^torch==/&/p' constraints.txt)
 .PHONY: help demo docs test browser test-fast test-long cases bench bench-peers check lint types layers spelling installed licences container size format pins clean rtsp
 
 help:  ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: .venv/.installed  ## train, evaluate and draw on sample data, from start to end in a few minutes, without a download
 	$(BIN)/singleshot demo $(ARGS)

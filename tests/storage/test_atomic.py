@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import stat
 from pathlib import Path
 
 import pytest
+import torch
 
 from singleshot.errors import CannotCreateError, DataError, NotPermittedError, SingleshotError, StorageError
 from singleshot.storage import atomic
+from singleshot.training import checkpoint
 
 
 def names(folder: Path) -> list[str]:
@@ -76,6 +80,28 @@ def test_bytes_reach_the_disk_before_the_name_and_the_folder_after_it(tmp_path: 
     monkeypatch.setattr(Path, "replace", renamed)
     atomic.write_text(tmp_path / "a", "x")
     assert steps == ["sync file", "rename", "sync folder"]
+
+
+def test_only_files_open_for_writing_are_flushed_as_windows_demands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    flushed: list[str] = []
+    fsync = os.fsync
+
+    def windows(descriptor: int) -> None:
+        """`FlushFileBuffers` refuses a handle without the right to write; a folder cannot be opened there at all."""
+        if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+                raise OSError(errno.EBADF, "Bad file descriptor")
+            flushed.append("file")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", windows)
+    atomic.write_text(tmp_path / "a", "x")
+    atomic.write_bytes(tmp_path / "b", b"x", forced=False)
+    atomic.sync(tmp_path / "b")
+    with atomic.new_folder(tmp_path / "c") as folder:
+        atomic.write_text(folder / "d", "x")
+    checkpoint.write(tmp_path, 1, {"a": torch.zeros(2)}, {})  # its tensors and its manifest
+    assert flushed == ["file"] * 5
 
 
 def test_the_temporary_file_lies_in_the_same_folder_so_that_the_last_step_is_a_rename(tmp_path: Path):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from singleshot.errors import CannotCreateError, NotPermittedError, UsageError
-from singleshot.storage import atomic
+from singleshot.storage import atomic, letter_case
 
 ELSEWHERE = "Choose another path"
 
@@ -103,7 +103,8 @@ def write_json(file: Path | None, facts: Any) -> None:
 def _identities() -> Callable[[Path], tuple[int, int] | Path]:
     """Make a function that gives two paths of one file the same value.
 
-    An existing file is identified by device and inode, so that hard links are equal; another by its resolved path.
+    An existing file is identified by device and inode, so that hard links are equal; another by its resolved path,
+    in any case where the file system ignores that.
     """
     resolved = functools.cache(Path.resolve)
 
@@ -111,7 +112,11 @@ def _identities() -> Callable[[Path], tuple[int, int] | Path]:
         try:
             facts = path.stat()
         except OSError:
-            return path.resolve() if path.is_symlink() or path.name == ".." else resolved(path.parent) / path.name
+            if path.is_symlink() or path.name == "..":
+                return path.resolve()
+            return resolved(path.parent) / (
+                path.name.casefold() if letter_case.ignores_case(path.parent) else path.name
+            )
         return facts.st_dev, facts.st_ino
 
     return identity

@@ -97,9 +97,11 @@ def clean(path: Path) -> None:
 
 def sync(path: Path) -> None:
     """Flush a file's bytes, or a folder's entries, to the disk."""
-    if path.is_dir() and os.name == "nt":
+    is_folder = path.is_dir()
+    if is_folder and os.name == "nt":
         return  # Windows cannot open a folder; its file system journals renames
-    descriptor = os.open(path, os.O_RDONLY)
+    # Windows flushes only what is open for writing, and no system opens a folder so.
+    descriptor = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR)
     try:
         os.fsync(descriptor)
     finally:

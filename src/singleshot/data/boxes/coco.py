@@ -38,6 +38,7 @@ from singleshot.data.faults import make_fault
 from singleshot.data.orientation import image_size
 from singleshot.errors import DataError, Fault, InputMissingError, NotPermittedError, SingleshotError, os_errors
 from singleshot.storage.files import opened
+from singleshot.storage.letter_case import as_found
 from singleshot.structures import Dataset, LabelMap, Sample
 
 EXPORT_FILE = "_annotations.coco.json"
@@ -493,7 +494,7 @@ class ImageFiles:
 
     def __init__(self, candidates: list[Path], top: Path) -> None:
         self.candidates, self._top = candidates, top.resolve()
-        self._names: dict[Path, dict[str, Fault | None]] = {}
+        self._names: dict[Path, dict[str, tuple[str, Fault | None]]] = {}
         self._last: Fault | None = None
 
     def find(self, file_name: str) -> tuple[Path | None, list[Fault]]:
@@ -519,12 +520,12 @@ class ImageFiles:
         for candidate in self.candidates:
             folder = candidate / parent if parent else candidate
             if folder not in self._names:
-                self._names[folder] = dict(self._files(folder))
-            names = self._names[folder]
-            if base in names:
-                fault = names[base]
+                self._names[folder] = as_found({name: (name, fault) for name, fault in self._files(folder)}, folder)
+            found = self._names[folder]
+            if base in found:
+                own, fault = found[base]
                 if fault is None:
-                    return folder / base, faults
+                    return folder / own, faults
                 if fault != self._last:
                     faults.append(fault)
                 self._last = fault

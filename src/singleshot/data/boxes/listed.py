@@ -22,6 +22,7 @@ from singleshot.data.boxes.records import Object, Record
 from singleshot.data.faults import make_fault
 from singleshot.errors import Fault, InputMissingError, NotPermittedError, os_errors
 from singleshot.images import IMAGE_SUFFIXES
+from singleshot.storage.letter_case import as_found
 from singleshot.structures import Dataset, LabelMap
 
 MAX_LISTS = 200
@@ -237,6 +238,7 @@ class ImageIndex:
         for image in images:
             for name in (image.name, image.stem):
                 self._by_name.setdefault(name, []).append(image)
+        self._by_name = as_found(self._by_name, top)
 
     def find(self, name: str, near: Path, split: str = "") -> Path | str:
         """Return the image of a name, or why there is none.

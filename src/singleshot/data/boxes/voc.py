@@ -38,6 +38,7 @@ from singleshot.data.faults import make_fault
 from singleshot.data.orientation import image_size
 from singleshot.errors import DataError, Fault, InputMissingError, NotPermittedError, SingleshotError, os_errors
 from singleshot.images import IMAGE_SUFFIXES
+from singleshot.storage.letter_case import as_found
 from singleshot.structures import Dataset, LabelMap, Sample
 
 IMAGE_FOLDER, ANNOTATION_FOLDER, SPLIT_FOLDER = "JPEGImages", "Annotations", "ImageSets/Main"
@@ -185,7 +186,7 @@ class Folder:
         self.root = root
         self.image_listing = folders.listing(root / IMAGE_FOLDER, root)
         images = root / IMAGE_FOLDER
-        self.images = folders.by_stem(self.image_listing.files, IMAGE_SUFFIXES, images)
+        self.images = as_found(folders.by_stem(self.image_listing.files, IMAGE_SUFFIXES, images), root)
         self.faults = [
             *self.image_listing.faults,
             *folders.unused_duplicates(self.image_listing.files, self.images, IMAGE_SUFFIXES, images),
@@ -193,7 +194,8 @@ class Folder:
         self.annotation_files: dict[str, Path] = {}
         if annotated:
             annotations = folders.listing(root / ANNOTATION_FOLDER, root)
-            self.annotation_files = folders.by_stem(annotations.files, (".xml",), root / ANNOTATION_FOLDER)
+            by_stem = folders.by_stem(annotations.files, (".xml",), root / ANNOTATION_FOLDER)
+            self.annotation_files = as_found(by_stem, root)
             self.faults += annotations.faults
         self._parsed: dict[str, Annotation | SingleshotError] = {}
 
