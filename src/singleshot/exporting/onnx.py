@@ -1,7 +1,12 @@
-"""Programs as ONNX: standard operators alone, one file, opset 18.
+"""Export programs as ONNX: standard operators only, one file, opset 18; 8-bit convolutions by ONNX Runtime.
 
-NonMaxSuppression limits how many boxes are kept and not how many enter, so the best of each class are picked before it
-(`program`), and every class of every picture is a batch entry of its own, whose candidates are its own.
+NonMaxSuppression limits the boxes that it keeps, not its input. So the best candidates of each class are selected
+before it (`program`), and every class of every image is a batch entry of its own, with its own candidates.
+
+For int8 each convolution gets a scale for its input and one for each of its filters, measured on calibration images
+(`quantised`). Everything else, from the resize to NMS, stays in float32, because it is not a convolution. So do the
+heads, the last convolutions: their outputs are the scores and boxes themselves, and they are a few hundredths of the
+work.
 """
 
 from __future__ import annotations
@@ -24,14 +29,14 @@ OPSET = 18
 
 
 def to_onnx(program: DetectorProgram | SegmenterProgram) -> Any:
-    """The program as an `onnx.ModelProto`, its outputs under the program's names.
+    """Convert the program to an `onnx.ModelProto` whose outputs have the program's names.
 
-    Raises ConfigError where the packages of the extra `export` are missing.
+    Raises ConfigError if the packages of the extra `export` are missing.
     """
     with needs_extra("export"):
         import onnxscript  # noqa: F401  (the exporter needs it and says so in its own way)
     height, width = program.config.input_size_hw
-    # Sizes that no guess could take for constants.
+    # Sizes that the exporter cannot take for constants.
     example = torch.zeros(2, height + 17, width + 29, 3, dtype=torch.uint8)
     batch, high, wide = (torch.export.Dim(name) for name in ("batch", "height", "width"))
     with warnings.catch_warnings(), quiet("torch.onnx", "onnxscript"):
@@ -63,13 +68,13 @@ def with_texts(model: Any, texts: Mapping[str, str]) -> Any:
     copied.CopyFrom(model)
     del copied.metadata_props[:]
     helper.set_model_props(copied, dict(texts))
-    # The lowest that the operator sets need, so that older runtimes open the file; exporters write their newest.
+    # The lowest that the operator sets require, so that older runtimes open the file; the exporter writes the newest.
     copied.ir_version = helper.find_min_ir_version_for(copied.opset_import, ignore_unknown=True)
     return copied
 
 
 def with_outputs(model: Any, names: tuple[str, ...]) -> Any:
-    """A copy of the model that gives these outputs alone; what only led to others is gone."""
+    """Return a copy of the model with these outputs only, without the nodes that only others need."""
     copied = type(model)()
     copied.CopyFrom(model)
     kept = [output for output in copied.graph.output if output.name in names]
@@ -89,10 +94,10 @@ def with_outputs(model: Any, names: tuple[str, ...]) -> Any:
 
 
 def _non_max_suppression(boxes_xyxy: Any, scores: Any, nms_iou: float) -> Any:
-    """`suppression.nms_placeholder` in ONNX: what NonMaxSuppression selects keeps its score, all else becomes 0."""
+    """Translate `program.nms_placeholder`: boxes that NonMaxSuppression selects keep their score, others get 0."""
     from onnxscript import opset18
 
-    op: Any = opset18  # its annotations are of tensors, not of what stands for them here
+    op: Any = opset18  # its annotations are of tensors, and these are symbolic values
     count = int(scores.shape[1])
     alone = op.Reshape(scores, op.Constant(value_ints=[-1, 1, count]))
     selected = op.NonMaxSuppression(
@@ -108,7 +113,7 @@ def _non_max_suppression(boxes_xyxy: Any, scores: Any, nms_iou: float) -> Any:
 
 
 def _forget_origins(model: Any) -> None:
-    """Drop, in place, what the exporter notes about our source files: paths of this machine, and much text."""
+    """Remove, in place, the exporter's notes on source files: paths of this machine, and much text."""
     for graph in (model.graph, *model.functions):
         for node in graph.node:
             del node.metadata_props[:]
@@ -119,16 +124,16 @@ def _forget_origins(model: Any) -> None:
 
 
 def quantised(model: Any, inputs: Sequence[UInt8[ndarray, "1 H W 3"]]) -> Any:
-    """The `onnx.ModelProto` with quantised convolutions, measured on these pictures of the input size.
+    """Return the `onnx.ModelProto` with quantised convolutions, calibrated on these images of the input size.
 
-    Raises ConfigError where the extra `export` is missing.
+    Raises ConfigError if the extra `export` is missing.
     """
     with needs_extra("export"):
         import onnx
         from onnxruntime import quantization
 
     class Pictures(quantization.CalibrationDataReader):
-        """The pictures one by one, in the form that the quantiser wants."""
+        """Yields the images one by one, as the quantiser requires."""
 
         def __init__(self) -> None:
             self.rest: Iterator[Any] = iter(inputs)
@@ -138,7 +143,7 @@ def quantised(model: Any, inputs: Sequence[UInt8[ndarray, "1 H W 3"]]) -> Any:
             return None if picture is None else {INPUT: picture}
 
     own = type(model)()
-    own.CopyFrom(model)  # the quantiser moves the numbers of the one that it is given into files
+    own.CopyFrom(model)  # the quantiser moves the tensors of its input into files
     with tempfile.TemporaryDirectory() as folder, quiet("root"):
         made = Path(folder) / "int8.onnx"
         quantization.quantize_static(
@@ -158,7 +163,7 @@ def quantised(model: Any, inputs: Sequence[UInt8[ndarray, "1 H W 3"]]) -> Any:
 
 
 def last_convolutions(model: Any) -> list[str]:
-    """Names of the convolutions whose answers reach no other one."""
+    """Return the names of the convolutions whose outputs reach no other convolution."""
     leads: set[str] = set()  # values from which a convolution can be reached
     last = []
     for node in reversed(model.graph.node):

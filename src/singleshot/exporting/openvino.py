@@ -1,7 +1,7 @@
-"""Programs as OpenVINO's pair of files: an `.xml` that describes the network and a `.bin` with its numbers.
+"""Export programs as OpenVINO's pair of files: an `.xml` with the graph and a `.bin` with the weights.
 
-The way goes through ONNX, which OpenVINO reads as it is. Nothing calls home: the reader has no telemetry, and the one
-of the quantiser is switched off before it is imported.
+The conversion goes through ONNX, which OpenVINO reads directly. No telemetry is sent: the reader has none, and that of
+the quantiser (NNCF) is switched off before it is imported.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ CONVOLUTIONS = ("Convolution", "GroupConvolution", "ConvolutionBackpropData", "G
 
 
 def to_openvino(onnx_model: Any) -> Any:
-    """An `onnx.ModelProto` as an `openvino.Model`. Raises ConfigError where the extra `openvino` is missing."""
+    """Convert an `onnx.ModelProto` to an `openvino.Model`. Raises ConfigError if the extra `openvino` is missing."""
     with needs_extra("openvino"):
         import openvino
     return openvino.Core().read_model(model=onnx_model.SerializeToString(), weights=b"")
 
 
 def quantised(model: Any, inputs: Sequence[UInt8[ndarray, "1 H W 3"]]) -> Any:
-    """The model with its network in 8-bit integers, measured on these pictures; what is around it stays as it is.
+    """Return the model with its network in 8-bit integers, calibrated on these images of the input size.
 
-    Quantised is what lies between the first convolutions and the last ones: neither the resize, where half a grey
-    level counts, nor anything that decodes or suppresses.
+    Only the operators between the first convolutions and the last ones are quantised: neither the resize, where half a
+    grey level matters, nor decoding and NMS.
     """
     with needs_extra("openvino"), _no_telemetry():
         import nncf
@@ -53,7 +53,7 @@ def quantised(model: Any, inputs: Sequence[UInt8[ndarray, "1 H W 3"]]) -> Any:
 
 
 def with_outputs(model: Any, names: Sequence[str]) -> Any:
-    """The model with these outputs alone, in this order. Its numbers are shared, not copied."""
+    """Return the model with these outputs only, in this order. Its weights are shared, not copied."""
     import openvino
 
     results = {output.get_any_name(): output.get_node() for output in model.outputs}
@@ -62,13 +62,13 @@ def with_outputs(model: Any, names: Sequence[str]) -> Any:
 
 
 def write(model: Any, path: Path, texts: Mapping[str, str], *, fp16: bool) -> None:
-    """Write `path` (.xml) and its `.bin`, with those texts and the hash of the `.bin` as metadata of the first.
+    """Write `path` (.xml) and its `.bin`; metadata of the `.xml` are those texts and the hash of the `.bin`.
 
     Args:
-        model: what to write.
+        model: the model.
         path: the `.xml`.
         texts: the metadata.
-        fp16: store the network's numbers in half precision.
+        fp16: store the weights in float16.
     """
     import openvino
 
@@ -82,14 +82,14 @@ def write(model: Any, path: Path, texts: Mapping[str, str], *, fp16: bool) -> No
 
 
 def read(path: Path) -> Any:
-    """What `write` wrote, as an `openvino.Model` that needs its files no more."""
+    """Read the files that `write` wrote into an `openvino.Model` that does not depend on them."""
     import openvino
 
     return openvino.Core().read_model(path.read_bytes(), openvino_bytes(path.with_suffix(".bin").read_bytes()))
 
 
 def _outside_network(model: Any) -> set[str]:
-    """Names of all operators that do not lie on a way from one convolution to another."""
+    """Return the names of all operators that are not on a path from one convolution to another."""
     operators = model.get_ordered_ops()
     convolutions = {each.get_friendly_name() for each in operators if each.get_type_name() in CONVOLUTIONS}
     after, before = set(convolutions), set(convolutions)
@@ -104,7 +104,7 @@ def _outside_network(model: Any) -> set[str]:
 
 @contextlib.contextmanager
 def _no_telemetry() -> Iterator[None]:
-    """NNCF looks at this variable while it is imported, and then speaks to nobody."""
+    """Set the variable by which NNCF, when it is imported, disables its telemetry."""
     before = os.environ.get("NNCF_CI")
     os.environ["NNCF_CI"] = "1"
     try:

@@ -1,8 +1,22 @@
-"""The module that is exported: uint8 pictures of any size in, finished detections or class maps out.
+"""The module that is exported: uint8 images of any size in, detections or class maps out.
 
-A network alone is not a detector. Whoever runs it has to resize, normalise, decode, threshold and suppress just as the
-training did, and most bugs of deployed models are there. So the exported graph holds all of it, by the same rules and
+A network alone is not a detector. Its users would have to resize, normalise, decode, threshold and suppress exactly as
+in training, and most bugs of deployed models are there. So the exported graph contains all of it, by the same rules and
 in the same order as `preprocess` and `detection.postprocess`, and a runtime needs nothing but the file.
+
+Resize. Runtimes have resize operators, but they differ in where the centre of a pixel is and in what happens at the
+edge, and most convert the whole image to floating point first. Here rows and columns are gathered at computed
+positions, two of each, and interpolated. That is the same arithmetic in every runtime, reads only the pixels that
+count, and lets one graph stretch an image (`warp`) or keep its aspect ratio (`letterbox`).
+
+NMS. torch programs have no operator for it: `loop` processes the candidates by rank, all classes at once, and stops
+after the longest class. That is exact greedy NMS, without a matrix of all overlaps, which would cost a hundred times
+more where few candidates remain. ONNX has NonMaxSuppression, which other runtimes optimise: `nms_placeholder` marks its
+place during tracing, and `onnx` inserts the operator. Both take sorted candidates and set dropped scores to 0.
+
+Batch normalisation is folded into the preceding convolution (`folded`), which is the same function in evaluation.
+ONNX Runtime and OpenVINO would do so when they load a graph, but torch does not, and running variances lose precision
+in float16. It is done once, in float32, before anything else.
 """
 
 from __future__ import annotations
@@ -22,26 +36,26 @@ from singleshot.preprocess import Preprocess
 from singleshot.segmentation.fcn import FCN
 
 Form = Literal["whole", "raw", "both"]
-"""What comes out: what users want, the network's own answer, or both for comparing."""
+"""Which outputs a graph has: the results (`whole`), the network's raw output, or both for comparisons."""
 
 
 class DetectorProgram(nn.Module):
     """A detector as a graph.
 
-    Its outputs, K being `max_detections` and rows past a picture's own 0:
+    Its outputs, with K = `max_detections`; rows beyond an image's count are 0:
 
-        boxes_xyxy   (B, K, 4) float32, pixels of the pictures that went in
+        boxes_xyxy   (B, K, 4) float32, pixels of the input images
         scores       (B, K) float32, descending
         class_ids    (B, K) int64, 0-based
-        counts       (B,) int64, how many rows are a picture's own
-        class_logits (B, A, C + 1), box_offsets (B, A, 4): the network's, in `raw` and `both`; without the background
+        counts       (B,) int64, the number of detections of each image
+        class_logits (B, A, C + 1), box_offsets (B, A, 4): the network's output, in `raw` and `both`; without the background
                      (B, A, C) where a sigmoid scores the classes
 
     Args:
         network: the detector; a copy of it, with batch normalisation folded, becomes part of the graph.
-        suppression: how the graph ranks and suppresses.
-        form: which outputs.
-        dtype: what the network computes in; everything around it is float32.
+        suppression: how the graph ranks candidates and applies NMS.
+        form: which outputs the graph has.
+        dtype: the dtype of the network; everything around it is float32.
     """
 
     def __init__(
@@ -55,12 +69,12 @@ class DetectorProgram(nn.Module):
 
     @property
     def output_names(self) -> tuple[str, ...]:
-        """Names of the outputs in their order."""
+        """Names of the outputs, in order."""
         found, raw = DETECTIONS * (self.form != "raw"), RAW_DETECTIONS * (self.form != "whole")
         return found + raw
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """The outputs for uint8 RGB pictures (B, H, W, 3)."""
+        """Compute the outputs for uint8 RGB images (B, H, W, 3)."""
         frame = frame_of(images, self.config.preprocess)
         pixels = to_input(images, self.config.preprocess, frame)
         raw = self.network(normalise(pixels, self.config.preprocess).to(self.dtype))
@@ -76,11 +90,11 @@ class DetectorProgram(nn.Module):
         columns = list(self.config.class_columns)
         softmax = self.config.scores == "softmax"
         scores = raw.class_logits.softmax(dim=-1) if softmax else raw.class_logits.sigmoid()
-        chances = scores[..., columns].transpose(1, 2)
-        # Sums of what is not finite are not finite; such an anchor detects nothing.
-        fine = (chances > limits.score_threshold) & (corners.sum(-1).abs() < torch.inf)[:, None]
-        count = min(limits.candidates_per_class, chances.shape[2])
-        best_scores, anchor_ids = self.suppression.greatest(torch.where(fine, chances, 0.0), count)
+        probabilities = scores[..., columns].transpose(1, 2)
+        # An anchor with a value that is not finite has a sum that is not finite, and detects nothing.
+        fine = (probabilities > limits.score_threshold) & (corners.sum(-1).abs() < torch.inf)[:, None]
+        count = min(limits.candidates_per_class, probabilities.shape[2])
+        best_scores, anchor_ids = self.suppression.greatest(torch.where(fine, probabilities, 0.0), count)
         rows = len(columns) * count
         candidates = corners.gather(1, anchor_ids.reshape(-1, rows, 1).expand(-1, -1, 4))
         together, order = rows if limits.class_agnostic_nms else count, None
@@ -104,8 +118,8 @@ class DetectorProgram(nn.Module):
 class SegmenterProgram(nn.Module):
     """A segmenter as a graph.
 
-    Its outputs: `class_ids` (B, H, W) uint8 at the size of the pictures that went in, not in `raw`; and `logits`
-    (B, C, h, w) float32 at the network's input size. There is no form without the logits, so `both` is `whole`.
+    Its outputs: `class_ids` (B, H, W) uint8 at the size of the input images, except in `raw`; and `logits`
+    (B, C, h, w) float32 at the network's input size. Every form has the logits, so `both` is `whole`.
     """
 
     def __init__(self, network: FCN, form: Form = "whole", dtype: torch.dtype = torch.float32) -> None:
@@ -116,11 +130,11 @@ class SegmenterProgram(nn.Module):
 
     @property
     def output_names(self) -> tuple[str, ...]:
-        """Names of the outputs in their order."""
+        """Names of the outputs, in order."""
         return SEGMENTATION if self.form != "raw" else RAW_SEGMENTATION
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """The outputs for uint8 RGB pictures (B, H, W, 3)."""
+        """Compute the outputs for uint8 RGB images (B, H, W, 3)."""
         frame = frame_of(images, self.config.preprocess)
         pixels = to_input(images, self.config.preprocess, frame)
         logits = self.network(normalise(pixels, self.config.preprocess).to(self.dtype))
@@ -160,11 +174,11 @@ def _prepared(network: nn.Module, dtype: torch.dtype) -> nn.Module:
 
 
 ONE = 2048.0
-"""OpenCV's unit of weight."""
+"""OpenCV's unit of interpolation weights."""
 
 
 class Frame(NamedTuple):
-    """A picture's sizes while the graph runs, each a whole number in a tensor of no dimensions."""
+    """The sizes of an image in the graph, each an int64 tensor without dimensions."""
 
     height: Tensor
     width: Tensor
@@ -173,7 +187,7 @@ class Frame(NamedTuple):
 
 
 def frame_of(images: Tensor, preprocess: Preprocess) -> Frame:
-    """The sizes of (B, H, W, 3) pictures and of the part of the input that they take up (`inner_size_hw`)."""
+    """Return the size of (B, H, W, 3) images and of the part of the input that they fill (`inner_size_hw`)."""
     high, wide = preprocess.size_hw
     height, width = _number(images.shape[1]), _number(images.shape[2])
     if preprocess.fit == "warp":
@@ -185,12 +199,12 @@ def frame_of(images: Tensor, preprocess: Preprocess) -> Frame:
 
 
 def to_input(images: Tensor, preprocess: Preprocess, frame: Frame) -> Tensor:
-    """uint8 (B, h, w, 3) pictures → float32 (B, H, W, 3) of the input size in whole numbers, as `preprocess.to_input`.
+    """Resize uint8 (B, h, w, 3) images to float32 (B, H, W, 3) in whole numbers, as `preprocess.to_input`.
 
-    OpenCV's linear resize of bytes counts in whole numbers: weights in 1/2048, and the sum down a column is cut off
-    twice on its way to a byte. That makes pictures darker by a tenth of a grey level on average, which a network that
-    was trained on them sees. It is done the same way here, in float32, which holds these numbers: about one byte in
-    two thousand comes out one level off.
+    OpenCV's linear resize of bytes uses integers: weights in 1/2048, and the vertical sum is truncated twice before it
+    becomes a byte. That makes images darker by a tenth of a grey level on average, which affects a network that was
+    trained on them. The same truncation is applied here, in float32, which represents these numbers: about one byte in
+    two thousand differs by one level.
     """
     high, wide = preprocess.size_hw
     down = positions(high, frame.height, frame.inner_height)
@@ -211,7 +225,7 @@ def to_input(images: Tensor, preprocess: Preprocess, frame: Frame) -> Tensor:
 
 
 def normalise(pixels: Tensor, preprocess: Preprocess) -> Tensor:
-    """`preprocess.normalise` for pictures that are float32 already: (B, H, W, 3) → (B, 3, H, W)."""
+    """Do what `preprocess.normalise` does, for images in float32: (B, H, W, 3) → (B, 3, H, W)."""
     batch, height, width, _ = pixels.shape
     mean = torch.tensor(preprocess.mean_rgb).repeat(width)
     scale = torch.tensor(preprocess.std_rgb).reciprocal().repeat(width)
@@ -223,7 +237,7 @@ def normalise(pixels: Tensor, preprocess: Preprocess) -> Tensor:
 
 
 class Positions(NamedTuple):
-    """Where each output cell looks: two (N,) rows of input cells, and the share of the second."""
+    """The sampling positions of N output cells: the two neighbouring input cells (N,), and the second one's weight."""
 
     low: Tensor
     high: Tensor
@@ -231,9 +245,10 @@ class Positions(NamedTuple):
 
 
 def positions(count: int | torch.SymInt, size_in: Tensor, size_out: Tensor) -> Positions:
-    """Where `count` cells look when `size_in` cells are brought to `size_out`; those past `size_out` see the edge.
+    """Return the sampling positions of `count` cells for a resize from `size_in` to `size_out` cells.
 
-    Centres lie on centres: cell i looks at (i + ½)·in/out − ½, kept within the picture.
+    Pixel centres are at half integers: cell i samples at (i + ½)·in/out − ½, clamped to the image. Cells beyond
+    `size_out` sample the edge.
     """
     cells = torch.arange(count, dtype=torch.float32)  # pyright: ignore[reportCallIssue, reportArgumentType]
     centres = (cells + 0.5) * (size_in.float() / size_out.float()) - 0.5
@@ -243,7 +258,7 @@ def positions(count: int | torch.SymInt, size_in: Tensor, size_out: Tensor) -> P
 
 
 def sample(values: Tensor, axis: int, where: Positions) -> Tensor:
-    """`values` along one axis at those positions, in float32."""
+    """Interpolate `values` along one axis at those positions, in float32."""
     low, high = values.index_select(axis, where.low).float(), values.index_select(axis, where.high).float()
     share = where.share.reshape([-1 if each == axis else 1 for each in range(values.dim())])
     return low + (high - low) * share
@@ -254,7 +269,7 @@ def _number(value: int | torch.SymInt) -> Tensor:
 
 
 def _rounded_ratio(above: Tensor, below: Tensor) -> Tensor:
-    """max(1, round(above / below)) in whole numbers, halves to the even one as Python's `round`."""
+    """Return max(1, round(above / below)) in integers; halves are rounded to even, as by Python's `round`."""
     whole = torch.div(above, below, rounding_mode="floor")
     rest = 2 * (above - whole * below)
     up = (rest > below) | ((rest == below) & (torch.remainder(whole, 2) == 1))
@@ -263,14 +278,14 @@ def _rounded_ratio(above: Tensor, below: Tensor) -> Tensor:
 
 @runtime_checkable
 class Suppression(Protocol):
-    """How a graph ranks and suppresses."""
+    """How a graph ranks candidates and applies NMS."""
 
     def greatest(self, values: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """The `count` greatest of each row of (…, N) values ≥ 0 and their places; of equal ones the earlier."""
+        """Return the `count` largest of each row of (…, N) values ≥ 0 and their indices; of equal ones the first."""
         ...
 
     def suppress(self, boxes_xyxy: Tensor, scores: Tensor, nms_iou: float) -> Tensor:
-        """The scores (N, M) of N rows of M sorted candidates with boxes (N, M, 4); 0 for those that are dropped."""
+        """Return the scores (N, M) of N rows of M sorted candidates with boxes (N, M, 4); 0 for dropped ones."""
         ...
 
 
@@ -278,10 +293,10 @@ class LoopSuppression:
     """For torch programs."""
 
     def greatest(self, values: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """As `Suppression.greatest`. torch's own top-k leaves the order of equal values open.
+        """See `Suppression.greatest`. torch's top-k does not define the order of equal values.
 
-        The bits of float32 numbers ≥ 0 are in the order of the numbers. Behind them goes the place, counted from the
-        end, and all keys differ.
+        The bits of float32 numbers ≥ 0 have the order of the numbers. With the index, counted from the end, as the
+        lower bits, all keys differ.
         """
         last = values.shape[-1] - 1
         from_end = last - torch.arange(values.shape[-1])
@@ -291,7 +306,7 @@ class LoopSuppression:
         return values.gather(-1, places), places
 
     def suppress(self, boxes_xyxy: Tensor, scores: Tensor, nms_iou: float) -> Tensor:
-        """As `Suppression.suppress`."""
+        """See `Suppression.suppress`."""
         return torch.where(loop(boxes_xyxy, scores, nms_iou), scores, 0.0)
 
 
@@ -299,17 +314,17 @@ class OperatorSuppression:
     """For ONNX, whose TopK gives the earlier of equal values first by definition."""
 
     def greatest(self, values: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """As `Suppression.greatest`."""
+        """See `Suppression.greatest`."""
         best, places = values.topk(count, dim=-1)
         return best, places
 
     def suppress(self, boxes_xyxy: Tensor, scores: Tensor, nms_iou: float) -> Tensor:
-        """As `Suppression.suppress`."""
+        """See `Suppression.suppress`."""
         return nms_placeholder(boxes_xyxy, scores, nms_iou)
 
 
 def loop(boxes_xyxy: Tensor, scores: Tensor, nms_iou: float) -> Tensor:
-    """Which of N rows of M sorted candidates are kept, (N, M), by a loop that a torch program can hold."""
+    """Return which of N rows of M sorted candidates NMS keeps, (N, M) bool, by a loop that torch can export."""
     x1, y1, x2, y2 = (edge.contiguous() for edge in boxes_xyxy.unbind(-1))
     areas = (x2 - x1) * (y2 - y1)
     longest = (scores > 0).sum(-1).max()
@@ -325,7 +340,7 @@ def loop(boxes_xyxy: Tensor, scores: Tensor, nms_iou: float) -> Tensor:
         common = width * height
         hit = (common > nms_iou * (area + mine[4] - common)) & (torch.arange(left.shape[1]) > rank)
         kept = alive & ~(hit & alive.index_select(1, rank.reshape(1)))
-        # A loop may not hand on what it was given: every value that does not change is copied.
+        # A loop body may not return its inputs: every unchanged value is copied.
         return (rank + 1, kept, *(each.clone() for each in (left, top, right, bottom, area, last)))
 
     start = (torch.zeros((), dtype=torch.int64), scores > 0, x1, y1, x2, y2, areas, longest)
@@ -338,7 +353,7 @@ def loop(boxes_xyxy: Tensor, scores: Tensor, nms_iou: float) -> Tensor:
     schema="(Tensor boxes_xyxy, Tensor scores, float nms_iou) -> Tensor",
 )
 def nms_placeholder(boxes_xyxy: Tensor, scores: Tensor, nms_iou: float) -> Tensor:
-    """What `onnx` turns into NonMaxSuppression; run by torch it gives what `loop` gives."""
+    """Apply NMS like `loop`; `onnx` replaces this operator by NonMaxSuppression."""
     return torch.where(loop(boxes_xyxy, scores, nms_iou), scores, 0.0)
 
 
@@ -352,10 +367,10 @@ OPERATOR = torch.ops.singleshot_export.suppress.default
 
 
 def folded(module: nn.Module) -> nn.Module:
-    """The module, changed in place: each normalisation that stands right behind its convolution is folded into it.
+    """Fold each batch normalisation into the convolution right before it, in place, and return the module.
 
-    In our networks layers stand in the order in which they are applied; that the answer stays what it was is shown
-    after each export.
+    Layers of our networks are registered in the order of their application; the parity check after each export proves
+    that the outputs stay the same.
     """
     previous: tuple[str, nn.Module] | None = None
     for name, child in module.named_children():

@@ -1,7 +1,7 @@
-"""Programs as torch's own archive, `.pt2`: `torch.export.load` runs it, without singleshot.
+"""Export programs as torch's archive, `.pt2`, which `torch.export.load` runs without singleshot.
 
-An archive usually carries example inputs as a pickle, and every operator with the file, line and folder that it came
-from. Ours carries neither: it can be read without running anything, and says nothing about the machine it was made on.
+An archive usually contains example inputs as a pickle, and the source file, line and folder of every operator. Ours
+contains neither: it can be read without running code, and reveals nothing about the machine that it was made on.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PLACES_OF_ORIGIN = ("stack_trace", "nn_module_stack", "source_fn_stack", "from_n
 
 
 def to_pt2(program: DetectorProgram | SegmenterProgram) -> torch.export.ExportedProgram:
-    """The program as torch holds it, for any number of pictures of any size."""
+    """Export the program for batches of any number of images of any size."""
     height, width = program.config.input_size_hw
     example = torch.zeros(2, height + 17, width + 29, 3, dtype=torch.uint8)
     batch, high, wide = (torch.export.Dim(name) for name in ("batch", "height", "width"))

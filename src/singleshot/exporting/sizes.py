@@ -1,7 +1,7 @@
-"""How large a model is in each of its forms: what training saves, the weights, each export.
+"""The size of a model in each of its forms: checkpoint, weights, each export.
 
-The 2017 post froze a checkpoint of 1.3 GB, in which the optimiser's state and the graph's text lay too, into a graph of
-100 MB. The same table for ours says what a form costs on a disk or a wire.
+The 2017 post froze a checkpoint of 1.3 GB, with the optimizer's state and the graph as text, into a graph of 100 MB.
+The same table for our models shows what each form costs in storage and transfer.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Packages that only some users need, and the one sentence that is said where one is missing."""
+"""Optional packages (extras): the error where one is missing, and their warnings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from singleshot.errors import ConfigError
 
 @contextlib.contextmanager
 def needs_extra(extra: str) -> Iterator[None]:
-    """Around imports of an extra's packages. Raises ConfigError, which names the extra, where one is missing."""
+    """Turn an ImportError of an extra's packages into a ConfigError that names the extra."""
     try:
         yield
     except ImportError as error:
@@ -21,7 +21,7 @@ def needs_extra(extra: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def quiet(*loggers: str) -> Iterator[None]:
-    """Around libraries that warn of things which a user can do nothing about: their errors alone are heard."""
+    """Suppress warnings of libraries that a user cannot act upon; errors are still logged."""
     found = [logging.getLogger(name) for name in loggers]
     levels = [logger.level for logger in found]
     for logger in found:

@@ -1,7 +1,7 @@
-"""What an exported file says of itself: which model it is, how it was shown its pictures, what comes out of it.
+"""The record in an exported file: config, form, precision and provenance; and the interface of the runtimes.
 
-Every format has a place for a little text. The record goes there, as one JSON text that singleshot reads strictly and
-a few short ones beside it for people and for programs of others.
+Every format can store some text as metadata. The record is stored there, as one JSON text that singleshot reads
+strictly, with a few short texts beside it for people and for other programs.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SCHEMA = 1
 KEY = "singleshot"
 DETECTIONS, RAW_DETECTIONS = ("boxes_xyxy", "scores", "class_ids", "counts"), ("class_logits", "box_offsets")
 SEGMENTATION, RAW_SEGMENTATION = ("class_ids", "logits"), ("logits",)
-"""Names of outputs in their order, whole and raw."""
+"""Names of the outputs in order, whole and raw."""
 MOST_CHARACTERS = 16_000_000
 
 
@@ -36,10 +36,10 @@ class ExportRecord:
     """The record of an exported model.
 
     Args:
-        config: the model's, as in its weights file.
-        form: `whole`, or `raw` for the network's own answer.
-        precision: of the network's numbers.
-        weights_sha256: of the weights file that it was made from.
+        config: of the model, as in its weights file.
+        form: `whole`, or `raw` for the network's raw output.
+        precision: of the network's weights and activations.
+        weights_sha256: of the weights file that was exported.
         provenance: as stored with the weights.
     """
 
@@ -51,18 +51,18 @@ class ExportRecord:
 
     @property
     def task(self) -> Literal["detection", "segmentation"]:
-        """What the model does."""
+        """The task of the model."""
         return self.config.task
 
     @property
     def output_names(self) -> tuple[str, ...]:
-        """Names of the file's outputs, in their order."""
+        """Names of the file's outputs, in order."""
         if self.task == "detection":
             return DETECTIONS if self.form == "whole" else RAW_DETECTIONS
         return SEGMENTATION if self.form == "whole" else RAW_SEGMENTATION
 
     def texts(self) -> dict[str, str]:
-        """What is written into a file: `singleshot` for us, the others for everyone."""
+        """Return the texts of a file's metadata: `singleshot` is the record, the others are for other programs."""
         config = self.config.to_json_dict()
         record = {
             "schema": SCHEMA,
@@ -86,9 +86,9 @@ class ExportRecord:
 
 
 def parse(text: str | None, path: Path) -> ExportRecord:
-    """The record out of a file's text, which is None where the file has none.
+    """Parse the record in a file's text; None stands for a file without one.
 
-    Raises DataError: the file is not one of ours (it has no text), is of a later version, or its record makes no sense.
+    Raises DataError: the file was not exported by singleshot, is of a later version, or its record is invalid.
     """
     if text is None:
         remedy = "Export it with `singleshot export`"
@@ -120,34 +120,34 @@ class Backend(Protocol):
     """An exported model in its runtime.
 
     Attributes:
-        record: what the file says of itself.
+        record: the record in the file.
     """
 
     @property
     def record(self) -> ExportRecord:
-        """What the file says of itself."""
+        """The record in the file."""
         ...
 
     def run(self, images: UInt8[ndarray, "B H W 3"]) -> Mapping[str, Any]:
-        """The file's outputs by name, as NumPy arrays, for uint8 RGB pictures of one size."""
+        """Return the file's outputs by name, as NumPy arrays, for uint8 RGB images of one size."""
         ...
 
 
 def check_outputs(names: Sequence[str], record: ExportRecord, path: Path) -> None:
-    """Raise DataError unless a file's outputs are those that its record speaks of, in that order."""
+    """Raise DataError unless a file's outputs are those of its record, in order."""
     if tuple(names) != record.output_names:
         what = f"its outputs are {', '.join(names)}; needed are {', '.join(record.output_names)}"
         raise DataError(what, kind="other-outputs", remedy="Export it again with `singleshot export`", file=path)
 
 
 def refused(runtime: str, error: Exception, path: Path) -> DataError:
-    """What to raise where a runtime will not open a file; its own words, shortened to a line, are in it."""
+    """Return the error for a file that a runtime cannot open; the runtime's message is part of it, on one line."""
     what = f"{runtime} refuses it ({' '.join(str(error).split())[:200]})"
     return DataError(what, kind="damaged-export", remedy="Export it again with `singleshot export`", file=path)
 
 
 def refuse_fork(process: int, runtime: str) -> None:
-    """Raise UsageError unless this is the process with that number: a runtime's threads do not enter a forked one."""
+    """Raise UsageError unless this is the process of that id: the threads of a runtime do not exist in a fork."""
     if os.getpid() != process:
         message = f"the model was opened before this process was forked, and {runtime} does not work across a fork"
         raise UsageError(message, remedy="Load the model in this process, or start it by `spawn`")

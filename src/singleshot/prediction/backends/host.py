@@ -1,7 +1,8 @@
-"""How many cores this process may use, and how many threads a runtime gets: one a physical core.
+"""The cores that this process may use, and the number of threads of a runtime: one per physical core.
 
-A convolution keeps its core's arithmetic busy by itself, so the second hardware thread of a core only gets in its way,
-and threads beyond what a container was given wait for one another. Runtimes guess from the whole machine; we ask.
+A convolution saturates its core's arithmetic units, so the second hardware thread of a core only disturbs it, and
+threads beyond a container's quota wait for one another. Runtimes count the cores of the whole machine; this module
+respects affinity and cgroup quotas.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 def default_threads() -> int:
-    """OMP_NUM_THREADS if it is set, else this process's physical cores within its container's share; at least 1."""
+    """Return OMP_NUM_THREADS if it is set, else the physical cores within affinity and quota; at least 1."""
     wanted = os.environ.get("OMP_NUM_THREADS", "")
     if wanted.isdecimal() and int(wanted) > 0:
         return int(wanted)
@@ -23,7 +24,7 @@ def default_threads() -> int:
 
 
 def cores() -> int:
-    """The processors that this process may use, two of them to a core where it has two hardware threads; at least 1."""
+    """Return the number of logical processors that this process may use; at least 1."""
     return max(1, min(len(_mine()), _share()))
 
 
@@ -32,7 +33,7 @@ def _mine() -> set[int]:
 
 
 def physical_cores(logical: set[int], cpus: Path = CPUS) -> int:
-    """How many cores these logical processors are, as Linux lists them; each is one where it does not say."""
+    """Return the number of physical cores of some logical processors, by Linux's list; each counts without one."""
     cores = set()
     for number in logical:
         try:
@@ -44,7 +45,7 @@ def physical_cores(logical: set[int], cpus: Path = CPUS) -> int:
 
 
 def _share(quota: Path = QUOTA) -> int:
-    """Whole processors of a container's share; without a limit more than any machine has."""
+    """Return the container's quota in whole processors; a number above that of any machine without a limit."""
     try:
         allowed, period = quota.read_text(encoding="ascii").split()
         return max(1, int(allowed) // int(period))
@@ -56,7 +57,7 @@ PROCESSOR = Path("/proc/cpuinfo")
 
 
 def processor() -> str | None:
-    """The processor's name, or else its kind, such as `arm64`."""
+    """Return the processor's name, or its architecture, such as `arm64`."""
     if PROCESSOR.is_file():
         for line in PROCESSOR.read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("model name"):
@@ -65,7 +66,7 @@ def processor() -> str | None:
 
 
 def memory_bytes() -> int | None:
-    """The machine's memory."""
+    """Return the machine's memory in bytes, or None where it is unknown."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):

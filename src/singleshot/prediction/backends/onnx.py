@@ -1,4 +1,4 @@
-"""`.onnx` files in ONNX Runtime, on the CPU."""
+"""Run `.onnx` files in ONNX Runtime, on the CPU."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class OnnxBackend:
     """A model in a session.
 
     Args:
-        data: the bytes of an ONNX model; `open_onnx` looks at those of a file first.
-        record: what it says of itself.
+        data: the bytes of an ONNX model; `open_onnx` checks those of a file first.
+        record: the record in it.
         threads: of one run; None for `default_threads`.
 
-    Raises ConfigError where the extra `export` is missing, and what the runtime raises at a model that it cannot run.
+    Raises ConfigError if the extra `export` is missing, and what the runtime raises for a model that it cannot run.
     """
 
     def __init__(self, data: bytes, record: ExportRecord, threads: int | None = None) -> None:
@@ -49,7 +49,7 @@ class OnnxBackend:
 
 
 def open_onnx(path: Path, threads: int | None = None) -> OnnxBackend:
-    """A file in a session, once it was found fit to be run.
+    """Check a file and open it in a session.
 
     Raises DataError where it is not , is none of ours, or the runtime refuses it; ConfigError where the
     extra `export` is missing.
@@ -58,7 +58,7 @@ def open_onnx(path: Path, threads: int | None = None) -> OnnxBackend:
     texts = {entry.key: entry.value for entry in model.metadata_props}
     record = parse(texts.get(KEY), path)
     try:
-        # The bytes that were checked, and not what the path leads to by now.
+        # The bytes that were checked, not the file, which may have changed.
         backend = OnnxBackend(data, record, threads)
     except SingleshotError:
         raise
@@ -77,7 +77,7 @@ AGAIN = "Export it again with `singleshot export`"
 
 
 def checked_model(path: Path) -> tuple[Any, bytes]:
-    """The parsed `onnx.ModelProto` and the file's bytes, if it is fit to be run.
+    """Return the parsed `onnx.ModelProto` and the file's bytes, after all checks.
 
     Raises:
         DataError: not ONNX, or one of: external data, foreign operators, absurd sizes, another operator set than
@@ -138,7 +138,7 @@ def _check_input(model: Any, path: Path) -> None:
 
 
 def _graphs(graph: Any) -> Iterator[Any]:
-    """A graph and those within its nodes (bodies of loops and branches)."""
+    """Yield a graph and the graphs in its nodes (bodies of loops and branches)."""
     waiting = [graph]
     while waiting:
         graph = waiting.pop()

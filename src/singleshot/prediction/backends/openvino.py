@@ -1,4 +1,4 @@
-"""`.xml` files with their `.bin`, and `.onnx` files, in OpenVINO, on the CPU."""
+"""Run `.xml` files with their `.bin`, and `.onnx` files, in OpenVINO, on the CPU."""
 
 from __future__ import annotations
 
@@ -28,11 +28,10 @@ class OpenvinoBackend:
     """A model compiled for this CPU.
 
     Args:
-        model: an `openvino.Model`; `open_openvino` makes one of a file.
-        record: what it says of itself.
-        output_names: of its outputs, in their order.
-        bf16: let it compute in bfloat16 where the CPU has units for it; otherwise it computes in float32, which is not
-            OpenVINO's own choice on such CPUs.
+        model: an `openvino.Model`; `open_openvino` reads one from a file.
+        record: the record in it.
+        output_names: of its outputs, in order.
+        bf16: compute in bfloat16 on CPUs that support it. False means float32, which is not OpenVINO's default there.
         threads: of one run; None for `default_threads`.
     """
 
@@ -58,9 +57,9 @@ class OpenvinoBackend:
         self._idle: deque[Any] = deque()
 
     def run(self, images: UInt8[ndarray, "B H W 3"]) -> Mapping[str, Any]:
-        """Run the model, as `Backend.run`; from several threads at once too, each with an inference request of its own.
+        """Run the model, see `Backend.run`. Several threads may call it at once: each has its own inference request.
 
-        Raises UsageError in a forked process, which OpenVINO's threads do not enter.
+        Raises UsageError in a forked process, in which OpenVINO's threads do not exist.
         """
         refuse_fork(self._process, "OpenVINO")
         try:
@@ -74,11 +73,11 @@ class OpenvinoBackend:
 
 
 def open_openvino(path: Path, *, bf16: bool = False, threads: int | None = None) -> OpenvinoBackend:
-    """An `.xml` with the `.bin` of the same stem beside it, or an `.onnx`, in OpenVINO.
+    """Open an `.xml` with the `.bin` of the same stem beside it, or an `.onnx`, in OpenVINO.
 
     Raises:
-        DataError: not a file that singleshot exported, or its `.bin` is another one's or damaged.
-        InputMissingError: the file or its `.bin` is not there.
+        DataError: not a file that singleshot exported, or its `.bin` is damaged or of another export.
+        InputMissingError: the file or its `.bin` does not exist.
         ConfigError: the extra `openvino` is missing.
     """
     with needs_extra("openvino"):
@@ -100,14 +99,14 @@ def open_openvino(path: Path, *, bf16: bool = False, threads: int | None = None)
 
 
 def openvino_bytes(data: bytes) -> Any:
-    """Bytes as OpenVINO takes a file's content."""
+    """Return bytes as the tensor that OpenVINO reads as a file."""
     import openvino
 
     return openvino.Tensor(np.frombuffer(data, dtype=np.uint8))
 
 
 def _ir(core: Any, path: Path) -> tuple[Any, ExportRecord]:
-    """The description is small and goes through the runtime's own parser; the numbers are checked by their hash."""
+    """Read an `.xml` and its `.bin`. The runtime's parser checks the small graph, the hash checks the weights."""
     text = file_bytes(path, MOST_TEXT)
     weights = path.with_suffix(".bin")
     if not weights.is_file():
@@ -124,5 +123,5 @@ def _ir(core: Any, path: Path) -> tuple[Any, ExportRecord]:
 
 
 def _text(model: Any, name: str) -> str | None:
-    """A text out of a model's metadata, None where it is not there."""
+    """Return a text of a model's metadata, or None."""
     return model.get_rt_info([KEY, name]).astype(str) if model.has_rt_info([KEY, name]) else None

@@ -1,4 +1,4 @@
-"""`.pt2` archives in torch itself, on the CPU or a CUDA device."""
+"""Run `.pt2` archives in torch, on the CPU or a CUDA device."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from singleshot.prediction.extras import quiet
 
 
 class Pt2Backend:
-    """A program as a torch module. torch's own number of threads holds.
+    """A program as a torch module. It uses torch's number of threads.
 
     Args:
         program: a `torch.export.ExportedProgram`; `open_pt2` reads one from a file.
-        record: what it says of itself.
-        output_names: of its outputs, in their order.
+        record: the record in it.
+        output_names: of its outputs, in order.
         device: where it computes.
     """
 
@@ -43,18 +43,18 @@ class Pt2Backend:
 
     @torch.inference_mode()
     def run(self, images: UInt8[ndarray, "B H W 3"]) -> Mapping[str, Any]:
-        """As `Backend.run`."""
+        """See `Backend.run`."""
         outputs = self._module(torch.from_numpy(np.ascontiguousarray(images)).to(self._device))
         return {name: each.cpu().numpy() for name, each in zip(self.output_names, outputs, strict=True)}
 
 
 def open_pt2(path: Path, *, device: torch.device | None = None, trust: bool = False) -> Pt2Backend:
-    """An archive in torch, once it was found harmless.
+    """Check an archive for code and open it in torch.
 
     Args:
         path: the file.
-        device: where it is to compute; None for the CPU.
-        trust: open it even if it could run code of whoever made it.
+        device: where it computes; None for the CPU.
+        trust: open it even if it could run code of its author.
 
     Raises:
         DataError: not an archive of ours, damaged, or one that could run code.
@@ -68,9 +68,9 @@ def open_pt2(path: Path, *, device: torch.device | None = None, trust: bool = Fa
             given, wanted = len(program.graph_signature.user_outputs), len(record.output_names)
             if given == wanted:
                 return Pt2Backend(program, record, record.output_names, device)
-    except Exception as error:  # whatever torch trips over in a file
+    except Exception as error:  # torch raises exceptions of many classes
         raise refused("torch", error, path) from error
-    # They have no names of their own, unlike those of other formats.
+    # Outputs have no names in this format.
     what = f"it has {given} outputs; needed are {wanted}: {', '.join(record.output_names)}"
     raise DataError(what, kind="other-outputs", remedy="Export it again with `singleshot export`", file=path)
 
@@ -90,9 +90,9 @@ _NAMES = """
     upsample_nearest2d.vec view.dtype where.ScalarOther where.ScalarSelf where.self zeros.default
 """
 OPERATORS = frozenset(_NAMES.split())
-"""The operators of torch that exports of ours are made of."""
+"""The torch operators that our exports consist of."""
 ARITHMETIC = frozenset(("add", "sub", "mul", "floordiv", "mod", "neg", "eq", "ne", "lt", "le", "gt", "ge"))
-"""What Python's `operator` may do to sizes. A power may be too large to be computed in anyone's lifetime."""
+"""Functions of Python's `operator` that may compute sizes. Powers are excluded: they may take for ever."""
 EXPRESSION = re.compile(
     r"(Symbol\('\w+'(, (positive|integer|nonnegative)=True)*\)|Integer\(-?\d+\)"
     r"|(Add|Mul|Max|Min|FloorDiv|Mod|CeilDiv)|[-\d, ()]|oo|True|False)*"
@@ -105,7 +105,7 @@ INERT = re.compile(
 
 
 def record_text(path: Path, *, trust: bool) -> str | None:
-    """The text of an archive's record, None where it has none, once the archive was found harmless or is trusted.
+    """Return the text of an archive's record, or None, after checking that the archive cannot run code.
 
     Raises:
         DataError: not an archive; or one that could run code, without `trust`.
@@ -115,13 +115,13 @@ def record_text(path: Path, *, trust: bool) -> str | None:
         raise InputMissingError("no such file", file=path)
     try:
         with zipfile.ZipFile(path) as archive:
-            return _looked_through(archive, path, trust)
+            return _checked_record(archive, path, trust)
     except (zipfile.BadZipFile, OSError, ValueError, KeyError, RecursionError, AttributeError, TypeError) as error:
         what = "not a readable .pt2 archive: it may be truncated"
         raise DataError(what, kind="damaged-export", remedy="Export or copy it again", file=path) from error
 
 
-def _looked_through(archive: zipfile.ZipFile, path: Path, trust: bool) -> str | None:
+def _checked_record(archive: zipfile.ZipFile, path: Path, trust: bool) -> str | None:
     entries = archive.infolist()
     if sum(entry.file_size for entry in entries) > MOST_BYTES:
         raise DataError(f"more than {MOST_BYTES >> 30} GiB", kind="absurd-size", file=path)
@@ -137,7 +137,7 @@ def _looked_through(archive: zipfile.ZipFile, path: Path, trust: bool) -> str | 
 
 
 def _dangers(archive: zipfile.ZipFile) -> Iterator[str]:
-    """What in the archive could run, each as the end of a sentence."""
+    """Yield what in the archive could run code, each as the end of a sentence."""
     for entry in archive.infolist():
         name = entry.filename.partition("/")[2]  # the first folder is the archive's own
         if not INERT.fullmatch(name):
@@ -163,7 +163,7 @@ def _dangers(archive: zipfile.ZipFile) -> Iterator[str]:
 
 
 def _computes(target: str) -> bool:
-    """Whether what a node calls does nothing but compute."""
+    """Return whether the function that a node calls only computes."""
     for prefix, known in (("torch.ops.aten.", OPERATORS), ("_operator.", ARITHMETIC)):
         if target.startswith(prefix):
             return target.removeprefix(prefix) in known
@@ -171,7 +171,7 @@ def _computes(target: str) -> bool:
 
 
 def _objects(tree: Any) -> Iterator[dict[str, Any]]:
-    """Every dictionary within a JSON value."""
+    """Yield every dictionary within a JSON value."""
     waiting = [tree]
     while waiting:
         value = waiting.pop()
