@@ -1,8 +1,8 @@
-"""Pictures to measure an 8-bit network on, and what the 8 bits cost on them.
+"""Images for the calibration of an 8-bit network, and the score that 8 bits cost on them.
 
-A folder in a layout that `data.read` knows gives both: its pictures, and with their annotations the score before
-and after. A plain folder of pictures gives the first alone. Calibration takes pictures that are spread over the whole
-list, because neighbours in a list are often neighbours in a film.
+A folder in a layout that `data.read` recognises serves for both: its images, and with their annotations the score
+before and after. A plain folder of images serves for calibration only. The images are evenly spaced over the whole
+list, because neighbours in a list are often frames of one video.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from singleshot.preprocess import Preprocess, to_input
 from singleshot.structures import Dataset, evenly_spaced
 
 PICTURES = 128
-"""How many pictures are measured on, and the cost is told of `MOST_JUDGED` at most."""
+"""Images for calibration; the score is measured on `MOST_JUDGED` at most."""
 MOST_JUDGED = 300
 SCORES: dict[str, Literal["voc07", "miou"]] = {"detection": "voc07", "segmentation": "miou"}
 SPLITS = ("val", "test", "trainval", "train")
-"""Which split is taken where a data set has several, the first that is there."""
+"""The split that is used where a data set has several: the first of these that exists."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Pictures to measure on.
+    """Images for calibration.
 
     Args:
-        files: the pictures.
-        dataset: the same with annotations; None where there are none.
+        files: the images.
+        dataset: the same images with annotations; None without annotations.
     """
 
     files: tuple[Path, ...]
@@ -50,13 +50,13 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Cost:
-    """What an export loses.
+    """The score that an export costs.
 
     Args:
         metric: `voc07` or `miou`.
         before: the model's score, 0…1; None where no class has an object.
         after: the export's.
-        pictures: how many were judged.
+        pictures: the number of images evaluated.
         split: the split's name.
     """
 
@@ -67,7 +67,7 @@ class Cost:
     split: str
 
     def as_json(self) -> dict[str, Any]:
-        """The fields as JSON holds them."""
+        """Return the fields as JSON."""
         return asdict(self)
 
     def __str__(self) -> str:
@@ -79,12 +79,12 @@ class Cost:
 
 
 def read(folder: Path, model: Detector | Segmenter) -> Calibration:
-    """The pictures of a folder or data set.
+    """Find the images of a folder or data set.
 
     Raises:
-        InputMissingError: there is no such folder, or no picture or split in it.
-        DataError: its annotations are faulty (FaultyDataError), which the score would suffer from unseen; or its
-            classes are others than the model's.
+        InputMissingError: there is no such folder, or no image or split in it.
+        DataError: its annotations are faulty (FaultyDataError), which would affect the score silently; or its classes
+            are not the model's.
     """
     with_masks = model.task == "segmentation"
     try:
@@ -109,7 +109,7 @@ def read(folder: Path, model: Detector | Segmenter) -> Calibration:
 
 
 def inputs_of(files: Sequence[Path], preprocess: Preprocess) -> list[UInt8[ndarray, "1 H W 3"]]:
-    """Some of the pictures, each as a batch of one at the network's input size."""
+    """Read some of the images, each as a batch of one at the network's input size."""
     chosen = [files[place] for place in evenly_spaced(len(files), PICTURES)]
     return [np.ascontiguousarray(to_input(read_image(file), preprocess)[None]) for file in chosen]
 

@@ -1,7 +1,7 @@
-"""`singleshot.export`: a weights file as a whole detector or segmenter for a runtime, proven before it is kept.
+"""`singleshot.export`: export weights as a whole detector or segmenter for a runtime, and check parity.
 
-The file is made in a hidden folder beside its place, opened as a user would open it, and compared with the model. Only
-then does it get its name. A failed proof, a full disk or a kill leaves nothing under that name, or what stood there.
+The export is written into a hidden folder beside its target, opened as a user would open it, and compared with the
+model. Only then does it get its name. A failed check, a full disk or a kill leaves nothing new under that name.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ MOST_COMPARED = 100
 
 @dataclass(frozen=True)
 class Exported:
-    """What was made.
+    """The result of an export.
 
     Args:
-        path: the file; of an OpenVINO model the `.xml`, beside which lies its `.bin`; see `sizes.files_of`.
-        bytes: of all its files.
-        parity: how near it is to the model; None where that was not checked.
-        cost: what 8 bits cost on annotated pictures; None for other precisions or without annotations.
+        path: the file; of an OpenVINO model the `.xml`, with its `.bin` beside it; see `sizes.files_of`.
+        bytes: the size of all its files.
+        parity: the result of the parity check; None if it was skipped.
+        cost: the score that 8 bits cost on annotated images; None for other precisions or without annotations.
     """
 
     path: Path
@@ -84,36 +84,36 @@ def export(
     overwrite: bool = False,
     observer: Observer | None = None,
 ) -> Exported:
-    """Make a file that runs without singleshot, and prove that it answers as the model.
+    """Export a model to a file that runs without singleshot, and check that it gives the model's results.
 
     Args:
         weights_file: a weights file, the name of published weights, or `owner/name` on the hub.
         format: `pt2`, `onnx`, `openvino`, `ncnn` or `browser`.
         precision: `fp32`; others as `PRECISIONS` has them.
-        raw: only the network's own two outputs, for people with a suppression of their own. The formats of
-            `NETWORK_ALONE` have no others.
-        out: where to; None for a name beside the weights, or in the working folder for fetched ones (`target_of`).
-        calibration_data: for int8: a folder of pictures, or better a data set, of what the model will be shown.
+        raw: the network's two raw outputs only, for users with their own NMS. The formats of `NETWORK_ALONE` have no
+            other form.
+        out: the target; None for a name beside the weights, or in the working folder for fetched ones (`target_of`).
+        calibration_data: for int8: a folder of images, or better a data set, like those that the model will process.
         check: compare it with the model, and keep nothing that is out of bounds (`parity.BOUNDS`).
-        check_pictures: a folder of pictures to compare on; None for those of the calibration, or the sample scenes.
-            Where next to nothing is detected in them, a file with a lower threshold is compared in this one's place.
+        check_pictures: a folder of images to compare on; None for those of the calibration, or the sample scenes. If
+            almost nothing is detected in them, a file with a lower threshold is compared instead.
         postprocess: fields of `Postprocess` to store in the export in place of those in the weights, such as
             {"nms_iou": 0.6, "max_detections": 100, "class_agnostic_nms": True}.
         device: where the model computes while the export is compared with it; the export itself runs on the CPU.
         batch_size: images that go through together when what int8 costs is measured; None as in `evaluate`.
         runtime: for `browser`: the folder of the unpacked npm package onnxruntime-web.
-        overwrite: replace a file that is there.
-        observer: is told how a download goes on.
+        overwrite: replace an existing file.
+        observer: receives the progress of a download.
 
     Raises:
-        UsageError: format and precision do not go together, `out` has another suffix, or int8 without pictures;
-            `browser` without a runtime, or a runtime without it;
-            pictures to compare on and no comparison; or nothing is detected in them, so that nothing is proven; NMS
-            settings for a segmenter; no such device; a batch size below 1.
-        ParityError: it does not answer as the model; nothing is left.
-        CannotCreateError: the file is there already.
+        UsageError: the format does not have that precision, `out` has another suffix, or int8 without images;
+            `browser` without a runtime, or a runtime without it; `check_pictures` without `check`; nothing is detected
+            in the images, so that nothing can be compared; NMS settings for a segmenter; no such device; a batch size
+            below 1.
+        ParityError: its results differ from the model's; nothing is kept.
+        CannotCreateError: the file exists already.
         ConfigError: packages of the format's extra are missing.
-        InputMissingError, DataError: as `weights.read_any`; or there are no pictures.
+        InputMissingError, DataError: as `weights.read_any`; or there are no images.
         StorageError, NotPermittedError: it cannot be written.
     """
     chosen, accuracy = check_choice(format, precision)
@@ -151,7 +151,7 @@ def export(
         found = parity.compare(model, built.export, built.probe, images, accuracy) if check else None
         scarce = found is not None and found.compared < parity.FEW and not found.failures()
         if scarce and model.task == "detection":
-            # Little of what it knows is in the pictures. The same graph with a lower threshold has boxes to show.
+            # The images have few objects of its classes. The same graph with a lower threshold has boxes to compare.
             keen = model.with_postprocess(score_threshold=parity.telling_threshold(model, images))
             stated = replace(record, config=keen.network.config)
             trial = build(keen.network, stated, chosen, Path(folder) / f"trial{SUFFIXES[chosen]}", inputs)
@@ -177,15 +177,15 @@ def target_of(
     raw: bool = False,
     out: str | Path | None = None,
 ) -> Path:
-    """Where an export goes: `out`, or beside the weights, or into the working folder for weights that were fetched.
+    """Return the target of an export: `out`, or beside the weights, or in the working folder for fetched weights.
 
     Args:
-        weights_file: what the user named.
+        weights_file: the name or path that the user gave.
         source: the file that was found for it.
         file_format: see `default_path`, as for the next two.
         precision: of the export.
-        raw: whether it is.
-        out: what the user asked for.
+        raw: whether it is raw.
+        out: the path that the user gave, if any.
     """
     if out is not None:
         return Path(out)
@@ -196,7 +196,7 @@ def target_of(
 
 
 def default_path(weights_file: Path, file_format: Format, precision: Precision, *, raw: bool = False) -> Path:
-    """The name of an export beside its weights.
+    """Return the path of an export beside its weights.
 
     >>> str(default_path(Path("runs/a/best.safetensors"), "onnx", "int8"))
     'runs/a/best-int8.onnx'
@@ -224,7 +224,7 @@ def _check_target(target: Path, file_format: Format, overwrite: bool) -> None:
 
 
 def _model(path: Path, device: torch.device) -> tuple[Detector | Segmenter, str]:
-    """The model in float32, and its hash. Exports are of weights, not of exports."""
+    """Load the model in float32, and its hash. An export cannot be exported again."""
     if path.suffix.lower() in EXPORTS:
         remedy = "Name the weights file that it was made from"
         raise UsageError("an export cannot be exported again", remedy=remedy, file=path)
@@ -237,7 +237,7 @@ def _model(path: Path, device: torch.device) -> tuple[Detector | Segmenter, str]
 
 
 def _images(folder: str | Path | None, measured: Calibration | None) -> Sequence[UInt8[ndarray, "_ _ 3"]]:
-    """The pictures of the proof: those named, some of the calibration's, or the sample scenes."""
+    """Return the images of the parity check: those named, some of the calibration's, or the sample scenes."""
     if folder is not None:
         root = Path(folder)
         files = [each for each in files_in(root) if each.suffix.lower() in IMAGE_SUFFIXES]
@@ -250,9 +250,10 @@ def _images(folder: str | Path | None, measured: Calibration | None) -> Sequence
 
 
 def _publish(made: Path, target: Path) -> None:
-    """Put all files of an export into their places.
+    """Move all files of an export to their targets.
 
-    Of two files, one is replaced first: killed in between, the old model is still there, as `<stem>.before.xml`.
+    Several files cannot be replaced at once: after a kill in between, the old model still exists as
+    `<stem>.before.xml`.
     """
     pairs = [(part, target.with_name(part.name)) for part in reversed(files_of(made))]  # an .xml has what it needs
     kept: dict[Path, Path] = {}
@@ -260,7 +261,7 @@ def _publish(made: Path, target: Path) -> None:
         kept = {place: place.with_name(f"{place.stem}.before{place.suffix}") for _, place in pairs}
     try:
         for place, before in kept.items():
-            if not before.exists():  # that of a run that was killed is whole, and what is here may not be
+            if not before.exists():  # the one of a run that was killed is complete, and the current files may not be
                 atomic.write(before, functools.partial(_copy, place))
         for part, place in pairs:
             atomic.write(place, functools.partial(_move, part))
@@ -274,7 +275,7 @@ def _publish(made: Path, target: Path) -> None:
 
 
 def _publish_folder(made: Path, target: Path) -> None:
-    """Put a folder into its place. One that it replaces is beside it, as `<name>.before`, until that is done."""
+    """Move a folder to its target. A folder that it replaces stays beside it, as `<name>.before`, until then."""
     before = target.with_name(f"{target.name}.before")
     with os_errors(target, "write"):
         if target.is_dir() and any(target.iterdir()):
@@ -306,9 +307,9 @@ SUFFIXES: dict[Format, str] = {
     "browser": "-browser",
 }
 FOLDERS: dict[Format, str] = {"browser": browser.MODEL}
-"""Formats that are folders, and a file by which an older one is known, which alone may be replaced."""
+"""Formats that are folders, and a file by which a folder is recognised as an export, which may be replaced."""
 NETWORK_ALONE: tuple[Format, ...] = ("ncnn",)
-"""Formats that hold the network's own outputs and nothing around them; a JSON file says the rest."""
+"""Formats with the network's raw outputs only; a JSON file beside them describes the rest."""
 PRECISIONS: dict[Format, tuple[Precision, ...]] = {
     "pt2": ("fp32", "bf16"),
     "onnx": ("fp32", "fp16", "int8"),
@@ -321,11 +322,11 @@ DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 @dataclass(frozen=True)
 class Built:
-    """A file that was made.
+    """An exported file.
 
     Args:
-        export: the file, opened as a user would.
-        probe: the same graph with the network's own outputs too.
+        export: the file, opened as by a user.
+        probe: the same graph with the network's raw outputs too.
     """
 
     export: Backend
@@ -333,7 +334,7 @@ class Built:
 
 
 def check_choice(file_format: str, precision: str) -> tuple[Format, Precision]:
-    """Format and precision, if they go together. Raises UsageError."""
+    """Return format and precision. Raises UsageError for an unknown format or a precision that it does not have."""
     for known in get_args(Format):
         if known == file_format:
             for each in PRECISIONS[known]:
@@ -347,14 +348,14 @@ def check_choice(file_format: str, precision: str) -> tuple[Format, Precision]:
 
 
 def build(network: SSD | FCN, record: ExportRecord, file_format: Format, path: Path, inputs: Sequence[Any]) -> Built:
-    """Make `path`, and open it.
+    """Write `path`, and open it.
 
     Args:
-        network: the original, on the CPU.
-        record: what the file shall say of itself; its form and precision are what is made.
+        network: the original network, on the CPU.
+        record: the record to store; decides form and precision.
         file_format: the format.
-        path: where to; an `.xml` gets its `.bin` beside it.
-        inputs: pictures of the input size to measure 8-bit scales on; for int8 alone.
+        path: the target; an `.xml` gets its `.bin` beside it.
+        inputs: images of the input size for calibration; only for int8.
 
     Raises:
         ConfigError: the format's packages are missing.
@@ -398,7 +399,7 @@ def _openvino(network: SSD | FCN, record: ExportRecord, path: Path, inputs: Sequ
         model = openvino.quantised(model, inputs)
     fp16 = record.precision == "fp16"
     openvino.write(openvino.with_outputs(model, record.output_names), path, record.texts(), fp16=fp16)
-    # What narrows the numbers is the writing: the probe goes the same way, in a folder that is gone in the end.
+    # Writing rounds the weights to float16: the probe is written too, into a temporary folder.
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         probed = Path(folder) / path.name
         openvino.write(openvino.with_outputs(model, program.output_names), probed, {}, fp16=fp16)
@@ -416,7 +417,7 @@ def _ncnn(network: SSD | FCN, record: ExportRecord, path: Path, _inputs: Sequenc
 
 
 def _browser(network: SSD | FCN, record: ExportRecord, path: Path, inputs: Sequence[Any]) -> Built:
-    path.mkdir()  # the page comes once the model is proven
+    path.mkdir()  # the page is added when parity is proven
     return _onnx(network, record, path / browser.MODEL, inputs)
 
 
@@ -427,7 +428,7 @@ def _probed(form: Literal["whole", "raw"]) -> Form:
 def _program(
     network: SSD | FCN, suppression: Suppression, form: Form, precision: Precision
 ) -> DetectorProgram | SegmenterProgram:
-    dtype = DTYPES.get(precision, torch.float32)  # 8-bit networks are made of 32-bit ones
+    dtype = DTYPES.get(precision, torch.float32)  # int8 networks are quantised from float32
     if network.task == "segmentation":
         return SegmenterProgram(network, form, dtype)
     return DetectorProgram(network, suppression, form, dtype)

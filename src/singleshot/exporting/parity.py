@@ -1,10 +1,10 @@
-"""The proof that an export answers as the model that it was made from.
+"""The parity check: does an export give the same outputs as the model that it was made from?
 
-Two comparisons on real pictures. On equal resized pictures, the network's own outputs: they differ by rounding alone.
-And from a picture of its own size to the boxes: the graph's resize and suppression against ours. Where two boxes of
-an object score the same to the fourth digit, a rounding decides which is kept, so a box is compared with what the
-original says at the same place, kept or not, and which ones are kept is counted by itself. They are counted once of
-the graph at the picture's own size, as other programs run it, and once of `singleshot.load`, which resizes before it.
+There are two comparisons on real images. First the network's raw outputs for equal resized images: they differ by
+rounding only. Then the whole path from an image of any size to boxes: the graph's resize and NMS against ours. If two
+boxes of an object have equal scores to the fourth digit, rounding decides which one is kept. So a box is compared with
+the model's candidates at the same place, kept or not, and agreement on the kept boxes is counted separately: once for
+the graph at the image's own size, as other programs run it, and once for `singleshot.load`, which resizes first.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from singleshot.structures import Detections
 
 @dataclass(frozen=True)
 class Bounds:
-    """How far an export may be off.
+    """The tolerances of an export.
 
     Args:
-        raw: difference of the network's outputs on equal pictures, against the largest of them.
-        box_px: difference of a box's edges from picture to box, in pixels.
-        score: difference of scores (of probabilities, for a segmenter).
-        agreement: least share of detections (of pixels, for a segmenter) that both have.
-        share: of the detections below `SURE`, how many keep to `box_px` and `score`; the rest may be off by anything.
+        raw: largest difference of the network's outputs for equal images, relative to their largest magnitude.
+        box_px: largest difference of a box's edges, in pixels.
+        score: largest difference of scores (of probabilities, for a segmenter).
+        agreement: least fraction of detections (of pixels, for a segmenter) that both have.
+        share: fraction of the detections with scores below `SURE` that must satisfy `box_px` and `score`.
     """
 
     raw: float
@@ -53,29 +53,29 @@ BOUNDS: dict[Precision, Bounds] = {
     "bf16": Bounds(5e-2, 8.0, 0.10, 0.80),
     "int8": Bounds(1.0, 40.0, 0.50, 0.50, share=0.99),
 }
-"""Of each precision. What int8 costs is told by the AP; its bounds only catch what is broken.
+"""By precision. The cost of int8 is measured by AP; its bounds only detect broken exports.
 
-Eight bits leave almost every box within two pixels, and one of some thousands, with a score of a hundredth, by 50 off.
+With eight bits almost every box is within two pixels, and one in some thousands, with a score of 0.01, is off by 50.
 """
 SURE = 0.1
-"""The score from which on a detection is held to its bounds in every precision."""
+"""The score from which a detection must satisfy the bounds in every precision."""
 FEW = 10
-"""Fewer detections than these, in all the pictures, prove little."""
+"""Fewer detections than this, in all images together, prove little."""
 TELLING = 50
-"""Scores that are let pass where a model sees nothing in the pictures of the comparison."""
+"""Candidates that are compared where a model detects nothing in the images of the comparison."""
 
 
 @dataclass(frozen=True)
 class Parity:
-    """What was found. The fields are those of `Bounds`; 0 and 1 where there was nothing to compare.
+    """The result of a parity check. The fields are those of `Bounds`; 0 and 1 where there was nothing to compare.
 
-    Of `box_px` and `score` it is the worst, but for the detections that `Bounds.share` lets pass.
+    `box_px` and `score` are the largest differences, without the detections that `Bounds.share` exempts.
 
     Args:
-        pictures: how many were compared.
-        compared: how many detections, or pixels, of the export.
-        bounds: what was allowed.
-        let_pass: how many detections these were.
+        pictures: the number of images.
+        compared: the number of detections, or pixels, of the export.
+        bounds: the tolerances.
+        let_pass: the number of exempted detections.
     """
 
     pictures: int
@@ -88,7 +88,7 @@ class Parity:
     let_pass: int = 0
 
     def failures(self) -> list[str]:
-        """What is out of bounds; a value that is not a number always is."""
+        """Return what is out of bounds, as text; NaN always is."""
         rows = [(name, getattr(self, name), getattr(self.bounds, name)) for name in ("raw", "box_px", "score")]
         found = [f"{name} {value:.3g} above {limit:g}" for name, value, limit in rows if not value <= limit]
         if not self.agreement >= self.bounds.agreement:
@@ -96,7 +96,7 @@ class Parity:
         return found
 
     def require(self) -> None:
-        """Raise ParityError where anything is out of bounds, and UsageError where there was nothing to compare."""
+        """Raise ParityError if anything is out of bounds, and UsageError if there was nothing to compare."""
         if failures := self.failures():
             what = f"the export does not answer as the model: {', '.join(failures)}, on {self.pictures} pictures"
             raise ParityError(what, remedy="Nothing was written; try another precision, or report this")
@@ -105,7 +105,7 @@ class Parity:
             raise UsageError(what, remedy="Name pictures of its own kind with --check-pictures, or say --no-check")
 
     def as_json(self) -> dict[str, Any]:
-        """The figures as JSON holds them."""
+        """Return the figures as JSON."""
         return asdict(self)
 
     def __str__(self) -> str:
@@ -132,11 +132,11 @@ def compare(
     """Compare an export with the model that it was made from.
 
     Args:
-        model: the original, in float32.
-        export: the file that was made, in its runtime.
-        probe: the same graph with the network's own outputs too; `export` itself where it has them.
-        images: pictures of any sizes; at least one, or nothing is proven.
-        precision: of the export, for the bounds.
+        model: the original model, in float32.
+        export: the exported file in its runtime.
+        probe: the same graph with the network's raw outputs too; `export` itself if it has them.
+        images: images of any sizes, at least one.
+        precision: of the export; decides the bounds.
     """
     bounds, loaded = BOUNDS[precision], exported_predictor(export)
     if model.task == "detection" and loaded.task == "detection":
@@ -154,25 +154,25 @@ def compare(
 
 
 def telling_threshold(model: Detector, images: Sequence[UInt8[ndarray, "_ _ 3"]]) -> float:
-    """A score threshold that the best `TELLING` scores of these pictures pass, all anchors and classes counted.
+    """Return a score threshold that the best `TELLING` scores of these images exceed, over all anchors and classes.
 
-    For pictures in which the model sees nothing that it was trained on.
+    For images without objects of the model's classes.
     """
     best = np.zeros(0)
     for image in images:
         inputs = model.preprocess([image])
-        _, chances = _candidates(model, model.forward(inputs), inputs.sizes_hw[0])
-        best = np.sort(np.concatenate([best, chances.ravel()]))[-TELLING:]
+        _, probabilities = _candidates(model, model.forward(inputs), inputs.sizes_hw[0])
+        best = np.sort(np.concatenate([best, probabilities.ravel()]))[-TELLING:]
     return float(best[0]) * 0.99 if len(best) else 0.0
 
 
 def _worst(values: Sequence[float] | Float[ndarray, " N"]) -> float:
-    """The largest, 0 of none; what is not a number stays so, which Python's `max` would drop."""
+    """Return the largest value, 0 for none; NaN stays NaN, which Python's `max` may drop."""
     return float(np.max(values, initial=0.0))
 
 
 def _held(off: Float[ndarray, "N 3"], bounds: Bounds) -> Float[ndarray, "M 3"]:
-    """Without the worst of the unsure detections, as many as the share lets pass; never what is no number."""
+    """Drop the worst detections with low scores, as many as the share exempts; never those with NaN."""
     unsure = off[:, 2] < SURE
     excess = (off[:, :2] / (bounds.box_px, bounds.score)).max(axis=1, initial=0.0)
     excess[~unsure | ~np.isfinite(excess)] = -1.0
@@ -180,7 +180,7 @@ def _held(off: Float[ndarray, "N 3"], bounds: Bounds) -> Float[ndarray, "M 3"]:
 
 
 Row = tuple[int, float, list[tuple[float, float, float]], int, int]
-"""Of one picture: compared, raw, (box_px, score, its own score) of each, how many agree, of how many."""
+"""Of one image: compared, raw, (box_px, score difference, score) of each detection, agreeing, out of."""
 
 
 def _detections_of(
@@ -198,11 +198,11 @@ def _detections_of(
     wanted = model.postprocess(ours, [size_hw])[0]
     boxes_xyxy, scores, class_ids = _found(loaded, export.run(image[None]), size_hw)
     off: list[tuple[float, float, float]] = []
-    places, chances = _candidates(model, ours, size_hw)
+    places, probabilities = _candidates(model, ours, size_hw)
     places = _inside(places, size_hw)
     for box, one_score, class_id in zip(_inside(boxes_xyxy, size_hw), scores, class_ids, strict=True):
         box_off = np.abs(places - box).max(axis=1)
-        score_off = np.abs(chances[:, class_id] - one_score)
+        score_off = np.abs(probabilities[:, class_id] - one_score)
         nearest = int(np.argmin(np.maximum(box_off / bounds.box_px, score_off / bounds.score)))
         off.append((float(box_off[nearest]), float(score_off[nearest]), float(one_score)))
     again = loaded.predict(image, threshold=0.0)
@@ -215,7 +215,7 @@ def _detections_of(
 
 
 def _found(loaded: Detector, outputs: Any, size_hw: tuple[int, int]) -> tuple[Any, Any, Any]:
-    """Boxes, scores and classes that an export gives for one picture at its own size."""
+    """Return boxes, scores and class ids of an export for one image at its own size."""
     if "counts" in outputs:
         count = int(outputs["counts"][0])
         return tuple(outputs[name][0, :count] for name in ("boxes_xyxy", "scores", "class_ids"))  # pyright: ignore[reportReturnType]
@@ -227,7 +227,7 @@ def _found(loaded: Detector, outputs: Any, size_hw: tuple[int, int]) -> tuple[An
 def _candidates(
     model: Detector, raw: RawDetections, size_hw: tuple[int, int]
 ) -> tuple[Float[ndarray, "A 4"], Float[ndarray, "A C"]]:
-    """Every anchor's box in pixels of the picture and its chances by class id, before anything is suppressed."""
+    """Return every anchor's box in pixels of the image and its probabilities by class id, before NMS."""
     config = model.network.config
     folded = fold_unnamed(raw, config.unnamed_slots)
     corners = cxcywh_to_xyxy(decode(folded.box_offsets[0], model.network.anchors_cxcywh)).cpu().numpy()
@@ -235,20 +235,20 @@ def _candidates(
     if config.postprocess.clip_before_nms:
         edges = np.array([size_hw[1] / seen_hw[1], size_hw[0] / seen_hw[0]] * 2, dtype=np.float32)
         corners = corners.clip(0.0, edges)
-    chances = class_scores(folded.class_logits[0], config.scores).cpu().numpy()
-    return preprocess.boxes_to_pixels(corners, size_hw, config.preprocess), chances
+    probabilities = class_scores(folded.class_logits[0], config.scores).cpu().numpy()
+    return preprocess.boxes_to_pixels(corners, size_hw, config.preprocess), probabilities
 
 
 def _inside(boxes_xyxy: Float[ndarray, "N 4"], size_hw: tuple[int, int]) -> Float[ndarray, "N 4"]:
-    """Boxes cut off at the picture's edge: how far beyond it one ends, a rounding of its exponent decides."""
+    """Clip boxes to the image: how far a box extends beyond it depends on the rounding of an exponential."""
     height, width = size_hw
     return np.clip(boxes_xyxy, 0.0, [width, height, width, height])
 
 
 def _agreement(model: Detector, wanted: Detections, found: tuple[Any, Any, Any], bounds: Bounds) -> tuple[int, int]:
-    """How many detections of both sides the other has too, and how many there are.
+    """Return how many detections of both sides the other side has too, and how many there are.
 
-    Those near the threshold, or near the last that is kept of too many, may be on either side of it and do not count.
+    Detections near the threshold, or near the last kept score of a full list, may be on either side and do not count.
     """
     limits = model.network.config.postprocess
     boxes_xyxy, scores, class_ids = found
@@ -288,7 +288,7 @@ def _pixels_of(
 
 
 def _relative(wanted: ndarray, found: ndarray) -> float:
-    """The largest difference against the largest magnitude; infinite where the other is not finite."""
+    """Return the largest difference relative to the largest magnitude; infinity if `found` is not finite."""
     if wanted.shape != found.shape or not np.isfinite(found).all():
         return float("inf")
     return float(np.abs(wanted - found).max(initial=0.0) / max(np.abs(wanted).max(initial=0.0), 1e-30))

@@ -48,8 +48,8 @@ class DetectorProgram(nn.Module):
         scores       (B, K) float32, descending
         class_ids    (B, K) int64, 0-based
         counts       (B,) int64, the number of detections of each image
-        class_logits (B, A, C + 1), box_offsets (B, A, 4): the network's output, in `raw` and `both`; without the background
-                     (B, A, C) where a sigmoid scores the classes
+        class_logits (B, A, C + 1), box_offsets (B, A, 4): the network's output, in `raw` and `both`; (B, A, C) without
+                     the background where a sigmoid scores the classes
 
     Args:
         network: the detector; a copy of it, with batch normalisation folded, becomes part of the graph.
