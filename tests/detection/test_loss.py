@@ -10,8 +10,15 @@ import torch
 
 from singleshot import boxes
 from singleshot.detection.coding import RawDetections
-from singleshot.detection.loss import LossConfig, count_matches, dense_losses, hardest_negatives, multibox_loss
-from singleshot.detection.matching import BACKGROUND, match_tensors
+from singleshot.detection.loss import (
+    LossConfig,
+    count_matches,
+    dense_losses,
+    hardest_negatives,
+    multibox_loss,
+    sparse_losses,
+)
+from singleshot.detection.matching import BACKGROUND, IGNORED, match_tensors
 
 Losses = dict[str, torch.Tensor]
 ANCHORS = torch.tensor([[x / 8, y / 8, 0.2, 0.2] for y in range(8) for x in range(8)])
@@ -354,3 +361,52 @@ def test_an_image_without_objects_trains_no_sigmoid_unless_asked_for() -> None:
     assert losses["class"].item() == 0.0 and logits.grad is not None and not logits.grad.any()
     some = sigmoid_loss(torch.zeros(1, 64, 2), [], [], negatives_when_empty=3)
     torch.testing.assert_close(some["class"], torch.tensor(3 * 2 * math.log(2)))
+
+
+def test_a_perfect_box_with_a_score_of_one_and_silence_elsewhere_costs_nothing() -> None:
+    logits = torch.full((1, 64, 2), -40.0)
+    logits[0, 20, 1] = 40.0
+    parts = sigmoid_loss(logits, [ANCHORS[20].tolist()], [1], quality=2.0)
+    torch.testing.assert_close(parts["class"], torch.tensor(0.0))
+
+
+def test_the_class_target_is_the_iou_of_the_predicted_box() -> None:
+    """The box is a third of the anchor, so IoU is 1/3, and a score of 1/3 has no gradient."""
+    box = [*ANCHORS[20, :2].tolist(), 0.2, 0.2 / 3]
+    logits = torch.full((1, 64, 1), -40.0)
+    logits[0, 20, 0] = -math.log(2)
+    logits.requires_grad_()
+    parts = sigmoid_loss(logits, [box], [0], quality=2.0, iou_threshold=0.3)
+    parts["class"].backward()
+    assert logits.grad is not None
+    torch.testing.assert_close(logits.grad, torch.zeros_like(logits), atol=1e-5, rtol=0)
+
+
+def test_every_background_anchor_is_trained_by_the_square_of_its_error() -> None:
+    """A score of 1/2 costs log 2 times a quarter, for each of two classes of 64 anchors, one image without objects."""
+    parts = sigmoid_loss(torch.zeros(1, 64, 2), [], [], quality=2.0)
+    torch.testing.assert_close(parts["class"], torch.tensor(128 * math.log(2) / 4))
+    plain = sigmoid_loss(torch.zeros(1, 64, 2), [], [], quality=0.0)
+    torch.testing.assert_close(plain["class"], torch.tensor(128 * math.log(2)))
+
+
+def test_ignored_anchors_have_no_class_loss() -> None:
+    raw = RawDetections(torch.zeros(1, 64, 1), torch.zeros(1, 64, 4))
+    assignments = torch.full((1, 64), BACKGROUND, dtype=torch.int32)
+    assignments[0, :60] = IGNORED
+    empty = torch.zeros(1, 0, 4), torch.zeros(1, 0, dtype=torch.int64)
+    found = multibox_loss(raw, ANCHORS, *empty, assignments, LossConfig(quality=0.0), scores="sigmoid")
+    torch.testing.assert_close(found["class"], torch.tensor(4 * math.log(2)))
+
+
+@pytest.mark.parametrize("box_iou", ["giou", "diou", "ciou"])
+def test_tables_of_all_anchors_and_rows_of_the_matched_agree_on_iou_losses(box_iou: str) -> None:
+    torch.manual_seed(0)
+    raw = RawDetections(torch.randn(1, 64, 3), torch.randn(1, 64, 4))
+    truths, ids = ANCHORS[[3, 40]][None] * 1.05, torch.tensor([[0, 1]])
+    config = LossConfig(box_iou=box_iou)  # pyright: ignore[reportArgumentType]
+    assignments = config.matcher(ANCHORS).match_batch(truths, ids >= 0)
+    dense = dense_losses(raw, ANCHORS, truths, ids, assignments, config, mean_matches=torch.tensor(2.0))
+    sparse = sparse_losses(raw, ANCHORS, truths, ids, assignments, config, mean_matches=torch.tensor(2.0))
+    for one, other in zip(dense, sparse, strict=True):
+        torch.testing.assert_close(one, other)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -74,11 +76,14 @@ def detection_batch() -> Batch[BoxTargets]:
 
 
 @pytest.mark.parametrize("matching", ["bipartite", "atss", "task-aligned"])
-@pytest.mark.parametrize("box_iou", [None, "giou", "diou", "ciou"])
-def test_parts_of_a_detectors_batch_add_up_to_the_whole_by_every_rule(matching: str, box_iou: str | None) -> None:
+@pytest.mark.parametrize(("box_iou", "quality"), [(None, None), ("giou", None), ("diou", 2.0), ("ciou", 2.0)])
+def test_parts_of_a_detectors_batch_add_up_to_the_whole_by_every_rule(
+    matching: str, box_iou: str | None, quality: float | None
+) -> None:
     torch.manual_seed(0)
-    network = SSD(config_for("lite320-fine", ("car", "bus"), (64, 96))).eval()
-    criterion = DetectionCriterion(network, LossConfig(matching=matching, box_iou=box_iou))  # pyright: ignore[reportArgumentType]
+    config = config_for("lite320-fine", ("car", "bus"), (64, 96))
+    network = SSD(replace(config, scores="softmax" if quality is None else "sigmoid")).eval()
+    criterion = DetectionCriterion(network, LossConfig(matching=matching, box_iou=box_iou, quality=quality))  # pyright: ignore[reportArgumentType]
     targets = criterion.targets(detection_batch())
     totals = criterion.totals(targets)
     raw = network(torch.randn(2, 3, 64, 96))

@@ -68,6 +68,7 @@ def test_e7_an_older_versions_recipe_lacks_what_came_later_and_is_read() -> None
         ("loss.negatives_when_empty=-4", "loss.negatives_when_empty is -4"),
         ("loss.negatives_per_match=-1", "loss.negatives_per_match is -1.0"),
         ("loss.negative_iou=1.5", "loss.negative_iou is 1.5"),
+        ("loss.quality=2", "loss.quality is 2, and lite320-fine has softmax scores"),
         ("norm=batch", "norm is batch, which lite320-fine has no choice of"),
     ],
 )

@@ -38,12 +38,7 @@ def iou_loss(
     [1.0, 1.2, 1.2]
     """
     first, second = predicted_cxcywh.float(), truth_cxcywh.float()
-    first_low, first_high = first[..., :2] - first[..., 2:] / 2, first[..., :2] + first[..., 2:] / 2
-    second_low, second_high = second[..., :2] - second[..., 2:] / 2, second[..., :2] + second[..., 2:] / 2
-    common = (torch.minimum(first_high, second_high) - torch.maximum(first_low, second_low)).clamp(min=0).prod(-1)
-    union = first[..., 2:].prod(-1) + second[..., 2:].prod(-1) - common
-    iou = common / union.clamp(min=EPSILON)
-    enclosing = torch.maximum(first_high, second_high) - torch.minimum(first_low, second_low)
+    iou, union, enclosing = _overlap(first, second)
     if kind == "giou":
         area = enclosing.prod(-1).clamp(min=EPSILON)
         return 1 - iou + (area - union) / area
@@ -55,3 +50,24 @@ def iou_loss(
     with torch.no_grad():
         alpha = proportions / (1 - iou + proportions).clamp(min=EPSILON)
     return 1 - iou + distance + alpha * proportions
+
+
+def paired_iou(first_cxcywh: Float[Tensor, "*B 4"], second_cxcywh: Float[Tensor, "*B 4"]) -> Float[Tensor, "*B"]:
+    """Return the IoU of each pair of boxes (centre and size, in any unit), in 0…1.
+
+    >>> paired_iou(torch.tensor([1.0, 1.0, 2.0, 2.0]), torch.tensor([2.0, 1.0, 2.0, 2.0]))
+    tensor(0.3333)
+    """
+    return _overlap(first_cxcywh.float(), second_cxcywh.float())[0]
+
+
+def _overlap(
+    first: Float[Tensor, "*B 4"], second: Float[Tensor, "*B 4"]
+) -> tuple[Float[Tensor, "*B"], Float[Tensor, "*B"], Float[Tensor, "*B 2"]]:
+    """Return IoU, area of the union, and the sides of the enclosing box of each pair."""
+    first_low, first_high = first[..., :2] - first[..., 2:] / 2, first[..., :2] + first[..., 2:] / 2
+    second_low, second_high = second[..., :2] - second[..., 2:] / 2, second[..., :2] + second[..., 2:] / 2
+    common = (torch.minimum(first_high, second_high) - torch.maximum(first_low, second_low)).clamp(min=0).prod(-1)
+    union = first[..., 2:].prod(-1) + second[..., 2:].prod(-1) - common
+    enclosing = torch.maximum(first_high, second_high) - torch.minimum(first_low, second_low)
+    return common / union.clamp(min=EPSILON), union, enclosing

@@ -58,8 +58,10 @@ def encode(boxes_cxcywh: Float[Tensor, "*B 4"], anchors_cxcywh: Float[Tensor, "*
     return torch.cat([shift / CENTRE_VARIANCE, growth / SIZE_VARIANCE], dim=-1)
 
 
-def decode(offsets: Float[Tensor, "*B A 4"], anchors_cxcywh: Float[Tensor, "A 4"]) -> Float[Tensor, "*B A 4"]:
+def decode(offsets: Float[Tensor, "*B A 4"], anchors_cxcywh: Float[Tensor, "*#B A 4"]) -> Float[Tensor, "*B A 4"]:
     """Compute the boxes (cx, cy, w, h) of the offsets; the inverse of `encode` for growth up to 62.5 times.
+
+    The anchors may be those of one image, (A, 4), or have the leading axes of the offsets.
 
     >>> decode(torch.tensor([[1.0, 0.0, 0.0, 0.0]]), torch.tensor([[0.5, 0.5, 0.2, 0.2]]))
     tensor([[0.5200, 0.5000, 0.2000, 0.2000]])

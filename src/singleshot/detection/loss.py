@@ -7,9 +7,11 @@ normaliser), or image by image (the 2017 re-implementation).
 
 Where a sigmoid scores each class by itself, there is no background: an anchor learns 1 for its class and 0 for all
 others (binary cross-entropy, summed over the classes), a background anchor 0 for all, and the hardest background
-anchors are those with the greatest logit.
+anchors are those with the greatest logit. With `quality` the target is the IoU of the predicted box instead, so that
+the score says how good the box is, and nothing is mined: every anchor counts, by the size of its error.
 
-Source: weiliu89/caffe, `multibox_loss_layer.cpp` and `bbox_util.cpp` (MAX_NEGATIVE mining).
+Sources: weiliu89/caffe, `multibox_loss_layer.cpp` and `bbox_util.cpp` (MAX_NEGATIVE mining); for `quality` Li et al.
+2020 (Generalized Focal Loss, equation 2).
 """
 
 from __future__ import annotations
@@ -27,9 +29,9 @@ from torch.autograd.function import once_differentiable
 from singleshot.compiled import compiled
 from singleshot.config import Above, AtLeast, Config, Range
 from singleshot.detection.adaptive import AdaptiveRule
-from singleshot.detection.box_loss import IoULoss, iou_loss
+from singleshot.detection.box_loss import IoULoss, iou_loss, paired_iou
 from singleshot.detection.coding import RawDetections, Scores, decode, encode
-from singleshot.detection.matching import BACKGROUND, Matcher, Rule
+from singleshot.detection.matching import BACKGROUND, IGNORED, Matcher, Rule
 from singleshot.detection.numerics import HIGHEST, LOWEST, exponentiate, greatest
 
 # Anchors whose loss is computed together: their logits and the work space fit into the first cache.
@@ -56,6 +58,9 @@ class LossConfig(Config, name="loss"):
     """Negatives of an image without objects: 0 in the reference, where such an image trains nothing; `auto`: three
     times the batch's mean matches per image, at least three."""
 
+    quality: Annotated[float, AtLeast(0)] | None = None
+    """For sigmoid scores: the class target is the IoU of the predicted box, and every anchor is trained, weighted by
+    its error to this power (quality focal loss; its β is 2); null: target 1, and hard negatives alone."""
     box_iou: IoULoss | None = None
     """A loss of the IoU family beside smooth L1, see `box_loss`; null: smooth L1 alone."""
     box_iou_weight: Annotated[float, Above(0)] = 5.0
@@ -108,7 +113,9 @@ def multibox_loss(
     all_matches, all_images, ranks = count_matches(assignments) if totals is None else totals
     given = (raw, anchors_cxcywh, boxes_cxcywh, class_ids, assignments, config)
     mean_matches = all_matches / all_images
-    if raw.class_logits.device.type == "cpu" and scores == "softmax":
+    if config.quality is not None:
+        image_class, image_box = quality_losses(*given)
+    elif raw.class_logits.device.type == "cpu" and scores == "softmax":
         image_class, image_box = sparse_losses(*given, mean_matches=mean_matches)
     else:
         image_class, image_box = dense_losses(*given, mean_matches=mean_matches, scores=scores)
@@ -162,6 +169,37 @@ def dense_losses(
         box_loss = _box_loss(offsets, learned, anchors_cxcywh.expand_as(learned), config)
         image_box = torch.where(positive, box_loss, 0.0).sum(dim=1)
     return image_class, image_box
+
+
+def quality_losses(
+    raw: RawDetections,
+    anchors_cxcywh: Float[Tensor, "A 4"],
+    boxes_cxcywh: Float[Tensor, "B N 4"],
+    class_ids: Int[Tensor, "B N"],
+    assignments: Int[Tensor, "B A"],
+    config: LossConfig,
+) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"]]:
+    """Compute class and box loss of each image where the class target is the IoU of the predicted box; sigmoids only.
+
+    Anchors that are `IGNORED` have no class loss; an image without objects trains every anchor as background.
+    """
+    logits = raw.class_logits.float()
+    positive, rows = assignments >= 0, assignments.clamp(min=0).long()
+    learned, classes = anchors_cxcywh.expand(len(rows), -1, 4), torch.zeros_like(rows)
+    if boxes_cxcywh.shape[1]:
+        found = boxes_cxcywh.gather(1, rows[..., None].expand(-1, -1, 4))
+        learned = torch.where(positive[..., None], found, learned)
+        classes = torch.where(positive, class_ids.gather(1, rows), 0)
+    offsets, anchors = raw.box_offsets.float(), anchors_cxcywh.expand_as(learned)
+    with torch.no_grad():
+        iou = torch.where(positive, paired_iou(decode(offsets, anchors), learned), 0.0)
+        wanted = torch.zeros_like(logits).scatter_(2, classes[..., None], iou[..., None])
+        error = (logits.sigmoid() - wanted).abs()
+    # The weight has a gradient of its own in the published loss; it is small, and none is taken here.
+    class_loss = error.pow(config.quality or 0.0) * F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
+    image_class = torch.where(assignments != IGNORED, class_loss.sum(dim=2), 0.0).sum(dim=1)
+    box_loss = _box_loss(offsets, learned, anchors, config)
+    return image_class, torch.where(positive, box_loss, 0.0).sum(dim=1)
 
 
 def _softmax_loss(

@@ -106,7 +106,7 @@ def new_network(
     else:
         own = None if recipe.anchors == "auto" else recipe.anchors
         config = ssd.config_for(recipe.model, class_names, recipe.input_size_hw, fit=recipe.fit, anchors=own)
-        config = replace(config, norm=recipe.norm)
+        config = replace(config, norm=recipe.norm, scores=recipe.scores or config.scores)
         if source is not None:
             config = _with_input_of(config, source, path)
         if isinstance(source, WeightsFile):
@@ -219,6 +219,7 @@ def _with_settings_of(config: SSDConfig, source: SSDConfig, recipe: Recipe) -> S
     if recipe.model != source.flavour:
         return config
     config = replace(config, clip_anchors=source.clip_anchors, norm=source.norm, postprocess=source.postprocess)
+    config = replace(config, scores=recipe.scores or source.scores)
     if config.class_names == source.class_names:
         config = replace(config, display_threshold=source.display_threshold)
     if recipe.anchors not in (None, "auto") or recipe.input_size_hw not in (None, source.input_size_hw):

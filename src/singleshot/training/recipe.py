@@ -26,6 +26,7 @@ from singleshot.config import (
 from singleshot.data.augment.augment import Augmentation
 from singleshot.data.augment.sampling import WHOLE, CropSampler
 from singleshot.detection.anchors import AnchorLevel
+from singleshot.detection.coding import Scores
 from singleshot.detection.loss import LossConfig
 from singleshot.detection.ssd import MODELS
 from singleshot.errors import ConfigError, nearest
@@ -72,6 +73,8 @@ class Recipe(Config):
     anchors: tuple[AnchorLevel, ...] | Literal["auto"] | None = None
     """Other anchors than the model's own (`singleshot data anchors`); `auto`: fitted to the training split, and those
     of the weights if the run continues a detector of the same model."""
+    scores: Scores | None = None
+    """How class scores come from logits: `softmax`, or `sigmoid` of each class; null: as the model has them."""
     epochs: Annotated[int, AtLeast(1)] | None = 100
     """Passes over the training data."""
     steps: Annotated[int, AtLeast(1)] | None = None
@@ -147,6 +150,10 @@ class Recipe(Config):
             message = f"accumulate is {self.accumulate}, and soft IoU cannot be added up from parts of a batch"
             raise ConfigError(message, remedy="Set accumulate or pixel_loss.soft_iou, not both")
         known = MODELS.get(self.model)
+        scores = self.scores or (known.scores if known is not None else "softmax")
+        if self.loss.quality is not None and not self.is_segmentation and scores != "sigmoid":
+            message = f"loss.quality is {self.loss.quality:g}, and {self.model} has {scores} scores"
+            raise ConfigError(message, remedy="Set scores=sigmoid, or loss.quality=null")
         if self.norm == "batch" and (self.is_segmentation or (known is not None and known.backbone != "vgg16")):
             message = f"norm is batch, which {self.model} has no choice of"
             raise ConfigError(message, remedy="Leave norm out: it is for models with a VGG backbone")

@@ -174,7 +174,7 @@ def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 FREE_FIELDS = ("workers", "checkpoint", "rank_timeout_s")
-STRUCTURE = ("model", "weights", "norm", "input_size_hw", "fit", "anchors")
+STRUCTURE = ("model", "weights", "norm", "input_size_hw", "fit", "anchors", "scores")
 """Fields that determine, with the classes, which network is built."""
 SHOWN_KEYS = 8
 
