@@ -17,6 +17,7 @@ import functools
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -141,6 +142,7 @@ def is_run(path: Path) -> bool:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_what_readme_shows_runs(tmp_path: Path) -> None:
+    shutil.copyfile(ROOT / "src" / "singleshot" / "starts" / "cat.jpg", tmp_path / "photo.jpg")
     run_page(README.read_text(encoding="utf-8"), tmp_path)
 
 

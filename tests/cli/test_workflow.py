@@ -117,6 +117,9 @@ def test_the_demo_writes_a_summary_that_evaluate_repeats(tmp_path: Path, monkeyp
     result = run("demo", "--minutes", "0.05", "--train", "16", "--test", "8")
     assert result.exit_code == 0, result.output
     summary = json.loads((tmp_path / "runs/demo/summary.json").read_text())
+    ending = result.stdout.splitlines()[-2:]  # a real photograph and a real video's frame
+    assert "cat.jpg: cat 0.85" in ending[0] and "motorway.jpg: car 0." in ending[1]
+    assert (tmp_path / "runs/demo/pictures_everyday/motorway.jpg").is_file()
     named = {"map", "ap", "ap_by_size", "train_seconds", "total_seconds", "images_per_second"}
     assert named | {"data", "weights", "pictures"} <= set(summary)
     assert all((tmp_path / summary[name]).exists() for name in ("data", "weights", "pictures", "curves"))

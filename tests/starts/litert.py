@@ -27,7 +27,7 @@ from tools.ready_detector import model_bytes
 
 LOGIT, BOX_PX = 1e-3, 0.05
 GOLDEN = Path(__file__).with_name("golden.json")
-OWN = [Path(shipped.__file__).with_name(name) for name in ("cat.jpg", "motorway.jpg")]
+OWN = list(shipped.real_images())
 SCALES = [0.2 + (0.95 - 0.2) * index / 5 for index in range(6)]
 
 

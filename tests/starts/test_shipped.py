@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -77,3 +82,29 @@ def test_every_file_beside_the_weights_is_named_in_notice() -> None:
     others = {"NOTICE", "__init__.py", "shipped.py"}
     for path in folder.iterdir():
         assert path.name in others or path.is_dir() or path.name in notice, path.name
+
+
+def test_every_licence_that_notice_names_is_beside_it_and_is_packaged() -> None:
+    folder = find_weights("everyday").parent
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
+    assert "starts/*" in project["tool"]["setuptools"]["package-data"]["singleshot"]
+    assert "src/singleshot/starts/NOTICE" in project["project"]["license-files"]
+    licences = set(re.findall(r"LICENSE\.\w+", (folder / "NOTICE").read_text(encoding="utf-8")))
+    assert licences == {path.name for path in folder.glob("LICENSE.*")} == {"LICENSE.mediapipe", "LICENSE.udacity"}
+    assert "Apache License" in (folder / "LICENSE.mediapipe").read_text(encoding="utf-8")
+
+
+def test_predicting_imports_neither_torchs_compiler_nor_compiles_anything() -> None:
+    """What a first prediction on a new machine would wait for: 1.2 s of imports, 15 s of compilation."""
+    code = f"""
+import sys, numba
+from numba.core import compiler
+compiler.compile_extra = None  # what numba compiles with
+import singleshot
+found = singleshot.load("everyday").predict({str(OWN[0])!r})
+assert found.class_names == ("cat",), found
+assert "torch._dynamo" not in sys.modules and "sympy" not in sys.modules
+"""
+    environment = os.environ | {"NUMBA_CACHE_DIR": "/dev/null/none", "HOME": "/nonexistent", "XDG_CACHE_HOME": "/none"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr

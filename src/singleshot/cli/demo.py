@@ -1,7 +1,8 @@
 """`singleshot demo`: the whole workflow on generated street scenes, without a download: eight minutes on two cores.
 
 A detector is trained on the boxes of the scenes, then a segmenter on their masks, which starts from the detector's
-backbone. Both are evaluated on unseen scenes, and some of these are drawn.
+backbone. Both are evaluated on unseen scenes, and some of these are drawn. In the end the detector that comes with the
+package looks at a real photograph and at a frame of a real video.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ def demo(
     terminal.show(voc_table(report))
     terminal.show((out / "report.txt").read_text(encoding="utf-8"))
     if not masks:
+        _show_real_images(out / "pictures_everyday")
         return
     started = time.monotonic()
     recipe = dataclasses.replace(streets_demo_masks.RECIPE, weights=summary["weights"], **limits)
@@ -66,6 +68,7 @@ def demo(
     atomic.write_text(out / "summary.json", json.dumps(summary | {"segmentation": part}, indent=2) + "\n")
     line = f"mIoU {as_text(part['miou'])} on {part['images']} unseen scenes, {part['total_seconds']:.0f} s more"
     terminal.show(f"{line}\nimages: {part['pictures']}")
+    _show_real_images(out / "pictures_everyday")
 
 
 def _train_and_evaluate(
@@ -117,6 +120,25 @@ def _train_and_evaluate(
         "weights": str(trained.weights),
         "pictures": str(images),
     }
+
+
+def _show_real_images(folder: Path) -> None:
+    """Draw what the detector that comes with the package finds in a photograph and in a frame of a real video."""
+    from singleshot.cli import terminal
+    from singleshot.drawing import draw
+    from singleshot.images import read_image
+    from singleshot.prediction.annotations import write_image
+    from singleshot.prediction.load import load
+    from singleshot.starts import shipped
+
+    detector = load(shipped.EVERYDAY)
+    terminal.show(f"real images, by {shipped.EVERYDAY}, the detector that comes with the package:")
+    for source in shipped.real_images():
+        image = read_image(source)
+        result = detector.predict(image).detections
+        found = [f"{name} {score:.2f}" for name, score in zip(result.class_names, result.scores, strict=True)]
+        write_image(folder / source.name, draw(image, result))
+        terminal.show(f"  {folder / source.name}: {', '.join(found) or 'nothing'}")
 
 
 def _check_folder(out: Path, data: Path) -> None:

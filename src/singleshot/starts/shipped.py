@@ -16,3 +16,8 @@ def find(name: str) -> Path | None:
     ('everyday.safetensors', None)
     """
     return Path(__file__).with_name(FILES[name]) if name in FILES else None
+
+
+def real_images() -> tuple[Path, ...]:
+    """Return the two images that come with the weights: a photograph of a cat, and a frame of a dashcam's video."""
+    return tuple(Path(__file__).with_name(name) for name in ("cat.jpg", "motorway.jpg"))
