@@ -41,9 +41,11 @@ test-fast: .venv/.installed-dev  ## the tests that take a few seconds at most
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow" $(ARGS)
 
 FUZZ_MINUTES ?= 2
+# objectron_solution_packed_assets.data (tools/ready_detector.py): compares everyday with LiteRT, where that is installed.
+READY_DATA ?=
 
 test-long: .venv/.installed-dev  ## ten minutes of a stream, the container's commands, and every fuzz target for FUZZ_MINUTES=2: about an hour
-	SINGLESHOT_LONG=1 $(BIN)/python -m pytest -s tests/prediction/test_network_camera.py tests/test_dockerfile.py
+	SINGLESHOT_LONG=1 READY_DATA="$(READY_DATA)" $(BIN)/python -m pytest -s tests/prediction/test_network_camera.py tests/test_dockerfile.py tests/starts
 	@set -e; for each in $$(cd tests/fuzz && grep -l "TARGET = Target(" *.py | grep -v test_fuzz | sed "s/\.py$$//"); do \
 	  $(BIN)/python -m tests.fuzz.$$each --minutes $(FUZZ_MINUTES); done
 
