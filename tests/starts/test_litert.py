@@ -17,7 +17,7 @@ DATA = os.environ.get("READY_DATA", "")
 
 @pytest.mark.skipif(
     not (os.environ.get("SINGLESHOT_LONG") and DATA),
-    reason="make test-long READY_DATA=FILE, see tests/starts/litert.py",
+    reason="make test-long READY_DATA=FILE runs it",
 )
 def test_logits_and_boxes_are_those_of_litert_on_every_photograph() -> None:
     pytest.importorskip("ai_edge_litert", reason="pip install ai-edge-litert")
