@@ -87,6 +87,7 @@ def test_json_has_exactly_the_documented_keys_and_null_without_ground_truths():
     assert set(written) == {
         "metric",
         "map",
+        "map_interval",
         "ap",
         "images",
         "ground_truths",
@@ -151,3 +152,14 @@ def test_the_table_shows_every_class_and_the_mean_and_takes_no_name_for_markup()
     assert any("[red]car" in line and "0.000" in line for line in lines)
     assert any("bus" in line and "n/a" in line for line in lines)
     assert any("mean" in line for line in lines)
+
+
+def test_the_interval_of_the_mean_is_there_when_asked_for_and_brackets_it():
+    samples = [sample(f"{index}", [ONE], [0]) for index in range(20)]
+    found = [detections([ONE], [0.9], [0]) if index % 2 else detections([], [], []) for index in range(20)]
+    there = split(*samples)
+    assert voc_report(found, there).map_interval is None
+    report = voc_report(found, there, metric="voc12", resamples=100)
+    assert report.map_interval is not None and report.map == 0.5
+    low, high = report.map_interval
+    assert 0.2 < low < 0.5 < high < 0.8

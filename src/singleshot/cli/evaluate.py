@@ -208,7 +208,8 @@ def _show(report: Any, metric: Metric) -> None:
         if metric == "coco":
             terminal.warn(coco.cut_warning(report))
         terminal.show(coco.coco_table(report) if metric == "coco" else voc.voc_table(report))
-        terminal.show(voc.map_line(metric, report.map, report.images))
+        bounds = None if metric == "coco" else report.map_interval
+        terminal.show(voc.map_line(metric, report.map, report.images, bounds))
 
 
 @dataclass(frozen=True)
@@ -291,6 +292,7 @@ class DetectionScorer:
         from singleshot.data.boxes import results as box_results
         from singleshot.evaluation.coco import coco_report
         from singleshot.evaluation.voc import SIZE_BANDS_PX, threshold_warning, voc_report
+        from singleshot.metrics.bootstrap import SAMPLES
 
         options = self._options
         if self._found is None:
@@ -306,7 +308,7 @@ class DetectionScorer:
         if options.metric == "coco":
             return coco_report(self._found, self._dataset)
         metric: Any = options.metric
-        return voc_report(self._found, self._dataset, metric=metric, size_bands_px=SIZE_BANDS_PX)
+        return voc_report(self._found, self._dataset, metric=metric, size_bands_px=SIZE_BANDS_PX, resamples=SAMPLES)
 
     def write_page(self, path: Path, info: PageInfo, report: Any) -> Path:
         """Write the HTML report. It always has VOC's scores."""

@@ -23,6 +23,7 @@ from singleshot.evaluation.loop import Metric, check_classes, eval_loader, evalu
 from singleshot.evaluation.maxf import MaxF, MaxfReport
 from singleshot.evaluation.miou import MeanIoU, MiouReport
 from singleshot.evaluation.voc import SIZE_BANDS_PX, VocAP, VocReport
+from singleshot.metrics.bootstrap import SAMPLES
 from singleshot.metrics.voc_ap import Metric as VocMetric
 from singleshot.prediction.load import load, load_detector, load_segmenter
 from singleshot.prediction.predictor import Detector, Segmenter
@@ -134,7 +135,7 @@ def evaluate(
             weights=file, splits=splits, layout=data_format, label_map=label_map, with_masks=pixels,
         )  # fmt: skip
     refuse_or_list([data], on_bad)
-    counter = metric_for(metric, data, threshold=threshold, size_bands_px=size_bands_px)
+    counter = metric_for(metric, data, threshold=threshold, size_bands_px=size_bands_px, resamples=SAMPLES)
     check_classes(model, data)
     loader = eval_loader(model, data, batch_size=batch_size, workers=workers, on_bad=on_bad)
     return evaluate_split(model, loader, counter, probabilities=metric == "maxf")
@@ -172,6 +173,7 @@ def metric_for(
     *,
     threshold: float | None = None,
     size_bands_px: Sequence[tuple[float, float]] = (),
+    resamples: int = 0,
     instances: bool = True,
 ) -> Metric[Any, Any]:
     """Return the metric of a name, for a split.
@@ -181,6 +183,7 @@ def metric_for(
         dataset: the split.
         threshold: of detections: drop those that score less.
         size_bands_px: of VOC: sizes of objects to evaluate one by one too.
+        resamples: of VOC: drawings of images for the interval of the mean; 0 for none.
         instances: of `miou`: compute Cityscapes' iIoU too, for which every image has a second, larger file.
 
     Raises:
@@ -190,7 +193,7 @@ def metric_for(
         return pixel_metric(name, dataset, instances=instances)
     if name == "coco":
         return CocoAP(dataset, threshold)
-    return VocAP(dataset, metric=name, size_bands_px=size_bands_px, threshold=threshold)
+    return VocAP(dataset, metric=name, size_bands_px=size_bands_px, threshold=threshold, resamples=resamples)
 
 
 def pixel_metric(name: PixelMetric, dataset: Dataset, *, instances: bool = True) -> MeanIoU | MaxF:

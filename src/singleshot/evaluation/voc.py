@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from singleshot.evaluation.loop import Metric, Report
+from singleshot.metrics.bootstrap import interval, resampled_map
 from singleshot.metrics.detections import FlatDetections, GroundTruths
 from singleshot.metrics.voc_ap import ClassResult, above, mean_ap, voc_ap, voc_ap_of_sizes
 from singleshot.metrics.voc_ap import Metric as VocMetric
@@ -72,6 +73,8 @@ class VocReport(MeanAP):
         curves: precision and recall by class name.
         at_thresholds: the scores that remain when detections below a confidence are dropped.
         ap_by_size: the scores for small to large objects; empty where they were not asked for.
+        map_interval: the interval in which `map` lies for 95 % of the splits like this one, see `metrics.bootstrap`;
+            None where it was not asked for or there is nothing to find.
     """
 
     metric: VocMetric
@@ -81,12 +84,14 @@ class VocReport(MeanAP):
     curves: Mapping[str, ClassResult]
     at_thresholds: Mapping[float, MeanAP]
     ap_by_size: tuple[SizeBand, ...] = ()
+    map_interval: tuple[float, float] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Returns what `evaluate --json` writes: null for a class without objects and for an open upper size."""
         return {
             "metric": self.metric,
             "map": self.map,
+            "map_interval": None if self.map_interval is None else list(self.map_interval),
             "ap": dict(self.ap),
             "images": self.images,
             "ground_truths": self.ground_truths,
@@ -161,6 +166,7 @@ class VocAP(DetectionMetric[VocReport]):
         metric: `voc07` for AP at eleven points of recall, `voc12` for the area under the curve.
         size_bands_px: sizes of objects that are evaluated one by one too.
         threshold: drop detections that score less; None keeps all.
+        resamples: drawings of images for the interval of the mean; 0 for no interval.
     """
 
     def __init__(
@@ -170,15 +176,18 @@ class VocAP(DetectionMetric[VocReport]):
         metric: VocMetric = "voc07",
         size_bands_px: Sequence[tuple[float, float]] = (),
         threshold: float | None = None,
+        resamples: int = 0,
     ) -> None:
         super().__init__(dataset, threshold)
         self.metric: VocMetric = metric
-        self.size_bands_px = size_bands_px
+        self.size_bands_px, self.resamples = size_bands_px, resamples
 
     def compute(self) -> VocReport:
         """Returns the scores, see `voc_report`."""
         detections, dataset = self.collected()
-        return voc_report(detections, dataset, metric=self.metric, size_bands_px=self.size_bands_px)
+        return voc_report(
+            detections, dataset, metric=self.metric, size_bands_px=self.size_bands_px, resamples=self.resamples
+        )
 
 
 def voc_report(
@@ -187,6 +196,7 @@ def voc_report(
     *,
     metric: VocMetric = "voc07",
     size_bands_px: Sequence[tuple[float, float]] = (),
+    resamples: int = 0,
 ) -> VocReport:
     """Scores the detections of a whole split by Pascal VOC's protocol.
 
@@ -195,6 +205,7 @@ def voc_report(
         dataset: the split with its annotations.
         metric: `voc07` for AP at eleven points of recall, `voc12` for the area under the curve.
         size_bands_px: sizes of objects to evaluate one by one too (`SIZE_BANDS_PX` is a good choice).
+        resamples: drawings of images for the interval of the mean (`bootstrap.SAMPLES` is a good choice); 0 for none.
 
     No detections give 0; a class without objects (or with difficult ones alone) gives None and is not in the mean.
     Raises ValueError where the numbers of detections and images differ or a class id is not the data set's, and
@@ -210,6 +221,10 @@ def voc_report(
         of_band = voc_ap_of_sizes(flat, truths, len(names), size_px=band, metric=metric)
         mean = _mean_ap(names, of_band)
         bands.append(SizeBand(mean.map, mean.ap, band, sum(result.num_ground_truths for result in of_band)))
+    bounds = None
+    if resamples and len(dataset):
+        values = resampled_map(flat, truths, len(names), images=len(dataset), metric=metric, samples=resamples)
+        bounds = interval(values)
     return VocReport(
         map=scores.map,
         ap=scores.ap,
@@ -223,6 +238,7 @@ def voc_report(
             for threshold in THRESHOLDS
         },
         ap_by_size=tuple(bands),
+        map_interval=bounds,
     )
 
 
@@ -274,6 +290,11 @@ def voc_table(report: VocReport) -> Any:
     return table
 
 
-def map_line(metric: str, mean: float | None, images: int) -> str:
-    """Returns the one score that people quote, in a line: `mAP (voc12) 0.819 on 240 images`."""
-    return f"mAP ({metric}) {as_text(mean)} on {images} {'image' if images == 1 else 'images'}"
+def map_line(metric: str, mean: float | None, images: int, bounds: tuple[float, float] | None = None) -> str:
+    """Returns the one score that people quote, in a line, with its interval if there is one.
+
+    >>> map_line("voc12", 0.819, 240, (0.79, 0.845))
+    'mAP (voc12) 0.819 on 240 images, 95 % interval 0.790 to 0.845'
+    """
+    line = f"mAP ({metric}) {as_text(mean)} on {images} {'image' if images == 1 else 'images'}"
+    return line if bounds is None else f"{line}, 95 % interval {as_text(bounds[0])} to {as_text(bounds[1])}"

@@ -76,6 +76,7 @@ def write_detections(
     examples = detections.Examples(dataset, flat_at[ERRORS_AT], truths, errors)
     tiles = [
         (f"mAP ({report.metric})", report.map),
+        *([] if report.map_interval is None else [("its 95 % interval", "–".join(map(as_text, report.map_interval)))]),
         *([] if coco is None else [("AP (coco)", coco.map), ("AP50 (coco)", coco.figures.ap50)]),
         ("images", report.images),
         ("objects", report.ground_truths),

@@ -22,6 +22,7 @@ from singleshot.evaluation.loop import check_classes, eval_loader, predictions
 from singleshot.evaluation.miou import MeanIoU
 from singleshot.evaluation.voc import SIZE_BANDS_PX, CollectDetections, voc_report
 from singleshot.images import read_image
+from singleshot.metrics.bootstrap import SAMPLES
 from singleshot.prediction import annotations
 from singleshot.prediction.load import load
 from singleshot.prediction.predictor import Predictor
@@ -114,7 +115,7 @@ def _evaluate_detector(
     for index in evenly_spaced(len(readable), COPIES):
         _write_copy(copies, readable, index, model.shown(found[index]))
     metric = "voc07" if model.provenance.get("metric") == "voc07" else "voc12"
-    report = voc_report(found, readable, metric=metric, size_bands_px=SIZE_BANDS_PX)
+    report = voc_report(found, readable, metric=metric, size_bands_px=SIZE_BANDS_PX, resamples=SAMPLES)
     return write_detections(target, replace(info, facts=facts), found, readable, report)
 
 
