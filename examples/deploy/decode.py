@@ -38,16 +38,18 @@ def detections(class_logits, box_offsets, facts, size_hw, image_hw, least=0.5):
     boxes = np.hstack([centre - size / 2, centre + size / 2]) * np.array([size_hw[1], size_hw[0]] * 2)
     if limits["clip_before_nms"]:
         boxes = np.clip(boxes, 0, [image_hw[1], image_hw[0]] * 2)
-    rows = []
-    for class_id, name in enumerate(facts["class_names"]):
+    least = max(least, limits["score_threshold"])
+    candidates = []
+    for class_id in range(len(facts["class_names"])):
         best = np.argsort(-scores[:, class_id], kind="stable")[: limits["candidates_per_class"]]
-        best = [each for each in best if scores[each, class_id] > max(least, limits["score_threshold"])]
-        kept = []
-        for each in best:
-            if all(iou(boxes[each], boxes[other]) <= limits["nms_iou"] for other in kept):
-                kept.append(each)
-        rows += [(name, float(scores[each, class_id]), *boxes[each].tolist()) for each in kept]
-    return sorted(rows, key=lambda row: -row[1])[: limits["max_detections"]]
+        candidates += [(scores[each, class_id], class_id, each) for each in best if scores[each, class_id] > least]
+    kept = []
+    for score, class_id, each in sorted(candidates, key=lambda row: -row[0]):
+        rivals = [other for _, its, other in kept if its == class_id or limits["class_agnostic_nms"]]
+        if all(iou(boxes[each], boxes[other]) <= limits["nms_iou"] for other in rivals):
+            kept.append((score, class_id, each))
+    names = facts["class_names"]
+    return [(names[its], float(score), *boxes[each].tolist()) for score, its, each in kept[: limits["max_detections"]]]
 
 
 def iou(one, other):

@@ -104,6 +104,15 @@ def write_ncnn(folder: Path, of: Any = None) -> Path:
     return folder / "d.ncnn.param"
 
 
+def write_litert(folder: Path, of: Any = None) -> Path:
+    """The network alone; needs the extra litert."""
+    from singleshot.exporting import litert
+    from singleshot.exporting.program import NetworkProgram
+
+    litert.write(NetworkProgram(of or network()), folder / "d.tflite", record("raw", of=of), [])
+    return folder / "d.tflite"
+
+
 def write_weights(folder: Path) -> Path:
     weights.save(folder / "d.safetensors", network(), {"command": "none"})
     return folder / "d.safetensors"

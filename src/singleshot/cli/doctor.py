@@ -31,6 +31,8 @@ EXTRAS = {
     "export --format onnx": ("export",),
     "export --format openvino": ("export", "openvino"),  # converts through ONNX
     "export --format ncnn": ("ncnn",),
+    "export --format litert": ("litert",),
+    "export --format coreml": ("coreml",),
     "serve": ("web",),
     "weights import of HDF5 files": ("import",),
 }

@@ -80,7 +80,7 @@ def evaluate(
     workers: Annotated[int, typer.Option(help="Processes that load images.", min=0)] = 0,
     partial: Annotated[bool, typer.Option("--partial", help="Evaluate masks although some are missing.")] = False,
     backend: Annotated[
-        str | None, typer.Option(help="Runtime for the file: torch, pt2, onnx, openvino or ncnn.")
+        str | None, typer.Option(help="Runtime for the file: torch, pt2, onnx, openvino, ncnn or litert.")
     ] = None,
     device: Device = "auto",
     batch_size: BatchSize = None,

@@ -15,10 +15,12 @@ JSON_KEYS = ("path", "parity", "bytes")
 
 def export(
     weights: Annotated[str, typer.Argument(help="A weights file, a known name, or owner/name on the hub.")],
-    file_format: Annotated[str, typer.Option("--format", help="pt2, onnx, openvino, ncnn or browser.")],
+    file_format: Annotated[str, typer.Option("--format", help="pt2, onnx, openvino, ncnn, litert, coreml or browser.")],
     precision: Annotated[
         str | None,
-        typer.Option(help="fp32; bf16 (pt2), fp16 (all but pt2), int8 (onnx, openvino, browser)."),
+        typer.Option(
+            help="fp32; bf16: pt2; fp16: onnx, openvino, ncnn, coreml, browser; int8: onnx, openvino, litert, browser."
+        ),
     ] = None,
     int8: Annotated[bool, typer.Option("--int8", help="Same as --precision int8.")] = False,
     calibration: Annotated[
@@ -95,6 +97,8 @@ def export(
         terminal.warn("the calibration images have no annotations, so the loss of accuracy by int8 was not measured")
     terminal.show(size_table(source, [made.path]))
     terminal.show(f"export: {made.path}")
+    if file_format == "coreml" and made.parity is not None:
+        terminal.warn("compared was the saved graph with its weights, computed here by torch: Core ML needs macOS")
     if file_format == "browser":
         terminal.show(f"serve it: python -m http.server --bind 127.0.0.1 --directory {made.path}")
     facts = {

@@ -93,7 +93,7 @@ def predict(
         Path | None, typer.Option(help="Font file for labels, for scripts that DejaVu Sans lacks; or SINGLESHOT_FONT.")
     ] = None,
     backend: Annotated[
-        str | None, typer.Option(help="Runtime for the file: torch, pt2, onnx, openvino or ncnn.")
+        str | None, typer.Option(help="Runtime for the file: torch, pt2, onnx, openvino, ncnn or litert.")
     ] = None,
     device: Device = "auto",
     batch_size: BatchSize = None,

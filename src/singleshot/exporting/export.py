@@ -23,7 +23,7 @@ from singleshot.data.folders import files_in
 from singleshot.data.sample_scenes import sample_scenes
 from singleshot.detection.ssd import SSD
 from singleshot.errors import CannotCreateError, DataError, InputMissingError, UsageError, os_errors
-from singleshot.exporting import browser, calibration, parity
+from singleshot.exporting import browser, calibration, coreml, parity
 from singleshot.exporting.calibration import Calibration, Cost
 from singleshot.exporting.parity import Parity
 from singleshot.exporting.program import (
@@ -88,7 +88,7 @@ def export(
 
     Args:
         weights_file: a weights file, the name of published weights, or `owner/name` on the hub.
-        format: `pt2`, `onnx`, `openvino`, `ncnn` or `browser`.
+        format: `pt2`, `onnx`, `openvino`, `ncnn`, `litert`, `coreml` or `browser`.
         precision: `fp32`; others as `PRECISIONS` has them.
         raw: the network's two raw outputs only, for users with their own NMS. The formats of `NETWORK_ALONE` have no
             other form.
@@ -298,23 +298,27 @@ def _move(made: Path, temporary: Path) -> None:
     shutil.move(made, temporary)
 
 
-Format = Literal["pt2", "onnx", "openvino", "ncnn", "browser"]
+Format = Literal["pt2", "onnx", "openvino", "ncnn", "litert", "coreml", "browser"]
 SUFFIXES: dict[Format, str] = {
     "pt2": ".pt2",
     "onnx": ".onnx",
     "openvino": ".xml",
     "ncnn": ".ncnn.param",
+    "litert": ".tflite",
+    "coreml": ".mlpackage",
     "browser": "-browser",
 }
-FOLDERS: dict[Format, str] = {"browser": browser.MODEL}
+FOLDERS: dict[Format, str] = {"browser": browser.MODEL, "coreml": coreml.MANIFEST}
 """Formats that are folders, and a file by which a folder is recognised as an export, which may be replaced."""
-NETWORK_ALONE: tuple[Format, ...] = ("ncnn",)
+NETWORK_ALONE: tuple[Format, ...] = ("ncnn", "litert", "coreml")
 """Formats with the network's raw outputs only; a JSON file beside them describes the rest."""
 PRECISIONS: dict[Format, tuple[Precision, ...]] = {
     "pt2": ("fp32", "bf16"),
     "onnx": ("fp32", "fp16", "int8"),
     "openvino": ("fp32", "fp16", "int8"),
     "ncnn": ("fp32", "fp16"),
+    "litert": ("fp32", "int8"),
+    "coreml": ("fp32", "fp16"),
     "browser": ("fp32", "fp16", "int8"),
 }
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
@@ -361,7 +365,15 @@ def build(network: SSD | FCN, record: ExportRecord, file_format: Format, path: P
         ConfigError: the format's packages are missing.
         StorageError: the disk is full or failing.
     """
-    makers = {"pt2": _pt2, "onnx": _onnx, "openvino": _openvino, "ncnn": _ncnn, "browser": _browser}
+    makers = {
+        "pt2": _pt2,
+        "onnx": _onnx,
+        "openvino": _openvino,
+        "ncnn": _ncnn,
+        "litert": _litert,
+        "coreml": _coreml,
+        "browser": _browser,
+    }
     with os_errors(path, "write"):
         return makers[file_format](network, record, path, inputs)
 
@@ -413,6 +425,23 @@ def _ncnn(network: SSD | FCN, record: ExportRecord, path: Path, _inputs: Sequenc
 
     ncnn.write(NetworkProgram(network), path, record)
     export = open_ncnn(path)
+    return Built(export, export)
+
+
+def _litert(network: SSD | FCN, record: ExportRecord, path: Path, inputs: Sequence[Any]) -> Built:
+    from singleshot.exporting import litert
+    from singleshot.prediction.backends.litert import open_litert
+
+    litert.write(NetworkProgram(network), path, record, inputs)
+    export = open_litert(path)
+    return Built(export, export)
+
+
+def _coreml(network: SSD | FCN, record: ExportRecord, path: Path, _inputs: Sequence[Any]) -> Built:
+    from singleshot.exporting.coreml_graph import CoremlGraph
+
+    coreml.write(NetworkProgram(network), path, record)
+    export = CoremlGraph(path, record)  # Core ML itself runs on Apple's systems alone
     return Built(export, export)
 
 

@@ -148,7 +148,7 @@ class SegmenterProgram(nn.Module):
 class NetworkProgram(nn.Module):
     """The network alone as a graph, for runtimes whose tensors have fixed sizes.
 
-    In goes one normalised picture, (1, 3, H, W) float32 at the input size; out come class_logits (1, A, C + 1) and
+    In goes one normalised RGB picture, (1, 3, H, W) float32 at the input size; out come class_logits (1, A, C + 1) and
     box_offsets (1, A, 4), or logits (1, C, H, W).
 
     Args:
@@ -161,6 +161,11 @@ class NetworkProgram(nn.Module):
         self.config = network.config
         self.network = _prepared(network, torch.float32).to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
         self.output_names = RAW_DETECTIONS if isinstance(network, SSD) else RAW_SEGMENTATION
+        if network.config.preprocess.channel_order == "bgr":
+            # Programs around it have RGB at hand: the first convolution's channels change places in their stead.
+            first = next(each for each in self.network.modules() if isinstance(each, nn.Conv2d))
+            first.weight = nn.Parameter(first.weight.flip(1), requires_grad=False)
+        self.eval()
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """The outputs for one normalised picture."""

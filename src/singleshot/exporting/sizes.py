@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-EXPORTS = (".pt2", ".onnx", ".xml", ".param")
-BESIDE = {".xml": (".bin",), ".param": (".bin", ".json")}
+EXPORTS = (".pt2", ".onnx", ".xml", ".param", ".tflite")
+BESIDE = {".xml": (".bin",), ".param": (".bin", ".json"), ".tflite": (".json",)}
 """What lies beside an export, by its suffix."""
 
 

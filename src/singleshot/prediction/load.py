@@ -20,12 +20,13 @@ from singleshot.starts import shipped
 from singleshot.storage.download import Observer
 from singleshot.weights import BackboneFile
 
-BackendName = Literal["torch", "pt2", "onnx", "openvino", "ncnn"]
+BackendName = Literal["torch", "pt2", "onnx", "openvino", "ncnn", "litert"]
 RUNS: dict[str, tuple[BackendName, ...]] = {
     ".pt2": ("pt2",),
     ".onnx": ("onnx", "openvino"),
     ".xml": ("openvino",),
     ".param": ("ncnn",),
+    ".tflite": ("litert",),
 }
 """Backends that run a file of each suffix, the default first; all other files are weights, which torch runs."""
 WEIGHTS_IN_A_RUN = ("best.safetensors", "train/best.safetensors")
@@ -49,13 +50,14 @@ def load(
     Args:
         path: a `.safetensors` file that singleshot wrote; `everyday`, the detector that comes with the package; the
             name of published weights; `owner/name` on the hub (`find_weights`); or an export: `.pt2`, `.onnx`, `.xml`
-            with its `.bin` beside it, or `.ncnn.param` with its `.ncnn.bin` and `.ncnn.json`.
+            with its `.bin` beside it, `.ncnn.param` with its `.ncnn.bin` and `.ncnn.json`, or `.tflite` with
+            its `.json`.
         device: `cpu`, `cuda`, `cuda:1`, `mps`, or `auto` for CUDA if there is one, else the CPU. ONNX Runtime,
-            OpenVINO and ncnn run on the CPU.
+            OpenVINO, ncnn and LiteRT run on the CPU.
         bf16: compute in bfloat16: about twice as fast on hardware that has it, scores differ in the third digit.
             For weights and in OpenVINO; a `.pt2` or `.onnx` computes in the precision it was exported with.
-        backend: `torch`, `pt2`, `onnx`, `openvino` or `ncnn`: the runtime that opens the file; see `RUNS`.
-        threads: of ONNX Runtime, OpenVINO and ncnn; None for one per physical core (`host.default_threads`).
+        backend: `torch`, `pt2`, `onnx`, `openvino`, `ncnn` or `litert`: the runtime that opens the file; see `RUNS`.
+        threads: of ONNX Runtime, OpenVINO, ncnn and LiteRT; None for one per physical core (`host.default_threads`).
         trust: open a `.pt2` even if it could run code of whoever made it.
         observer: receives the progress of a download.
 
@@ -85,6 +87,10 @@ def load(
         from singleshot.prediction.backends.ncnn import open_ncnn
 
         return exported_predictor(open_ncnn(file, threads=threads))
+    if chosen == "litert":
+        from singleshot.prediction.backends.litert import open_litert
+
+        return exported_predictor(open_litert(file, threads=threads))
     from singleshot.prediction.backends.openvino import open_openvino
 
     return exported_predictor(open_openvino(file, bf16=bf16, threads=threads))

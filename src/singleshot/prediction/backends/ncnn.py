@@ -12,11 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import UInt8
 from numpy import ndarray
 
-from singleshot import preprocess
 from singleshot.errors import DataError
 from singleshot.prediction.backends import sidecar
 from singleshot.prediction.backends.backend import ExportRecord, refuse_fork, refused
@@ -78,9 +76,7 @@ class NcnnBackend:
         Raises UsageError in a forked process, and RuntimeError where ncnn fails.
         """
         refuse_fork(self._process, "ncnn")
-        config = self.record.config.preprocess
-        resized = np.stack([preprocess.to_input(image, config) for image in images])
-        batch = preprocess.normalise(torch.from_numpy(resized), config).contiguous().numpy()
+        batch = sidecar.input_of(list(images), self.record.config.preprocess).contiguous().numpy()
         rows: list[list[ndarray]] = []
         for image in batch:
             extractor = self._net.create_extractor()

@@ -9,15 +9,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from numpy import ndarray
+from torch import Tensor
+
+from singleshot import preprocess
 from singleshot.detection.anchors import anchors_cxcywh
 from singleshot.detection.coding import CENTRE_VARIANCE, MAX_GROWTH, SIZE_VARIANCE
 from singleshot.detection.ssd import SSDConfig
 from singleshot.errors import DataError, InputMissingError
 from singleshot.prediction.backends.backend import KEY, MOST_CHARACTERS, ExportRecord, parse
+from singleshot.preprocess import Preprocess
 from singleshot.storage.files import file_bytes
 
 SUFFIX = ".json"
@@ -35,7 +44,8 @@ def facts(record: ExportRecord, graph: Mapping[str, Any]) -> dict[str, Any]:
     whole = json.loads(texts[KEY])
     found: dict[str, Any] = {KEY: texts[KEY], **graph}
     found |= {name: whole[name] for name in ("task", "precision", "weights_sha256")}
-    found |= {name: whole["config"][name] for name in ("flavour", "class_names", "preprocess")}
+    found |= {name: whole["config"][name] for name in ("flavour", "class_names")}
+    found["preprocess"] = whole["config"]["preprocess"] | {"channel_order": "rgb"}  # see `input_of`
     if isinstance(record.config, SSDConfig):
         config = record.config
         anchors = anchors_cxcywh(config.anchors, config.input_size_hw, config.clip_anchors)
@@ -52,6 +62,15 @@ def facts(record: ExportRecord, graph: Mapping[str, Any]) -> dict[str, Any]:
             "anchors_cxcywh": [[float(f"{value:.9g}") for value in row] for row in anchors.tolist()],
         }
     return found
+
+
+def input_of(images: Sequence[UInt8[ndarray, "_ _ 3"]], config: Preprocess) -> Float[Tensor, "B 3 H W"]:
+    """Images of any sizes as networks alone take them: at the input size, normalised, always RGB.
+
+    For weights that read BGR, the first convolution's channels were exchanged when they were exported.
+    """
+    resized = np.stack([preprocess.to_input(image, config) for image in images])
+    return preprocess.normalise(torch.from_numpy(resized), replace(config, channel_order="rgb"))
 
 
 def write(path: Path, record: ExportRecord, graph: Mapping[str, Any], files: Mapping[str, Path]) -> None:

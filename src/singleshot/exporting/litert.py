@@ -1,0 +1,83 @@
+"""Networks for LiteRT (TFLite): a `.tflite` and a `.json`, in float32 or wholly in 8-bit integers.
+
+The input is one normalised image, (1, H, W, 3), as the format's own tools expect it. Resizing, normalisation, decoding
+and suppression stay outside, as on microcontrollers and Edge TPUs, and what they need is in the JSON file (`sidecar`).
+
+litert-torch copies the memory of weights and takes its order for rows: of weights that lie channels last it makes
+another network, without a word. `NetworkProgram` lays them in rows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import tempfile
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import UInt8
+from numpy import ndarray
+
+from singleshot.exporting.program import NetworkProgram
+from singleshot.prediction.backends import sidecar
+from singleshot.prediction.backends.backend import ExportRecord
+from singleshot.prediction.extras import needs_extra, quiet
+
+
+def write(
+    program: NetworkProgram, path: Path, record: ExportRecord, inputs: Sequence[UInt8[ndarray, "1 H W 3"]]
+) -> None:
+    """Write `path` (.tflite) and its JSON file.
+
+    Args:
+        program: the network.
+        path: where to.
+        record: of the export; its precision is what is made.
+        inputs: images of the input size to measure 8-bit scales on; for int8 alone.
+
+    Raises ConfigError where the packages of the extra `litert` are missing.
+    """
+    with needs_extra("litert"):
+        import ai_edge_litert  # noqa: F401  # pyright: ignore[reportMissingImports]
+        import litert_torch  # pyright: ignore[reportMissingImports]
+    height, width = record.config.input_size_hw
+    with (
+        warnings.catch_warnings(),
+        quiet("litert_torch", "jax", "torchao", "torch"),
+        contextlib.redirect_stdout(io.StringIO()),  # its progress
+        torch.no_grad(),
+    ):
+        warnings.simplefilter("ignore")
+        made: Any = litert_torch.convert(
+            litert_torch.to_channel_last_io(program, args=[0]), (torch.zeros(1, height, width, 3),)
+        )
+        made.export(str(path))
+    if record.precision == "int8":
+        path.write_bytes(_quantised(path, record, inputs))
+    outputs = {name: place for place, name in enumerate(record.output_names)}
+    graph = {"input": {"shape_hwc": [height, width, 3]}, "outputs": outputs}
+    sidecar.write(path.with_suffix(sidecar.SUFFIX), record, graph, {".tflite": path})
+
+
+def _quantised(path: Path, record: ExportRecord, inputs: Sequence[UInt8[ndarray, "1 H W 3"]]) -> bytes:
+    """The model with weights, activations, input and outputs in 8-bit integers, measured on these images."""
+    with needs_extra("litert"):
+        from ai_edge_litert.interpreter import Interpreter  # pyright: ignore[reportMissingImports]
+        from ai_edge_quantizer import quantizer, recipe  # pyright: ignore[reportMissingImports]
+    interpreter: Any = Interpreter(str(path))
+    ((signature, names),) = interpreter.get_signature_list().items()
+    config, name = record.config.preprocess, names["inputs"][0]
+    samples = [{name: sidecar.input_of(list(image), config).permute(0, 2, 3, 1).numpy()} for image in inputs]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),  # its progress bar
+    ):
+        tool: Any = quantizer.Quantizer(str(path), recipe.static_wi8_ai8())
+        scales = tool.calibrate({signature: samples})
+        target = Path(folder) / "int8.tflite"
+        tool.quantize(scales).export_model(str(target))
+        return target.read_bytes()
