@@ -163,3 +163,18 @@ def test_the_interval_of_the_mean_is_there_when_asked_for_and_brackets_it():
     assert report.map_interval is not None and report.map == 0.5
     low, high = report.map_interval
     assert 0.2 < low < 0.5 < high < 0.8
+
+
+def test_the_best_threshold_of_a_class_is_the_score_of_greatest_f1():
+    """Scores .9 and .6 are right, .7 and .3 wrong: from .6 on precision is 2/3, recall 1 and F1 0.8."""
+    there = split(sample("a", [ONE, TWO], [0, 0]))
+    wrong = [120.0, 50.0, 150.0, 90.0]
+    found = [detections([ONE, wrong, TWO, wrong], [0.9, 0.7, 0.6, 0.3], [0, 0, 0, 0])]
+    thresholds = voc_report(found, there, metric="voc12").best_thresholds(otherwise=0.4)
+    assert thresholds == (0.6, 0.4)  # of the other class there is nothing to find
+
+
+def test_a_threshold_never_drops_the_detection_that_it_was_taken_from():
+    score = float(np.float32(0.123456))
+    report = voc_report([detections([ONE], [score], [0])], split(sample("a", [ONE], [0])))
+    assert report.best_thresholds()[0] <= score and report.best_thresholds()[0] == 0.123

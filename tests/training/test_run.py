@@ -17,7 +17,7 @@ import torch
 from singleshot import weights
 from singleshot.data.boxes import voc
 from singleshot.data.load.loader import Loader
-from singleshot.detection.ssd import SSD, config_for
+from singleshot.detection.ssd import SSD, SSDConfig, config_for
 from singleshot.errors import CannotCreateError, ConfigError, DataError, FaultyDataError, UsageError
 from singleshot.evaluation.evaluate import evaluate
 from singleshot.structures import LabelMap
@@ -339,3 +339,13 @@ def test_images_come_alone_in_the_last_tenth_of_a_run(
     monkeypatch.setattr(Loader, "epoch", epoch)
     train(voc.read(squares, "train"), recipe, out=tmp_path / "run")
     assert combined == [True] * 9 + [False]
+
+
+def test_thresholds_of_best_f1_are_stored_when_asked_for(squares: Path, tmp_path: Path) -> None:
+    plain = train(squares, tiny(epochs=1), out=tmp_path / "plain")
+    assert weights.load(plain.weights).network.config.display_threshold == 0.5
+    chosen = train(squares, tiny(epochs=1, choose_thresholds=True), out=tmp_path / "chosen")
+    stored = weights.load(chosen.weights).network.config
+    assert isinstance(stored, SSDConfig) and isinstance(stored.display_threshold, tuple)
+    assert stored.display_threshold == chosen.detector.network.config.display_threshold
+    assert len(stored.display_threshold) == 1

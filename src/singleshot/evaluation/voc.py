@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from singleshot.evaluation.loop import Metric, Report
 from singleshot.metrics.bootstrap import interval, resampled_map
 from singleshot.metrics.detections import FlatDetections, GroundTruths
@@ -110,6 +112,19 @@ class VocReport(MeanAP):
                 for band in self.ap_by_size
             ],
         }
+
+    def best_thresholds(self, otherwise: float = 0.5) -> tuple[float, ...]:
+        """Returns for each class the score from which on its F1 is best, rounded down to three decimals, 0.01 or more.
+
+        F1 is the harmonic mean of precision and recall. A class of which nothing is found right takes `otherwise`.
+        """
+        found = []
+        for curve in self.curves.values():
+            f1 = 2 * curve.precision * curve.recall / np.maximum(curve.precision + curve.recall, 1e-12)
+            best = int(np.argmax(f1)) if len(f1) else 0
+            usable = len(f1) > 0 and f1[best] > 0
+            found.append(max(0.01, math.floor(float(curve.scores[best]) * 1000) / 1000) if usable else otherwise)
+        return tuple(found)
 
 
 class DetectionMetric(Metric[Detections, Report]):

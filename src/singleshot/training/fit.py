@@ -16,7 +16,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -304,6 +304,8 @@ class _Run:
     def add_validation(self, validation: Validation) -> Mapping[str, float | None]:
         """Save the weights that were validated, as the best ones too where they are, and return the columns."""
         progress, score = self.progress, validation.score
+        if validation.thresholds is not None:
+            self.validated.config = replace(self.validated.config, display_threshold=validation.thresholds)
         facts = {"epoch": progress.epoch + 1, "step": progress.step, "score": score}
         if score is None or progress.best_score is None or score > progress.best_score:
             progress.best_score, progress.not_better = score, 0

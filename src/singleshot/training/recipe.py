@@ -122,6 +122,8 @@ class Recipe(Config):
     """Metric that chooses the best epoch of a segmenter."""
     validate_every: Annotated[int, AtLeast(1)] = 1
     """Epochs between validations; the last epoch is always validated."""
+    choose_thresholds: bool = False
+    """Store as `display_threshold` for each class the score of best F1 on the validation split; for detectors."""
     patience: Annotated[int, AtLeast(1)] | None = None
     """Validations without a better score after which the run ends early; null: never."""
     train_subset: Annotated[int, AtLeast(0)] = 100

@@ -36,11 +36,13 @@ class Validation:
         score: the metric by which the best epoch is chosen, higher is better; None without a validation split.
         columns: figures for `log.csv`, by column.
         faults: files that could not be read.
+        thresholds: the display threshold of each class, if the recipe wants them chosen.
     """
 
     score: float | None = None
     columns: Mapping[str, float | None] = field(default_factory=dict)
     faults: Sequence[Fault] = ()
+    thresholds: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def validate(network: SSD | FCN, criterion: Criterion, options: ValidationOption
     metric_name = recipe.pixel_metric if recipe.is_segmentation else recipe.metric
     columns: dict[str, float | None] = {}
     faults: list[Fault] = []
-    score = None
+    score = thresholds = None
     for name, dataset in options.splits.items():
         metric = metric_for(metric_name, dataset, instances=False)
         loader = eval_loader(
@@ -113,7 +115,9 @@ def validate(network: SSD | FCN, criterion: Criterion, options: ValidationOption
         columns |= {f"{name}_{key}": value for key, value in (means | report.columns()).items()}
         if name == "val":
             score = report.score
-    return Validation(score, columns, faults)
+            if recipe.choose_thresholds and not recipe.is_segmentation:
+                thresholds = report.best_thresholds()
+    return Validation(score, columns, faults, thresholds)
 
 
 def mean_losses(batches: Sequence[BatchLosses], names: Sequence[str]) -> dict[str, float | None]:
