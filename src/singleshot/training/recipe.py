@@ -108,6 +108,9 @@ class Recipe(Config):
     """See `Schedule`."""
     augmentation: Augmentation = field(default_factory=lambda: _BOXES)
     """See `Augmentation`; `PIXELS` of a segmenter where none is given."""
+    repeat_rare: Annotated[float, Range(0, 1)] = 0.0
+    """Share of the images below which a class is rare: images that have it come more often, by the root of what is
+    missing (repeat factors); 0: all come equally often. For detectors."""
     keep_left_and_right: bool = False
     """Mirror no image where the name of a class has the word left or right in it: mirrored, it would be wrong."""
     loss: LossConfig = field(default_factory=lambda: LossConfig(negatives_when_empty="auto"))

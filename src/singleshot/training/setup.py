@@ -27,6 +27,7 @@ from singleshot.data.load.loader import (
     TrainDetection,
     TrainSegmentation,
 )
+from singleshot.data.load.order import repeat_factors
 from singleshot.detection.ssd import SSD
 from singleshot.errors import ConfigError, DataError
 from singleshot.evaluation.evaluate import metric_for
@@ -120,11 +121,14 @@ def set_up(
 
 
 def _loader(prepare: Prepare[Any, Any], recipe: Recipe, train: Dataset, options: SetupOptions) -> Loader[Any]:
-    world = options.ranks.world
+    world, factors = options.ranks.world, None
+    if recipe.repeat_rare and not recipe.is_segmentation:
+        factors = repeat_factors([sample.class_ids for sample in train.samples], recipe.repeat_rare)
     how = LoaderOptions(
         per_rank(min(recipe.batch_size, len(train)), world),
         seed=recipe.seed,
         shuffle=True,
+        factors=factors,
         drop_last=recipe.drop_last or world > 1,  # ranks with a batch less would leave the others waiting
         on_bad=options.on_bad,
         fast_decode=recipe.fast_decode,

@@ -292,3 +292,13 @@ def test_a_partner_that_cannot_be_read_is_left_to_its_own_turn(cut: Dataset) -> 
             name for batch in loader.epoch(0) for name, bad in zip(batch.image_ids, batch.blank, strict=True) if bad
         ]
     assert blank == ["picture-4"] and len(loader.faults) == 1
+
+
+def test_a_repeated_image_is_augmented_anew_in_the_same_epoch(drawn: Dataset) -> None:
+    factors = np.where(np.arange(len(drawn)) == 3, 6.0, 1.0)
+    options = LoaderOptions(9, seed=2, shuffle=True, factors=factors)
+    with Loader(drawn, TrainDetection(Preprocess(SIZE_HW), CAFFE), options) as loader:
+        (batch,) = list(loader.epoch(0))
+    rows = (batch.indices == 3).nonzero()[:, 0].tolist()
+    assert len(batch) == 9 and len(rows) >= 2
+    assert not torch.equal(batch.images[rows[0]], batch.images[rows[1]])

@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from singleshot.data.load.order import batch_count, epoch_order, rank_batches, rng_for
+from singleshot.data.load.order import batch_count, epoch_order, rank_batches, repeat_factors, rng_for
 
 
 def test_random_numbers_depend_on_seed_epoch_and_place() -> None:
@@ -67,3 +67,30 @@ def test_a_start_in_the_middle_gives_the_rest_of_the_epoch(start: int) -> None:
     whole = rank_batches(order, batch_size=2)
     rest = rank_batches(order, batch_size=2, start=start)
     assert [batch.tolist() for batch in rest] == [batch.tolist() for batch in whole[start:]]
+
+
+def test_images_come_in_proportion_to_their_factors_and_an_epoch_stays_as_long() -> None:
+    factors = np.array([1.0, 1.0, 2.5, 1.0])
+    orders = [epoch_order(4, seed=0, epoch=epoch, factors=factors) for epoch in range(4000)]
+    assert {len(order) for order in orders} == {4}
+    counts = np.bincount(np.concatenate(orders), minlength=4)
+    assert np.allclose(counts[[0, 1, 3]], counts[0], rtol=0.05)
+    assert 2.2 < counts[2] / counts[0] < 2.8
+
+
+def test_equal_factors_visit_each_image_once() -> None:
+    assert sorted(epoch_order(50, seed=1, epoch=2, factors=np.ones(50)).tolist()) == list(range(50))
+
+
+def test_copies_of_an_image_in_one_epoch_have_numbers_of_their_own() -> None:
+    first, second = rng_for(0, 1, 2), rng_for(0, 1, 2, 1)
+    assert first.random() != second.random()
+    assert rng_for(0, 1, 2, 0).random() == rng_for(0, 1, 2).random()
+
+
+def test_factors_follow_the_papers_formula_by_the_rarest_class_of_an_image() -> None:
+    classes_of = [np.array([0])] * 8 + [np.array([0, 1]), np.array([], np.int64)]
+    factors = repeat_factors(classes_of, 0.4)
+    assert factors[:8] == pytest.approx(1.0)  # nine of ten images have class 0
+    assert factors[8] == pytest.approx(2.0) and factors[9] == 1.0  # √(0.4 / 0.1); background
+    assert repeat_factors([], 0.4).shape == (0,)

@@ -33,7 +33,7 @@ from singleshot.data.augment.augment import NONE, Augmentation, augment
 from singleshot.data.augment.mosaic import CROP, PARTS, Part, mosaic
 from singleshot.data.faults import OnBad
 from singleshot.data.load.memory import BlockPool, ImageCache, check_shared_memory
-from singleshot.data.load.order import batch_count, epoch_order, rank_batches, rng_for
+from singleshot.data.load.order import batch_count, copy_numbers, epoch_order, rank_batches, rng_for
 from singleshot.data.load.samples import PackedSamples, image_ids, pack
 from singleshot.data.load.workers import Begin, StartMethod, Workers
 from singleshot.data.masks import files as mask_files
@@ -309,6 +309,8 @@ class LoaderOptions:
         batch_size: images in a batch, on each rank.
         seed: 0 or more; with the epoch and an image's index it settles everything random.
         shuffle: a new order each epoch, or the data set's own.
+        factors: (N,) how often each image comes in an epoch, relative to others, see `order.repeat_factors`; None for
+            once each.
         drop_last: leave out a last step that is not full.
         keep_difficult: load boxes marked difficult too, as the reference trains on them.
         on_bad: end at an image that cannot be read, or go on: a blank one then takes its row in the batch
@@ -324,6 +326,7 @@ class LoaderOptions:
     batch_size: int
     seed: int = 0
     shuffle: bool = False
+    factors: Float[ndarray, " N"] | None = None
     drop_last: bool = False
     keep_difficult: bool = True
     on_bad: OnBad = "fail"
@@ -418,9 +421,11 @@ class Loader(Generic[BatchTargets]):
             StoppedError: a worker died or hangs.
         """
         options, shard = self.options, self.shard
-        order = epoch_order(len(self._image_ids), seed=options.seed, epoch=epoch, shuffle=options.shuffle)
+        count = len(self._image_ids)
+        order = epoch_order(count, seed=options.seed, epoch=epoch, shuffle=options.shuffle, factors=options.factors)
+        copies = np.zeros(count, np.int64) if options.factors is None else copy_numbers(order)
         batches = rank_batches(
-            order,
+            np.arange(count),
             batch_size=options.batch_size,
             drop_last=options.drop_last,
             rank=shard.rank,
@@ -430,7 +435,7 @@ class Loader(Generic[BatchTargets]):
         self.position = start
         if not batches:
             return
-        for loaded in self._workers.run([_Task(epoch, indices, combine) for indices in batches]):
+        for loaded in self._workers.run([_Task(epoch, order[rows], copies[rows], combine) for rows in batches]):
             self.position += 1
             if loaded.batch is None:
                 raise loaded.error or RuntimeError("a worker gave neither a batch nor an error")
@@ -452,10 +457,11 @@ class Loader(Generic[BatchTargets]):
 
 
 class _Task(NamedTuple):
-    """An epoch, the indices of a batch, and whether images may be put together."""
+    """An epoch, the indices of a batch, how often each came before, and whether images may be put together."""
 
     epoch: int
     indices: Int[ndarray, " B"]
+    copies: Int[ndarray, " B"]
     combine: bool
 
 
@@ -489,7 +495,7 @@ class _Work(Generic[BatchTargets]):
     pool: BlockPool
 
     def __call__(self, task: _Task, begin: Begin) -> _Loaded[BatchTargets]:
-        epoch, indices, combine = task
+        epoch, indices, copies, combine = task
         images = self.pool.array((len(indices), *self.prepare.size_hw, 3))
         targets: list[Any] = [None] * len(indices)
         # NumPy's, because writing a row of a tensor costs a tenth of an image's decoding.
@@ -509,7 +515,7 @@ class _Work(Generic[BatchTargets]):
             except SingleshotError as error:
                 return _Loaded(None, error=error)
             mask, mask_path = (masks[0], self.samples.mask_path(index)) if masks else (None, None)
-            rng = rng_for(self.options.seed, epoch, index)
+            rng = rng_for(self.options.seed, epoch, index, int(copies[row]))
             annotation = Annotation(*self.samples.boxes(index), mask, mask_path)
             others = self._others(self.prepare.partners(rng, len(self.samples)) if combine else ())
             if others:
