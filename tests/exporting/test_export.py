@@ -19,6 +19,7 @@ from singleshot.exporting import export as exporting
 from singleshot.exporting import parity
 from singleshot.exporting.export import PRECISIONS, Built, build, check_choice
 from singleshot.exporting.program import DetectorProgram, OperatorSuppression
+from singleshot.starts import shipped
 from tests.exporting import made
 
 
@@ -237,3 +238,17 @@ def test_h1_the_probe_of_a_narrow_openvino_file_is_as_narrow(tmp_path: Path):
     off = np.abs(built.probe.run(shown)["class_logits"] - exact).max() / np.abs(exact).max()
     assert 1e-5 < off < 1e-2, "that of the float32 graph would be off by 1e-6"
     assert sorted(each.name for each in tmp_path.iterdir()) == ["d.bin", "d.xml"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("file_format", "suffix"), [("pt2", ".pt2"), ("onnx", ".onnx"), ("openvino", ".xml")])
+def test_sigmoid_scores_are_in_the_graph_and_the_display_threshold_and_the_origin_in_the_file(
+    tmp_path: Path, file_format: str, suffix: str
+):
+    photo = shipped.real_images()[0]
+    done = singleshot.export("everyday", format=file_format, out=tmp_path / f"e{suffix}", check_pictures=photo.parent)
+    assert done.parity is not None and done.parity.compared > 20 and not done.parity.failures()
+    loaded = singleshot.load(done.path)
+    assert isinstance(loaded, singleshot.Detector) and loaded.display_thresholds == (0.4,) * 23
+    assert loaded.provenance["licence"] == "Apache-2.0" and loaded.provenance["file_sha256"].startswith("d0a5255b")
+    assert loaded.predict(photo).class_names == ("cat",)
