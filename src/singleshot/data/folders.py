@@ -124,7 +124,9 @@ def by_stem(paths: Iterable[Path], extensions: Sequence[str], folder: Path | Non
 
 
 def _id(path: Path, folder: Path | None) -> str:
-    return path.stem if folder is None else (path.parent.relative_to(folder) / path.stem).as_posix()
+    if folder is None or path.parent == folder:  # the common case, which costs a fifth of the other
+        return path.stem
+    return (path.parent.relative_to(folder) / path.stem).as_posix()
 
 
 def unused_duplicates(
