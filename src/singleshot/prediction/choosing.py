@@ -1,7 +1,7 @@
-"""Which of the detections a user wants to see: by score, with one's own threshold for a class, and by class.
+"""Select the detections to show: by score, with thresholds for single classes, and by class.
 
-Choosing comes last. It changes no box and no score, and what is kept is the same with or without the rest. Where
-nothing is said, the thresholds that are stored with the model count (`SSDConfig.display_threshold`).
+Selection is the last step: it changes no box and no score. By default the thresholds stored with the model apply
+(`SSDConfig.display_threshold`).
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ DEFAULT = 0.5
 
 @dataclass(frozen=True)
 class Choice:
-    """What is shown.
+    """A selection of detections.
 
     Args:
-        thresholds: (C,) the least score of each class; above 1 for one that is not wanted.
+        thresholds: (C,) the lowest score of each class; above 1 for a class that is not shown.
     """
 
     thresholds: Float[ndarray, " C"]
 
     @property
     def least(self) -> float:
-        """The lowest threshold: below it nothing is shown."""
+        """The lowest threshold of all classes."""
         return float(self.thresholds.min())
 
     def kept(self, found: Detections) -> Detections:
-        """The detections that are shown."""
+        """Return the selected detections."""
         return found[found.scores >= self.thresholds[found.class_ids]]
 
     def wanted(self, found: Detections) -> Bool[ndarray, " N"]:
-        """Whether each detection is of a class that is shown, whatever its score."""
+        """Return for each detection whether its class is shown, whatever its score."""
         return self.thresholds[found.class_ids] <= 1
 
 
@@ -53,13 +53,13 @@ def choice(
     *,
     stored: Sequence[float] | None = None,
 ) -> Choice:
-    """A choice by names.
+    """Return a selection by class names.
 
     Args:
         label_map: the detector's classes.
-        threshold: a least score, 0…1, for all; or one for each of some classes, the others at what stands under the
-            empty name, or else at the stored ones. None for the stored ones.
-        classes: names of the classes that are shown; None for all.
+        threshold: the lowest score, 0…1, of all classes; or of some classes, with that of the empty name, or else the
+            stored ones, for the others. None for the stored ones.
+        classes: names of the classes to show; None for all.
         stored: the model's own threshold of each class, by class id; None for `DEFAULT`.
 
     Raises:
@@ -100,9 +100,9 @@ def stored_table(label_map: LabelMap, stored: Sequence[float]) -> dict[str, floa
 
 
 def parse_threshold(text: str) -> dict[str, float]:
-    """`0.5`, `car=0.3,bus=0.6` or `0.5,car=0.3` as a mapping from class to threshold; the empty name is for the rest.
+    """Parse `0.5`, `car=0.3,bus=0.6` or `0.5,car=0.3` into thresholds by class; the empty name is for all others.
 
-    Raises UsageError where a part is not a number of 0…1.
+    Raises UsageError if a part is not a number of 0…1.
 
     >>> parse_threshold("0.4,traffic light=0.2")
     {'': 0.4, 'traffic light': 0.2}

@@ -1,9 +1,9 @@
 """Exported models as predictors: `predict` gives the same results as with the weights.
 
-An image is brought to the input size here, with OpenCV, so that the graph's own resize has nothing to do: that one is
-for programs without singleshot. A whole detector's boxes then only change their scale; where its graph cuts them off
-at the edge of a letterboxed image, it gets the image without the margin, or it would take the margin's edge for the
-image's. A raw detector's output goes through the same compiled postprocessing as the network's own.
+Images are resized to the input size here, with OpenCV, so that the graph's own resize does nothing: that one is for
+programs without singleshot. The boxes of a whole detector are then only scaled. If its graph clips them at the edge of
+a letterboxed image, it gets the image without the margin, because it would clip at the margin's edge instead. The
+output of a raw detector goes through the same compiled postprocessing as that of the network.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The child's side of `image_reader`: reads what it is told to, until nobody tells it anything more.
+"""The child process of `image_reader`: reads the requested files until the pipe is closed.
 
-A file of its own, which needs neither PyTorch nor anything that does: the child is ready before the network is.
+It is a module of its own, which imports neither PyTorch nor anything that does, so that the child starts fast.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ def serve(pipe: Any, read: Callable[[Path], ndarray]) -> None:
     """Answer paths with pixels until the pipe is closed.
 
     Args:
-        pipe: gives a path at a time; gets (None, shape) and then the pixels, or an error's class and arguments.
-        read: what reads a file.
+        pipe: receives one path at a time; gets (None, shape) and then the pixels, or an error's class and arguments.
+        read: reads a file.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which then ends us
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C, and ends this process
     try:
         pipe.send(READY)
         while True:
@@ -38,5 +38,5 @@ def serve(pipe: Any, read: Callable[[Path], ndarray]) -> None:
                 continue
             pipe.send((None, image.shape))
             pipe.send_bytes(image.reshape(-1).data)
-    except (EOFError, OSError):  # the parent is gone or wants no more
+    except (EOFError, OSError):  # the parent has ended or closed the pipe
         return

@@ -1,8 +1,8 @@
-"""Which picture a worker died of: written down before the picture is touched, and believed for one run only.
+"""Record which image a worker processes, so that an image that crashes workers is found and skipped.
 
-A worker that was killed cannot tell what it was at. So it says beforehand, and whoever takes up its shard reads it.
-But a person's Ctrl-C kills workers too, and no picture is to blame for that: each start of the program has a token of
-its own, and what another one left behind says nothing.
+A worker that crashed cannot report its image. So it writes a marker before it processes each image, and the next worker
+of the shard reads it. Ctrl-C ends workers too, for which no image is to blame: each start of the program has a token of
+its own, and markers with another token are ignored.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ MAX_CRASHES = 2
 
 @contextlib.contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Around the work in a job's folder: nobody else works there, and deaths are counted anew.
+    """Lock a job's folder for one run, and start counting crashes from 0.
 
-    Raises CannotCreateError where another run is at work in it.
+    Raises CannotCreateError if another run is using the folder.
     """
     lock = FolderLock(folder, "run")
     try:
@@ -36,13 +36,13 @@ def held(folder: Path) -> Iterator[None]:
 
 
 class InProgressMarker:
-    """The picture in hand, written down before it is touched, so that the next try knows what ended this one.
+    """The marker of a shard: the image at work, and how often each image has crashed its worker.
 
-    What another start of the program wrote says nothing: that start may have been stopped by a person.
+    A marker of another start of the program is ignored: the user may have stopped that one.
 
     Args:
-        folder: the job's.
-        number: the shard's.
+        folder: of the job.
+        number: of the shard.
     """
 
     def __init__(self, folder: Path, number: int) -> None:
@@ -63,15 +63,15 @@ class InProgressMarker:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._file.unlink(missing_ok=True)  # an exception is no death: it is told, and nobody is to blame
+        self._file.unlink(missing_ok=True)  # an exception is reported, and is no crash
 
     def crashed_too_often(self, place: int) -> bool:
-        """Whether this picture has ended too many workers."""
+        """Return whether the image of that index has crashed too many workers."""
         return self._deaths.get(str(place), 0) >= MAX_CRASHES
 
     def take(self, place: int) -> None:
-        """Write down that this picture is in hand."""
-        # Not forced to the disk: a process's death loses nothing that was written.
+        """Record that the image of that index is at work."""
+        # Not flushed to the disk: the crash of a process loses nothing that was written.
         beside = self._file.with_suffix(".next")
         said = {"run": self._run, "hand": place, "deaths": self._deaths}
         beside.write_text(json.dumps(said), encoding="utf-8")
@@ -79,7 +79,7 @@ class InProgressMarker:
 
 
 def note(folder: Path, number: int) -> str:
-    """What is written down of a shard at work; empty where nothing is. A worker that does anything changes it."""
+    """Return the marker of a shard as text; empty without one. A worker that makes progress changes it."""
     try:
         return _file(folder, number).read_text(encoding="utf-8")
     except OSError:

@@ -1,8 +1,7 @@
-"""Bulk work in a few processes beside this one, each of which is started again when a picture ends it.
+"""Bulk prediction in worker processes on this machine, each of which is restarted when an image crashes it.
 
-The plainest engine: no cluster, nothing to install, and what a cluster's engine must do is seen at a glance. Each
-process has a shard at a time, and as many threads as each worker of the plain run, so that all of the machine is used
-and every bit of the result is the plain run's.
+The simplest engine: no cluster and nothing to install. Each process has one shard at a time, and as many threads as
+each worker of an ordinary `predict`, so that all of the machine is used and the result is equal bit for bit.
 """
 
 from __future__ import annotations
@@ -28,13 +27,13 @@ from singleshot.prediction.load import RUNS
 from singleshot.prediction.predictor import MOST_WORKERS
 
 MAX_FUTILE_CRASHES = 3
-"""Deaths one after the other that changed nothing, such as at the start, before it is given up."""
+"""Consecutive crashes without progress, such as during start-up, after which the run ends."""
 Maker = Callable[[Path, Job], Worker]
 
 
 @dataclass(frozen=True)
 class _Work:
-    """A process, the shard that it has in hand, and what was written of that when it got it."""
+    """A process, the shard that it works on, and the shard's marker when it started."""
 
     process: Any
     shard: int
@@ -44,15 +43,15 @@ class _Work:
 def run(
     folder: Path, shards: Sequence[int], worker: Maker = Worker, *, workers: int | None = None
 ) -> Generator[int, None, None]:
-    """Do shards of the job in a folder, see `bulk.Engine`.
+    """Process shards of the job in a folder, see `bulk.Engine`.
 
     Args:
-        folder: the job's.
+        folder: of the job.
         shards: their numbers.
-        worker: importable by name, does them in the processes.
-        workers: how many processes; None for as many as the machine has room for.
+        worker: creates the worker in each process; importable by name.
+        workers: the number of processes; None for as many as fit on the machine.
 
-    Raises StoppedError where they die again and again, whatever picture they have.
+    Raises StoppedError if workers crash repeatedly without progress.
     """
     job = read_job(folder)
     most = workers or worker_count(Path(job.weights))
@@ -67,7 +66,7 @@ def run(
                 work = at_work[pipe]
                 try:
                     said = pipe.recv()
-                except (EOFError, ConnectionError):  # reset, where it died with the shard unread
+                except (EOFError, ConnectionError):  # reset, if it crashed before it read the shard
                     work.process.join()
                     del at_work[pipe]
                     todo.appendleft(work.shard)
@@ -83,7 +82,7 @@ def run(
                 if todo:
                     at_work[pipe] = _given(pipe, work.process, folder, job, todo.popleft())
                 else:
-                    pipe.close()  # upon which it ends
+                    pipe.close()  # which ends it
                     del at_work[pipe]
                 yield said
     finally:
@@ -93,9 +92,9 @@ def run(
 
 
 def worker_count(weights: Path) -> int:
-    """Return how many processes fit: each has one thread, as `Detector.worker_counts` has on a CPU.
+    """Return how many processes fit: each has one thread, like a worker of `Detector.worker_counts` on a CPU.
 
-    A GPU takes one batch after the other anyway, and the runtimes of exported files have threads of their own.
+    One on a GPU, which processes one batch at a time, and for exported files, whose runtimes have their own threads.
     """
     alone = torch.cuda.is_available() or weights.suffix.lower() in RUNS
     return 1 if alone else min(default_threads(), MOST_WORKERS)
@@ -112,13 +111,13 @@ def _started(worker: Maker, folder: Path, job: Job) -> tuple[Connection, Any]:
 
 def _given(pipe: Connection, process: Any, folder: Path, job: Job, shard: int) -> _Work:
     before = note(folder, shard)
-    with contextlib.suppress(OSError):  # it has just died: there will be no answer
+    with contextlib.suppress(OSError):  # it has just crashed, which the caller notices
         pipe.send((shard, job.shard(shard)))
     return _Work(process, shard, before)
 
 
 def _serve(make: Maker, folder: Path, job: Job, pipe: Connection) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which then ends us
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C, and ends this process
     end_with_parent()
     try:
         worker = make(folder, job)
@@ -131,5 +130,5 @@ def _serve(make: Maker, folder: Path, job: Job, pipe: Connection) -> None:
     except SingleshotError as error:
         fields: dict[str, Any] = {"message": error.message, "remedy": error.remedy, "file": error.file}
         pipe.send((type(error), fields))
-    except (EOFError, OSError):  # the parent wants no more
+    except (EOFError, OSError):  # the parent has closed the pipe
         return

@@ -1,8 +1,8 @@
-"""Bulk work on a Ray cluster: ray.data hands the shards to actors on all its machines.
+"""Bulk prediction on a Ray cluster: ray.data distributes the shards to actors on all machines.
 
-Ray starts an actor anew when it dies and gives it the same shard again, which is all that `bulk` asks of an engine.
-Without a running cluster (`RAY_ADDRESS`) one is started on this machine. All machines must see the job's folder,
-the weights and the pictures under the same paths.
+Ray restarts an actor that crashed and gives it the same shard again, which is all that `bulk` needs of an engine.
+Without a running cluster (`RAY_ADDRESS`) one is started on this machine. The job's folder, the weights and the images
+must have the same paths on all machines.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from singleshot.prediction.extras import needs_extra, quiet
 
 
 def import_ray() -> Any:
-    """Ray, with its data library. Raises ConfigError where it is not installed."""
+    """Import Ray with its data library. Raises ConfigError if it is not installed."""
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")
     with needs_extra("ray"):
         import ray  # pyright: ignore[reportMissingImports]
@@ -32,9 +32,9 @@ def import_ray() -> Any:
 def run(
     folder: Path, shards: Sequence[int], worker: Callable[[Path, Job], Worker] = Worker
 ) -> Generator[int, None, None]:
-    """Do shards of the job in a folder, see `bulk.Engine`; `worker` does them in each actor.
+    """Process shards of the job in a folder, see `bulk.Engine`; `worker` creates the worker in each actor.
 
-    Raises ConfigError where ray is not installed.
+    Raises ConfigError if ray is not installed.
     """
     ray = import_ray()
     began = not ray.is_initialized()
@@ -44,7 +44,7 @@ def run(
         with quiet("ray", "ray.data"):
             ray.data.DataContext.get_current().enable_progress_bars = False
             actors = max(1, min(len(shards), int(ray.cluster_resources().get("CPU", 1))))
-            # One shard at a time with each actor: with two in hand, a death could be laid at the wrong one's door.
+            # One shard at a time for each actor: with two, a crash could be attributed to the wrong one.
             pool = ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=1)
             job = read_job(folder)
             items = [{"shard": number, "pictures": json.dumps(job.shard(number))} for number in shards]
@@ -61,7 +61,7 @@ def run(
 
 
 class Starts:
-    """How often a worker has begun to open its model for a shard and never came to it: Ray would try for ever."""
+    """Counts how often a worker crashed while it opened its model for a shard: Ray would retry for ever."""
 
     def __init__(self, folder: Path, shard: int) -> None:
         self._folder, self._file = folder, folder / "shards" / f"{shard:05d}.starts"
@@ -70,14 +70,14 @@ class Starts:
         """Count one more. Raises StoppedError after `processes.MAX_FUTILE_CRASHES`."""
         before = len(self._file.read_bytes()) if self._file.is_file() else 0
         if before >= MAX_FUTILE_CRASHES:
-            self.clear()  # the next run counts anew
+            self.clear()  # the next run starts from 0
             what = f"{before} workers died one after the other while they opened the model"
             raise StoppedError(what, remedy="See to the machine's memory, and start again", file=self._folder)
         self._file.parent.mkdir(parents=True, exist_ok=True)
         self._file.write_bytes(b"." * (before + 1))
 
     def clear(self) -> None:
-        """The model is open."""
+        """Reset the count, because the model is open."""
         self._file.unlink(missing_ok=True)
 
 
@@ -89,7 +89,7 @@ class _Actor:
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         said = {"shard": int(row["shard"]), "error": "", "what": "", "remedy": "", "file": ""}
         try:
-            # Not in __init__: an error there would reach the driver as ray's own, and again and again.
+            # Not in __init__: Ray would wrap an error there in its own, and retry.
             if self._worker is None:
                 starts = Starts(self._folder, said["shard"])
                 starts.count()

@@ -1,14 +1,14 @@
-"""Very many pictures: work that is cut into shards, that any number of processes share and no kill can undo.
+"""Bulk prediction: very many images, divided into shards that any number of processes work on, and resumable.
 
-    OUT/job.json              what is to be done: weights, thresholds, every picture, how they are cut into shards
-    OUT/shards/00017.jsonl    a shard that is done: a line for each of its pictures
-    OUT/shards/00017.hand     a shard at work: the picture in hand, and how often each has ended its worker
-    OUT/run                   which start of the program is at work: a worker that it ended itself died of no picture
-    OUT/detections.json       the whole, as `singleshot predict --json` writes it
+    OUT/job.json              the job: weights, thresholds, all images, images per shard
+    OUT/shards/00017.jsonl    a finished shard: a line for each of its images
+    OUT/shards/00017.hand     the marker of a shard at work: the current image, and the crashes of each image
+    OUT/run                   the token of the current start of the program, by which markers are valid
+    OUT/detections.json       the complete result, as `singleshot predict --json` writes it
 
-A shard's file appears whole or not at all, so what is there is done, and a second start does the rest only. A picture
-that crashed its worker twice is skipped and reported, and the rest go on. Who calls `Worker.do` (one process or a
-cluster, see `processes` and `ray`) makes no difference to the result.
+A shard's file is written atomically, so an existing one is finished, and a second start processes the others only. An
+image that crashed its worker twice is skipped and reported. The result does not depend on who calls `Worker.do`: one
+process or a cluster (`processes`, `ray`).
 """
 
 from __future__ import annotations
@@ -52,15 +52,15 @@ ELSEWHERE = "Choose another --out or pass --overwrite"
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be done. Two jobs are the same where all of this is.
+    """A job. Two jobs are the same if all of their fields are equal.
 
     Args:
-        weights: the weights file, its absolute path.
+        weights: the absolute path of the weights file.
         sha256: of its bytes.
-        thresholds: least score by class name; the empty name stands for the rest.
-        classes: the classes that are shown, or None for all.
-        pictures: absolute path, name in the result, size in bytes and time of change (ns) of each, in order.
-        per_shard: pictures in a shard.
+        thresholds: lowest score by class name; the empty name stands for all others.
+        classes: the classes to show, or None for all.
+        pictures: absolute path, name in the result, size in bytes and modification time (ns) of each image, in order.
+        per_shard: images per shard.
     """
 
     weights: str
@@ -72,22 +72,22 @@ class Job:
 
     @property
     def shards(self) -> int:
-        """How many there are."""
+        """The number of shards."""
         return -(-len(self.pictures) // self.per_shard)
 
     def without_pictures(self) -> Job:
-        """What a worker needs of it: the pictures of a shard come with the shard, and the others would fill memory."""
+        """Return the job without its images: a worker gets those of each shard, and all of them would fill memory."""
         return replace(self, pictures=())
 
     def shard(self, number: int) -> tuple[tuple[str, str, int, int], ...]:
-        """The pictures of a shard."""
+        """Return the images of a shard."""
         return self.pictures[number * self.per_shard : (number + 1) * self.per_shard]
 
 
 Pictures = tuple[tuple[str, str, int, int], ...]
 """Rows of `Job.pictures`."""
 Engine = Callable[[Path, Sequence[int]], Generator[int, None, None]]
-"""Does shards of the job in a folder, by `Worker.do` in other processes, and yields the number of each one done."""
+"""Processes shards of the job in a folder by `Worker.do` in other processes; yields the number of each when done."""
 
 
 def make_job(
@@ -99,10 +99,10 @@ def make_job(
     per_shard: int = PER_SHARD,
     observer: Observer | None = None,
 ) -> Job:
-    """A job for these pictures. Raises what `find_weights` and `files.opened` raise where weights cannot be read.
+    """Return a job for these images. Raises what `find_weights` and `files.opened` raise for unreadable weights.
 
-    Without thresholds, those that are stored with the model count; it is opened to read them. The observer is told how
-    a download of the weights goes on.
+    Without thresholds, those stored with the model apply; it is opened to read them. The observer receives the
+    progress of a download of the weights.
     """
     file = find_weights(weights, observer=observer)
     rows = tuple(_row(path) for path in pictures)
@@ -117,11 +117,10 @@ def make_job(
 
 
 def open_job(folder: Path, job: Job, *, overwrite: bool = False) -> list[int]:
-    """Make the job's folder, or go on with the same job there. Returns the shards that are still to be done.
+    """Create the job's folder, or resume the same job in it. Returns the shards that are not done yet.
 
     Raises:
-        CannotCreateError: another job's folder, or one that is finished, and `overwrite` was not said; or another run
-            is at work in it.
+        CannotCreateError: the folder has another job or a finished one, without `overwrite`; or another run uses it.
     """
     by_whom = locked_by(folder)
     if by_whom is not None:
@@ -144,7 +143,7 @@ def open_job(folder: Path, job: Job, *, overwrite: bool = False) -> list[int]:
 
 
 def read_job(folder: Path) -> Job:
-    """The job of a folder. Raises DataError where its file was changed."""
+    """Read the job of a folder. Raises DataError if its file was changed."""
     file = folder / "job.json"
     try:
         with os_errors(file, "read"):
@@ -159,14 +158,14 @@ def read_job(folder: Path) -> Job:
 
 
 class Worker:
-    """Does shards of a folder's job, one after the other, in a process of its own; its `do` is what engines call.
+    """Processes shards of a folder's job one after the other, in a process of its own; engines call `do`.
 
     Args:
-        folder: the job's folder, under the same path on every machine.
-        job: of the folder, where the caller has read it, without its pictures; None reads it.
+        folder: of the job, with the same path on every machine.
+        job: of the folder, without its images, if the caller has read it; None reads it.
 
     Raises:
-        UsageError: the weights are a segmenter's.
+        UsageError: the weights are of a segmenter.
         ConfigError: the weights are not those of the job.
     """
 
@@ -175,18 +174,18 @@ class Worker:
         if _digest(Path(self._job.weights)) != self._job.sha256:
             what = "not the weights of this work any more"
             raise ConfigError(what, remedy="Put them back, or begin with another --out", file=self._job.weights)
-        self._reading = ImageReader()  # it starts while the weights are loaded
+        self._reading = ImageReader()  # starts while the weights are loaded
         model = load(self._job.weights)
         if model.task == "segmentation":
             raise UsageError("--engine is for detectors", remedy="Leave it out")
         self._model: Any = model
         threads = model.worker_counts()[1]
         if threads is not None:
-            torch.set_num_threads(threads)  # as the plain run does: the same bits
+            torch.set_num_threads(threads)  # like an ordinary `predict`, for equal bits
         self._choice: Choice = model.choice(self._job.thresholds, self._job.classes)
 
     def do(self, number: int, pictures: Pictures | None = None) -> int:
-        """Do a shard, unless it is done; its number. `pictures` are its own, None those of the job that was read."""
+        """Process a shard, unless it is done, and return its number; `pictures` are its images, None for the job's."""
         final = _done(self._folder, number)
         if not final.is_file():
             with InProgressMarker(self._folder, number) as marker:
@@ -195,7 +194,7 @@ class Worker:
         return number
 
     def close(self) -> None:
-        """End the process that reads pictures."""
+        """End the process that reads images."""
         self._reading.close()
 
     def _predict(self, images: Sequence[tuple[str, str, int, int]], marker: InProgressMarker) -> list[dict[str, Any]]:
@@ -224,9 +223,9 @@ class Worker:
 
 
 def finish(folder: Path, job: Job, facts: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Put the shards together into `detections.json`, after these facts; the rows of pictures that failed.
+    """Merge the shards into `detections.json`, after these facts, and return the rows of images that failed.
 
-    Raises StorageError where a shard is missing.
+    Raises StorageError if a shard is missing.
     """
     rows: list[dict[str, Any]] = []
     for number in range(job.shards):
@@ -246,11 +245,11 @@ def _row(path: Path) -> tuple[str, str, int, int]:
         facts = path.stat()
         return str(path.absolute()), str(path), facts.st_size, facts.st_mtime_ns
     except OSError:
-        return str(path.absolute()), str(path), -1, -1  # what is wrong with it is said when it is read
+        return str(path.absolute()), str(path), -1, -1  # the error is reported when it is read
 
 
 def _digest(weights: Path) -> str:
-    """Of a file's bytes. Raises what `files.opened` raises, and StorageError where the disk fails."""
+    """Return the SHA-256 of a file. Raises what `files.opened` raises, and StorageError if the disk fails."""
     try:
         with os_errors(weights, "read"), opened(weights) as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
