@@ -15,8 +15,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib.util
 import io
 import logging
+import os
 import re
 import struct
 from dataclasses import dataclass
@@ -43,10 +45,18 @@ try:
 except ImportError:  # minimal GPU images come without it
     simplejpeg = None
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".jfif", ".jpe")
+_HAS_HEIC = importlib.util.find_spec("pi_heif") is not None
+_HAS_AVIF = importlib.util.find_spec("PIL._avif") is not None
+IMAGE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".jfif", ".jpe"),
+    *((".heic", ".heif") if _HAS_HEIC else ()),
+    *((".avif",) if _HAS_AVIF else ()),
+)
 """Suffixes of image files; of two files with one stem, the one whose suffix comes first here is used."""
 PilImage = Image.Image
 MAX_PIXELS = 50_000_000
+"""The largest image that is read, unless `allow_pixels` says otherwise."""
+MAX_PIXELS_VARIABLE = "SINGLESHOT_MAX_PIXELS"
 MAX_FILE_BYTES = 512 * 2**20
 BACKGROUND_RGB = (255, 255, 255)
 CONVERT = "Convert it to JPEG or PNG"
@@ -94,21 +104,54 @@ _OTHER_FORMATS = {
     b"v/1\x01": "OpenEXR",
     b"0&\xb2u\x8ef\xcf\x11": "a video of Windows Media",
 }
+_HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
+_AVIF_BRANDS = (b"avif", b"avis")
 _NO_IMAGES = ("HTML", "a Git LFS pointer: run `git lfs pull`")
+
+
+def allow_pixels(count: int | None) -> None:
+    """Read images of up to this many pixels from now on, also in processes started later; None leaves it as it is.
+
+    It is one limit for images, masks and frames of videos, wherever they come from. An image of a million pixels takes
+    3 MB, and two or three times that while it is decoded.
+
+    Raises UsageError for a number below 1.
+    """
+    if count is not None:
+        if count < 1:
+            raise UsageError(f"a limit of {count} pixels", remedy="Give a number such as 100000000")
+        os.environ[MAX_PIXELS_VARIABLE] = str(count)
+
+
+def pixel_limit(default: int | None = None) -> int:
+    """Return the number of pixels up to which an image is read: `$SINGLESHOT_MAX_PIXELS`, or else `MAX_PIXELS`.
+
+    Args:
+        default: in place of `MAX_PIXELS`.
+
+    Raises UsageError where the variable is not a whole number above 0.
+    """
+    text = os.environ.get(MAX_PIXELS_VARIABLE)
+    if not text:
+        return MAX_PIXELS if default is None else default
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise UsageError(f"{MAX_PIXELS_VARIABLE} is {text!r}", remedy="Set it to a number such as 100000000")
+    return int(text)
 
 
 def read_image(path: Path | str, *, fast: bool = False) -> UInt8[ndarray, "H W 3"]:
     """Return the image in a file, upright, as RGB in 0…255.
 
     Args:
-        path: a JPEG, PNG, WebP, BMP, TIFF or GIF file; its content counts, not its extension.
+        path: a JPEG, PNG, WebP, BMP, TIFF or GIF file, AVIF where Pillow reads it, HEIC with the extra `heic`; its
+            content counts, not its extension.
         fast: decode JPEG about a quarter faster and not exactly (colour edges differ by up to some 20 of 255). For
             training; evaluation decodes exactly.
 
     Raises:
         InputMissingError: there is no such file.
         NotPermittedError: no permission to read the file.
-        DataError: it is not an image, or broken, above `MAX_PIXELS`, or of a kind that is not read. `kind` is
+        DataError: it is not an image, or broken, above `pixel_limit()`, or of a kind that is not read. `kind` is
             `empty-file`, `not-a-file`, `not-a-picture`, `unsupported-picture`, `too-large-picture`,
             `truncated-picture` or `corrupt-picture`.
     """
@@ -136,7 +179,7 @@ class ImageHeader:
     """The header of an image file.
 
     Args:
-        format: "JPEG", "PNG", "BMP", "GIF", "TIFF" or "WebP", by content.
+        format: "JPEG", "PNG", "BMP", "GIF", "TIFF", "WebP", "AVIF" or "HEIC", by content.
         stored_hw: height and width before `orientation` is applied.
         orientation: EXIF's, 1 to 8.
         mode: Pillow's name of the pixel format: "L", "RGB", "P", "CMYK", …
@@ -193,9 +236,17 @@ def _header(stream: io.BufferedReader | io.BytesIO, file: Path | str) -> tuple[s
     head = stream.read(512)
     stream.seek(0)
     name, reader = _reader_for(head, file)
+    if name in ("HEIC", "AVIF") and stream.seek(0, io.SEEK_END) > MAX_FILE_BYTES:  # their readers read it all
+        message = f"more than {MAX_FILE_BYTES >> 20} MiB"
+        raise DataError(message, kind="too-large-picture", remedy=CONVERT, file=file)
+    stream.seek(0)
     try:
         image = reader(stream)  # not Image.open, which would warn about images that the next lines refuse
     except Exception as error:
+        if name in ("HEIC", "AVIF"):
+            reason = " ".join(str(error).split()) or type(error).__name__
+            message = f"{name} of a kind that is not read, or not complete ({reason})"
+            raise DataError(message, kind="unsupported-picture", remedy=CONVERT, file=file) from error
         stream.seek(0)
         raise _broken(name, error, file, stream.read(MAX_FILE_BYTES)) from error
     width, height = image.size
@@ -204,9 +255,11 @@ def _header(stream: io.BufferedReader | io.BytesIO, file: Path | str) -> tuple[s
 
 
 def _check_size(width: int, height: int, file: Path | str) -> None:
-    if width * height > MAX_PIXELS:
-        message = f"{width}×{height} pixels are more than the {MAX_PIXELS // 1_000_000} million that are read"
-        raise DataError(message, kind="too-large-picture", remedy="Scale it down or cut it into parts", file=file)
+    limit = pixel_limit()
+    if width * height > limit:
+        message = f"{width}×{height} pixels are more than the {limit / 1e6:g} million that are read"
+        remedy = "Scale it down, cut it into parts, or raise --max-pixels"
+        raise DataError(message, kind="too-large-picture", remedy=remedy, file=file)
 
 
 def _reader_for(head: bytes, file: Path | str) -> tuple[str, type[ImageFile]]:
@@ -216,15 +269,25 @@ def _reader_for(head: bytes, file: Path | str) -> tuple[str, type[ImageFile]]:
         if head.startswith(magic) and (name != "WebP" or head[8:12] == b"WEBP"):
             return name, reader
     if head[4:8] == b"ftyp":
-        brand = head[8:12].decode("ascii", "replace").strip()
-        message = f"a file of the HEIC, AVIF or MP4 family ({brand}), which is not read"
-        raise DataError(message, kind="unsupported-picture", remedy=CONVERT, file=file)
+        return _container_reader(head[8:12], file)
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     name = next((name for magic, name in _OTHER_FORMATS.items() if text.startswith(magic)), None)
     looks, remedy = (
         ("", REPLACE) if name is None else (f" (looks like {name})", REPLACE if name in _NO_IMAGES else CONVERT)
     )
     raise DataError(f"not an image{looks}", kind="not-a-picture", remedy=remedy, file=file)
+
+
+def _container_reader(brand: bytes, file: Path | str) -> tuple[str, type[ImageFile]]:
+    """Return the format and the reader of a file of the HEIC, AVIF or MP4 family. Raises DataError without a reader."""
+    if brand in _AVIF_BRANDS and _HAS_AVIF:
+        return "AVIF", importlib.import_module("PIL.AvifImagePlugin").AvifImageFile
+    if brand in _HEIC_BRANDS and _HAS_HEIC:
+        return "HEIC", importlib.import_module("pi_heif").HeifImageFile
+    shown = brand.decode("ascii", "replace").strip()
+    message = f"a file of the HEIC, AVIF or MP4 family ({shown}), which is not read"
+    remedy = f"{CONVERT}, or run pip install 'singleshot[heic]'" if brand in _HEIC_BRANDS else CONVERT
+    raise DataError(message, kind="unsupported-picture", remedy=remedy, file=file)
 
 
 def _broken(name: str, error: Exception, file: Path | str, data: bytes) -> DataError:
@@ -298,7 +361,7 @@ def from_pil(image: Image.Image) -> UInt8[ndarray, "H W 3"]:
 
     Raises:
         UsageError: it has no pixels.
-        DataError: its file is broken, above `MAX_PIXELS`, or of a kind that is not read.
+        DataError: its file is broken, above `pixel_limit()`, or of a kind that is not read.
     """
     file, name = getattr(image, "filename", None) or "PIL image", getattr(image, "format", None) or "PIL image"
     width, height = image.size

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from singleshot.cli.reading import FollowLinks, MaxPixels
 from singleshot.errors import ConfigError, UsageError, nearest, visible
 
 app = typer.Typer(help="Measure machines as the 2017 blog post did.", no_args_is_help=True, rich_markup_mode=None)
@@ -28,6 +29,8 @@ def run(
     splits: Annotated[
         Path | None, typer.Option("--splits", help="Splits of --data made by `singleshot data split`.")
     ] = None,
+    max_pixels: MaxPixels = None,
+    follow_links: FollowLinks = False,
     loader: Annotated[
         Literal["serial", "parallel"],
         typer.Option(help="Load images in the main thread, as in 2017, or in worker processes."),
@@ -45,12 +48,13 @@ def run(
     from singleshot.benchmark import report, results
     from singleshot.benchmark import run as running
     from singleshot.benchmark.workloads import WORKLOADS
-    from singleshot.cli import outputs, terminal
+    from singleshot.cli import outputs, reading, terminal
     from singleshot.training.devices import resolve_precision
 
     names = selected(workload or ["all"], list(WORKLOADS))
     if not math.isfinite(seconds):
         raise UsageError(f"--seconds {seconds}", remedy="Give a number, or --full for the whole epoch")
+    reading.use(max_pixels, follow_links)
     outputs.check(json_file=json_file, json_keys=("machine", "workloads"), inputs=(data,))
     if device not in ("auto", "cpu", "cuda"):
         raise UsageError(f"no device is called {device!r}", remedy="Give auto, cpu or cuda")

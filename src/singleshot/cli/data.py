@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from singleshot.cli import outputs
+from singleshot.cli import outputs, reading
+from singleshot.cli.reading import Classes, FollowLinks, MaxPixels, Rename
 from singleshot.errors import SHOWN_FAULTS, CannotCreateError, DataError, InputMissingError, UsageError, visible
 
 if TYPE_CHECKING:
     from singleshot.data.check.audit import Audit
+    from singleshot.data.class_choice import ClassChoice
     from singleshot.data.stats import Stats
     from singleshot.structures import Dataset
 
@@ -53,6 +55,8 @@ def check(
     workers: Annotated[
         int | None, typer.Option(help="Processes that decode images; one per core if not given.", min=0)
     ] = None,
+    max_pixels: MaxPixels = None,
+    follow_links: FollowLinks = False,
     json_file: JsonFile = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -62,6 +66,7 @@ def check(
     from singleshot.data.check import audit
     from singleshot.prediction.backends.host import cores
 
+    reading.use(max_pixels, follow_links)
     outputs.check_outside(path, json_file)
     outputs.check(json_file=json_file, json_keys=CHECK_KEYS, inputs=[path], overwrite=overwrite)
     _note_choice(path, data_format)
@@ -107,18 +112,24 @@ def stats(
     split: Split = None,
     splits: Splits = None,
     data_format: DataFormat = None,
+    classes: Classes = None,
+    rename: Rename = None,
+    max_pixels: MaxPixels = None,
+    follow_links: FollowLinks = False,
     plot: Annotated[Path | None, typer.Option(help="Draw the plots into this PNG.")] = None,
     json_file: JsonFile = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Count images and objects by class, size and shape."""
     from singleshot.cli import terminal
+    from singleshot.data import class_choice
     from singleshot.data.stats import draw_stats, measure
     from singleshot.storage import atomic
 
+    reading.use(max_pixels, follow_links)
     outputs.check_outside(path, plot, json_file)
     outputs.check(plot, json_file=json_file, json_keys=STATS_KEYS, inputs=[path], overwrite=overwrite)
-    dataset = read_split(path, split, data_format, splits)
+    dataset = read_split(path, split, data_format, splits, class_choice.parse(classes, rename))
     found = measure(dataset)
     terminal.show(_stats_table(found, f"{path.resolve().name}, {dataset.split}"))
     facts = found.as_json()
@@ -169,6 +180,10 @@ def show(
     letterbox: Annotated[bool, typer.Option("--letterbox", help="Keep the aspect ratio for --augment.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of the augmentation.", min=0)] = 0,
     columns: Annotated[int, typer.Option(help="Images per row.", min=1)] = 4,
+    classes: Classes = None,
+    rename: Rename = None,
+    max_pixels: MaxPixels = None,
+    follow_links: FollowLinks = False,
     font: Annotated[
         Path | None, typer.Option(help="Font file for labels, for scripts that DejaVu Sans lacks; or SINGLESHOT_FONT.")
     ] = None,
@@ -178,16 +193,17 @@ def show(
     from singleshot import fonts
     from singleshot.cli import terminal
     from singleshot.cli.train import find_recipe, parse_size
-    from singleshot.data import contact_sheet
+    from singleshot.data import class_choice, contact_sheet
     from singleshot.prediction.annotations import write_image
     from singleshot.structures import evenly_spaced
 
     fonts.use(font)
+    reading.use(max_pixels, follow_links)
     outputs.check_outside(path, out)
     outputs.check(out, inputs=[path], overwrite=overwrite)
     if out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise UsageError(f"--out {out} is not an image file", remedy="Name a .png or .jpg file")
-    dataset = read_split(path, split, data_format, splits)
+    dataset = read_split(path, split, data_format, splits, class_choice.parse(classes, rename))
     indices = list(range(len(dataset)))
     if class_name is not None:
         if class_name not in dataset.label_map.names:
@@ -226,18 +242,24 @@ def convert(
     ] = None,
     splits: Splits = None,
     data_format: DataFormat = None,
+    classes: Classes = None,
+    rename: Rename = None,
+    max_pixels: MaxPixels = None,
+    follow_links: FollowLinks = False,
     on_bad: Annotated[Literal["fail", "skip"], typer.Option(help="Faulty data: fail, or leave it out.")] = "fail",
 ) -> None:
     """Write a data set in another layout, and report what that layout cannot represent."""
     from singleshot.cli import terminal
+    from singleshot.data import class_choice
     from singleshot.data import convert as conversion
     from singleshot.data.faults import refuse_or_list
     from singleshot.data.orientation import turned_warning
 
+    reading.use(max_pixels, follow_links)
     outputs.check_outside(path, out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise CannotCreateError("already exists", remedy="Name a new folder", file=out)
-    datasets = read_splits(path, split, data_format, splits)
+    datasets = read_splits(path, split, data_format, splits, class_choice.parse(classes, rename))
     datasets = [conversion.without_wrong_sizes(dataset) for dataset in datasets]
     faults = refuse_or_list(datasets, on_bad)
     if split is None and to != "voc":
@@ -269,7 +291,13 @@ def _note_choice(path: Path, data_format: str | None, *, masks: bool = False) ->
         terminal.note(f"{path}: taken for {read.READERS[layout].title}{also}")
 
 
-def read_split(path: Path, split: str | None, data_format: str | None, splits: Path | None = None) -> Dataset:
+def read_split(
+    path: Path,
+    split: str | None,
+    data_format: str | None,
+    splits: Path | None = None,
+    choice: ClassChoice | None = None,
+) -> Dataset:
     """Read one split, and warn of faulty boxes or images that are left out. Raises what the readers raise.
 
     Args:
@@ -277,6 +305,7 @@ def read_split(path: Path, split: str | None, data_format: str | None, splits: P
         split: the split; None for train, or else the only one, or else all.
         data_format: the layout; None to recognise it.
         splits: a file of splits that stand in for the folder's own.
+        choice: which classes are read, and under which names; None for all.
     """
     from singleshot.cli import terminal
     from singleshot.data import read, split_file
@@ -284,11 +313,11 @@ def read_split(path: Path, split: str | None, data_format: str | None, splits: P
 
     _note_choice(path, data_format)
     if splits is not None:
-        pool = read.read_pool(path, layout=data_format)
+        pool = read.read_pool(path, layout=data_format, choice=choice)
         dataset = split_file.select(pool, split_file.read(splits), split or "train", splits)
     else:
         split = read.choose(path, ("train",), layout=data_format) if split is None else split
-        dataset = read.read(path, split, layout=data_format)
+        dataset = read.read(path, split, layout=data_format, choice=choice)
     faults = [fault for fault in dataset.faults if leaves_out(fault)]
     if faults:
         terminal.warn(f"{len(faults)} faulty boxes or images were left out: run `singleshot data check {path}`")
@@ -296,7 +325,11 @@ def read_split(path: Path, split: str | None, data_format: str | None, splits: P
 
 
 def read_splits(
-    path: Path, names: Sequence[str] | None, data_format: str | None, splits: Path | None = None
+    path: Path,
+    names: Sequence[str] | None,
+    data_format: str | None,
+    splits: Path | None = None,
+    choice: ClassChoice | None = None,
 ) -> list[Dataset]:
     """Read some splits, all with the classes of the first.
 
@@ -305,6 +338,7 @@ def read_splits(
         names: of the splits, or `old=new` to rename one; None for all.
         data_format: the layout; None to recognise it.
         splits: a file of splits that stand in for the folder's own.
+        choice: which classes are read, and under which names; None for all.
 
     Raises:
         InputMissingError: there is no split.
@@ -316,7 +350,7 @@ def read_splits(
     _note_choice(path, data_format)
     if splits is not None:
         made = split_file.read(splits)
-        pool = read.read_pool(path, layout=data_format)
+        pool = read.read_pool(path, layout=data_format, choice=choice)
         pairs = [name.partition("=") for name in names or made.splits]
         return [renamed(split_file.select(pool, made, old, splits), new or old) for old, _, new in pairs]
     names = names if names is not None else read.splits(path, layout=data_format)
@@ -326,7 +360,8 @@ def read_splits(
     for name in names:
         old, _, new = name.partition("=")
         label_map = datasets[0].label_map if datasets else None
-        datasets.append(renamed(read.read(path, old, layout=data_format, label_map=label_map), new or old))
+        dataset = read.read(path, old, layout=data_format, label_map=label_map, choice=choice)
+        datasets.append(renamed(dataset, new or old))
     return datasets
 
 
@@ -349,17 +384,23 @@ def split_command(
     allow_unlabelled: Annotated[
         bool, typer.Option("--allow-unlabelled", help="Divide images without annotations too.")
     ] = False,
+    classes: Classes = None,
+    rename: Rename = None,
+    max_pixels: MaxPixels = None,
+    follow_links: FollowLinks = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Divide a data folder into train, val and test without leaks, and write which image is in which."""
     from singleshot.cli import terminal
-    from singleshot.data import divide, split_file
+    from singleshot.data import class_choice, divide, split_file
 
+    reading.use(max_pixels, follow_links)
     outputs.check_outside(path, out)
     outputs.check(out, inputs=[path], overwrite=overwrite or out == extend)
     earlier = None if extend is None else split_file.read(extend)
     _note_choice(path, data_format, masks=masks)
-    options = {"layout": data_format, "with_masks": masks, "allow_unlabelled": allow_unlabelled}
+    options: dict[str, Any] = {"layout": data_format, "with_masks": masks, "allow_unlabelled": allow_unlabelled}
+    options["choice"] = class_choice.parse(classes, rename) or None
     division = divide.divide(path, val=val, test=test, by=by, seed=seed, earlier=earlier, **options)
     division.splits.write(out)
     terminal.show(_split_table(division.table(), path.resolve().name))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from singleshot.cli.data import Split, Splits, read_split
+from singleshot.cli.reading import Classes, FollowLinks, MaxPixels, Rename
 from singleshot.errors import DataError
 from singleshot.storage import atomic
 
@@ -32,6 +33,10 @@ def anchors(
     split: Split = None,
     splits: Splits = None,
     data_format: Annotated[str | None, typer.Option(help="Layout of the folder; recognised if not given.")] = None,
+    classes: Classes = None,
+    rename: Rename = None,
+    max_pixels: MaxPixels = None,
+    follow_links: FollowLinks = False,
     out: Annotated[
         Path | None, typer.Option(help="Write the fitted anchors to this file, for `train --anchors`.")
     ] = None,
@@ -40,16 +45,17 @@ def anchors(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
 ) -> None:
     """Count the objects that no anchor matches at IoU 0.5, and fit the anchors to the data."""
-    from singleshot.cli import outputs, terminal
+    from singleshot.cli import outputs, reading, terminal
     from singleshot.cli.train import parse_size
-    from singleshot.data import anchor_fit
+    from singleshot.data import anchor_fit, class_choice
     from singleshot.data.anchor_fit import draw_best_iou
     from singleshot.detection.ssd import config_for
 
     keys = ("model", "input_size_hw", "split")
+    reading.use(max_pixels, follow_links)
     outputs.check_outside(path, out, plot, json_file)
     outputs.check(out, plot, json_file=json_file, json_keys=keys, inputs=[path], overwrite=overwrite)
-    dataset = read_split(path, split, data_format, splits)
+    dataset = read_split(path, split, data_format, splits, class_choice.parse(classes, rename))
     split = dataset.split
     size_hw = None if input_size is None else parse_size(input_size)
     config = config_for(model, dataset.label_map.names or ("none",), size_hw, fit=fit)

@@ -35,6 +35,7 @@ EXTRAS = {
     "export --format coreml": ("coreml",),
     "serve": ("web",),
     "weights import of HDF5 files": ("import",),
+    "images in HEIC": ("heic",),
 }
 """Tasks of a user, and the extras that each requires; none for the core."""
 _REQUIREMENT = re.compile(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from singleshot.cli import outputs
+from singleshot.cli import outputs, reading
 from singleshot.cli.model_options import (
     BatchSize,
     ClassAgnosticNms,
@@ -24,6 +24,7 @@ from singleshot.cli.model_options import (
     nms_changes,
     with_nms,
 )
+from singleshot.cli.reading import Classes, FollowLinks, MaxPixels, Rename
 from singleshot.errors import Fault, UsageError
 
 if TYPE_CHECKING:
@@ -53,6 +54,10 @@ def evaluate(
     ] = None,
     splits: Annotated[Path | None, typer.Option("--splits", help="Splits made by `singleshot data split`.")] = None,
     data_format: Annotated[str | None, typer.Option(help="Layout of the folder; recognised if not given.")] = None,
+    classes: Classes = None,
+    rename: Rename = None,
+    max_pixels: MaxPixels = None,
+    follow_links: FollowLinks = False,
     metric: Annotated[
         Metric | None,
         typer.Option(
@@ -91,6 +96,7 @@ def evaluate(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
 ) -> None:
     """Score detections by Pascal VOC's metric or COCO's, masks by mean IoU or KITTI road's MaxF."""
+    reading.use(max_pixels, follow_links)
     loaded: Any = None
     if metric is None:
         from singleshot.evaluation.evaluate import metric_of
@@ -117,7 +123,7 @@ def evaluate(
     if curves is not None and metric == "coco":
         raise UsageError("--curves draws VOC's curves", remedy="Use --metric voc12 with it")
     from singleshot.cli import report, terminal
-    from singleshot.data import divide, read, split_file
+    from singleshot.data import class_choice, divide, read, split_file
     from singleshot.data.faults import refuse_or_list
     from singleshot.evaluation.loop import check_classes, eval_loader, predictions
     from singleshot.metrics.curves import draw_precision_recall, image_format
@@ -144,6 +150,7 @@ def evaluate(
         annotated=annotated,
         with_images=masks or model is not None,
         with_masks=masks,
+        choice=class_choice.parse(classes, rename) or None,
     )
     split = dataset.split
     terminal.note(read.describe(dataset))

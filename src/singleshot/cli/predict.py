@@ -22,6 +22,7 @@ from singleshot.cli.model_options import (
     nms_changes,
     with_nms,
 )
+from singleshot.cli.reading import MaxPixels
 from singleshot.errors import DataError, SingleshotError, UsageError
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def predict(
     tile_size: Annotated[
         int | None, typer.Option(help="Side of a tile in pixels; by default that of the network input.", min=32)
     ] = None,
+    max_pixels: MaxPixels = None,
     recursive: Annotated[
         bool, typer.Option("--recursive", help="Use images and videos in subfolders of folders too.")
     ] = False,
@@ -111,12 +113,13 @@ def predict(
     readable frame is used. Ctrl-C leaves a playable video.
     """
     from singleshot import fonts
-    from singleshot.cli import terminal
+    from singleshot.cli import reading, terminal
     from singleshot.cli.predict_arguments import model_line, weights_and_sources
     from singleshot.prediction import choosing
     from singleshot.starts.shipped import EVERYDAY
 
     fonts.use(font)
+    reading.use(max_pixels, False)
     named, sources = weights_and_sources(arguments)
     weights = Path(named or EVERYDAY)
     with contextlib.ExitStack() as stack:

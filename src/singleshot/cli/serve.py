@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from singleshot.cli.model_options import Device
+from singleshot.cli.reading import MaxPixels
 from singleshot.errors import ConfigError, UsageError
 
 
@@ -41,8 +42,9 @@ def serve(
     queue: Annotated[int, typer.Option(help="Images that may wait; further ones get 503.", min=1, max=1_000_000)] = 64,
     max_body_mb: Annotated[float, typer.Option(help="Largest upload, in MiB.", min=0.01, max=4096)] = 20.0,
     max_megapixels: Annotated[
-        float, typer.Option(help="Largest image, in millions of pixels.", min=0.01, max=10_000)
+        float, typer.Option(help="Largest image, in millions of pixels; or --max-pixels.", min=0.01, max=10_000)
     ] = 24.0,
+    max_pixels: MaxPixels = None,
 ) -> None:
     """Serve models: POST an image to /v1/predict, or open the page in a browser.
 
@@ -56,9 +58,13 @@ def serve(
         import uvicorn  # noqa: F401
     except ImportError as error:
         raise ConfigError(f"{error.name} is not installed", remedy="pip install 'singleshot[web]'") from error
+    from singleshot.images import allow_pixels, pixel_limit
     from singleshot.serve.server import serve as run
     from singleshot.serve.settings import Settings
 
+    most_pixels = max_pixels or round(max_megapixels * 1e6)
+    if most_pixels > pixel_limit():  # the decoder has one limit for all
+        allow_pixels(most_pixels)
     settings = Settings(
         host=host,
         port=port,
@@ -70,7 +76,7 @@ def serve(
         latency_s=latency_ms / 1000,
         queue_size=queue,
         max_body_bytes=round(max_body_mb * 2**20),
-        max_pixels=round(max_megapixels * 1e6),
+        max_pixels=most_pixels,
     )
 
     def ready(address: str, models: list[dict[str, Any]]) -> None:

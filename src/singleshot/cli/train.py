@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from singleshot.cli.reading import Classes, FollowLinks, MaxPixels, Rename
 from singleshot.errors import ConfigError, DataError, UsageError, nearest
 from singleshot.storage.files import file_bytes
 
@@ -80,6 +81,10 @@ def train(
         bool, typer.Option("--allow-unlabelled", help="Accept images without annotations as background.")
     ] = False,
     fix_boxes: Annotated[bool, typer.Option("--fix-boxes", help="Swap the corners of inverted boxes.")] = False,
+    classes: Classes = None,
+    rename: Rename = None,
+    max_pixels: MaxPixels = None,
+    follow_links: FollowLinks = False,
     out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/train"),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing run.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
@@ -97,14 +102,16 @@ def train(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the results to this file.")] = None,
 ) -> None:
     """Train a detector on images with boxes, or a segmenter (--model fcn8s-lite, …) on images with masks."""
-    from singleshot.cli import outputs, report, terminal
-    from singleshot.data import read
+    from singleshot.cli import outputs, reading, report, terminal
+    from singleshot.data import class_choice, read
     from singleshot.training import run
     from singleshot.training.ranks import first_process
     from singleshot.training.recipe import default_recipe, limited, override
 
     if resume and overwrite:
         raise UsageError("--resume continues a run, --overwrite replaces it", remedy="Give one of them")
+    reading.use(max_pixels, follow_links)
+    choice = class_choice.parse(classes, rename)
     outputs.check_folder(out)
     outputs.check(
         json_file=json_file,
@@ -154,6 +161,7 @@ def train(
             on_bad=on_bad,
             allow_unlabelled=allow_unlabelled,
             fix_boxes=fix_boxes,
+            choice=choice or None,
             overwrite=overwrite,
             resume=resume,
             force=force,

@@ -25,6 +25,7 @@ from typing import Any
 
 import torch
 
+from singleshot.data import folders
 from singleshot.data.load.samples import SampleTable
 from singleshot.errors import ConfigError, Fault, InputMissingError, SingleshotError
 from singleshot.storage import sealed
@@ -104,8 +105,10 @@ def _facts(sources: Iterable[Path]) -> tuple[str, int]:
     return digest.hexdigest(), newest
 
 
-def _walk(source: Path) -> Iterator[tuple[str, os.stat_result]]:
+def _walk(source: Path, way: frozenset[str] = frozenset()) -> Iterator[tuple[str, os.stat_result]]:
     """Yield every file below a source with its state, sorted by name; nothing for what cannot be read.
+
+    Links to folders are entered as the readers do, see `folders.enters`; `way` are the real paths of those above.
 
     A folder that may not be listed gives no facts, and its reader then says so: such answers are not kept.
     """
@@ -114,10 +117,12 @@ def _walk(source: Path) -> Iterator[tuple[str, os.stat_result]]:
         entries = sorted(os.scandir(source), key=lambda entry: entry.name) if source.is_dir() else []
     except OSError:
         return
+    way |= {os.path.realpath(source)}
     for entry in entries:
         try:
-            if entry.is_dir(follow_symlinks=False):
-                yield from _walk(Path(entry.path))
+            path = Path(entry.path)
+            if entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and folders.enters(path, way)):
+                yield from _walk(path, way)
             else:
                 yield entry.path, entry.stat()
         except OSError:  # a link that ends nowhere is a fact too

@@ -238,12 +238,14 @@ def for_evaluation(
         split: its name; None for test, or else val, or else the only split, or all.
         weights: the weights to evaluate: the splits that their run divided itself are used.
         splits: take it from here instead.
-        options: of `data.read.read`.
+        options: of `data.read.read`. Without a `choice` of classes, that of the weights' run applies.
 
     Returns the split, and a warning where images of it were trained on.
     """
     layout, with_masks = options.get("layout"), options.get("with_masks", False)
     run = _splits_of_run(weights)
+    if run is not None and run.choice and not options.get("choice"):
+        options["choice"] = run.choice
     if run is not None and run.data != root.resolve().name:
         run = None
     of_folder = {read.usual_name(name) for name in read.splits(root, layout=layout, with_masks=with_masks)}

@@ -3,6 +3,10 @@
 A data folder is only listed and read, never written to. Symbolic links that lead out of it are faults: what they lead
 to is missing on the next machine. No path is taken from a list or an annotation: names are looked up among the files
 that a folder has.
+
+Whoever has images in another place and only links to them in the data folder can say so (`follow_links`,
+`--follow-links`): links that lead out are then used, and links to folders are entered, each folder at most once on a
+path, so that a loop ends.
 """
 
 from __future__ import annotations
@@ -17,6 +21,41 @@ from singleshot.data.faults import make_fault
 from singleshot.errors import Fault, os_errors
 
 _HELPERS = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin"})
+
+LINKS_VARIABLE = "SINGLESHOT_FOLLOW_LINKS"
+
+
+def follow_links(follow: bool = True) -> None:
+    """Use links that lead out of a data folder, and enter linked folders, from now on, also in processes started later.
+
+    Args:
+        follow: False for the opposite.
+    """
+    os.environ[LINKS_VARIABLE] = "1" if follow else "0"
+
+
+def links_are_followed() -> bool:
+    """Return whether links that lead out of a data folder are used: `$SINGLESHOT_FOLLOW_LINKS` is 1."""
+    return os.environ.get(LINKS_VARIABLE) == "1"
+
+
+def enters(path: Path, inside: frozenset[str]) -> bool:
+    """Return whether a link is entered: links are followed, and it leads to a folder that is none of those around it.
+
+    Args:
+        path: the link.
+        inside: the real paths of the folders that were entered on the way.
+    """
+    return links_are_followed() and path.is_dir() and os.path.realpath(path) not in inside
+
+
+def unfollowed(path: Path) -> Fault:
+    """Return the fault of a link to a folder that is not entered."""
+    if links_are_followed():
+        message = "a link to a folder around it, which is not entered"
+        return make_fault("linked-folder", message, path, remedy="Delete it")
+    remedy = "Name that folder in data.yaml, or use --follow-links"
+    return make_fault("linked-folder", "a link to a folder, which is not followed", path, remedy=remedy)
 
 
 class Listing(NamedTuple):
@@ -67,14 +106,15 @@ def listing(folder: Path, top: Path) -> Listing:
     return Listing(tuple(sorted(files)), tuple(([] if fault is None else [fault]) + faults))
 
 
-def _listed(folder: Path, top: Path) -> tuple[list[Path], list[Fault]]:
-    """Return the files below a folder and the faults of its links."""
+def _listed(folder: Path, top: Path, way: frozenset[str] = frozenset()) -> tuple[list[Path], list[Fault]]:
+    """Return the files below a folder and the faults of its links; `way` are the real paths of the folders above it."""
     files: list[Path] = []
     faults: list[Fault] = []
+    way |= {os.path.realpath(folder)}
     for entry in entries(folder):
         path = Path(entry.path)
-        if entry.is_dir(follow_symlinks=False):
-            inside = _listed(path, top)
+        if entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and enters(path, way)):
+            inside = _listed(path, top, way)
             files += inside[0]
             faults += inside[1]
         elif entry.is_symlink() and (fault := link_fault(path, top)) is not None:
@@ -97,6 +137,8 @@ def name_below(name: str) -> str:
 def link_fault(path: Path, top: Path) -> Fault | None:
     """Check a link: `broken-link` if its target does not exist, `outside-link` if it lies outside `top`, else None.
 
+    Where links are followed (`follow_links`), only the first is a fault.
+
     Args:
         path: the link.
         top: the data set's folder, resolved.
@@ -104,8 +146,9 @@ def link_fault(path: Path, top: Path) -> Fault | None:
     target = Path(os.path.realpath(path))
     if not path.exists():
         return make_fault("broken-link", "a symbolic link whose target does not exist", path)
-    if not target.is_relative_to(top):
-        return make_fault("outside-link", f"a symbolic link that leads out of the data, to {target}", path)
+    if not target.is_relative_to(top) and not links_are_followed():
+        message = f"a symbolic link that leads out of the data, to {target}"
+        return make_fault("outside-link", message, path, remedy="Put a copy in its place, or use --follow-links")
     return None
 
 

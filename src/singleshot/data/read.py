@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 
 from singleshot.data import cache as dataset_cache
+from singleshot.data import class_choice
 from singleshot.data.boxes import (
     coco,
     csv_boxes,
@@ -30,15 +31,16 @@ from singleshot.data.boxes import (
     voc_unlisted,
     yolo,
 )
+from singleshot.data.class_choice import ClassChoice
 from singleshot.data.faults import LEFT_OUT_WARNINGS
-from singleshot.data.folders import subfolders
+from singleshot.data.folders import links_are_followed, subfolders
 from singleshot.data.load.samples import SampleTable
 from singleshot.data.masks import cityscapes, kitti_road, outlines, roboflow
 from singleshot.data.masks import folders as mask_folders
 from singleshot.data.splits import joined
 from singleshot.data.tree import ALL, SPLIT_OF, probe
 from singleshot.errors import InputMissingError, NotPermittedError, UsageError, os_errors
-from singleshot.images import IMAGE_SUFFIXES
+from singleshot.images import IMAGE_SUFFIXES, pixel_limit
 from singleshot.structures import Dataset, LabelMap
 
 Layout = Literal[
@@ -185,6 +187,7 @@ def read(
     fix_boxes: bool = False,
     with_masks: bool = False,
     with_images: bool = True,
+    choice: ClassChoice | None = None,
     cache: bool = True,
 ) -> Dataset:
     """Read one split of a data set in any layout.
@@ -200,11 +203,19 @@ def read(
         fix_boxes: of VOC, see `voc.read`.
         with_masks: images with masks are wanted, see `recognise`.
         with_images: of COCO: False where the image files may be missing, to evaluate results.
+        choice: which classes are read, and under which names; None for all, as they are.
         cache: use the cache.
 
     Raises what `recognise` and the layout's reader raise; UsageError for a layout that does not exist.
     """
     root = Path(root)
+    if choice:
+        whole = read(
+            root, split,
+            layout=layout, annotated=annotated, allow_unlabelled=allow_unlabelled, fix_boxes=fix_boxes,
+            with_masks=with_masks, with_images=with_images, cache=cache,
+        )  # fmt: skip
+        return class_choice.apply(whole, choice, label_map)
     chosen = check_name(layout) or recognise(root, with_masks=with_masks)
     if chosen == "labelme" and with_masks:
         chosen = "labelme_masks"
@@ -241,6 +252,7 @@ def read(
         "split": split,
         "names": None if label_map is None else label_map.names,
         "options": [annotated, with_images, allow_unlabelled, fix_boxes],
+        "limits": [pixel_limit(), links_are_followed(), list(IMAGE_SUFFIXES)],
     }
     return dataset_cache.cached(identity, reader.sources(root, split), build)
 
@@ -373,6 +385,8 @@ def _contents(root: Path) -> tuple[str, str]:
     stems = {path.stem for path in paths if path.suffix.lower() in IMAGE_SUFFIXES}
     of_images = Counter(path.suffix.lower() for path in paths if path.stem in stems)
     others = {suffix: of_images[suffix] for suffix in (".txt", ".xml", ".json") if of_images[suffix]}
+    if not images and not paths and any(path.is_symlink() for path in root.iterdir()):
+        return ": there are only links below it", "Put copies in their place, or use --follow-links"
     if not images:
         return (": there is no image below it", "") if paths else (": it is empty", "")
     counts = ", ".join(

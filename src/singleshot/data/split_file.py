@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from singleshot.data.boxes.fields import is_number, is_text, read_json
+from singleshot.data.class_choice import ClassChoice
 from singleshot.data.faults import make_fault
 from singleshot.errors import DataError, Fault, InputMissingError
 from singleshot.storage import atomic
@@ -39,6 +40,7 @@ class SplitFile:
         seed: the seed of the choice.
         shares: by name, the share of the images that was asked for; {} for lists.
         data: the name of the data folder.
+        choice: of a run: the classes that were read; all for other files. The hash does not cover it.
     """
 
     splits: Mapping[str, tuple[str, ...]]
@@ -46,6 +48,7 @@ class SplitFile:
     seed: int = 0
     shares: Mapping[str, float] = field(default_factory=dict)
     data: str = ""
+    choice: ClassChoice = field(default_factory=ClassChoice)
 
     @property
     def sha256(self) -> str:
@@ -62,6 +65,8 @@ class SplitFile:
             "seed": self.seed,
             "shares": dict(self.shares),
             "sha256": self.sha256,
+            **({"classes": list(self.choice.classes)} if self.choice.classes else {}),
+            **({"rename": dict(self.choice.rename)} if self.choice.rename else {}),
             "splits": {name: list(paths) for name, paths in self.splits.items()},
         }
         atomic.write_text(file, json.dumps(content, indent=1) + "\n")
@@ -92,7 +97,13 @@ def read(file: Path) -> SplitFile:
     valid = by in get_args(By) and type(seed) is int and isinstance(shares, dict) and isinstance(data, str)
     if not valid or not all(is_text(name) and is_number(share) for name, share in shares.items()):
         raise DataError("data, by, seed or shares are not as written", kind="not-a-split", remedy=remedy, file=file)
-    found = SplitFile({name: tuple(sorted(set(paths))) for name, paths in table.items()}, by, seed, shares, data)
+    classes, rename = content.get("classes", []), content.get("rename", {})
+    valid = isinstance(classes, list) and all(map(is_text, classes)) and isinstance(rename, dict)
+    if not valid or not all(map(is_text, [*rename, *rename.values()])):
+        raise DataError("classes or rename are not as written", kind="not-a-split", remedy=remedy, file=file)
+    choice = ClassChoice(tuple(classes), rename, strict=False)
+    splits = {name: tuple(sorted(set(paths))) for name, paths in table.items()}
+    found = SplitFile(splits, by, seed, shares, data, choice)
     if content.get("sha256", found.sha256) != found.sha256:
         message = "its splits are not those that were written: the hash differs"
         remedy = "Restore it, or delete its line sha256 if the change is yours"

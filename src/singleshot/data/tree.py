@@ -12,13 +12,13 @@ rest of its path without the folders that only say what is in them (`images`, `a
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from singleshot.data import folders
-from singleshot.data.faults import make_fault
 from singleshot.errors import DataError, Fault, InputMissingError, SingleshotError
 from singleshot.images import IMAGE_SUFFIXES
 
@@ -71,28 +71,40 @@ class Pairs(NamedTuple):
     alone: tuple[Path, ...]
 
 
-def walk(folder: Path, top: Path) -> Iterator[Path | Fault]:
+def walk(folder: Path, top: Path, way: frozenset[str] = frozenset()) -> Iterator[Path | Fault]:
     """Yield the files below a folder, sorted, and the faults of links, without those that are never data.
+
+    Args:
+        folder: the folder.
+        top: the data set's folder, resolved.
+        way: the real paths of the folders above it that were entered.
 
     Raises NotPermittedError where a folder may not be listed.
     """
+    way |= {os.path.realpath(folder)}
     for entry in folders.entries(folder):
         path = Path(entry.path)
         if entry.is_symlink():
             fault = folders.link_fault(path, top)
             if fault is None and entry.is_dir():
-                fault = make_fault("linked-folder", "a link to a folder, which is not followed", path)
+                if folders.enters(path, way):
+                    yield from walk(path, top, way)
+                    continue
+                fault = folders.unfollowed(path)
             if fault is not None:
                 yield fault
                 continue
         if entry.is_dir(follow_symlinks=False):
-            yield from walk(path, top)
+            yield from walk(path, top, way)
         else:
             yield path
 
 
 def probe(root: Path, limit: int = MAX_PROBED) -> Iterator[Path]:
-    """Yield the first files below a folder, upper folders first, without links and without what may not be listed."""
+    """Yield the first files below a folder, upper folders first, without what may not be listed.
+
+    Links are left out unless they are followed (`folders.follow_links`).
+    """
     waiting = [root]
     while waiting and limit > 0:
         try:
@@ -100,7 +112,7 @@ def probe(root: Path, limit: int = MAX_PROBED) -> Iterator[Path]:
         except SingleshotError:
             continue
         for entry in entries[:limit]:
-            if entry.is_symlink():
+            if entry.is_symlink() and not folders.links_are_followed():
                 continue
             if not entry.is_dir():
                 yield Path(entry.path)

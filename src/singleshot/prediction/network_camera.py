@@ -29,7 +29,7 @@ import cv2
 import numpy as np
 
 from singleshot.errors import DataError, SingleshotError, UnreachableError, UsageError, visible
-from singleshot.images import MAX_PIXELS
+from singleshot.images import pixel_limit
 from singleshot.prediction.backends import host
 from singleshot.prediction.camera import CLOSE_S
 from singleshot.prediction.frames import Frame
@@ -122,8 +122,8 @@ def frames(
 
     Raises:
         UnreachableError: the first connection fails. Later ones are tried for ever.
-        DataError: what comes is not a video stream, or its frames are above `MAX_PIXELS` (`kind` is `not-a-video`,
-            `too-large-video`, or `corrupt-video`).
+        DataError: what comes is not a video stream, or its frames are above `images.pixel_limit()` (`kind` is
+            `not-a-video`, `too-large-video`, or `corrupt-video`).
         ConfigError: PyAV is not installed.
     """
     receiver = _Receiver(address, import_av(), timeout_s)
@@ -262,7 +262,7 @@ class _Receiver:
         self._check_size(context.width, context.height)
         # Threads that work on parts of one frame: those that work on several frames hand each out later.
         context.thread_type, context.thread_count = "SLICE", max(1, host.cores() // 4)
-        context.options = {"max_pixels": str(MAX_PIXELS)}  # refused before memory is taken for it
+        context.options = {"max_pixels": str(pixel_limit())}  # refused before memory is taken for it
         return stream
 
     def _decoded(self, packet: Any) -> Iterator[Any]:
@@ -277,8 +277,8 @@ class _Receiver:
                 yield picture
 
     def _check_size(self, width: int, height: int) -> None:
-        if width * height > MAX_PIXELS:
-            what = f"{width}×{height} pixels are more than the {MAX_PIXELS // 1_000_000} million that are read"
+        if width * height > (limit := pixel_limit()):
+            what = f"{width}×{height} pixels are more than the {limit / 1e6:g} million that are read"
             raise self._unfit(what, "too-large-video")
 
     def _put(self, picture: Any) -> None:

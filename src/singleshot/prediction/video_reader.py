@@ -23,7 +23,7 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from singleshot.errors import DataError
-from singleshot.images import MAX_PIXELS
+from singleshot.images import MAX_PIXELS, pixel_limit
 from singleshot.prediction.extras import needs_extra
 from singleshot.prediction.frames import Frame
 from singleshot.storage.files import REPLACE, opened
@@ -76,10 +76,10 @@ class VideoReader:
         if context is None or not context.width or not context.height:
             self.close()
             raise DataError("no frame can be decoded", kind="corrupt-video", remedy=REPLACE, file=path)
-        if context.width * context.height > MAX_PIXELS:
+        limit = pixel_limit(MAX_PIXELS)
+        if context.width * context.height > limit:
             self.close()
-            limit = MAX_PIXELS // 1_000_000
-            what = f"{context.width}×{context.height} pixels are more than the {limit} million that are read"
+            what = f"{context.width}×{context.height} pixels are more than the {limit / 1e6:g} million that are read"
             raise DataError(what, kind="too-large-video", remedy="Scale it down", file=path)
         context.thread_count = threads
         self.rate: Fraction | None = self._stream.average_rate or self._stream.guessed_rate

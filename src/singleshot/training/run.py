@@ -30,6 +30,7 @@ from singleshot.data.check.objects import (
     no_pixel,
     searched,
 )
+from singleshot.data.class_choice import ClassChoice
 from singleshot.data.faults import OnBad, refuse_or_list
 from singleshot.data.orientation import turned_warning
 from singleshot.data.split_file import SPLIT_FILE, SplitFile
@@ -108,6 +109,7 @@ def train(
     devices: int = 1,
     allow_unlabelled: bool = False,
     fix_boxes: bool = False,
+    choice: ClassChoice | None = None,
     observer: Observer | None = None,
     log: Log | None = None,
     on_start: Callable[[str], None] | None = None,
@@ -134,6 +136,8 @@ def train(
         devices: processes on this machine that share each batch; under `torchrun` its own counts apply.
         allow_unlabelled: use images without annotations as background; else they are left out.
         fix_boxes: swap the corners of inverted boxes; else they are faults.
+        choice: which classes of the folder are read, and under which names. It is stored with the run; a run that is
+            resumed keeps its own where this is None.
         observer: is called with steps, epochs and warnings; None prints warnings only.
         log: `tensorboard` to log figures, images and histograms in the run's folder too.
         on_start: is called with the report of what was loaded from `recipe.weights`, as text.
@@ -159,7 +163,7 @@ def train(
     ranks = Ranks(fabric)
     observer = (observer or SilentObserver()) if ranks.first else NoObserver()
     with Heartbeat(ranks, recipe.rank_timeout_s, lambda: kill_processes(child_processes(fabric))):
-        chosen = None
+        used = None
         if not isinstance(data, Dataset):
             root = Path(data)
             options: dict[str, Any] = {
@@ -167,6 +171,7 @@ def train(
                 "layout": data_format,
                 "allow_unlabelled": allow_unlabelled,
                 "fix_boxes": fix_boxes,
+                "choice": _choice(Path(out), existing) if choice is None else choice,
             }
             chosen = divide.for_training(
                 root,
@@ -177,6 +182,7 @@ def train(
                 seed=recipe.seed,
                 **options,
             )
+            used = replace(chosen.splits, choice=options["choice"] or ClassChoice())
             data, val = chosen.train, chosen.val if val is None else val
             if chosen.note and on_start is not None and ranks.first:
                 on_start(chosen.note)
@@ -184,7 +190,7 @@ def train(
             for dataset in (data, val) if val is not None else (data,):
                 on_data(dataset)
         own = {"train": data} | ({} if val is None else {"val": val})
-        used = split_file.of_datasets(own) if chosen is None else chosen.splits
+        used = split_file.of_datasets(own) if used is None else used
         data, faults = _checked(data, val, on_bad)
         turned = turned_warning([data] if val is None else [data, val])
         if ranks.first:
@@ -263,6 +269,11 @@ def train(
         data,
         val,
     )
+
+
+def _choice(out: Path, existing: bool) -> ClassChoice | None:
+    """Return the classes that the run to resume read; None for a new one."""
+    return split_file.read(out / SPLIT_FILE).choice if existing and (out / SPLIT_FILE).is_file() else None
 
 
 def _stored(out: Path, splits: SplitFile | Path | None, resumed_split: str | None) -> SplitFile | None:

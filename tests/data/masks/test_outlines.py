@@ -96,6 +96,7 @@ def test_later_shapes_lie_over_earlier_ones_and_ignored_ones_are_void(tmp_path: 
         ({"shapes": []}, "bad-field"),
         ({"shapes": [shape("cow", (1, 2), (3, 4))], "imageHeight": 4, "imageWidth": 4}, "unknown-mask-value"),
         ({"shapes": [shape("cat", (1, 2))], "imageHeight": 4, "imageWidth": 4}, "bad-box"),
+        ({"shapes": [], "imageHeight": 900_000, "imageWidth": 900_000}, "too-large-mask"),
         ([], "bad-field"),
     ],
 )

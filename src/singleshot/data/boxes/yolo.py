@@ -485,20 +485,24 @@ def labels_folder(images: Path, top: Path) -> Path:
     return base.joinpath(*parts)
 
 
-def _walk(folder: Path, top: Path) -> Iterator[Path | Fault]:
-    """Yield the images below a folder and the faults of links. Links to folders are not followed: they may be loops."""
+def _walk(folder: Path, top: Path, way: frozenset[str] = frozenset()) -> Iterator[Path | Fault]:
+    """Yield the images below a folder and the faults of links; folders are entered as `folders.enters` says."""
+    way |= {os.path.realpath(folder)}
     for entry in folders.entries(folder):
         path = Path(entry.path)
         is_image = entry.name.lower().endswith(IMAGE_SUFFIXES)
         if entry.is_symlink() and (is_image or entry.is_dir()):
             fault = folders.link_fault(path, top)
             if fault is None and entry.is_dir():
-                fault = make_fault("linked-folder", "a link to a folder, which is not followed", path)
+                if folders.enters(path, way):
+                    yield from _walk(path, top, way)
+                    continue
+                fault = folders.unfollowed(path)
             if fault is not None:
                 yield fault
                 continue
         if entry.is_dir(follow_symlinks=False):
-            yield from _walk(path, top)
+            yield from _walk(path, top, way)
         elif is_image:
             yield path
 

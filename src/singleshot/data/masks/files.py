@@ -24,7 +24,7 @@ from singleshot.compiled import compiled
 from singleshot.data.masks import outlines
 from singleshot.data.orientation import TURNS, rotation_fault
 from singleshot.errors import DataError, Fault, InputMissingError, os_errors
-from singleshot.images import MAX_FILE_BYTES, MAX_PIXELS, read_stored_size
+from singleshot.images import MAX_FILE_BYTES, pixel_limit, read_stored_size
 from singleshot.storage.files import file_bytes, opened
 from singleshot.structures import UNKNOWN, VOID, MaskCode, Sample
 
@@ -189,9 +189,10 @@ def _decode(path: Path, colours: Sequence[tuple[int, int, int, int]] = ()) -> nd
     if colour_type == GREY_ALPHA or (depth == 16 and colour_type != GREY):
         name = "grey with transparency" if colour_type == GREY_ALPHA else "colour of 16 bits"
         raise _unsupported(f"a PNG of {name}, which encodes no classes", "Convert it to class numbers", path)
-    if width * height > MAX_PIXELS:
-        message = f"{width}×{height} pixels are more than the {MAX_PIXELS // 1_000_000} million that are read"
-        raise DataError(message, kind="too-large-mask", remedy="Scale it down or cut it up", file=path)
+    limit = pixel_limit()
+    if width * height > limit:
+        message = f"{width}×{height} pixels are more than the {limit / 1e6:g} million that are read"
+        raise DataError(message, kind="too-large-mask", remedy="Scale it down, or raise --max-pixels", file=path)
     _check_chunks(data, path)
     plain = _without_palette(data) if colour_type == PALETTE else data
     raw = cv2.imdecode(np.frombuffer(plain, np.uint8), cv2.IMREAD_UNCHANGED)

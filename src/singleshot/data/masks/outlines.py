@@ -25,6 +25,7 @@ from numpy import ndarray
 from singleshot.data.boxes import labelme
 from singleshot.data.boxes.fields import is_text, number_list, read_json
 from singleshot.errors import DataError
+from singleshot.images import pixel_limit
 from singleshot.structures import UNKNOWN, VOID, Dataset, LabelMap, MaskCode
 
 LAYOUT = "labelme_masks"
@@ -115,12 +116,15 @@ def draw(file: Path, code: MaskCode) -> UInt8[ndarray, "H W"]:
 
 
 def size_hw(content: Any, file: Path) -> tuple[int, int]:
-    """Return height and width as a JSON file of LabelMe has them. Raises DataError where it has none (`bad-field`)."""
+    """Return height and width as a JSON file of LabelMe has them. Raises DataError where it has none (`bad-field`), or too large a one."""
     fields = content if isinstance(content, dict) else {}
     height, width = fields.get("imageHeight"), fields.get("imageWidth")
     if not (type(height) is int and type(width) is int and 0 < height < 10**6 and 0 < width < 10**6):
         message = "no imageHeight and imageWidth of whole pixels"
         raise DataError(message, kind="bad-field", remedy="Save it anew in LabelMe", file=file)
+    if height * width > (limit := pixel_limit()):
+        message = f"{width}×{height} pixels are more than the {limit / 1e6:g} million that are read"
+        raise DataError(message, kind="too-large-mask", remedy="Correct its size, or raise --max-pixels", file=file)
     return height, width
 
 
