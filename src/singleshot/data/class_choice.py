@@ -127,9 +127,8 @@ def _sample(sample: Sample, new_ids: np.ndarray, own: Sequence[str], left_out: C
     ids = new_ids[sample.class_ids]
     kept = ids >= 0
     if not kept.all():
-        for class_id in sample.class_ids[~kept].tolist():
-            name: str = own[class_id]
-            left_out[name] += 1
+        for class_id in map(int, sample.class_ids[~kept]):
+            left_out[own[class_id]] += 1
     return replace(
         sample,
         boxes_xyxy=sample.boxes_xyxy[kept],

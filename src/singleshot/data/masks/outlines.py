@@ -116,7 +116,10 @@ def draw(file: Path, code: MaskCode) -> UInt8[ndarray, "H W"]:
 
 
 def size_hw(content: Any, file: Path) -> tuple[int, int]:
-    """Return height and width as a JSON file of LabelMe has them. Raises DataError where it has none (`bad-field`), or too large a one."""
+    """Return height and width as a JSON file of LabelMe has them.
+
+    Raises DataError where it has none (`bad-field`), or they are above `images.pixel_limit` (`too-large-mask`).
+    """
     fields = content if isinstance(content, dict) else {}
     height, width = fields.get("imageHeight"), fields.get("imageWidth")
     if not (type(height) is int and type(width) is int and 0 < height < 10**6 and 0 < width < 10**6):
