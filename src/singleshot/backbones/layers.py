@@ -120,7 +120,7 @@ def synced(network: Network, device: str = "cpu") -> Network:
     several, without asking the device for a number in every layer.
     """
     if device == "cuda":
-        return nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        return nn.SyncBatchNorm.convert_sync_batchnorm(network)  # pyright: ignore[reportReturnType]
     for module in network.modules():
         if type(module) is BatchNorm:
             module.__class__ = SyncedBatchNorm  # the same fields and names, another forward

@@ -25,4 +25,4 @@ def search_algorithms() -> None:
 def arithmetic() -> dict[str, bool]:
     """Return `tf32`, whether float32 is rounded to TF32 anywhere, and `cudnn_benchmark`, as JSON."""
     used = torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32
-    return {"tf32": used, "cudnn_benchmark": torch.backends.cudnn.benchmark}
+    return {"tf32": bool(used), "cudnn_benchmark": torch.backends.cudnn.benchmark}
