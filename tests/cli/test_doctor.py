@@ -94,3 +94,27 @@ def test_a_checkout_that_was_never_installed_is_accepted(monkeypatch: pytest.Mon
 )
 def test_versions_are_compared_by_their_leading_numbers(text: str, numbers: tuple[int, ...]) -> None:
     assert doctor.version_numbers(text) == numbers
+
+
+@pytest.mark.parametrize(
+    ("name", "installed", "task"),
+    [
+        ("av", "17.1.0", "predict on video, --track"),
+        ("uvicorn", "0.55.0", "serve"),
+        ("uvicorn", "0.33.0", "serve"),
+        ("hotcoco", "2.0", "demo, train, evaluate, predict, data, weights, benchmark"),
+        ("opencv-python-headless", "4.9.0.80", "demo, train, evaluate, predict, data, weights, benchmark"),
+    ],
+)
+def test_a_version_outside_our_bounds_is_named_for_the_command_that_needs_it(
+    name: str, installed: str, task: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of = doctor.version
+    monkeypatch.setattr(doctor, "version", lambda each: installed if each == name else of(each))
+    facts = doctor.examine()
+    assert facts["packages"][name] == installed
+    assert any(f"{name}>=" in each and f"installed is {installed}" in each for each in facts["verbs"][task]["missing"])
+
+
+def test_upper_bounds_are_those_of_the_package() -> None:
+    assert doctor.upper_bounds().get("hotcoco") == "2" and "torch" not in doctor.upper_bounds()

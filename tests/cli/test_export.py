@@ -59,3 +59,21 @@ def test_export_prints_parity_and_sizes_and_other_commands_open_the_file(tmp_pat
     assert facts["path"] == str(out) and facts["parity"]["box_px"] < 0.5 and facts["bytes"] == out.stat().st_size
     result = run("predict", out, photos / "road1.jpg", "--json", tmp_path / "p.json", "--threshold", "0.1")
     assert result.exit_code == 0 and json.loads((tmp_path / "p.json").read_text())["pictures"][0]["detections"]
+
+
+def test_an_export_with_another_opset_is_compared_with_the_model_too(tmp_path: Path):
+    weights = made.write_weights(tmp_path)
+    result = run("export", weights, "--format", "onnx", "--opset", "17")
+    assert result.exit_code == 0 and "export:" in result.output
+    with pytest.raises(UsageError, match="--opset with --format onnx"):
+        run("export", weights, "--format", "pt2", "--opset", "17")
+
+
+def test_an_openvino_export_says_the_setting_that_its_comparison_holds_for(tmp_path: Path):
+    weights = made.write_weights(tmp_path)
+    result = run("export", weights, "--format", "openvino")
+    said = " ".join(result.output.split())
+    assert result.exit_code == 0 and '{"INFERENCE_PRECISION_HINT": "f32"}' in said and "bfloat16" in said
+    assert "INFERENCE_PRECISION_HINT" not in run("export", weights, "--format", "onnx", "--no-check").output
+    page = (Path(__file__).parents[2] / "docs/how-to/export.md").read_text(encoding="utf-8")
+    assert '{"INFERENCE_PRECISION_HINT": "f32"}' in page

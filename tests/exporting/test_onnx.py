@@ -4,8 +4,8 @@ import numpy as np
 import onnx
 import pytest
 
-from singleshot.errors import ConfigError
-from singleshot.exporting.onnx import OPSET, last_convolutions, quantised, to_onnx, with_outputs, with_texts
+from singleshot.errors import ConfigError, UsageError
+from singleshot.exporting.onnx import OPSET, at_opset, last_convolutions, quantised, to_onnx, with_outputs, with_texts
 from singleshot.exporting.program import DetectorProgram, OperatorSuppression
 from singleshot.prediction.backends.onnx import OnnxBackend
 from tests.exporting import made
@@ -63,3 +63,23 @@ def test_convolutions_are_quantised_but_for_the_heads_and_answers_stay_near():
     rough = OnnxBackend(model.SerializeToString(), made.record(), 1).run(image[None])
     exact = OnnxBackend(made.onnx_model().SerializeToString(), made.record(), 1).run(image[None])
     assert np.abs(rough["class_logits"] - exact["class_logits"]).max() < 0.3 * np.abs(exact["class_logits"]).max()
+
+
+@pytest.mark.parametrize(("opset", "ir_version"), [(15, 8), (17, 8), (18, 8), (19, 9), (21, 10)])
+def test_another_opset_gives_the_same_answers_and_the_lowest_ir_version(opset: int, ir_version: int):
+    model = with_texts(at_opset(made.onnx_model(), opset), {})
+    assert [each.version for each in model.opset_import if not each.domain] == [opset]
+    assert model.ir_version == ir_version
+    image = made.pictures(1)[0][None]
+    one, other = (OnnxBackend(each.SerializeToString(), made.record()) for each in (made.onnx_model(), model))
+    theirs = other.run(image)
+    for name, values in one.run(image).items():
+        np.testing.assert_array_equal(values, theirs[name])
+
+
+@pytest.mark.parametrize("opset", [7, 14, 99])
+def test_an_opset_to_which_it_cannot_be_converted_is_refused_in_one_line(opset: int):
+    with pytest.raises(UsageError) as caught:
+        at_opset(made.onnx_model(), opset)
+    assert f"opset {opset}" in str(caught.value) and "\n" not in str(caught.value)
+    assert caught.value.exit_code == 2

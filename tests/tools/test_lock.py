@@ -3,10 +3,13 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from tools.closure import closure
 from tools.lock import ask_pip, locked
@@ -31,6 +34,21 @@ def test_every_package_of_the_core_is_locked_and_nothing_else() -> None:
     assert [line for line in lines if not re.fullmatch(r"[a-z0-9._-]+==\S+ --hash=sha256:[0-9a-f]{64}", line)] == []
     names = {re.sub(r"[-_.]+", "-", line.partition("==")[0]) for line in lines}
     assert names == set(closure())
+
+
+@pytest.mark.parametrize("file", ["requirements.lock", "constraints.txt"])
+def test_every_pinned_version_is_within_the_bounds_of_pyproject(file: str) -> None:
+    project = tomllib.loads((LOCK.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    stated = [*project["dependencies"], *(line for each in project["optional-dependencies"].values() for line in each)]
+    bounds = [Requirement(line) for line in stated if not line.startswith("singleshot[")]
+    lines = (LOCK.parent / file).read_text(encoding="utf-8").splitlines()
+    pins = {
+        canonicalize_name(name): rest.split()[0] for name, _, rest in (each.partition("==") for each in lines) if rest
+    }
+    checked = [each for each in bounds if canonicalize_name(each.name) in pins]
+    assert len(checked) >= len(project["dependencies"])
+    wrong = [str(each) for each in checked if not each.specifier.contains(pins[canonicalize_name(each.name)])]
+    assert wrong == []
 
 
 def test_a_package_without_a_hash_is_no_lock() -> None:

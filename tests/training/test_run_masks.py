@@ -149,7 +149,7 @@ def test_b32_void_masks_are_counted_in_the_epochs_row_and_nothing_else_ends_the_
     assert row["blank"] == "1" and "void-mask" in (run.folder / "bad.jsonl").read_text()
     for place in (0, 1, 3):
         blot(place)
-    with pytest.raises(DataError, match="none has a label"):
+    with pytest.raises(DataError, match="no pixel of a class in the 4 masks"):
         train(halves.root, tiny(epochs=3), out=tmp_path / "void", val_split=None)
 
 

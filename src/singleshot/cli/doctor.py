@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import platform
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
@@ -41,6 +41,7 @@ EXTRAS = {
 _REQUIREMENT = re.compile(
     r"^(?P<name>[A-Za-z0-9._-]+)[^;]*?>=(?P<least>[0-9.]+)[^;]*(?:;.*extra == ['\"](?P<extra>[\w-]+))?"
 )
+_BELOW = re.compile(r"^[^;]*<(?P<below>[0-9.]+)")
 
 
 def doctor(
@@ -89,6 +90,27 @@ def requirements(extra: str | None) -> dict[str, str]:
     return {match["name"]: match["least"] for match in matches if match["extra"] == extra}
 
 
+def upper_bounds() -> dict[str, str]:
+    """Return the version that each package with an upper bound, of the core or an extra, must be below."""
+    try:
+        lines = metadata.requires("singleshot") or []
+    except metadata.PackageNotFoundError:
+        return {}
+    pairs = [(_REQUIREMENT.match(line), _BELOW.match(line)) for line in lines]
+    return {name["name"]: below["below"] for name, below in pairs if name and below}
+
+
+def wrong_version(name: str, least: str, upper: Mapping[str, str]) -> str | None:
+    """Return what must be installed in place of a package's version or of none; None where it fits."""
+    installed, below = version(name), upper.get(name)
+    wanted = f"{name}>={least}" + (f",<{below}" if below else "")
+    if installed is None:
+        return wanted
+    numbers = version_numbers(installed)
+    fits = numbers >= version_numbers(least) and (below is None or numbers < version_numbers(below))
+    return None if fits else f"{wanted} (installed is {installed})"
+
+
 def version(name: str) -> str | None:
     """Return the version of an installed package, or None."""
     try:
@@ -111,7 +133,8 @@ def examine() -> dict[str, Any]:
     """Return all findings, ready for JSON. A package that raises when asked is reported as broken."""
     from singleshot.prediction.backends.host import cores
 
-    packages = {name: version(name) for name in dict.fromkeys([*CHECKED, *requirements(None)])}
+    of_extras = [name for extras in EXTRAS.values() for extra in extras for name in requirements(extra)]
+    packages = {name: version(name) for name in dict.fromkeys([*CHECKED, *requirements(None), *of_extras])}
     return {
         "singleshot": __version__,
         "system": {"python": platform.python_version(), "system": platform.platform(), "cores": cores()},
@@ -132,12 +155,9 @@ def _state(extras: Sequence[str]) -> dict[str, Any]:
         if not own:
             missing.append(f"no extra {extra} in the installed package" if extra else "the requirements are unknown")
         needed |= own
-    for name, least in needed.items():
-        installed = version(name)
-        if installed is None:
-            missing.append(f"{name}>={least}")
-        elif version_numbers(installed) < version_numbers(least):
-            missing.append(f"{name}>={least} (installed is {installed})")
+    upper = upper_bounds()
+    wrong = (wrong_version(name, least, upper) for name, least in needed.items())
+    missing += [each for each in wrong if each is not None]
     package = f"singleshot[{','.join(extras)}]" if extras else "singleshot"
     return {"ready": not missing, "missing": missing, "remedy": f"pip install '{package}'" if missing else None}
 

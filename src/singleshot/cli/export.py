@@ -12,6 +12,12 @@ from singleshot.errors import UsageError
 
 JSON_KEYS = ("path", "parity", "bytes")
 
+OPENVINO_SETTING = (
+    'in your program: compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}). The comparison holds for that; '
+    "without it OpenVINO computes in bfloat16 where the CPU can, and scores differ by up to 0.1"
+)
+"""What plain OpenVINO needs to be told; `singleshot predict` says it itself."""
+
 
 def export(
     weights: Annotated[str, typer.Argument(help="A weights file, a known name, or owner/name on the hub.")],
@@ -46,6 +52,9 @@ def export(
     ] = None,
     runtime: Annotated[
         Path | None, typer.Option(help="For browser: the folder of the unpacked npm package onnxruntime-web.")
+    ] = None,
+    opset: Annotated[
+        int | None, typer.Option("--opset", help="For onnx: the opset, for runtimes that do not know 18.", min=1)
     ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the results to this file.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
@@ -85,6 +94,7 @@ def export(
         device=device,
         batch_size=batch_size,
         runtime=runtime,
+        opset=opset,
         overwrite=overwrite,
     )
     if made.parity is not None:
@@ -99,6 +109,8 @@ def export(
     terminal.show(f"export: {made.path}")
     if file_format == "coreml" and made.parity is not None:
         terminal.warn("compared was the saved graph with its weights, computed here by torch: Core ML needs macOS")
+    if built[0] == "openvino":
+        terminal.show(OPENVINO_SETTING)
     if file_format == "browser":
         terminal.show(f"serve it: python -m http.server --bind 127.0.0.1 --directory {made.path}")
     facts = {

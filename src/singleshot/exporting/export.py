@@ -81,6 +81,7 @@ def export(
     device: str = "cpu",
     batch_size: int | None = None,
     runtime: str | Path | None = None,
+    opset: int | None = None,
     overwrite: bool = False,
     observer: Observer | None = None,
 ) -> Exported:
@@ -102,6 +103,7 @@ def export(
         device: where the model computes while the export is compared with it; the export itself runs on the CPU.
         batch_size: images that go through together when what int8 costs is measured; None as in `evaluate`.
         runtime: for `browser`: the folder of the unpacked npm package onnxruntime-web.
+        opset: for `onnx`: of its operators; None for 18. The file has the lowest IR version that these need.
         overwrite: replace an existing file.
         observer: receives the progress of a download.
 
@@ -121,6 +123,8 @@ def export(
         raise UsageError("int8 and calibration pictures need each other", remedy="Give --int8 --calibration DIR")
     if check_pictures is not None and not check:
         raise UsageError("pictures to compare on, and no comparison", remedy="Leave one of the two out")
+    if opset is not None and chosen != "onnx":
+        raise UsageError(f"{chosen} has no opset", remedy="Give --opset with --format onnx")
     where = device_of(device)
     if batch_size is not None:
         check_batch_size(batch_size)
@@ -147,14 +151,14 @@ def export(
         beside = tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent)
     with beside as folder:
         made = Path(folder) / target.name
-        built = build(model.network, record, chosen, made, inputs)
+        built = build(model.network, record, chosen, made, inputs, opset)
         found = parity.compare(model, built.export, built.probe, images, accuracy) if check else None
         scarce = found is not None and found.compared < parity.FEW and not found.failures()
         if scarce and model.task == "detection":
             # The images have few objects of its classes. The same graph with a lower threshold has boxes to compare.
             keen = model.with_postprocess(score_threshold=parity.telling_threshold(model, images))
             stated = replace(record, config=keen.network.config)
-            trial = build(keen.network, stated, chosen, Path(folder) / f"trial{SUFFIXES[chosen]}", inputs)
+            trial = build(keen.network, stated, chosen, Path(folder) / f"trial{SUFFIXES[chosen]}", inputs, opset)
             found = parity.compare(keen, trial.export, trial.probe, images, accuracy)
         if found is not None:
             found.require()
@@ -351,7 +355,14 @@ def check_choice(file_format: str, precision: str) -> tuple[Format, Precision]:
     raise UsageError(f"no format is called {file_format!r}", remedy=f"Use {', '.join(get_args(Format))}")
 
 
-def build(network: SSD | FCN, record: ExportRecord, file_format: Format, path: Path, inputs: Sequence[Any]) -> Built:
+def build(
+    network: SSD | FCN,
+    record: ExportRecord,
+    file_format: Format,
+    path: Path,
+    inputs: Sequence[Any],
+    opset: int | None = None,
+) -> Built:
     """Write `path`, and open it.
 
     Args:
@@ -360,14 +371,16 @@ def build(network: SSD | FCN, record: ExportRecord, file_format: Format, path: P
         file_format: the format.
         path: the target; an `.xml` gets its `.bin` beside it.
         inputs: images of the input size for calibration; only for int8.
+        opset: of `onnx`; None for the usual one.
 
     Raises:
+        UsageError: the model cannot be written with that opset.
         ConfigError: the format's packages are missing.
         StorageError: the disk is full or failing.
     """
     makers = {
         "pt2": _pt2,
-        "onnx": _onnx,
+        "onnx": functools.partial(_onnx, opset=opset),
         "openvino": _openvino,
         "ncnn": _ncnn,
         "litert": _litert,
@@ -390,11 +403,14 @@ def _pt2(network: SSD | FCN, record: ExportRecord, path: Path, _inputs: Sequence
     return Built(export, Pt2Backend(to_pt2(both), record, both.output_names))
 
 
-def _onnx(network: SSD | FCN, record: ExportRecord, path: Path, inputs: Sequence[Any]) -> Built:
+def _onnx(
+    network: SSD | FCN, record: ExportRecord, path: Path, inputs: Sequence[Any], *, opset: int | None = None
+) -> Built:
     from singleshot.exporting import onnx
     from singleshot.prediction.backends.onnx import OnnxBackend, open_onnx
 
     model = onnx.to_onnx(_program(network, OperatorSuppression(), _probed(record.form), record.precision))
+    model = onnx.at_opset(model, onnx.OPSET if opset is None else opset)
     if record.precision == "int8":
         model = onnx.quantised(model, inputs)
     path.write_bytes(onnx.with_texts(onnx.with_outputs(model, record.output_names), record.texts()).SerializeToString())

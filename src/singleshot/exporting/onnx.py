@@ -21,6 +21,7 @@ import torch
 from jaxtyping import UInt8
 from numpy import ndarray
 
+from singleshot.errors import UsageError
 from singleshot.exporting.program import OPERATOR, DetectorProgram, SegmenterProgram
 from singleshot.prediction.backends.onnx import INPUT
 from singleshot.prediction.extras import needs_extra, quiet
@@ -58,6 +59,23 @@ def to_onnx(program: DetectorProgram | SegmenterProgram) -> Any:
     model = made.model_proto
     _forget_origins(model)
     return model
+
+
+def at_opset(model: Any, opset: int) -> Any:
+    """Return the model with the operators of another opset, for runtimes that do not know `OPSET`.
+
+    Raises UsageError where an operator of the model cannot be converted.
+    """
+    if opset == OPSET:
+        return model
+    from onnx import version_converter
+
+    try:
+        return version_converter.convert_version(model, opset)
+    except Exception as error:  # of any class; the converter's own are RuntimeError and more
+        reason = str(error).rpartition(": ")[2][:160] or type(error).__name__
+        message = f"the model cannot be converted to opset {opset} ({' '.join(reason.split())})"
+        raise UsageError(message, remedy="Use --opset 15 or a later one that your runtime and onnx know") from error
 
 
 def with_texts(model: Any, texts: Mapping[str, str]) -> Any:

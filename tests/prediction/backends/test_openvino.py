@@ -3,12 +3,14 @@ from __future__ import annotations
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import openvino
 import pytest
 
 from singleshot.errors import DataError, InputMissingError
-from singleshot.prediction.backends.openvino import open_openvino
+from singleshot.prediction.backends.openvino import OpenvinoBackend, open_openvino
 from tests.exporting import made
 from tests.prediction.backends.bare import bare
 
@@ -92,3 +94,24 @@ def test_several_threads_get_the_same_results_as_one(pair: Path):
     with ThreadPoolExecutor(4) as pool:
         for outputs, scores in zip(pool.map(backend.run, images), expected, strict=True):
             np.testing.assert_allclose(outputs["scores"], scores, atol=1e-6)
+
+
+@pytest.mark.parametrize(("bf16", "hint"), [(False, "f32"), (True, "bf16")])
+def test_our_backend_says_in_which_precision_to_compute(
+    bf16: bool, hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings: list[dict[str, Any]] = []
+
+    class Core:
+        def read_model(self, **given: Any) -> Any:
+            return openvino.Core().read_model(**given)
+
+        def compile_model(self, _model: Any, device: str, given: dict[str, Any]) -> None:
+            assert device == "CPU"
+            settings.append(given)
+
+    path = made.write_openvino(tmp_path)
+    backend = open_openvino(path)
+    monkeypatch.setattr(openvino, "Core", Core)
+    OpenvinoBackend(None, backend.record, backend.output_names, bf16=bf16)
+    assert settings[0]["INFERENCE_PRECISION_HINT"] == hint

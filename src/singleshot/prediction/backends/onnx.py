@@ -71,7 +71,7 @@ def open_onnx(path: Path, threads: int | None = None) -> OnnxBackend:
 MOST_BYTES = 2 << 30
 """A protobuf message cannot be larger."""
 MOST_ELEMENTS = 1 << 30
-LEAST_OPSET, NEWEST_OPSET = 18, 26
+LEAST_OPSET, NEWEST_OPSET = 15, 26
 INPUT = "images"
 AGAIN = "Export it again with `singleshot export`"
 
@@ -81,7 +81,7 @@ def checked_model(path: Path) -> tuple[Any, bytes]:
 
     Raises:
         DataError: not ONNX, or one of: external data, foreign operators, absurd sizes, another operator set than
-            18 … 26, other inputs than one called `images`.
+            15 … 26, other inputs than one called `images`.
         InputMissingError, NotPermittedError, StorageError: as `files.file_bytes`.
         ConfigError: the package onnx is missing.
     """
