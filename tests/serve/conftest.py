@@ -119,8 +119,8 @@ def until(true: Callable[[], Any], wait_s: float = 60.0) -> None:
         time.sleep(0.01)
 
 
-def post(body: bytes, *headers: str, path: str = "/v1/predict", close: bool = True) -> bytes:
-    lines = [f"POST {path} HTTP/1.1", "Host: localhost", f"Content-Length: {len(body)}", *headers]
+def post(body: bytes, *headers: str, path: str = "/v1/predict", close: bool = True, host: str = "localhost") -> bytes:
+    lines = [f"POST {path} HTTP/1.1", f"Host: {host}", f"Content-Length: {len(body)}", *headers]
     if close:
         lines.append("Connection: close")
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body

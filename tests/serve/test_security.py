@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from singleshot.errors import UsageError
 from singleshot.serve.security import PAGE
+from singleshot.serve.settings import Settings
 from tests.serve.conftest import Stub, code, get, jpeg, post, status, stub_server
 
 
@@ -48,6 +50,68 @@ def test_h18_other_origins_get_403(stub: Stub, origin: str, wanted: int) -> None
 def test_an_allowed_host_is_answered() -> None:
     with stub_server(allowed_hosts=("cells.example",)) as stub:
         assert status(stub.ask(get("/healthz", host="cells.example:443"))) == 200
+
+
+TOKEN = "a secret of ours"
+
+
+@pytest.mark.parametrize("passes_host", [True, False])
+def test_the_page_works_behind_a_proxy_that_terminates_tls(passes_host: bool) -> None:
+    """A browser sends the proxy's address as Origin; a proxy passes Host on, or sends its own name for us."""
+    host = "cells.example" if passes_host else "127.0.0.1:8000"
+    bearer = f"Authorization: Bearer {TOKEN}"
+    with stub_server(public_url="https://cells.example", token=TOKEN) as stub:
+        for path in PAGE:
+            assert status(stub.ask(get(path, host=host))) == 200
+        for origin, wanted in (
+            ("https://cells.example", 200),
+            ("https://cells.example.evil.example", 403),
+            ("https://evil.example", 403),
+            ("http://cells.example:8080", 403),
+        ):
+            request = post(jpeg(), "Content-Type: image/jpeg", bearer, f"Origin: {origin}", host=host)
+            said = stub.ask(request)
+            assert status(said) == wanted, (origin, said)
+            assert b"access-control-allow-origin" not in said
+        assert code(stub.ask(get("/v1/model", host="evil.example"))) == (421, "unknown-host")
+
+
+def test_without_the_public_url_a_proxy_that_keeps_host_to_itself_is_refused() -> None:
+    with stub_server() as stub:
+        said = stub.ask(post(jpeg(), "Content-Type: image/jpeg", "Origin: https://cells.example", host="127.0.0.1"))
+        assert code(said) == (403, "foreign-origin")
+
+
+@pytest.mark.parametrize("url", ["cells.example", "https://cells.example/app", "ftp://cells.example", "*"])
+def test_a_public_url_is_an_origin_and_needs_a_token(url: str) -> None:
+    with pytest.raises(UsageError, match="not an address"):
+        Settings(public_url=url, token=TOKEN)
+    with pytest.raises(UsageError, match="there is no token"):
+        Settings(public_url="https://cells.example")
+
+
+def test_no_refusal_tells_a_client_of_options_or_files_that_it_does_not_have() -> None:
+    image = jpeg()
+    with stub_server(token=TOKEN) as stub:
+        bearer = f"Authorization: Bearer {TOKEN}"
+        refused = [
+            get("/v1/model", host="evil.example"),
+            get("/v1/model"),
+            get("/nothing", bearer),
+            get("/v1/model?tresholds=1", bearer),
+            get("/v1/model?model=none", bearer),
+            get("/v1/predict", bearer),
+            post(image, "Content-Type: image/jpeg", bearer, "Origin: https://evil.example"),
+            post(image, "Content-Type: text/plain", bearer),
+            post(b"", "Content-Type: image/jpeg", bearer),
+            post(b"{", "Content-Type: application/json", bearer),
+            post(b"{}", "Content-Type: application/json", bearer),
+            post(b"x", "Content-Type: multipart/form-data", bearer),
+        ]
+        for request in refused:
+            said = stub.ask(request)
+            assert status(said) >= 400, said
+            assert b"--" not in said.partition(b"\r\n\r\n")[2] and b"delete" not in said.lower(), said
 
 
 def test_with_a_token_only_the_page_and_healthz_are_open() -> None:

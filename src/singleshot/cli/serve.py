@@ -34,6 +34,10 @@ def serve(
         list[str] | None,
         typer.Option(help="Origin whose pages may call the server, such as https://app.example.org; repeatable."),
     ] = None,
+    public_url: Annotated[
+        str | None,
+        typer.Option(help="Address by which browsers reach the server through a proxy: https://cells.example.org."),
+    ] = None,
     device: Device = "auto",
     batch_size: Annotated[int, typer.Option(help="Maximum images per batch.", min=1, max=4096)] = 8,
     latency_ms: Annotated[
@@ -71,6 +75,7 @@ def serve(
         token=token,
         allowed_hosts=tuple(allow_host or ()),
         cors_origins=tuple(each.lower() for each in cors or ()),
+        public_url=None if public_url is None else public_url.lower().rstrip("/"),
         device=device,
         batch_size=batch_size,
         latency_s=latency_ms / 1000,

@@ -4,7 +4,8 @@ A server on loopback is reachable from every page that its user's browser opens.
 `Host` must be one of ours, because a hostile site can point its own name at 127.0.0.1 (DNS rebinding); a numeric
 address cannot be rebound and is allowed. `Origin`, where a browser sends it, must be the same host and port. Beyond
 loopback a token is required as well. Every response forbids the page to load or run anything from elsewhere.
-Pages of the origins in `cors_origins` are an exception to the second check, and are told so as CORS wants it.
+Pages of the origins in `cors_origins` are an exception to the second check, and are told so as CORS wants it. Behind a
+proxy that terminates TLS, `public_url` is the origin of our own page, whether or not the proxy passes `Host` on.
 """
 
 from __future__ import annotations
@@ -59,6 +60,9 @@ class AccessControl:
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app, self._settings = app, settings
         self._names = {"localhost", settings.host.lower(), *(name.lower() for name in settings.allowed_hosts)}
+        self._public = settings.public_url
+        if self._public is not None:
+            self._names.add(urlsplit(self._public).hostname or "")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -95,20 +99,20 @@ class AccessControl:
         headers: dict[bytes, bytes] = dict(scope["headers"])
         host = headers.get(b"host", b"").decode("latin-1")
         if not self._is_allowed_host(host):
-            message = "This server does not go by that name. It may be added with --allow-host."
+            message = "This server does not answer to the name in Host. Use one that its operator allows."
             raise Refusal(421, "unknown-host", message)
         if b"origin" in headers:
             origin = headers[b"origin"].decode("latin-1")
             if origin in self._settings.cors_origins:
                 if scope["method"] == "OPTIONS":
                     return  # a browser asks without the token whether it may send it
-            else:
+            elif origin != self._public:  # by which a proxy reaches us under another name
                 try:
                     of_page = urlsplit(origin).netloc
                 except ValueError:
                     of_page = None  # not an address
                 if of_page is None or of_page.lower() != host.lower():
-                    message = "Pages of other sites may not call this server. They may be allowed with --cors."
+                    message = "Pages of other sites may not call this server, unless its operator allows their origin."
                     raise Refusal(403, "foreign-origin", message)
         token = self._settings.token
         if token is not None and scope["path"] not in OPEN_PATHS:

@@ -27,6 +27,7 @@ class Settings(Config):
         token: required of clients as `Authorization: Bearer`; None for clients on this machine only.
         allowed_hosts: host names that clients may use, besides `localhost`, `host` and plain IP addresses.
         cors_origins: origins such as `https://app.example.org` whose pages may call the server from a browser.
+        public_url: the origin by which browsers reach the server through a proxy, such as `https://cells.example.org`.
         device: where the network computes, as `load` takes it.
         batch_size: maximum images per batch.
         latency_s: how long an image waits for others before its batch starts.
@@ -45,7 +46,7 @@ class Settings(Config):
     Raises:
         ConfigError: a number is out of range.
         UsageError: other machines could connect and there is no token, the token is too simple, or one of
-            `cors_origins` is not an origin.
+            `cors_origins` or `public_url` is not an origin.
     """
 
     host: str = "127.0.0.1"
@@ -53,6 +54,7 @@ class Settings(Config):
     token: str | None = None
     allowed_hosts: tuple[str, ...] = ()
     cors_origins: tuple[str, ...] = ()
+    public_url: str | None = None
     device: str = "auto"
     batch_size: Annotated[int, AtLeast(1)] = 8
     latency_s: Annotated[float, AtLeast(0)] = 0.01
@@ -77,6 +79,12 @@ class Settings(Config):
             if not is_origin(origin):
                 remedy = "Write it as https://app.example.org, without a path; * is not possible"
                 raise UsageError(f"{origin!r} is not an origin", remedy=remedy)
+        if self.public_url is not None and not is_origin(self.public_url):
+            remedy = "Write it as https://cells.example.org, without a path"
+            raise UsageError(f"{self.public_url!r} is not an address of a server", remedy=remedy)
+        if self.token is None and self.public_url is not None:
+            message = f"other machines could connect through {self.public_url}, and there is no token"
+            raise UsageError(message, remedy="Set SINGLESHOT_TOKEN or give --token")
         if self.token is None and not is_loopback(self.host):
             message = f"other machines could connect to {self.host}, and there is no token"
             raise UsageError(message, remedy="Set SINGLESHOT_TOKEN or give --token, or leave out --host")

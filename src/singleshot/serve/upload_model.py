@@ -26,6 +26,7 @@ from singleshot.images import decode_image, read_header
 from singleshot.prediction.load import load
 from singleshot.prediction.predictor import Predictor
 from singleshot.serve.messages import PredictRequest, PredictResponse, Refusal, internal_error
+from singleshot.storage.files import REPLACE
 from singleshot.structures import Detections, Inputs, Segmentation
 
 WARM_UP_S = 3.0
@@ -101,7 +102,9 @@ class UploadModel:
             return decode_image(data, file="picture")
         except DataError as error:
             status = 415 if error.kind == "unsupported-picture" else 422
-            message = " ".join(sentence(part) for part in (error.message, error.remedy) if part)
+            # A client sends a file again, and has none here to replace.
+            remedy = "Send a whole image file" if error.remedy == REPLACE else error.remedy
+            message = " ".join(sentence(part) for part in (error.message, remedy) if part)
             raise Refusal(status, error.kind, message) from error
         except Refusal:
             raise
