@@ -58,7 +58,7 @@ def encode(boxes_cxcywh: Float[Tensor, "*B 4"], anchors_cxcywh: Float[Tensor, "*
     return torch.cat([shift / CENTRE_VARIANCE, growth / SIZE_VARIANCE], dim=-1)
 
 
-def decode(offsets: Float[Tensor, "*B A 4"], anchors_cxcywh: Float[Tensor, "*#B A 4"]) -> Float[Tensor, "*B A 4"]:
+def decode(offsets: Float[Tensor, "*B A 4"], anchors_cxcywh: Float[Tensor, "... A 4"]) -> Float[Tensor, "*B A 4"]:
     """Compute the boxes (cx, cy, w, h) of the offsets; the inverse of `encode` for growth up to 62.5 times.
 
     The anchors may be those of one image, (A, 4), or have the leading axes of the offsets.
