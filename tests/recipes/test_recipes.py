@@ -70,7 +70,7 @@ def test_a_published_recipe_computes_and_decodes_as_its_source_and_says_where_it
     assert (recipe.precision, recipe.fast_decode) == ("fp32", False)
     said = " ".join((module.__doc__ or "").split())
     assert recipe.weights is None  # nothing is fetched that nobody asked for
-    assert ("from an ImageNet trunk" in said) == ("--weights vgg16-" in said)
+    assert ("from an ImageNet backbone" in said) == ("--weights vgg16-" in said)
 
 
 @pytest.mark.slow

@@ -1,14 +1,14 @@
-"""BCCD blood cells (364 pictures, VOC layout), a light detector from nothing.
+"""BCCD blood cells (364 images, VOC layout), a light detector from random weights.
 
     singleshot train bccd --data bccd --train-split trainval --val-split none --on-bad skip --out runs/bccd
     singleshot evaluate runs/bccd/best.safetensors --data bccd --split test --metric voc12
 
 Measured on two cores of an AMD EPYC (Zen 4, bf16), 2026-11-23: mAP 0.922 (voc12; Platelets 0.916, RBC 0.870,
-WBC 0.981) on the 72 test pictures after 11.5 minutes, 1516 steps. torchvision's ssdlite320 from
+WBC 0.981) on the 72 test images after 11.5 minutes, 1516 steps. torchvision's ssdlite320 from
 scratch by its own recipe is known to reach 0.662 there in 25 minutes; no command of ours repeats that.
 
-Cells have no up and no left, so pictures are flipped and turned too. Red cells touch and overlap, platelets are
-small: the flavour with a first map of stride 8 sees both.
+Cells have no orientation, so images are flipped and rotated too. Red cells touch and overlap, and platelets are small:
+the model whose first feature map has stride 8 detects both.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
-"""CamVid (SegNet's 11 classes, 480x360), a light segmenter from nothing on two cores.
+"""CamVid (SegNet's 11 classes, 480x360), a light segmenter from random weights on two cores.
 
     singleshot train fcn8s_camvid --data camvid --out runs/fcn8s_camvid
     singleshot evaluate runs/fcn8s_camvid/best.safetensors --data camvid --split val --metric miou
     singleshot evaluate runs/fcn8s_camvid/best.safetensors --data camvid --split test --metric miou
 
-Measured on two cores of an AMD EPYC (Zen 4, bf16), 2026-11-23, on 294 of the 701 pictures (184 to learn from): mIoU
+Measured on two cores of an AMD EPYC (Zen 4, bf16), 2026-11-23, on 294 of the 701 images (184 for training): mIoU
 0.666 on val and 0.541 on test after 25 minutes, 7319 steps.
 
-Six of the eleven classes have two hundredths of the pixels together, and mIoU asks after each class alike: the loss
-weighs them up. `--model fcn8s-lite` trains the MobileNetV3 trunk by the same recipe, more slowly.
+Six of the eleven classes together have 2 % of the pixels, and mIoU counts all classes equally: the loss weights them
+up. `--model fcn8s-lite` trains the MobileNetV3 backbone by the same recipe, more slowly.
 """
 
 from __future__ import annotations

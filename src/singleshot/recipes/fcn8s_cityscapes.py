@@ -1,4 +1,4 @@
-"""Cityscapes (2975 pictures, 19 classes), Berkeley's FCN-8s at half size with ImageNet's convolutions.
+"""Cityscapes (2975 images, 19 classes), Berkeley's FCN-8s at half size on an ImageNet backbone.
 
     singleshot train fcn8s_cityscapes --data cityscapes --weights vgg16-imagenet --out runs/fcn8s_cityscapes
     singleshot evaluate runs/fcn8s_cityscapes/best.safetensors --data cityscapes --split val --metric miou

@@ -3,10 +3,10 @@
     singleshot train fcn8s_kitti_road --data data_road --weights vgg16-imagenet --out runs/fcn8s_kitti_road
     singleshot evaluate runs/fcn8s_kitti_road/best.safetensors --data data_road --split val --metric maxf
 
-Score: not yet measured here. The post gave none; KittiSeg's FCN-8s claims MaxF above 0.96 on a validation split in
-the picture plane. One departure from the post: areas that KITTI does not judge are not trained as background, and
-every sixth picture of a category validates where the post drew a tenth at random. 500 epochs took it two hours on a
-GTX 1080 Ti (16 s an epoch).
+Score: not yet measured here. The post states none; KittiSeg's FCN-8s claims MaxF above 0.96 on a validation split in
+the image plane. Differences from the post: areas that KITTI does not evaluate are not trained as background, and every
+sixth image of a category is for validation, where the post drew a tenth at random. 500 epochs took the post two hours
+on a GTX 1080 Ti (16 s per epoch).
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     singleshot train lite320_coco --data coco --train-split train2017 --val-split none --out runs/lite320_coco
     singleshot evaluate runs/lite320_coco/best.safetensors --data coco --split val2017 --metric coco
 
-Score: not yet measured here. Published: 21.3 AP on COCO val2017, from nothing, on 8 GPUs with 24 pictures each.
-Source: torchvision's `references/detection` (its read-me's command line: 660 epochs, cosine, augmentation `ssdlite`).
+Score: not yet measured here. Published: 21.3 AP on COCO val2017, from random weights, on 8 GPUs with 24 images each.
+Source: torchvision's `references/detection` (its README's command: 660 epochs, cosine, augmentation `ssdlite`).
 
 Each object takes its best anchor whatever the overlap, negatives are mined from all other anchors, an image without
 objects trains nothing, and everything decays, biases and norm layers too. Of SSD's augmentation only the crop and the

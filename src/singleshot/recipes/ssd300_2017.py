@@ -1,14 +1,14 @@
-"""SSD300 as the 2017 posts trained it, differences from the reference and all.
+"""SSD300 as the 2017 posts trained it, with its differences from the reference.
 
     singleshot train ssd300_2017 --weights vgg16-imagenet --data VOCdevkit --train-split 2017 --val-split none
 
 Score: not yet measured here. Published by the posts: 74.7 mAP on their own training samples and 68.71 on VOC2012
-test, from an ImageNet trunk: `--weights vgg16-imagenet`, or `--weights vgg16-reducedfc` for Caffe's of the same;
-without it the run starts from nothing. It computes in fp32 and decodes exactly, as the posts did.
+test, from an ImageNet backbone: `--weights vgg16-imagenet`, or `--weights vgg16-reducedfc` for Caffe's version;
+without it the run starts from random weights. It computes in fp32 and decodes exactly, as the posts did.
 
-What differs: more default boxes on a linear ladder of scales (`vgg300-2017`), TensorFlow's padding, matches by
-IoU > 0.5 without the bipartite step, each picture's loss divided by its own matches, ground truth not clipped at a
-crop, channels in random order half of the time, and Adam with TensorFlow 1's epsilon of 0.1.
+Differences: more default boxes with linearly spaced scales (`vgg300-2017`), TensorFlow's padding, matching by IoU > 0.5
+without the bipartite step, each image's loss divided by its own matches, ground truth not clipped at a crop, shuffled
+channels with probability 0.5, and Adam with TensorFlow 1's epsilon of 0.1.
 """
 
 from __future__ import annotations

@@ -4,12 +4,12 @@ r"""SSD300 on COCO as the Caffe reference trains it (Liu et al. 2016, the releas
         --out runs/ssd300_coco
     singleshot evaluate runs/ssd300_coco/best.safetensors --data coco --split minival2014 --metric coco
 
-Score: not yet measured here. Published: 25.1 AP, 43.1 AP50, 25.8 AP75 on COCO test-dev2015, from an ImageNet trunk.
+Score: not yet measured here. Published: 25.1 AP, 43.1 AP50, 25.8 AP75 on COCO test-dev2015, from an ImageNet backbone.
 Source: weiliu89/caffe, branch `ssd`, `examples/ssd/ssd_coco.py`.
 
-See `ssd300_voc0712` for that trunk, precision and decoding.
-Beside the VOC recipe: smaller default boxes (the first map's have 7 % and 15 % of the picture) and a longer schedule.
-Crowds are not learned from.
+See `ssd300_voc0712` for that backbone, precision and decoding.
+Differences from the VOC recipe: smaller default boxes (7 % and 15 % of the image on the first map) and a longer
+schedule. Crowds are not trained on.
 """
 
 from __future__ import annotations

@@ -2,11 +2,11 @@
 
     singleshot train ssd300_voc0712 --weights vgg16-reducedfc --data VOCdevkit --train-split 07+12 --val-split none
 
-Score: not yet measured here. Published: 77.2 mAP on VOC2007 test (11 points), from an ImageNet trunk.
+Score: not yet measured here. Published: 77.2 mAP on VOC2007 test (11 points), from an ImageNet backbone.
 Source: weiliu89/caffe, branch `ssd`, `examples/ssd/ssd_pascal.py`.
 
-That score is not to be had from nothing: the trunk has seen ImageNet first. `--weights vgg16-reducedfc` fetches it once
-(80 MB) or takes the file of `singleshot weights import vgg16-reducedfc`; without it the run starts from nothing.
+That score requires a backbone trained on ImageNet. `--weights vgg16-reducedfc` downloads it once (80 MB) or takes the
+file of `singleshot weights import vgg16-reducedfc`; without it the run starts from random weights.
 The recipe computes in fp32 and decodes exactly, as the reference does. The scale of the L2 norm decays too.
 """
 

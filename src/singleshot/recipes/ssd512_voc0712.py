@@ -2,8 +2,8 @@
 
     singleshot train ssd512_voc0712 --weights vgg16-reducedfc --data VOCdevkit --train-split 07+12 --val-split none
 
-Score: not yet measured here. Published: 79.8 mAP on VOC2007 test (11 points), from an ImageNet trunk. See
-`ssd300_voc0712` for that trunk, precision and decoding.
+Score: not yet measured here. Published: 79.8 mAP on VOC2007 test (11 points), from an ImageNet backbone. See
+`ssd300_voc0712` for that backbone, precision and decoding.
 """
 
 from __future__ import annotations

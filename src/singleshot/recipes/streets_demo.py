@@ -1,11 +1,11 @@
-"""The demo's recipe: street scenes, a light detector from nothing, four minutes on two cores.
+"""The demo's recipe: street scenes, a light detector from random weights, four minutes on two cores.
 
     singleshot demo
 
-It trains by the clock, so that the demo's length does not depend on the machine; a slower one ends with a lower
-score. The scenes are plentiful and the time is short, so augmentation is mild: the reference's strong one pays off
-over a hundred epochs, here there are some thirty. Default boxes are fitted to the scenes (`singleshot data anchors`):
-the flavour's own leave 34 % of the objects out of reach, these 28 %.
+Its limit is a time, so that the demo takes equally long on every machine; a slower one gets a lower score. There are
+many scenes and little time, so augmentation is mild: the reference's strong augmentation pays off over a hundred
+epochs, and here there are about thirty. Default boxes are fitted to the scenes (`singleshot data anchors`): those of
+the model match no anchor to 34 % of the objects, these to 28 %.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     singleshot demo
 
-It trains by the clock, as the demo's detector does, on the same scenes, and the demo starts it from that detector's
-trunk. Pedestrians and what stands at the roadside have few pixels and mIoU asks after each class alike: the loss weighs
-them up. Time is short, so augmentation is next to none.
+Its limit is a time, like that of the demo's detector, whose backbone it starts from, on the same scenes. Pedestrians
+and objects at the roadside have few pixels, and mIoU counts all classes equally: the loss weights them up. Time is
+short, so there is almost no augmentation.
 """
 
 from __future__ import annotations
