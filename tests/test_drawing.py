@@ -26,7 +26,7 @@ def _detections(boxes: list, size_hw: tuple[int, int] = (120, 200), score: float
     )
 
 
-def test_a_picture_without_detections_comes_back_as_an_equal_copy() -> None:
+def test_an_image_without_detections_comes_back_as_an_equal_copy() -> None:
     image = _picture()
     drawn = draw(image, _detections([]))
     np.testing.assert_array_equal(drawn, image)
@@ -70,7 +70,7 @@ def test_the_best_detection_lies_on_top() -> None:
 
 
 @pytest.mark.parametrize("corner", [(0, 0), (160, 0), (0, 90), (160, 90), (-30, -20), (190, 110)])
-def test_a_label_stays_whole_inside_the_picture(corner: tuple[int, int]) -> None:
+def test_a_label_stays_whole_inside_the_image(corner: tuple[int, int]) -> None:
     """The chip is as large at a picture's corner as in its middle, so nothing of it is cut off."""
     x, y = corner
 
@@ -114,7 +114,7 @@ def test_a_box_thinner_than_a_pixel_still_shows() -> None:
     assert (drawn.any(axis=-1)).sum() == 1
 
 
-def test_a_picture_smaller_than_a_label_is_drawn_all_the_same() -> None:
+def test_an_image_smaller_than_a_label_is_drawn_all_the_same() -> None:
     image = _picture(1, 2)
     assert draw(image, _detections([[0, 0, 2, 1]], (1, 2))).shape == (1, 2, 3)
 

@@ -49,7 +49,7 @@ def test_bgr_flips_the_channels_after_the_mean_of_each_was_taken_off():
     assert not torch.equal(bgr, rgb)
 
 
-def test_the_input_has_channels_last_strides_and_the_pictures_stay_as_they_were():
+def test_the_input_has_channels_last_strides_and_the_images_stay_as_they_were():
     images = torch.randint(0, 256, (2, 4, 6, 3), dtype=torch.uint8)
     before = images.clone()
     for order in ("rgb", "bgr"):
@@ -60,17 +60,17 @@ def test_the_input_has_channels_last_strides_and_the_pictures_stay_as_they_were(
     assert torch.equal(images, before)
 
 
-def test_no_pictures_give_no_input():
+def test_no_images_give_no_input():
     assert preprocess.normalise(torch.zeros(0, 4, 6, 3, dtype=torch.uint8), Preprocess()).shape == (0, 3, 4, 6)
 
 
-def test_a_picture_that_fits_is_given_back_itself():
+def test_an_image_that_fits_is_given_back_itself():
     image = np.zeros((4, 6, 3), dtype=np.uint8)
     assert preprocess.resize(image, (4, 6)) is image
     assert preprocess.resize(image, (6, 4)).shape == (6, 4, 3)
 
 
-def test_a_picture_is_stretched_and_interpolated_linearly():
+def test_an_image_is_stretched_and_interpolated_linearly():
     image = np.zeros((2, 2, 3), dtype=np.uint8)
     image[:, 1] = 100
     # Centres of four columns over two lie at −¼, ¼, ¾ and 1¼ of the way from the first centre to the second.
@@ -93,7 +93,7 @@ def test_fractions_and_pixels_are_inverses(size_hw: tuple[int, int]):
     np.testing.assert_allclose(back, there, atol=1e-9)
 
 
-def test_the_whole_picture_is_the_box_of_all_fractions():
+def test_the_whole_image_is_the_box_of_all_fractions():
     whole = torch.tensor([[0.0, 0.0, 200.0, 100.0]])
     assert preprocess.boxes_to_fractions(whole, (100, 200)).tolist() == [[0.5, 0.5, 1.0, 1.0]]
 
@@ -104,7 +104,7 @@ def test_no_boxes_give_no_boxes_with_any_leading_axes():
     assert preprocess.boxes_to_pixels(np.zeros((0, 4)), (5, 5), Preprocess()).shape == (0, 4)
 
 
-def test_a_stretched_box_lies_where_the_stretched_picture_shows_it():
+def test_a_stretched_box_lies_where_the_stretched_image_shows_it():
     image = np.zeros((60, 80, 3), dtype=np.uint8)
     image[12:36, 20:60] = 255
     box = torch.tensor([[20.0, 12.0, 60.0, 36.0]])
@@ -122,7 +122,7 @@ LETTERBOX = Preprocess((300, 300), fit="letterbox")
     ("picture_hw", "inner_hw"),
     [((100, 200), (150, 300)), ((375, 1242), (91, 300)), ((600, 200), (300, 100)), ((300, 300), (300, 300))],
 )
-def test_a_letterboxed_picture_keeps_its_proportions_and_fills_one_side(
+def test_a_letterboxed_image_keeps_its_proportions_and_fills_one_side(
     picture_hw: tuple[int, int], inner_hw: tuple[int, int]
 ):
     assert preprocess.inner_size_hw(picture_hw, (300, 300), "letterbox") == inner_hw
@@ -134,7 +134,7 @@ def test_a_letterboxed_picture_keeps_its_proportions_and_fills_one_side(
     assert (boxed[inner_hw[0] :] == (123, 117, 104)).all() and (boxed[:, inner_hw[1] :] == (123, 117, 104)).all()
 
 
-def test_the_thinnest_picture_keeps_a_pixel():
+def test_the_thinnest_image_keeps_a_pixel():
     assert preprocess.inner_size_hw((1, 10_000), (300, 300), "letterbox") == (1, 300)
     assert preprocess.to_input(np.zeros((10_000, 1, 3), np.uint8), LETTERBOX).shape == (300, 300, 3)
 
@@ -167,7 +167,7 @@ def test_a_size_or_deviation_that_cannot_be_is_refused(options: dict):
         Preprocess(**options)
 
 
-def test_pictures_are_normalised_without_a_copy_from_the_host(device_watch, monkeypatch: pytest.MonkeyPatch):
+def test_images_are_normalised_without_a_copy_from_the_host(device_watch, monkeypatch: pytest.MonkeyPatch):
     images = torch.empty((2, 4, 6, 3), dtype=torch.uint8, device="meta")
     monkeypatch.delattr(torch, "tensor")  # makes its values on the host, and the watch does not see it
     with device_watch:

@@ -43,7 +43,7 @@ def test_a_separable_head_answers_at_the_size_of_its_map():
     assert separable_head(16, 12)(torch.randn(2, 16, 5, 3)).shape == (2, 12, 5, 3)
 
 
-def test_no_pictures_give_empty_maps():
+def test_no_images_give_empty_maps():
     with torch.no_grad():
         assert [features.shape[0] for features in MobileNetPyramid().eval()(torch.zeros(0, 3, 96, 96))] == [0] * 6
 

@@ -22,7 +22,7 @@ def test_the_first_map_has_stride_8():
     assert network.channels == tuple(features.shape[1] for features in maps)
 
 
-def test_any_layout_and_any_size_of_picture_will_do():
+def test_any_layout_and_any_size_of_image_will_do():
     maps = ResidualPyramid(SMALL).eval()(torch.randn(1, 3, 70, 101))
     assert [tuple(features.shape[1:]) for features in maps] == [
         (8, 9, 13),
@@ -78,7 +78,7 @@ def test_weights_of_the_first_backbone_are_drawn_as_before_projected_shortcuts()
     assert total == pytest.approx(FIRST_WEIGHTS, rel=1e-6)
 
 
-def test_no_pictures_give_empty_maps():
+def test_no_images_give_empty_maps():
     with torch.no_grad():
         assert [features.shape[0] for features in ResidualPyramid(SMALL).eval()(torch.zeros(0, 3, 64, 64))] == [0] * 5
 

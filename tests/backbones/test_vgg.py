@@ -26,17 +26,17 @@ def map_sizes(network: nn.Module, height: int, width: int) -> list[tuple[int, ..
         ]
 
 
-def test_the_plain_trunk_has_the_published_number_of_parameters():
+def test_the_plain_backbone_has_the_published_number_of_parameters():
     with torch.device("meta"):
         assert parameters(plain_vgg16()) == 134_260_544
 
 
-def test_the_plain_trunk_gives_pool3_pool4_and_fc7_at_strides_8_16_and_32():
+def test_the_plain_backbone_gives_pool3_pool4_and_fc7_at_strides_8_16_and_32():
     with torch.device("meta"):
         assert map_sizes(plain_vgg16(), 160, 576) == [(256, 20, 72), (512, 10, 36), (4096, 5, 18)]
 
 
-def test_berkeley_pads_the_picture_and_not_fc6():
+def test_berkeley_pads_the_image_and_not_fc6():
     with torch.device("meta"):
         *_, fc7 = map_sizes(plain_vgg16(fc6_padding=0), 224, 224)
     assert fc7 == (4096, 1, 1)
@@ -119,7 +119,7 @@ def test_fc7_keeps_every_fourth_output_of_every_fourth_input():
     assert narrow_bias[3] == bias[12]
 
 
-def test_decimated_layers_fit_the_trunk():
+def test_decimated_layers_fit_the_backbone():
     with torch.device("meta"):
         trunk = atrous_vgg16()
         fc6 = decimate_fc6(torch.empty(4096, 512, 7, 7), torch.empty(4096))
@@ -137,6 +137,6 @@ def test_caffes_filler_looks_at_the_inputs_alone():
     assert layer.bias is not None and layer.bias.abs().max() == 0
 
 
-def test_no_pictures_give_empty_maps():
+def test_no_images_give_empty_maps():
     with torch.no_grad():
         assert [features.shape[0] for features in VGGPyramid().eval()(torch.zeros(0, 3, 300, 300))] == [0] * 6

@@ -117,7 +117,7 @@ def test_user_data_keeps_its_own_count(tiny: Workload, tmp_path: Path) -> None:
     assert found.source == "streets: 3 images of train"
 
 
-def test_a_file_of_splits_stands_in_for_the_folders_own(tiny: Workload, tmp_path: Path) -> None:
+def test_a_file_of_splits_is_in_for_the_folders_own(tiny: Workload, tmp_path: Path) -> None:
     root = make(tmp_path / "streets", train=6, val=2, test=1, size_hw=(64, 96), workers=1)
     divided = divide.divide(root, val=0.25, by="random").splits
     divided.write(tmp_path / "split.json")

@@ -41,7 +41,7 @@ def test_j5_json_never_replaces_the_export(tmp_path: Path):
     assert [each.name for each in tmp_path.iterdir()] == ["d.safetensors"]
 
 
-def test_check_pictures_and_no_check_contradict_each_other(tmp_path: Path):
+def test_check_images_and_no_check_contradict_each_other(tmp_path: Path):
     weights = made.write_weights(tmp_path)
     with pytest.raises(UsageError, match="--check-pictures and --no-check"):
         run("export", weights, "--format", "onnx", "--check-pictures", tmp_path, "--no-check")

@@ -70,7 +70,7 @@ def test_a_mistyped_weights_file_or_name_is_an_error_and_weights_alone_are_too(t
         run(tmp_path / "no.jpg")
 
 
-def test_a_photograph_alone_is_shown_to_everyday_and_the_first_line_says_so(tmp_path: Path) -> None:
+def test_a_photograph_alone_is_shown_to_everyday_and_the_first_line_is_reported(tmp_path: Path) -> None:
     result = run(*OWN, "--out", tmp_path / "out", "--json", tmp_path / "found.json")
     assert result.exit_code == 0 and result.stderr.startswith("model: everyday, 23 classes, shown from a score of 0.4")
     assert result.stdout.splitlines()[0].endswith("cat.jpg: cat 0.85") and (tmp_path / "out" / "cat.jpg").is_file()

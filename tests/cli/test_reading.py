@@ -84,7 +84,7 @@ def test_the_limit_can_be_raised_and_holds_for_masks_too(tmp_path: Path, monkeyp
         images.pixel_limit()
 
 
-def test_a_cached_data_set_is_read_anew_under_another_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cached_data_set_is_read_again_under_another_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     EXPORTS["VIA"][1](tmp_path)
     monkeypatch.setattr(cache, "SETTLED_NS", -1)
     found = []

@@ -123,7 +123,7 @@ def test_what_cannot_be_built_is_not_kept(source: Source) -> None:
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_a14_a_damaged_index_is_made_anew(source: Source, place: Path, data: st.DataObject) -> None:
+def test_a14_a_damaged_index_is_made_again(source: Source, place: Path, data: st.DataObject) -> None:
     source.open()
     (file,) = place.iterdir()
     content = bytearray(file.read_bytes())
@@ -229,7 +229,7 @@ def test_the_index_holds_nothing_that_could_run(source: Source, place: Path) -> 
     }
 
 
-def test_another_version_of_the_readers_reads_anew(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_version_of_the_readers_reads_again(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
     for readers, reads in ((2, 1), (2, 1), (3, 2)):
         monkeypatch.setattr(cache, "READERS", readers)
         source.open()
@@ -237,7 +237,7 @@ def test_another_version_of_the_readers_reads_anew(source: Source, monkeypatch: 
 
 
 @pytest.mark.parametrize("change", ["no field", "other field", "no JSON", "no array"])
-def test_a14_a_whole_index_with_other_fields_is_made_anew(source: Source, place: Path, change: str) -> None:
+def test_a14_a_whole_index_with_other_fields_is_made_again(source: Source, place: Path, change: str) -> None:
     source.open()
     (file,) = place.glob("*.index")
     tensors, text, digest = sealed.read(file)

@@ -105,7 +105,7 @@ def test_fractions_spaces_and_yaml_words_survive(layout: Layout, tmp_path: Path)
 
 
 @pytest.mark.parametrize("layout", ["voc", "coco", "yolo"])
-def test_a_picture_without_objects_stays_one(layout: Layout, tmp_path: Path) -> None:
+def test_an_image_without_objects_stays_one(layout: Layout, tmp_path: Path) -> None:
     data = one_picture(tmp_path, [])
     convert([data], layout, tmp_path / layout)
     back = READERS[layout].read(tmp_path / layout, "train", label_map=data.label_map)
@@ -139,7 +139,7 @@ def test_each_layout_says_what_it_cannot_hold(tmp_path: Path) -> None:
         assert reader.read(tmp_path / f"{layout}-hard", "train").samples[0].difficult.tolist() == [True, True]
 
 
-def test_voc_leaves_out_boxes_that_its_corners_cannot_say_and_says_so(tmp_path: Path) -> None:
+def test_voc_leaves_out_boxes_that_its_corners_cannot_say_and_is_reported(tmp_path: Path) -> None:
     data = one_picture(tmp_path, [[1.0, 1.0, 1.5, 9.0], [1.0, 1.0, 2.0, 2.5], [1.0, 1.0, 2.5, 2.5]])
     notes = convert([data], "voc", tmp_path / "voc").notes
     assert any(note.startswith("2 boxes are no more than a pixel") for note in notes)

@@ -60,7 +60,7 @@ def test_own_splits_are_used_unless_a_share_is_given(tmp_path: Path) -> None:
     assert "had no split" not in share.note
 
 
-def test_an_earlier_division_is_extended_by_new_images_alone_and_what_is_gone_is_said(tmp_path: Path) -> None:
+def test_an_earlier_division_is_extended_by_new_images_alone_and_what_is_gone_is_reported(tmp_path: Path) -> None:
     series(tmp_path, {f"x{scene}y": scene for scene in range(20)})
     earlier = divide.divide(tmp_path, val=0.25).splits
     series(tmp_path, {f"z{scene}w": scene + 100 for scene in range(8)} | {"copy": int(earlier.splits["val"][0][1:-5])})

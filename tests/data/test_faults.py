@@ -34,7 +34,7 @@ def test_faults_of_two_splits_are_listed_once_where_they_may_be_skipped() -> Non
 
 
 @pytest.mark.parametrize("on_bad", ["fail", "skip"])
-def test_warnings_that_cost_a_picture_or_a_box_stop_nothing_and_are_listed(on_bad: str) -> None:
+def test_warnings_that_cost_an_image_or_a_box_stop_nothing_and_are_listed(on_bad: str) -> None:
     bare = Fault(Path("train.txt"), 3, "missing-annotation", "warning", "left out.")
     outside = Fault(Path("a.xml"), 9, "outside-box", "warning", "left out.")
     clipped = Fault(Path("a.xml"), 12, "clipped-box", "warning", "clipped.")

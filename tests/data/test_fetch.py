@@ -144,7 +144,7 @@ def test_no_network_is_exit_code_69(archives, tmp_path: Path) -> None:
         fetch(["voc12"], tmp_path / "out", mirror="ftp://127.0.0.1", **options)
 
 
-def test_a_missing_file_on_a_mirror_is_said(server, archives, tmp_path: Path) -> None:
+def test_a_missing_file_on_a_mirror_is_reported(server, archives, tmp_path: Path) -> None:
     (server[1] / "trainval12.tar").unlink()
     with pytest.raises(UnreachableError, match="404"):
         fetch(["voc12"], tmp_path / "out", mirror=server[0], archives=archives, wait_s=0.0)

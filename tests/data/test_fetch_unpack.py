@@ -98,7 +98,7 @@ def test_a18_too_many_members_are_a_bomb_too(tmp_path: Path, inside: Path, monke
     assert len(all_files(inside)) == 3
 
 
-def test_what_is_no_archive_or_torn_is_said(tmp_path: Path, inside: Path) -> None:
+def test_what_is_no_archive_or_torn_is_reported(tmp_path: Path, inside: Path) -> None:
     whole = archive(tmp_path / "a.tar", member("a", bytes(5000)), member("b", bytes(5000))).read_bytes()
     for data in (b"<html>", b"", whole[:3000], whole[:7000], gzip.compress(whole)[:40]):
         (tmp_path / "bad.tar").write_bytes(data)

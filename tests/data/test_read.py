@@ -97,7 +97,7 @@ def test_a13_every_layouts_sources_are_watched(layout: str, tmp_path: Path, monk
     assert read.read(root, SPLITS[layout]).samples[0].boxes_xyxy[0, 2] < 9
 
 
-def test_a13_a_yolo_list_watches_the_labels_of_its_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a13_a_yolo_list_watches_the_labels_of_its_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "SETTLED_NS", -(10**9))
     root = make_yolo(tmp_path / "data")
     (root / "train.txt").write_text("./images/train/a.jpg\n")
@@ -113,7 +113,7 @@ def test_a13_a_yolo_list_watches_the_labels_of_its_pictures(tmp_path: Path, monk
 
 
 @pytest.mark.parametrize("beside", ["", "annotations"])
-def test_a13_coco_pictures_in_the_root_or_beside_the_json_are_watched(
+def test_a13_coco_images_in_the_root_or_beside_the_json_are_watched(
     beside: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cache, "SETTLED_NS", -(10**9))
@@ -219,7 +219,7 @@ def test_options_of_voc_reach_its_reader(tmp_path: Path) -> None:
     assert len(read.read(root, "train", allow_unlabelled=True, **options)) == 1
 
 
-def test_what_a_folder_was_taken_for_is_told_with_counts(tmp_path: Path) -> None:
+def test_what_a_folder_was_taken_for_is_reported_with_counts(tmp_path: Path) -> None:
     lines = read.describe(read.read(make_voc(tmp_path / "data"), "train")).split("\n")
     assert lines == [
         f"{tmp_path / 'data'}: taken for Pascal VOC, split train: 1 images, 1 classes, 1 objects",
@@ -239,7 +239,7 @@ def test_the_description_counts_warnings_by_kind_and_says_which_cost_something()
     assert read.describe(dataset).split("\n")[-1].strip() == wanted
 
 
-def test_bccd_is_told_as_it_is(shared: Path) -> None:
+def test_bccd_is_reported_as_it_is(shared: Path) -> None:
     text = read.describe(voc.read(shared / "data" / "bccd", "test"))
     assert text.endswith("72 images, 3 classes, 945 objects\n  Platelets 69 · RBC 805 · WBC 71")
 

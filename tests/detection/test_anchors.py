@@ -205,7 +205,7 @@ def test_torchvisions_boxes_are_torchvisions(flavour, file, shared):
     np.testing.assert_allclose(preset_xyxy(flavour).numpy() * side, expected, atol=1e-4)
 
 
-def test_a_larger_input_keeps_the_share_of_the_picture():
+def test_a_larger_input_keeps_the_share_of_the_image():
     small, large = config_for("vgg512-float", ["thing"]), config_for("vgg512-float", ["thing"], (1024, 1024))
     assert large.anchors[0].size_hw == (128, 128)
     assert [2 * row.min_size for row in small.anchors] == pytest.approx([row.min_size for row in large.anchors])
@@ -219,7 +219,7 @@ def test_squares_stay_square_in_pixels_on_a_wide_input():
     assert first[2] * 600 == pytest.approx(first[3].item() * 300)
 
 
-def test_nearly_every_object_of_16_to_200_pixels_overlaps_a_box_of_the_fine_flavour():
+def test_nearly_every_object_of_16_to_200_pixels_overlaps_a_box_of_the_fine_model():
     """At least half for 19 of 20, and never below .4, where matching's forced best anchor still has a fair start."""
     anchors = preset_xyxy("lite320-fine") * 320
     rng = np.random.default_rng(0)

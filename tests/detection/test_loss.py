@@ -101,7 +101,7 @@ def test_f18_a_batch_with_no_boxes_at_all_has_a_finite_loss_and_gradient(normali
     assert logits.grad.eq(0).all() and offsets.grad.eq(0).all()
 
 
-def test_pictures_without_objects_teach_only_when_asked() -> None:
+def test_images_without_objects_teach_only_when_asked() -> None:
     logits = torch.zeros(2, 64, 2)
     one_and_none = [[ANCHORS[20].tolist()], []]
     reference = loss_of(logits, torch.zeros(2, 64, 4), one_and_none)
@@ -113,7 +113,7 @@ def test_pictures_without_objects_teach_only_when_asked() -> None:
 
 
 @pytest.mark.parametrize("rows", [True, False])
-def test_a_blank_picture_teaches_nothing_whatever_empty_ones_do(rows: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_blank_image_teaches_nothing_whatever_empty_ones_do(rows: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not rows:
         monkeypatch.setattr("singleshot.detection.loss.sparse_losses", dense_losses)
     anchors, truths, class_ids, logits, offsets = random_batch(0)  # the picture in row 1 has no boxes
@@ -127,7 +127,7 @@ def test_a_blank_picture_teaches_nothing_whatever_empty_ones_do(rows: bool, monk
     assert logits.grad is not None and not logits.grad[1].any() and logits.grad[0].any()
 
 
-def test_the_batch_normaliser_weighs_matches_and_the_image_normaliser_pictures() -> None:
+def test_the_batch_normaliser_weighs_matches_and_the_image_normaliser_images() -> None:
     truths = [[ANCHORS[20].tolist()], [ANCHORS[10].tolist(), ANCHORS[50].tolist(), ANCHORS[37].tolist()]]
     offsets = torch.zeros(2, 64, 4)
     offsets[0, 20, 0] = 1.5  # smooth L1: 1.0, on the picture with one match
@@ -164,7 +164,7 @@ def test_the_mean_over_ranks_is_what_one_process_with_the_whole_batch_gets(norma
     torch.testing.assert_close(torch.cat([each for _, each in ranks]) / 2, gradient)
 
 
-def test_half_precision_answers_are_judged_in_full_precision() -> None:
+def test_half_precision_answers_are_evaluated_in_full_precision() -> None:
     logits = torch.zeros(1, 64, 2, dtype=torch.bfloat16)
     parts = loss_of(logits, torch.zeros(1, 64, 4, dtype=torch.bfloat16), [[ANCHORS[20].tolist()]])
     assert parts["class"].dtype == torch.float32

@@ -72,7 +72,7 @@ def test_the_compiled_pass_follows_the_rules_one_by_one(background: float, clip:
     np.testing.assert_allclose(result.boxes_xyxy, np.stack([box for _, _, box in expected]), atol=1e-2)
 
 
-def test_a_certain_anchor_becomes_a_box_in_pixels_of_its_own_picture() -> None:
+def test_a_certain_anchor_becomes_a_box_in_pixels_of_its_own_image() -> None:
     logits = torch.zeros(1, len(ANCHORS), 4)
     logits[..., 0] = 20.0
     logits[0, 0, 2] = 50.0
@@ -160,13 +160,13 @@ def one_box(*, clip: bool, fit: str) -> np.ndarray:
     return found.boxes_xyxy[0]
 
 
-def test_a_letterboxed_box_comes_back_in_the_pictures_pixels():
+def test_a_letterboxed_box_comes_back_in_the_images_pixels():
     # By hand: 100×200 becomes 150×300, a scale of 1.5: 0.4·300/1.5 = 80, 0.2·200 = 40, 0.6·200 = 120, 1.1·200 = 220.
     assert one_box(clip=False, fit="letterbox").tolist() == pytest.approx([80, 40, 120, 220], abs=1e-3)
     assert one_box(clip=False, fit="warp").tolist() == pytest.approx([80, 20, 120, 110], abs=1e-3)
 
 
-def test_clipping_ends_at_the_edge_of_the_picture_and_not_at_that_of_its_margin():
+def test_clipping_ends_at_the_edge_of_the_image_and_not_at_that_of_its_margin():
     assert one_box(clip=True, fit="letterbox").tolist() == pytest.approx([80, 40, 120, 100], abs=1e-3)
     assert one_box(clip=True, fit="warp").tolist() == pytest.approx([80, 20, 120, 100], abs=1e-3)
 

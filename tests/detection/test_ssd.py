@@ -37,7 +37,7 @@ def test_parameter_counts_are_the_published_ones(flavour, classes, count):
 
 
 @pytest.mark.parametrize("flavour", MODELS)
-def test_every_flavour_answers_once_for_every_default_box(flavour):
+def test_every_model_answers_once_for_every_default_box(flavour):
     with torch.device("meta"), torch.no_grad():
         model = SSD(config_for(flavour, NAMES)).eval()
         raw = model(torch.empty(2, 3, *model.config.input_size_hw))
@@ -103,7 +103,7 @@ def fine_model() -> SSD:
     return SSD(config_for("lite320-fine", NAMES, (128, 192))).eval()
 
 
-def test_no_pictures_give_no_answers():
+def test_no_images_give_no_answers():
     model = fine_model()
     with torch.no_grad():
         raw = model(torch.zeros(0, 3, 128, 192))
@@ -198,7 +198,7 @@ def test_a_config_with_an_unknown_or_missing_field_is_refused():
         SSDConfig.from_json_dict(data)
 
 
-def test_a_misspelt_flavour_gets_a_suggestion():
+def test_a_misspelt_model_gets_a_suggestion():
     with pytest.raises(ConfigError, match="Did you mean vgg300"):
         config_for("vgg-300", NAMES)
     with pytest.raises(ConfigError, match="Known ones: vgg300, vgg512"):
@@ -221,7 +221,7 @@ def test_default_boxes_of_another_input_are_refused():
         SSD(config)
 
 
-def test_a_trunk_with_another_trunks_extra_layers_is_refused():
+def test_a_backbone_with_another_backbones_extra_layers_is_refused():
     with pytest.raises(ConfigError, match="no extra layers called built-in"):
         SSD(replace(config_for("vgg300", NAMES), extras="built-in"))
 

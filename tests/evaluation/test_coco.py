@@ -87,7 +87,7 @@ def test_g4_a_detection_that_occurs_twice_is_once_a_false_one() -> None:
     assert report.ap["car"] == pytest.approx((51 + 50 * 2 / 3) / 101)
 
 
-def test_g9_more_than_a_hundred_detections_of_a_class_in_a_picture_are_noted() -> None:
+def test_g9_more_than_a_hundred_detections_of_a_class_in_an_image_are_noted() -> None:
     there = split(sample([ONE], [0]))
     few = coco_report([detections([ONE] * 100, [0.5] * 100, [0] * 100)], there)
     many = coco_report([detections([ONE] * 101, [0.5] * 101, [0] * 101)], there)

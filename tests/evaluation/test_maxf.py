@@ -81,7 +81,7 @@ def test_with_calibrations_the_view_from_above_ranks(road: Dataset) -> None:
     assert said["maxf"] == said["from_above"]["urban"]["maxf"]
 
 
-def test_a_result_from_above_is_judged_from_above_alone(road: Dataset) -> None:
+def test_a_result_from_above_is_evaluated_from_above_alone(road: Dataset) -> None:
     calibrate(road)
     truth, perfect = truth_and_perfect()
     in_picture, above = for_server(perfect, road.samples[0].image_path)

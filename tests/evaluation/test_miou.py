@@ -33,7 +33,7 @@ def test_the_report_has_what_evaluate_promises(halves: Any) -> None:
     assert miou_table(metric.compute()).row_count == 7
 
 
-def test_g12_a_split_of_void_says_so(halves: Any) -> None:
+def test_g12_a_split_of_void_is_reported(halves: Any) -> None:
     metric = MeanIoU(mask_folders.read(halves.root, "val"))
     metric.add(0, np.full((2, 2), VOID, np.uint8), np.zeros((2, 2), np.uint8))
     assert metric.compute().as_json()["miou"] is None

@@ -67,7 +67,7 @@ def test_thresholds_keep_the_figures_of_what_scores_at_least_that():
     assert [figures.map for figures in at.values()] == [0.5, 0.5, 0.25, 0.0]
 
 
-def test_sizes_are_judged_one_by_one():
+def test_sizes_are_evaluated_one_by_one():
     bands = by_hand().ap_by_size
     # ONE is 30 pixels wide and high, TWO the root of 100 · 80, 89.
     assert [band.ground_truths for band in bands] == [0, 1, 2, 0]

@@ -252,7 +252,7 @@ def test_the_webcam_and_a_video_go_frame_by_frame_until_they_are_stopped(opened:
 
 @needs_runtime
 @pytest.mark.slow
-def test_a_file_that_is_no_image_is_said_to_be_none(opened: Opened, tmp_path: Path):
+def test_a_file_that_is_no_image_is_reported_to_be_none(opened: Opened, tmp_path: Path):
     (tmp_path / "notes.png").write_text("no image")
     opened.page.set_input_files("#file", str(tmp_path / "notes.png"))
     opened.page.wait_for_selector("#status.bad")

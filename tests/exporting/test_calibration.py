@@ -14,7 +14,7 @@ from tests.conftest import MaskFolder
 from tests.exporting import made
 
 
-def test_a_plain_folder_gives_pictures_and_no_score(tmp_path: Path):
+def test_a_plain_folder_gives_images_and_no_score(tmp_path: Path):
     for place, image in enumerate(made.pictures(3)):
         cv2.imwrite(str(tmp_path / f"{place}.png"), image)
     found = calibration.read(tmp_path, made.detector())
@@ -31,7 +31,7 @@ def test_a_data_set_gives_both_and_an_export_that_is_the_model_loses_nothing(tmp
     assert cost.before == cost.after is not None and "0.00 points lost" in str(cost)
 
 
-def test_a_segmenters_cost_is_told_in_mean_iou(halves: MaskFolder):
+def test_a_segmenters_cost_is_reported_in_mean_iou(halves: MaskFolder):
     segmenter = made.segmenter()
     with pytest.raises(DataError, match="the split's classes are dark, bright"):
         calibration.read(halves.root, segmenter)
@@ -45,7 +45,7 @@ def test_an_empty_folder_and_other_classes_are_refused(tmp_path: Path):
     assert isinstance(made.detector(), Detector)
 
 
-def test_faulty_annotations_are_refused_and_the_way_round_them_is_said(tmp_path: Path):
+def test_faulty_annotations_are_refused_and_the_way_round_them_is_reported(tmp_path: Path):
     root = write.make(tmp_path / "data", train=1, val=2, test=1, workers=1)
     (split,) = (root / "ImageSets/Main").glob("val.txt")
     files = [root / "Annotations" / f"{name}.xml" for name in split.read_text().split()]

@@ -103,7 +103,7 @@ def test_h2_a_kill_between_two_files_leaves_the_old_model(tmp_path: Path, monkey
 
 
 @pytest.mark.slow
-def test_a_model_that_sees_nothing_in_the_pictures_is_compared_all_the_same(tmp_path: Path):
+def test_a_model_that_sees_nothing_in_the_images_is_compared_all_the_same(tmp_path: Path):
     blind = made.detector().with_postprocess(score_threshold=1.0)
     made.weights.save(tmp_path / "d.safetensors", blind.network, {})
     done = singleshot.export(tmp_path / "d.safetensors", format="onnx")
@@ -146,7 +146,7 @@ def test_h2_a_full_disk_leaves_no_file(tmp_path: Path, monkeypatch: pytest.Monke
     assert caught.value.exit_code == 74 and left(tmp_path) == ["d.safetensors"]
 
 
-def test_h2_a_full_disk_while_the_file_is_made_is_said_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_h2_a_full_disk_while_the_file_is_made_is_reported_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -202,7 +202,7 @@ def test_narrower_precisions_are_made_within_their_stated_bounds(tmp_path: Path,
 
 
 @pytest.mark.slow
-def test_h1_a_hundred_pictures_are_within_bounds(shared: Path, tmp_path: Path):
+def test_h1_a_hundred_images_are_within_bounds(shared: Path, tmp_path: Path):
     folder = shared / "data" / "bccd" / "JPEGImages"
     done = singleshot.export(made.write_weights(tmp_path), format="onnx", check_pictures=folder)
     assert done.parity is not None and done.parity.pictures == 100 and done.parity.box_px < 0.5

@@ -19,7 +19,7 @@ def test_the_file_has_standard_operators_alone_and_says_nothing_of_this_machine(
     assert b"/src/singleshot" not in made.onnx_bytes() and b".py" not in made.onnx_bytes()
 
 
-def test_the_number_of_pictures_and_their_size_are_left_open():
+def test_the_number_of_images_and_their_size_are_left_open():
     shape = onnx.load_from_string(made.onnx_bytes()).graph.input[0].type.tensor_type.shape
     assert [each.dim_param or each.dim_value for each in shape.dim] == ["batch", "height", "width", 3]
 

@@ -141,7 +141,7 @@ def test_no_number_is_out_of_bounds():
     assert Parity(1, 0, 0.0, 0.0, 0.0, 1.0, BOUNDS["fp32"]).failures() == []
 
 
-def test_pictures_without_detections_agree():
+def test_images_without_detections_agree():
     quiet = made.Detector(made.network()).with_postprocess(score_threshold=1.0)
     parity = compare(quiet, Answers(counts=lambda counts: counts * 0), Answers(), made.pictures(1), "fp32")
     assert (parity.compared, parity.agreement, parity.box_px) == (0, 1.0, 0.0)

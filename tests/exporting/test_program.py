@@ -65,7 +65,7 @@ def test_the_graph_finds_what_the_compiled_pass_finds(network: SSD):
     assert np.allclose(boxes, wanted.boxes_xyxy, atol=1e-3) and np.allclose(scores, wanted.scores, atol=1e-5)
 
 
-def test_boxes_of_a_letterboxed_picture_are_in_its_own_pixels():
+def test_boxes_of_a_letterboxed_image_are_in_its_own_pixels():
     network = Detector(made.network("letterbox")).with_postprocess(clip_before_nms=True).network
     for image in made.pictures(4):
         wanted = Detector(network).predict(image, threshold=0.05)
@@ -106,7 +106,7 @@ def test_raw_and_both_name_their_outputs_in_order():
 
 
 @pytest.mark.parametrize("fit", ["warp", "letterbox"])
-def test_a_segmenters_map_has_the_pictures_size_and_the_segmenters_classes(fit: str):
+def test_a_segmenters_map_has_the_images_size_and_the_segmenters_classes(fit: str):
     network = made.segmenter_network(fit)
     for image in made.pictures(4):
         with torch.no_grad():
@@ -132,7 +132,7 @@ def test_the_graph_resizes_as_opencv_does_to_a_level_in_two_thousand_bytes(fit, 
         assert off.max() <= 1 and (off > 0).mean() < 4e-3
 
 
-def test_a_picture_of_the_input_size_stays_as_it_is():
+def test_an_image_of_the_input_size_stays_as_it_is():
     image = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
     assert np.array_equal(graph_input(image, Preprocess((40, 50))), image)
 

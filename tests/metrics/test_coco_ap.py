@@ -204,7 +204,7 @@ def test_g7_a_box_inside_out_is_refused() -> None:
         coco_ap(found([(0, 0, 0.5, [0, 0, 5, 5]), (0, 0, 0.5, [9, 0, 5, 5])]), truths([]), 1)
 
 
-def test_g8_pictures_may_come_in_any_order_and_their_ties_keep_the_splits() -> None:
+def test_g8_images_may_come_in_any_order_and_their_ties_keep_the_splits() -> None:
     detections, there = random_split(7)
     # Whole pictures are moved; within one the order, which settles its ties, stays.
     order = np.concatenate([np.flatnonzero(detections.image_indices == i) for i in reversed(range(30))])
@@ -217,7 +217,7 @@ def test_g8_pictures_may_come_in_any_order_and_their_ties_keep_the_splits() -> N
     assert coco_ap(moved, there, 5) == coco_ap(detections, there, 5)
 
 
-def test_g9_the_hundred_and_first_detection_of_a_class_in_a_picture_is_cut_and_counted() -> None:
+def test_g9_the_hundred_and_first_detection_of_a_class_in_an_image_is_cut_and_counted() -> None:
     there = truths([(0, 0, [0, 0, 50, 50])])
     misses = [(0, 0, 0.9, [200.0, 200, 250, 250])] * 100
     hit = (0, 0, 0.1, [0, 0, 50, 50])

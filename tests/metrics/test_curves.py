@@ -47,7 +47,7 @@ def test_a_class_without_detections_has_no_operating_point(curve: ClassResult):
     ],
     ids=["no classes", "absent", "never found", "few", "many"],
 )
-def test_a_picture_is_drawn_for_every_kind_of_result(tmp_path: Path, curves: dict):
+def test_an_image_is_drawn_for_every_kind_of_result(tmp_path: Path, curves: dict):
     path = tmp_path / "curves.png"
     draw_precision_recall(curves, path)
     with Image.open(path) as picture:
@@ -55,7 +55,7 @@ def test_a_picture_is_drawn_for_every_kind_of_result(tmp_path: Path, curves: dic
         assert min(picture.size) > 400
 
 
-def test_a_curve_puts_its_colour_on_the_picture(tmp_path: Path):
+def test_a_curve_puts_its_colour_on_the_image(tmp_path: Path):
     draw_precision_recall({"absent": ABSENT}, tmp_path / "without.png")
     draw_precision_recall({"car": result()}, tmp_path / "with.png")
     blue = np.array((31, 119, 180))

@@ -68,7 +68,7 @@ def test_the_best_of_several_misnamings_names_the_object() -> None:
     assert errors.confusion[3].tolist() == [0, 1, 0, 0]
 
 
-def test_pictures_are_kept_apart() -> None:
+def test_images_are_kept_apart() -> None:
     truths = there((0, 0, 10, 10, CAT, 0, 1))
     errors = error_kinds(found((0, 0, 10, 10, 0.9, CAT, 0)), truths, 2)
     assert errors.kinds.tolist() == [ek.BACKGROUND] and errors.fates.tolist() == [ek.MISSED]

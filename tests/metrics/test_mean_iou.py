@@ -49,7 +49,7 @@ def test_against_a_matrix_filled_by_hand() -> None:
     assert found.pixels == 7 and found.absent == ()
 
 
-def test_against_an_independent_evaluator_over_a_set_of_pictures() -> None:
+def test_against_an_independent_evaluator_over_a_set_of_images() -> None:
     rng = np.random.default_rng(3)
     pairs = []
     for size in ((7, 11), (16, 5), (1, 1), (9, 9)):
@@ -68,7 +68,7 @@ def test_against_an_independent_evaluator_over_a_set_of_pictures() -> None:
     assert list(found.iou.values()) == [None if iou is None else pytest.approx(iou) for iou in slow["iou"]]
 
 
-def test_one_matrix_over_the_set_is_not_the_mean_over_pictures() -> None:
+def test_one_matrix_over_the_set_is_not_the_mean_over_images() -> None:
     small, large = np.zeros((1, 1), np.uint8), np.zeros((10, 10), np.uint8)
     wrong = np.ones((1, 1), np.uint8)
     total = confusion(small, wrong, 2) + confusion(large, large, 2)

@@ -33,12 +33,12 @@ def test_a_constant_map_calls_all_road() -> None:
     assert found.maxf == pytest.approx(2 * 0.25 / 1.25) and found.rec == 1 and found.fpr == 1 and found.threshold == 0
 
 
-def test_void_pixels_are_not_judged() -> None:
+def test_void_pixels_are_not_evaluated() -> None:
     with_void = pooled([1, 1, 0, 0, VOID, VOID], [200, 100, 150, 50, 255, 0])
     assert with_void.tolist() == pooled([1, 1, 0, 0], [200, 100, 150, 50]).tolist()
 
 
-def test_pictures_are_pooled_before_anything_is_divided() -> None:
+def test_images_are_pooled_before_anything_is_divided() -> None:
     first, second = pooled([1, 0], [255, 0]), pooled([1] * 9 + [0], [0] * 10)
     # Threshold 1: 1 of 10 road pixels, precision 1: F 0.18. Threshold 0: all: precision 10/12, recall 1: F 0.909.
     assert figures(first + second, images=2).maxf == pytest.approx(2 * (10 / 12) / (10 / 12 + 1))

@@ -46,7 +46,7 @@ def test_every_kind_holds_what_was_seen(tmp_path: Path) -> None:
     assert rows[1]["x1"] == "-5.0", "what the detector said, beyond the edge too"
 
 
-def test_annotations_have_boxes_inside_the_picture_and_none_thinner_than_a_pixel(tmp_path: Path) -> None:
+def test_annotations_have_boxes_inside_the_image_and_none_thinner_than_a_pixel(tmp_path: Path) -> None:
     written(tmp_path)
     annotation = voc_xml.read(tmp_path / "voc" / "a.xml")
     assert [each.corners for each in annotation.objects] == [(11, 21, 30, 60), (1, 1, 50, 100)]
@@ -96,13 +96,13 @@ def test_an_unknown_kind_is_answered_with_the_nearest() -> None:
 OUT = Path("out")
 
 
-def test_a_copy_is_named_after_its_picture():
+def test_a_copy_is_named_after_its_image():
     files = [Path("a/x.jpg"), Path("a/y.PNG"), Path("b/z.webp")]
     assert [path.name for path in targets(files, OUT).values()] == ["x.jpg", "y.png", "z.jpg"]
     assert targets([], OUT) == {}
 
 
-def test_i12_pictures_of_one_stem_in_two_folders_do_not_cover_each_other_up():
+def test_i12_images_of_one_stem_in_two_folders_do_not_cover_each_other_up():
     files = [Path("a/x.jpg"), Path("b/x.jpg"), Path("b/x.webp"), Path("c/y.jpg")]
     copies = targets(files, OUT)
     assert len(set(copies.values())) == len(files)
@@ -117,11 +117,11 @@ def test_a_name_that_would_still_be_shared_is_refused():
         targets([Path("a/x.jpg"), Path("b/x.jpg"), Path("c/a-x.jpg.jpg")], OUT)
 
 
-def test_a_picture_named_twice_is_written_once():
+def test_an_image_named_twice_is_written_once():
     assert len(targets([Path("a/x.jpg"), Path("a/x.jpg")], OUT)) == 1
 
 
-def test_j5_a_copy_never_covers_up_its_own_picture(tmp_path: Path):
+def test_j5_a_copy_never_covers_up_its_own_image(tmp_path: Path):
     for out in (tmp_path, tmp_path / "sub" / ".."):
         with pytest.raises(UsageError, match="itself a source") as caught:
             targets([tmp_path / "x.jpg"], out)
@@ -129,7 +129,7 @@ def test_j5_a_copy_never_covers_up_its_own_picture(tmp_path: Path):
     targets([tmp_path / "x.webp"], tmp_path)
 
 
-def test_ten_thousand_pictures_are_named_at_once():
+def test_ten_thousand_images_are_named_at_once():
     files = [Path(f"{place % 7}/{place}.jpg") for place in range(10_000)]
     start = time.process_time()
     assert len(targets(files, OUT)) == 10_000
@@ -146,7 +146,7 @@ def test_a_png_is_written_exactly_and_a_jpeg_nearly(tmp_path: Path):
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["a.jpg", "a.png"]
 
 
-def test_a_picture_that_no_jpeg_can_hold_is_an_error_of_ours(tmp_path: Path):
+def test_an_image_that_no_jpeg_can_hold_is_an_error_of_ours(tmp_path: Path):
     with pytest.raises(StorageError, match="could not be encoded"):
         write_image(tmp_path / "a.jpg", np.zeros((1, 65_501, 3), dtype=np.uint8))
     assert list(tmp_path.iterdir()) == []

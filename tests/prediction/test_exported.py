@@ -65,7 +65,7 @@ def test_a_whole_detector_keeps_its_raw_answer_and_its_thresholds(files: dict[st
         model.with_postprocess(nms_iou=0.1)
 
 
-def test_a_letterboxed_detector_that_clips_before_suppression_cuts_at_the_pictures_edge_as_the_weights_do():
+def test_a_letterboxed_detector_that_clips_before_suppression_cuts_at_the_images_edge_as_the_weights_do():
     # What hangs over the picture's edge is cut off there; boxes that differ only beyond it are then suppressed.
     network = made.network("letterbox")
     config = replace(network.config, postprocess=replace(network.config.postprocess, clip_before_nms=True))
@@ -108,7 +108,7 @@ def test_a_raw_export_goes_through_the_compiled_pass(tmp_path: Path):
     same(few.predict(image, threshold=0.0), wanted.predict(image, threshold=0.0))
 
 
-def test_an_exported_segmenter_segments_with_probabilities_at_the_pictures_size():
+def test_an_exported_segmenter_segments_with_probabilities_at_the_images_size():
     record = made.record(of=made.segmenter_network())
     model = exported_predictor(Pt2Backend(made.segmenter_program(), record, record.output_names))
     assert isinstance(model, ExportedSegmenter)

@@ -21,7 +21,7 @@ def files(tmp_path: Path) -> list[Path]:
     return [tmp_path / name for name in names]
 
 
-def test_c19_a_picture_that_crashes_or_hangs_the_decoder_is_named_and_the_rest_go_on(files: list[Path]) -> None:
+def test_c19_an_image_that_crashes_or_hangs_the_decoder_is_named_and_the_rest_go_on(files: list[Path]) -> None:
     with ImageReader(dangerous, timeout_s=2.0) as reading:
         seen = list(reading.frames(files))
     assert [each.source for each in seen] == [str(file) for file in files]
@@ -36,7 +36,7 @@ def test_c19_a_picture_that_crashes_or_hangs_the_decoder_is_named_and_the_rest_g
     assert "crashed the decoder (SIGSEGV)" in str(seen[1].error)  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def test_what_is_wrong_with_a_picture_is_told_as_in_this_process(tmp_path: Path) -> None:
+def test_what_is_wrong_with_an_image_is_reported_as_in_this_process(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"<html>")
     with ImageReader() as reading:
         one, two = reading.frames([tmp_path / "a.jpg", tmp_path / "none.jpg"])
@@ -47,7 +47,7 @@ def test_what_is_wrong_with_a_picture_is_told_as_in_this_process(tmp_path: Path)
     assert isinstance(one.error, DataError) and one.error.kind == "not-a-picture"
 
 
-def test_pictures_keep_their_names_after_somebody_left_early(files: list[Path]) -> None:
+def test_images_keep_their_names_after_somebody_left_early(files: list[Path]) -> None:
     with ImageReader(dangerous, timeout_s=2.0) as reading:
         first = next(iter(reading.frames([files[0], files[2], files[3]])))
         assert isinstance(first, Frame) and (first.image == 0).all()
@@ -55,6 +55,6 @@ def test_pictures_keep_their_names_after_somebody_left_early(files: list[Path]) 
     assert isinstance(later, Frame) and later.source == str(files[5]) and (later.image == 5).all()
 
 
-def test_no_pictures_need_no_answer() -> None:
+def test_no_images_need_no_answer() -> None:
     with ImageReader() as reading:
         assert list(reading.frames([])) == []

@@ -185,7 +185,7 @@ def test_what_is_no_video_is_refused_and_nothing_it_names_is_opened(text: bytes,
     assert isinstance(error, DataError | UnreachableError) and error.exit_code in (65, 69)
 
 
-def test_a_picture_of_too_many_pixels_takes_no_memory_and_is_refused() -> None:
+def test_an_image_of_too_many_pixels_takes_no_memory_and_is_refused() -> None:
     huge = picture(9, (8000, 8000))
 
     def answer(handler: Any) -> None:
@@ -200,7 +200,7 @@ def test_a_picture_of_too_many_pixels_takes_no_memory_and_is_refused() -> None:
     assert error.exit_code in (65, 69) and psutil.Process().memory_info().rss - before < 100e6
 
 
-def test_endless_data_without_a_picture_ends_with_the_time_out() -> None:
+def test_endless_data_without_an_image_ends_with_the_time_out() -> None:
     def answer(handler: Any) -> None:
         camera.head(handler)
         while not camera.stopped:

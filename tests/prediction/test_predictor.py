@@ -53,7 +53,7 @@ def test_a_path_its_text_an_array_and_a_pil_image_give_the_same(detector: Detect
         assert same(detector.predict(source, threshold=0.0), wanted)
 
 
-def test_a_list_gives_what_its_pictures_give_one_by_one_in_order(detector: Detector, images: list):
+def test_a_list_gives_what_its_images_give_one_by_one_in_order(detector: Detector, images: list):
     single = [detector.predict(image, threshold=0.0) for image in images]
     for batch_size in (1, 2, 8):
         found = detector.predict(images, threshold=0.0, batch_size=batch_size)
@@ -65,11 +65,11 @@ def test_a_list_gives_what_its_pictures_give_one_by_one_in_order(detector: Detec
     assert [result.size_hw for result in single] == [(60, 90), (96, 128), (131, 77)]
 
 
-def test_no_pictures_give_no_results(detector: Detector):
+def test_no_images_give_no_results(detector: Detector):
     assert detector.predict([]) == []
 
 
-def test_a_picture_without_detections_gives_empty_columns(detector: Detector, images: list):
+def test_an_image_without_detections_gives_empty_columns(detector: Detector, images: list):
     found = detector.predict(images[0], threshold=1.0)
     assert (len(found), found.boxes_xyxy.shape, found.class_names.shape) == (0, (0, 4), (0,))
 
@@ -98,7 +98,7 @@ def test_a_class_may_have_a_threshold_of_its_own(detector: Detector, images: lis
 
 
 @pytest.mark.parametrize("batch_size", [0, -1])
-def test_a_batch_of_no_pictures_is_refused(detector: Detector, images: list, batch_size: int):
+def test_a_batch_of_no_images_is_refused(detector: Detector, images: list, batch_size: int):
     with pytest.raises(UsageError, match="batch_size"):
         detector.predict(images, batch_size=batch_size)
     with pytest.raises(UsageError, match="batch_size"):
@@ -127,20 +127,20 @@ def test_results_are_sorted_float32_of_the_detectors_classes(detector: Detector,
         np.zeros((1, 4, 4, 3), dtype=np.uint8),
     ],
 )
-def test_what_is_no_picture_is_refused_alone_and_in_a_list(detector: Detector, array: object):
+def test_what_is_no_image_is_refused_alone_and_in_a_list(detector: Detector, array: object):
     for source in (array, [array]):
         with pytest.raises(UsageError, match="is not an image"):
             detector.predict(source)
 
 
 @pytest.mark.parametrize("thing", [7, None, b"bytes", {"path": "a.jpg"}])
-def test_things_that_are_no_pictures_are_refused_by_their_type(thing: object):
+def test_things_that_are_no_images_are_refused_by_their_type(thing: object):
     # Without the checker of annotations, which is there in tests alone.
     with pytest.raises(UsageError, match=f"{type(thing).__name__} is not an image"):
         inspect.unwrap(as_array)(thing)
 
 
-def test_files_that_are_missing_or_no_pictures_are_named(detector: Detector, tmp_path: Path):
+def test_files_that_are_missing_or_no_images_are_named(detector: Detector, tmp_path: Path):
     with pytest.raises(InputMissingError, match=r"none\.jpg"):
         detector.predict(tmp_path / "none.jpg")
     (tmp_path / "text.jpg").write_text("<html>")

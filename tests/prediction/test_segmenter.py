@@ -22,7 +22,7 @@ def segmenter() -> Segmenter:
     return Segmenter(FCN(config_for("fcn8s-fine", ["road", "sky"], (32, 48), [ROAD, SKY], "letterbox")).eval())
 
 
-def test_every_form_of_a_picture_gives_one_answer_at_its_own_size(segmenter: Segmenter, tmp_path: Path) -> None:
+def test_every_form_of_an_image_gives_one_answer_at_its_own_size(segmenter: Segmenter, tmp_path: Path) -> None:
     image = np.random.default_rng(0).integers(0, 256, (37, 81, 3), dtype=np.uint8)
     cv2.imwrite(str(tmp_path / "a.png"), image[..., ::-1])
     answers = [segmenter.predict(form) for form in (image, Image.fromarray(image), tmp_path / "a.png")]
@@ -75,7 +75,7 @@ def test_colours_are_ours_where_the_data_set_has_none() -> None:
     assert plain.colours.shape == (3, 3) and len({tuple(row) for row in plain.colours.tolist()}) == 3
 
 
-def test_what_is_no_picture_is_refused(segmenter: Segmenter, tmp_path: Path) -> None:
+def test_what_is_no_image_is_refused(segmenter: Segmenter, tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         segmenter.predict(np.zeros((4, 4), np.uint8))
     (tmp_path / "x.png").write_bytes(b"<html>")

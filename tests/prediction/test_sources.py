@@ -37,7 +37,7 @@ def test_nothing_named_is_nothing_to_look_at() -> None:
     assert resolve([]) == Sources()
 
 
-def test_what_is_not_there_is_said(tmp_path: Path) -> None:
+def test_what_is_not_there_is_reported(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for name in (tmp_path / "none.jpg", tmp_path / "empty", tmp_path / "*.jpg"):
         with pytest.raises(InputMissingError):

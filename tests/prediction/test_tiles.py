@@ -48,7 +48,7 @@ def test_tiles_cover_every_pixel_and_none_is_larger_than_asked() -> None:
         assert covered.all()
 
 
-def test_a_small_thing_is_seen_in_a_tile_and_stands_where_it_is_in_the_picture() -> None:
+def test_a_small_thing_is_seen_in_a_tile_and_stands_where_it_is_in_the_image() -> None:
     image = np.zeros((400, 600, 3), np.uint8)
     image[310:320, 420:440] = 255  # a thirtieth of the picture's width: too small for the whole
     assert len(bright([image])[0]) == 0

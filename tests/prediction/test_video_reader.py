@@ -35,7 +35,7 @@ def test_frames_come_in_order_with_their_times_and_pixels(tmp_path: Path) -> Non
     assert error < 12 < np.abs(frames[8].image.astype(int) - scene(7)).mean()
 
 
-def test_d1_a_video_cut_off_before_its_index_is_said_to_lack_it(tmp_path: Path) -> None:
+def test_d1_a_video_cut_off_before_its_index_is_reported_to_lack_it(tmp_path: Path) -> None:
     path = make(tmp_path / "a.mp4")
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(DataError, match=r"no index \(moov\)") as caught:
@@ -44,7 +44,7 @@ def test_d1_a_video_cut_off_before_its_index_is_said_to_lack_it(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(("name", "options"), [("a.mp4", FAST), ("a.mkv", {}), ("a.avi", {})])
-def test_d2_every_frame_before_the_cut_is_read_and_the_loss_is_said(
+def test_d2_every_frame_before_the_cut_is_read_and_the_loss_is_reported(
     tmp_path: Path, name: str, options: dict[str, str]
 ) -> None:
     path = make(tmp_path / name, options=options)
@@ -67,7 +67,7 @@ def test_d3_reading_goes_on_behind_a_corrupt_middle_and_the_damage_is_counted(tm
     assert "of 20 frames could be read" in str(reader.fault())
 
 
-def test_d3_packets_that_do_not_decode_are_counted_in_what_is_said(tmp_path: Path) -> None:
+def test_d3_packets_that_do_not_decode_are_counted_in_what_is_reported(tmp_path: Path) -> None:
     path = make(tmp_path / "a.avi", codec="mjpeg", pix_fmt="yuvj420p")
     data = bytearray(path.read_bytes())
     starts = [place for place in range(len(data)) if data[place : place + 4] == b"00dc" and data[place + 8] == 0xFF]
@@ -271,7 +271,7 @@ def test_d11_a_pipe_is_refused_and_nothing_hangs(tmp_path: Path) -> None:
     assert not looks_like_video(tmp_path / "live.mp4")
 
 
-def test_a_picture_of_the_same_family_is_no_video(tmp_path: Path) -> None:
+def test_an_image_of_the_same_family_is_no_video(tmp_path: Path) -> None:
     (tmp_path / "a.heic").write_bytes(b"\x00\x00\x00\x18ftypheic" + b"\x00" * 50)
     assert not looks_like_video(tmp_path / "a.heic")
 
@@ -306,7 +306,7 @@ def test_a_good_video_of_a_kind_that_is_not_read_is_to_be_converted_and_not_dele
     assert raised.value.kind == "not-a-video" and "delete" not in str(raised.value)
 
 
-def test_a_million_empty_boxes_are_not_all_looked_at(tmp_path: Path) -> None:
+def test_a_million_empty_boxes_are_not_all_processed(tmp_path: Path) -> None:
     file = tmp_path / "a.mp4"
     file.write_bytes(b"\x00\x00\x00\x10ftypisom\x00\x00\x00\x00" + b"\x00\x00\x00\x08free" * 3_000_000)
     start = time.process_time()

@@ -92,7 +92,7 @@ def test_d10_an_odd_frame_grows_by_a_pixel(tmp_path: Path, size_hw: tuple[int, i
     assert VideoReader(tmp_path / "a.mp4").size_hw == (size_hw[0] + 1, size_hw[1] + 1)
 
 
-def test_a_video_that_is_not_whole_keeps_the_name_that_says_so(tmp_path: Path) -> None:
+def test_a_video_that_is_not_whole_keeps_the_name_that_is_reported(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_text("mine")
     writer = VideoWriter(tmp_path / "a.mp4", SIZE_HW)
     writer.write(scene(0), Fraction(0))

@@ -92,7 +92,7 @@ def test_three_real_steps(name: str, drawn: Path, drawn_coco: Path, tmp_path: Pa
     assert run.steps == 3 and run.weights.is_file()
 
 
-def test_the_demos_default_boxes_reach_more_of_its_scenes_than_the_flavours_own(tmp_path: Path) -> None:
+def test_the_demos_default_boxes_reach_more_of_its_scenes_than_the_models_own(tmp_path: Path) -> None:
     recipe = streets_demo.RECIPE
     scenes = voc.read(write.make(tmp_path / "data", train=100, val=1, test=1), "train")
     names = scenes.label_map.names

@@ -39,7 +39,7 @@ def test_what_is_not_finite_leaves_the_rest() -> None:
     assert len(points(chart([line(0.0, -1.0, 2.0)], Frame("t", "x", log_y=True)))[0]) == 1
 
 
-def test_a_chart_of_nothing_says_so() -> None:
+def test_a_chart_of_nothing_is_reported() -> None:
     for lines in ([], [line()], [line(math.nan)]):
         assert "nothing yet" in chart(lines, Frame("t", "x"))
         assert "nothing yet" in chart(lines, Frame("t", "x", log_y=True))

@@ -43,7 +43,7 @@ def test_the_networks_have_the_published_numbers_of_parameters() -> None:
 
 
 @pytest.mark.parametrize("flavour", MODELS)
-def test_any_picture_gives_scores_of_its_own_size(flavour: str) -> None:
+def test_any_image_gives_scores_of_its_own_size(flavour: str) -> None:
     network = on_meta(flavour, 5)
     with torch.no_grad():
         for height, width in SIZES:
@@ -54,7 +54,7 @@ def test_any_picture_gives_scores_of_its_own_size(flavour: str) -> None:
     ("stride", "layer"),
     [(8, "fc7"), (8, "pool4"), (8, "pool3"), (16, "fc7"), (16, "pool4"), (32, "fc7")],
 )
-def test_the_staged_crops_centre_the_scores_of_each_map_on_the_picture(stride: int, layer: str) -> None:
+def test_the_staged_crops_centre_the_scores_of_each_map_on_the_image(stride: int, layer: str) -> None:
     # One bright cell in one map must come back where it stood. pool3's cell i is the padded picture's pixels 8·i to
     # 8·i + 7, around 8·i + 4, and the picture begins at 99; pool4's by 16 alike. fc7's sees 7 cells of 32.
     head, side, cell = StagedHead(1, stride), 900, 13

@@ -8,7 +8,7 @@ from singleshot.segmentation import postprocess
 from singleshot.segmentation.postprocess import at_size, class_maps, probabilities, without_margin
 
 
-def test_every_picture_comes_back_at_its_own_size() -> None:
+def test_every_image_comes_back_at_its_own_size() -> None:
     logits = torch.zeros(2, 3, 8, 8)
     logits[0, 2] = 1.0
     sizes = [(5, 7), (16, 20)]
@@ -24,7 +24,7 @@ def test_scores_are_enlarged_before_the_decision() -> None:
     assert found.tolist() == [[0, 0, 0, 1, 1, 1, 1, 1]]
 
 
-def test_the_margin_of_a_letterboxed_picture_is_cut_off() -> None:
+def test_the_margin_of_a_letterboxed_image_is_cut_off() -> None:
     letterbox = Preprocess(size_hw=(8, 8), fit="letterbox")
     scores = torch.zeros(2, 8, 8)
     scores[1, 4:] = 9.0  # the margin of a picture twice as wide as high
@@ -38,12 +38,12 @@ def test_probabilities_sum_to_one() -> None:
     torch.testing.assert_close(found.sum(dim=0), torch.ones(9, 11))
 
 
-def test_no_pictures_give_no_maps() -> None:
+def test_no_images_give_no_maps() -> None:
     assert class_maps(torch.zeros(0, 3, 8, 8), [], Preprocess(size_hw=(8, 8))) == []
 
 
 @pytest.mark.parametrize("size_hw", [(37, 23), (6, 40), (3, 5), (200, 9)])
-def test_a_huge_picture_is_decided_band_by_band_and_alike(
+def test_a_huge_image_is_decided_band_by_band_and_alike(
     size_hw: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.manual_seed(0)

@@ -65,7 +65,7 @@ def test_python_and_photographs() -> None:
 
 
 @pytest.mark.skipif(not PHOTOS.is_dir(), reason="no shared/data/photos")
-def test_what_is_seen_on_photographs_was_looked_at() -> None:
+def test_what_is_seen_on_photographs_was_processed() -> None:
     seen = {"astronaut.png": ["person"], "camera.png": ["person"], "chelsea.png": ["cat"], "coffee.png": ["coffee cup"]}
     seen |= {"road1.jpg": ["car"] * 2, "road2.jpg": [], "road5.jpg": ["car"] * 2, "rocket.jpg": []}
     model = singleshot.load("everyday")

@@ -21,7 +21,7 @@ def test_the_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch
         assert cache_folder("index") == Path("/home/user/.cache/singleshot/index")
 
 
-def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch):
+def test_a_user_without_a_home_is_reported_what_to_set(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("SINGLESHOT_CACHE", raising=False)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))

@@ -112,13 +112,13 @@ def test_a_later_call_continues_an_earlier_download(server: Server, tmp_path: Pa
     assert server.ranges == ["bytes=12345-"] and (tmp_path / "w").read_bytes() == CONTENT
 
 
-def test_a_start_that_belongs_to_another_file_is_fetched_anew(server: Server, tmp_path: Path):
+def test_a_start_that_belongs_to_another_file_is_fetched_again(server: Server, tmp_path: Path):
     (tmp_path / "w.part").write_bytes(b"x" * 1000)
     download.fetch(url(server), to=tmp_path / "w", sha256=SHA256)
     assert server.ranges == ["bytes=1000-", None] and (tmp_path / "w").read_bytes() == CONTENT
 
 
-def test_a_start_longer_than_the_file_is_fetched_anew(server: Server, tmp_path: Path):
+def test_a_start_longer_than_the_file_is_fetched_again(server: Server, tmp_path: Path):
     (tmp_path / "w.part").write_bytes(CONTENT + b"more")
     download.fetch(url(server), to=tmp_path / "w", sha256=SHA256, wait_s=0.0)
     assert (tmp_path / "w").read_bytes() == CONTENT

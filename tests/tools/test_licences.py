@@ -38,7 +38,7 @@ def test_a_permissive_licence_and_a_listed_one_are_accepted(licence: str) -> Non
         "",
     ],
 )
-def test_a_licence_that_nobody_has_accepted_as_written_is_refused(licence: str) -> None:
+def test_a_licence_that_no_one_has_accepted_as_written_is_refused(licence: str) -> None:
     assert licences.unaccepted({"a": licence, "b": "MIT"}) == ["a"]
 
 

@@ -98,7 +98,7 @@ def test_e2_every_flipped_bit_is_noticed(tmp_path: Path) -> None:
     checkpoint.read(path)
 
 
-def test_where_every_checkpoint_is_damaged_the_run_does_not_begin_anew_in_silence(tmp_path: Path) -> None:
+def test_where_every_checkpoint_is_damaged_the_run_does_not_begin_again_in_silence(tmp_path: Path) -> None:
     (checkpoint.write(tmp_path, 1, tensors(), {}) / "manifest.json").unlink()
     with pytest.raises(DataError, match="none of the 1 checkpoints is intact"):
         heard(tmp_path)
@@ -176,7 +176,7 @@ def test_what_is_kept_for_good_need_not_be_saved_at_a_multiple(tmp_path: Path) -
     assert sorted(int(path.name[5:]) for path in tmp_path.iterdir()) == [21, 42, 49, 56]
 
 
-def test_to_begin_anew_removes_checkpoints_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_to_begin_again_removes_checkpoints_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint.write(tmp_path, 5, tensors(), {})
     (tmp_path / ".step-000000006.12.ab.tmp").mkdir()
     (tmp_path / "mine").mkdir()
@@ -208,7 +208,7 @@ def test_j2_numbers_that_make_no_sense_are_refused(changes: dict[str, float], sa
 
 @pytest.mark.parametrize("call", ["fsync", "rename", "mkdir"])
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.EACCES])
-def test_f7_f8_a_failing_disk_leaves_the_previous_checkpoint_and_says_so(
+def test_f7_f8_a_failing_disk_leaves_the_previous_checkpoint_and_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, code: int
 ) -> None:
     checkpoint.write(tmp_path, 1, tensors(1), {})

@@ -63,13 +63,13 @@ def running(pid: int) -> bool:
     return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
-def test_i1_a_failed_child_is_named_and_ends_all_where_nobody_else_has() -> None:
+def test_i1_a_failed_child_is_named_and_ends_all_where_no_one_else_has() -> None:
     done, seconds = main("time.sleep(60)", SLEEPS, FAILS)
     assert done.returncode == 75 and seconds < 30
     assert "rank 2 ended with exit code 3" in done.stderr and "--resume" in done.stderr
 
 
-def test_i1_who_ends_in_time_says_so_itself() -> None:
+def test_i1_who_ends_in_time_is_reported_itself() -> None:
     done, _ = main("time.sleep(0.8); raise SystemExit('mine')", FAILS)
     assert done.returncode == 1 and done.stderr == "mine\n"
 

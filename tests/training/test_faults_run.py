@@ -93,7 +93,7 @@ def test_f15_out_of_memory_ends_with_75_and_the_resumed_run_is_the_whole_one(
 
 
 @pytest.mark.slow
-def test_f19_one_class_one_picture_one_box_is_learnt(tmp_path: Path) -> None:
+def test_f19_one_class_one_image_one_box_is_learnt(tmp_path: Path) -> None:
     data = draw_squares(tmp_path / "one", 1)
     run = train(data, recipe(epochs=30, augmentation=NONE), out=tmp_path / "run", val_split=None)
     rows = list(csv.DictReader((run.folder / "log.csv").read_text().splitlines()))
@@ -112,7 +112,7 @@ def test_f20_a_class_that_is_never_seen_has_no_ap_and_is_not_in_the_mean(
     assert row["val_ap_unicorn"] == "" and row["val_map"] == row["val_ap_square"] != ""
 
 
-def test_f21_a_last_batch_of_one_picture_trains_with_norm_layers(tmp_path: Path) -> None:
+def test_f21_a_last_batch_of_one_image_trains_with_norm_layers(tmp_path: Path) -> None:
     data = draw_squares(tmp_path / "three", 6)  # three to learn from
     run = train(data, recipe(batch_size=2, drop_last=False, epochs=1), out=tmp_path / "run", val_split=None)
     assert run.steps == 2 and not (run.folder / "bad_steps.jsonl").exists()
@@ -141,7 +141,7 @@ train(Path(sys.argv[1]), tiny(save_every=1, epochs=2), out=Path(sys.argv[2]), ob
 
 
 @pytest.mark.slow
-def test_g15_a_kill_while_judging_loses_nothing(standing_squares: Path, tmp_path: Path) -> None:
+def test_g15_a_kill_while_evaluating_loses_nothing(standing_squares: Path, tmp_path: Path) -> None:
     whole = train(standing_squares, tiny(save_every=1, epochs=2), out=tmp_path / "whole")
     command = [sys.executable, "-c", KILLED_WHILE_JUDGING, str(standing_squares), str(tmp_path / "run")]
     killed = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False)

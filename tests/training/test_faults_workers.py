@@ -65,7 +65,7 @@ def test_f27_workers_start_beside_busy_threads_of_opencv_again_and_again(picture
 
 
 @pytest.mark.slow
-def test_f28_ten_thousand_pictures_need_no_more_than_256_file_descriptors(pictures: Dataset) -> None:
+def test_f28_ten_thousand_images_need_no_more_than_256_file_descriptors(pictures: Dataset) -> None:
     samples = tuple(pictures.samples) * (10_000 // len(pictures))
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))

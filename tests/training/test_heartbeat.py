@@ -5,7 +5,7 @@ from __future__ import annotations
 from singleshot.training.ranks import Beat, Heartbeat, RankMonitor, Ranks
 
 
-def test_i2_a_rank_whose_beat_stands_still_is_silent_and_nobody_blames_himself() -> None:
+def test_i2_a_rank_whose_beat_stands_still_is_silent_and_no_one_blames_himself() -> None:
     monitor = RankMonitor(own=0, world=3, now=100.0)
     for now in (101.0, 102.0):
         monitor.add(1, Beat(beats=int(now)), now)

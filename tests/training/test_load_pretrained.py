@@ -61,7 +61,7 @@ def test_from_nothing_there_is_no_table():
     assert began.report is None and began.provenance is None and began.network.frozen == []
 
 
-def test_from_a_trunk_the_trunk_is_taken_over_and_the_rest_is_new(trunk: Path):
+def test_from_a_backbone_the_backbone_is_taken_over_and_the_rest_is_new(trunk: Path):
     began = new_network(recipe(trunk, "vgg300"), NAMES)
     file = weights.read(trunk)
     state = began.network.state_dict()
@@ -120,7 +120,7 @@ def test_separable_heads_and_unnamed_slots_are_followed(tmp_path: Path):
     assert torch.equal(network.class_heads[0][0][0].weight, source.class_heads[0][0][0].weight)
 
 
-def test_another_trunk_is_refused_with_what_to_choose(trunk: Path, detector: Path):
+def test_another_backbone_is_refused_with_what_to_choose(trunk: Path, detector: Path):
     with pytest.raises(ConfigError, match="Choose a model on vgg16"):
         new_network(recipe(trunk, "lite320-fine"), NAMES)
     with pytest.raises(ConfigError, match="residual-fine backbone"):
@@ -129,7 +129,7 @@ def test_another_trunk_is_refused_with_what_to_choose(trunk: Path, detector: Pat
         new_network(recipe(trunk.parent / "none.safetensors"), NAMES)
 
 
-def test_the_flavour_is_known_from_the_record_alone(trunk: Path, detector: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_model_is_known_from_the_record_alone(trunk: Path, detector: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sealed, "digest_of", None)  # nothing is hashed for it
     assert model_of(trunk) == "vgg300" and model_of(detector) == "lite320-fine"
     with pytest.raises(InputMissingError):
@@ -205,7 +205,7 @@ def test_a_segmenter_starts_from_another_one_by_class_name(halves: Any, tmp_path
         segmenter_start(small_segmenter(weights=str(tmp_path / "s.safetensors"), freeze=99), split)
 
 
-def test_scores_of_classes_that_the_source_does_not_know_start_new_and_the_table_says_so(
+def test_scores_of_classes_that_the_source_does_not_know_start_new_and_the_table_is_reported(
     halves: Any, tmp_path: Path
 ) -> None:
     torch.manual_seed(1)
@@ -245,7 +245,7 @@ def test_trained_upsampling_is_taken_over_for_the_same_classes_in_the_same_order
     assert [row[:3] for row in taken] == [["scores", "9", "0"], ["scores", "6", "3"]]
 
 
-def test_a_segmenter_starts_from_a_detectors_trunk(halves: Any, tmp_path: Path) -> None:
+def test_a_segmenter_starts_from_a_detectors_backbone(halves: Any, tmp_path: Path) -> None:
     source = SSD(config_for("lite320-fine", ["car"], (96, 96)))
     weights.save(tmp_path / "d.safetensors", source, {})
     split = mask_folders.read(halves.root, "train")
@@ -256,7 +256,7 @@ def test_a_segmenter_starts_from_a_detectors_trunk(halves: Any, tmp_path: Path) 
         segmenter_start(replace(small_segmenter(weights=str(tmp_path / "d.safetensors")), model="fcn8s-lite"), split)
 
 
-def test_the_thirteen_convolutions_of_a_vgg_trunk_file_fit_and_fc6_starts_new(halves: Any, tmp_path: Path) -> None:
+def test_the_thirteen_convolutions_of_a_vgg_backbone_file_fit_and_fc6_starts_new(halves: Any, tmp_path: Path) -> None:
     trunk = {f"trunk.vgg.{name}": tensor for name, tensor in atrous_vgg16().state_dict().items() if "conv" in name}
     preprocess = Preprocess(mean_rgb=(104.0, 117.0, 123.0), channel_order="bgr")
     weights.save_backbone(tmp_path / "t.safetensors", BackboneConfig("vgg16", preprocess), trunk, {})

@@ -72,7 +72,7 @@ def run(observer: Watcher, folder: Path, scenes: Dataset, epochs: int = 1) -> No
             log.epoch(ROW | {"epoch": epoch + 1})
 
 
-def test_figures_pictures_and_histograms_are_there(scenes: Dataset, tmp_path: Path) -> None:
+def test_figures_images_and_histograms_are_there(scenes: Dataset, tmp_path: Path) -> None:
     save(tmp_path, "lite320-fine")
     watcher = Watcher()
     run(watcher, tmp_path, scenes, epochs=2)
@@ -120,7 +120,7 @@ class Failing:
         raise OSError(28, "No space left\non device")
 
 
-def test_f29_a_log_that_fails_ends_alone_and_says_so_once(scenes: Dataset, tmp_path: Path) -> None:
+def test_f29_a_log_that_fails_ends_alone_and_is_reported_once(scenes: Dataset, tmp_path: Path) -> None:
     watcher = Watcher()
     log = TensorBoardLog(watcher, Failing, tmp_path / "last.safetensors", scenes, None)
     for step in (20, 40, 60):

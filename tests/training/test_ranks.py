@@ -139,7 +139,7 @@ def judged(squares: Path, ranks: Ranks) -> dict[str, float | None]:
 
 
 @pytest.mark.slow
-def test_ranks_talk_normalise_over_all_of_them_and_judge_bit_for_bit_as_one(
+def test_ranks_talk_normalise_over_all_of_them_and_evaluate_bit_for_bit_as_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script = tmp_path / "conversation.py"

@@ -101,7 +101,7 @@ def test_f4_f5_f6_each_signal_has_its_exit_code(standing_squares: Path, tmp_path
     assert stop_after(1, standing_squares, tmp_path / "run", tiny(), number).exit_code == code
 
 
-def test_a_signal_during_validation_breaks_in_and_the_epoch_is_judged_after_the_resumption(
+def test_a_signal_during_validation_breaks_in_and_the_epoch_is_evaluated_after_the_resumption(
     standing_squares: Path, undisturbed: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     honest = setup.validate
@@ -133,7 +133,7 @@ def test_e1_a_damaged_newest_checkpoint_is_passed_over_and_said(
     )
 
 
-def test_a_resumption_with_nothing_saved_yet_begins_and_says_so(standing_squares: Path, tmp_path: Path) -> None:
+def test_a_resumption_with_nothing_saved_yet_begins_and_is_reported(standing_squares: Path, tmp_path: Path) -> None:
     watcher = Stopper(-1)
     run = train(standing_squares, tiny(steps=1, epochs=None), out=tmp_path / "run", resume=True, observer=watcher)
     assert run.steps == 1 and any("starts anew" in line for line in watcher.warnings)

@@ -139,14 +139,14 @@ def test_b8_faulty_boxes_are_refused_with_file_and_line_and_left_out_when_asked(
     assert [(fault["file"], fault["kind"]) for fault in listed] == [(str(file), "zero-size-box")]
 
 
-def test_b18_a20_one_picture_and_fewer_pictures_than_a_batch_train(squares: Path, tmp_path: Path) -> None:
+def test_b18_a20_one_image_and_fewer_images_than_a_batch_train(squares: Path, tmp_path: Path) -> None:
     split = voc.read(squares, "train")
     one = replace(split, samples=split.samples[:1])
     run = train(one, tiny(batch_size=64, steps=2, epochs=None), out=tmp_path / "run")
     assert run.steps == 2
 
 
-def test_f17_a_loss_that_is_not_finite_takes_no_step_names_the_pictures_and_gives_up(
+def test_f17_a_loss_that_is_not_finite_takes_no_step_names_the_images_and_gives_up(
     squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     honest = DetectionCriterion.__call__
@@ -168,7 +168,7 @@ def test_f17_a_loss_that_is_not_finite_takes_no_step_names_the_pictures_and_give
     assert all(np.isfinite(tensor.numpy()).all() for tensor in saved.network.state_dict().values())
 
 
-def test_c2_a_cut_picture_is_left_out_counted_and_listed_wherever_it_stands(squares: Path, tmp_path: Path) -> None:
+def test_c2_a_cut_image_is_left_out_counted_and_listed_wherever_it_stands(squares: Path, tmp_path: Path) -> None:
     for split in ("train", "val"):
         name = (squares / f"ImageSets/Main/{split}.txt").read_text().split()[0]
         picture = squares / f"JPEGImages/{name}.jpg"
@@ -208,7 +208,7 @@ def test_a_run_that_cannot_begin_leaves_no_folder_behind(squares: Path, tmp_path
     assert not (tmp_path / "run").exists()
 
 
-def test_a_split_to_judge_by_is_used_beside_a_folder_too(squares: Path, tmp_path: Path) -> None:
+def test_a_split_to_evaluate_by_is_used_beside_a_folder_too(squares: Path, tmp_path: Path) -> None:
     one = voc.read(squares, "val", label_map=LabelMap(("square",)))
     watcher = Watcher()
     val = replace(one, samples=one.samples[:1])
@@ -237,7 +237,7 @@ def test_a_run_that_begins_by_resume_is_kept_out_of_the_data_folder_too(squares:
     assert not (squares / "run").exists()
 
 
-def test_a_split_whose_pictures_are_all_judged_by_leaves_nothing_to_learn_from(squares: Path, tmp_path: Path) -> None:
+def test_a_split_whose_images_are_all_evaluated_by_leaves_nothing_to_learn_from(squares: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no image is left to train on"):
         train(squares, tiny(), out=tmp_path / "run", val_split="train", on_bad="skip")
     assert not (tmp_path / "run").exists()

@@ -79,7 +79,7 @@ def test_an_unreadable_pair_of_validation_is_counted_and_listed(halves: Any, tmp
     assert [row["kind"] for row in rows] == ["corrupt-mask"] and rows[0]["file"].endswith("masks/val/00.png")
 
 
-def test_a_split_without_masks_to_judge_by_is_refused_before_the_first_step(halves: Any, tmp_path: Path) -> None:
+def test_a_split_without_masks_to_evaluate_by_is_refused_before_the_first_step(halves: Any, tmp_path: Path) -> None:
     split = mask_folders.read(halves.root, "val")
     bare = replace(split, samples=[replace(sample, mask_path=None) for sample in split.samples])
     with pytest.raises(DataError, match="2 of 2 images of val have no mask") as raised:
@@ -87,7 +87,7 @@ def test_a_split_without_masks_to_judge_by_is_refused_before_the_first_step(halv
     assert raised.value.kind == "no-masks" and not (tmp_path / "run").exists()
 
 
-def test_f14_too_little_shared_memory_for_judging_is_found_before_the_first_step(
+def test_f14_too_little_shared_memory_for_evaluating_is_found_before_the_first_step(
     halves: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []

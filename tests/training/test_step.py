@@ -119,7 +119,7 @@ def test_a_device_that_is_asked_later_leaves_a_bad_step_out_by_itself(standing_s
     assert not torch.equal(next(iter(step.network.parameters())), before[next(iter(before))])
 
 
-def test_a_step_looked_at_later_is_bit_for_bit_the_step_looked_at_now(standing_squares: Path) -> None:
+def test_a_step_processed_later_is_bit_for_bit_the_step_processed_now(standing_squares: Path) -> None:
     now, later = (step_of(standing_squares, SMALL) for _ in range(2))
     later.deferred = True
     for step in (now, later):
@@ -129,7 +129,7 @@ def test_a_step_looked_at_later_is_bit_for_bit_the_step_looked_at_now(standing_s
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
-def test_on_a_cpu_every_step_is_looked_at_and_a_bad_one_changes_nothing(standing_squares: Path) -> None:
+def test_on_a_cpu_every_step_is_processed_and_a_bad_one_changes_nothing(standing_squares: Path) -> None:
     step = step_of(standing_squares, SMALL)
     assert not step.deferred
     before = {name: value.clone() for name, value in step.network.state_dict().items()}
@@ -139,7 +139,7 @@ def test_on_a_cpu_every_step_is_looked_at_and_a_bad_one_changes_nothing(standing
     assert all(torch.equal(value, before[name]) for name, value in step.network.state_dict().items())
 
 
-def test_a_network_that_cannot_be_compiled_trains_all_the_same_and_says_so_once(
+def test_a_network_that_cannot_be_compiled_trains_all_the_same_and_is_reported_once(
     standing_squares: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
@@ -168,7 +168,7 @@ def test_a_fault_of_the_step_itself_is_raised_with_and_without_compile(standing_
             take(step, standing_squares, 1)
 
 
-def test_a_run_whose_steps_are_looked_at_later_is_the_same_run(
+def test_a_run_whose_steps_are_processed_later_is_the_same_run(
     standing_squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = replace(SMALL, batch_size=1, epochs=2, ema_decay=0.9)

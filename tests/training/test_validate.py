@@ -20,7 +20,7 @@ from singleshot.training.setup import Setup, set_up
 from singleshot.training.validate import mean_losses
 
 
-def test_a_short_last_batch_weighs_by_its_pictures() -> None:
+def test_a_short_last_batch_weighs_by_its_images() -> None:
     # 16 pictures of loss 1 and one of loss 18: the mean over 17 pictures is 2, over two batches it would be 9.5.
     batches = [({"class": 1.0, "box": 0.5}, 16), ({"class": 18.0, "box": 0.5}, 1)]
     assert mean_losses(batches, ("class", "box")) == {"class": 2.0, "box": 0.5}
@@ -35,7 +35,7 @@ def setup_of(squares: Path, **changes: Any) -> Setup:
 
 
 @pytest.mark.parametrize("fast", [True, False])
-def test_pictures_are_decoded_fast_for_training_where_the_recipe_says_so_and_never_for_judging(
+def test_images_are_decoded_fast_for_training_where_the_recipe_is_reported_and_never_for_evaluating(
     standing_squares: Path, monkeypatch: pytest.MonkeyPatch, fast: bool
 ) -> None:
     honest, asked = read_image, []
@@ -54,7 +54,7 @@ def test_pictures_are_decoded_fast_for_training_where_the_recipe_says_so_and_nev
     setup.loader.close()
 
 
-def test_validation_losses_do_not_depend_on_how_pictures_are_batched(
+def test_validation_losses_do_not_depend_on_how_images_are_batched(
     standing_squares: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     setup = setup_of(standing_squares)

@@ -126,7 +126,7 @@ def test_surroundings_have_the_mean_colour_which_is_not_distorted() -> None:
     assert (image == (123, 117, 104)).all()
 
 
-def test_a_window_beside_the_picture_shows_only_the_mean_colour() -> None:
+def test_a_window_beside_the_image_shows_only_the_mean_colour() -> None:
     plan = replace(STILL, window=(-10, -10, -2, -2))
     image = apply_to_image(picture(), plan, (5, 7), (123, 117, 104))
     assert image.shape == (5, 7, 3)
@@ -154,7 +154,7 @@ def test_pixels_equal_those_of_the_reference_order_done_literally(hsv_odds: floa
         assert np.abs(difference).max() <= 1  # the last bit, see resample.py
 
 
-def test_boxes_end_at_the_picture_or_not_as_asked() -> None:
+def test_boxes_end_at_the_image_or_not_as_asked() -> None:
     boxes_xyxy = np.array([[5.0, 5.0, 75.0, 55.0]])
     outside = 0
     for seed in range(60):
@@ -176,7 +176,7 @@ def test_boxes_end_at_the_picture_or_not_as_asked() -> None:
     assert outside > 10
 
 
-def test_pictures_without_boxes_are_augmented_too() -> None:
+def test_images_without_boxes_are_augmented_too() -> None:
     for seed in range(40):
         image, boxes_xyxy, rows, _ = augment(
             picture(), NOTHING, augmentation=CAFFE, size_hw=SIZE_HW, rng=np.random.default_rng(seed)
@@ -202,7 +202,7 @@ def test_class_ids_follow_their_boxes() -> None:
     assert lost > 5
 
 
-def test_the_same_random_numbers_give_the_same_picture_and_others_another() -> None:
+def test_the_same_random_numbers_give_the_same_image_and_others_another() -> None:
     def once(seed: int) -> np.ndarray:
         return augment(picture(), NOTHING, augmentation=CAFFE, size_hw=SIZE_HW, rng=np.random.default_rng(seed))[0]
 
@@ -218,7 +218,7 @@ def test_none_only_resizes_linearly() -> None:
     assert new_xyxy.tolist() == [[16.0, 3.0, 80.0, 30.0]]
 
 
-def test_the_result_is_never_a_view_of_the_picture() -> None:
+def test_the_result_is_never_a_view_of_the_image() -> None:
     image = picture()
     new, *_ = augment(image, NOTHING, augmentation=NONE, size_hw=(60, 80), rng=np.random.default_rng(0))
     np.testing.assert_array_equal(new, image)

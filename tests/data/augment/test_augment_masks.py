@@ -32,7 +32,7 @@ def pair() -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_picture_and_mask_are_moved_alike_pixel_by_pixel(seed: int) -> None:
+def test_image_and_mask_are_moved_alike_pixel_by_pixel(seed: int) -> None:
     image, mask = pair()
     rng = np.random.default_rng(seed)
     new_image, _, _, new_mask = augment(image, mask=mask, augmentation=GEOMETRY, size_hw=(40, 56), rng=rng)
@@ -73,7 +73,7 @@ def test_a_letterboxed_pair_has_a_void_margin_where_its_colour_is() -> None:
     assert (new_image[45:] == (1, 2, 3)).all() and (new_image[:45] == image).all()
 
 
-def test_a_window_beside_the_picture_is_void() -> None:
+def test_a_window_beside_the_image_is_void() -> None:
     image, mask = pair()
     far = replace(GEOMETRY, expand_probability=1.0, max_expand=4.0, samplers=(CropSampler(scale=(0.1, 0.1)),))
     found = [

@@ -37,7 +37,7 @@ def test_values_worked_by_hand() -> None:
     assert distort(pixel, Distortion(channel_order=(2, 0, 1))).tolist() == [[[250, 100, 3]]]
 
 
-def test_the_neutral_distortion_gives_the_same_picture() -> None:
+def test_the_neutral_distortion_gives_the_same_image() -> None:
     image = picture()
     np.testing.assert_array_equal(distort(image, Distortion()), image)
 

@@ -79,7 +79,7 @@ def test_mirror_and_flip_are_exact(way: str, window: Window) -> None:
         assert new.flags.c_contiguous
 
 
-def test_a_window_beside_the_picture_shows_the_outside() -> None:
+def test_a_window_beside_the_image_shows_the_outside() -> None:
     for window in ((-30, -30, -2, -2), (97, 0, 120, 61), (500, 500, 501, 501)):
         new = resample(picture(), window, (5, 7), interpolation="lanczos4", outside_rgb=GREY)
         assert new.shape == (5, 7, 3)
@@ -87,7 +87,7 @@ def test_a_window_beside_the_picture_shows_the_outside() -> None:
 
 
 @pytest.mark.parametrize("way", [*WAYS, "nearest"])
-def test_a_picture_of_one_pixel_fills_its_window(way: str) -> None:
+def test_an_image_of_one_pixel_fills_its_window(way: str) -> None:
     image = np.array([[[1, 2, 250]]], dtype=np.uint8)
     assert (resample(image, (0, 0, 1, 1), (4, 3), interpolation=way, outside_rgb=GREY) == image).all()
     centre = resample(image, (-1, -1, 2, 2), (3, 3), interpolation=way, outside_rgb=GREY)
@@ -95,7 +95,7 @@ def test_a_picture_of_one_pixel_fills_its_window(way: str) -> None:
     assert centre[0, 0].tolist() == list(GREY)
 
 
-def test_a_result_is_nobody_elses_memory() -> None:
+def test_a_result_is_no_one_elses_memory() -> None:
     options = {"interpolation": "lanczos4", "outside_rgb": GREY}
     first = resample(picture(0), (-5, -5, 90, 60), (40, 40), **options)
     before = first.copy()

@@ -132,7 +132,7 @@ def test_each_sampler_that_succeeds_is_as_likely_as_the_others() -> None:
     assert 0.47 < whole < 0.53  # the middle one never succeeds, so it is one of two
 
 
-def test_a_picture_without_boxes_gets_only_the_unbounded_crops() -> None:
+def test_an_image_without_boxes_gets_only_the_unbounded_crops() -> None:
     windows = draws(2000, NO_EXPAND, NOTHING)
     whole = np.mean([window == (0, 0, 500, 375) for window in windows])
     assert 0.46 < whole < 0.54
@@ -144,7 +144,7 @@ def test_without_samplers_the_window_is_the_canvas() -> None:
     assert set(draws(20, WindowOptions(expand_probability=0.0, samplers=()))) == {(0, 0, 500, 375)}
 
 
-def test_the_canvas_holds_the_picture_and_is_up_to_four_times_as_large() -> None:
+def test_the_canvas_holds_the_image_and_is_up_to_four_times_as_large() -> None:
     rng = np.random.default_rng(0)
     canvases = np.array([draw_canvas(rng, SIZE_HW, WindowOptions(expand_probability=1.0)) for _ in range(2000)])
     assert (canvases[:, :2] <= 0).all()
@@ -162,7 +162,7 @@ def test_expansion_happens_half_of_the_time() -> None:
 
 
 @pytest.mark.parametrize("size_hw", [(1, 1), (1, 700), (3, 2)])
-def test_the_smallest_pictures_give_windows_of_a_pixel_or_more(size_hw: tuple[int, int]) -> None:
+def test_the_smallest_images_give_windows_of_a_pixel_or_more(size_hw: tuple[int, int]) -> None:
     rng = np.random.default_rng(0)
     objects = np.array([[0.0, 0.0, size_hw[1], size_hw[0]]])
     for _ in range(300):

@@ -78,14 +78,14 @@ def test_boxes_are_continuous_and_worked_by_hand(tmp_path: Path) -> None:
     assert (second.image_id, third.image_id) == ("30", "50")
 
 
-def test_a_crowd_is_kept_for_the_judge_as_difficult_and_marked(tmp_path: Path) -> None:
+def test_a_crowd_is_kept_for_the_evaluate_as_difficult_and_marked(tmp_path: Path) -> None:
     write(tmp_path, CONTENT)
     sample = coco.read(tmp_path, "train2017").samples[1]
     assert sample.crowd is not None
     assert (sample.crowd.tolist(), sample.difficult.tolist()) == ([True], [True])
 
 
-def test_a_picture_without_annotations_is_background(tmp_path: Path) -> None:
+def test_an_image_without_annotations_is_background(tmp_path: Path) -> None:
     write(tmp_path, CONTENT)
     sample = coco.read(tmp_path, "train2017").samples[2]
     assert (sample.boxes_xyxy.shape, sample.class_ids.shape) == ((0, 4), (0,))
@@ -114,20 +114,20 @@ def test_b30_sparse_category_ids_become_class_ids_in_their_order_and_lead_back(t
         ("train", "train", "."),
     ],
 )
-def test_pictures_are_found_in_the_usual_places(tmp_path: Path, split: str, asked: str, pictures: str) -> None:
+def test_images_are_found_in_the_usual_places(tmp_path: Path, split: str, asked: str, pictures: str) -> None:
     write(tmp_path, CONTENT, split, pictures)
     dataset = coco.read(tmp_path, asked)
     assert (len(dataset), dataset.faults) == (3, ())
 
 
-def test_a_tools_export_has_the_json_among_the_pictures(tmp_path: Path) -> None:
+def test_a_tools_export_has_the_json_among_the_images(tmp_path: Path) -> None:
     file = write(tmp_path, CONTENT, pictures="valid")
     file.rename(tmp_path / "valid" / "_annotations.coco.json")
     assert len(coco.read(tmp_path, "valid")) == 3
     assert len(coco.read(tmp_path / "valid" / "_annotations.coco.json", "anything")) == 3
 
 
-def test_boxes_alone_need_no_pictures(tmp_path: Path) -> None:
+def test_boxes_alone_need_no_images(tmp_path: Path) -> None:
     (tmp_path / "truth.json").write_text(json.dumps(CONTENT))
     dataset = coco.read(tmp_path / "truth.json", "truth", with_images=False)
     assert (len(dataset), dataset.faults) == (3, ())
@@ -145,7 +145,7 @@ def test_a1_a_missing_folder_or_split_is_66_with_what_there_is(tmp_path: Path) -
         coco.read(tmp_path / "other", "train")
 
 
-def test_a2_a_picture_that_is_not_there_is_named_with_its_path(tmp_path: Path) -> None:
+def test_a2_an_image_that_is_not_there_is_named_with_its_path(tmp_path: Path) -> None:
     dataset = read(tmp_path, lambda content: content["images"][1].update(file_name="gone.jpg"))
     assert only_fault(dataset, "missing-picture") == (
         f"images[1]: image gone.jpg not found in {tmp_path / 'train2017'}, {tmp_path / 'annotations'}, {tmp_path}. "
@@ -154,7 +154,7 @@ def test_a2_a_picture_that_is_not_there_is_named_with_its_path(tmp_path: Path) -
     assert [sample.image_id for sample in dataset.samples] == ["30", "50"]
 
 
-def test_a4_a_split_without_pictures_is_65(tmp_path: Path) -> None:
+def test_a4_a_split_without_images_is_65(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="0 images in the split") as caught:
         read(tmp_path, lambda content: content["images"].clear())
     assert caught.value.kind == "empty-split"
@@ -262,20 +262,20 @@ def test_valid_is_val(tmp_path: Path) -> None:
     assert coco.read(tmp_path, "val").split == "val" and len(coco.read(tmp_path, "validation")) == 3
 
 
-def test_a_picture_without_size_is_measured_with_a_warning(tmp_path: Path) -> None:
+def test_an_image_without_size_is_measured_with_a_warning(tmp_path: Path) -> None:
     dataset = read(tmp_path, lambda content: content["images"][1].pop("width"))
     assert "images[1]" in only_fault(dataset, "zero-picture-size", "warning")
     assert dataset.samples[0].size_hw == (40, 60)
 
 
-def test_b23_a_picture_id_that_occurs_twice_names_both_places(tmp_path: Path) -> None:
+def test_b23_an_image_id_that_occurs_twice_names_both_places(tmp_path: Path) -> None:
     dataset = read(tmp_path, lambda content: content["images"][2].update(id=30))
     message = only_fault(dataset, "duplicate-image-id")
     assert "images[2].id 30 is already that of images[0]" in message
     assert [sample.image_id for sample in dataset.samples] == ["7", "30"]
 
 
-def test_a5_a_picture_file_that_occurs_twice_is_a_warning(tmp_path: Path) -> None:
+def test_a5_an_image_file_that_occurs_twice_is_a_warning(tmp_path: Path) -> None:
     dataset = read(tmp_path, lambda content: content["images"][2].update(file_name="b.jpg"))
     assert "images[2].file_name 'b.jpg' is already that of images[0]" in only_fault(
         dataset, "duplicate-picture", "warning"
@@ -434,7 +434,7 @@ def test_b28_broken_json_is_refused_with_its_line(tmp_path: Path) -> None:
     assert caught.value.line > 10
 
 
-def test_pictures_whose_annotations_are_kept_back_have_no_boxes(tmp_path: Path) -> None:
+def test_images_whose_annotations_are_kept_back_have_no_boxes(tmp_path: Path) -> None:
     file = write(tmp_path, CONTENT, pictures="test2017")
     file.rename(file.with_name("image_info_test2017.json"))
     dataset = coco.read(tmp_path, "test2017", annotated=False, label_map=LabelMap(("car",)))

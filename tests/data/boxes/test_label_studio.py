@@ -76,7 +76,7 @@ def test_the_ground_truth_counts_or_else_the_first_annotation_that_was_not_cance
     assert [fault.message.split(":")[0] for fault in dataset.faults] == ["1 annotations of tasks that have another"]
 
 
-def test_a_task_that_nobody_annotated_is_left_out_with_a_warning_and_an_empty_one_is_background(tmp_path: Path) -> None:
+def test_a_task_that_no_one_annotated_is_left_out_with_a_warning_and_an_empty_one_is_background(tmp_path: Path) -> None:
     put(tmp_path, task(region()), task(name="b.jpg"), task(region(), name="c.jpg", was_cancelled=True))
     image(tmp_path / "b.jpg"), image(tmp_path / "c.jpg")
     dataset = read.read(tmp_path, "all")

@@ -114,7 +114,7 @@ def test_float64_digits_survive_too(tmp_path: Path):
     assert back.boxes_xyxy.tolist() == one.boxes_xyxy.tolist()
 
 
-def test_coordinates_outside_the_picture_are_neither_clipped_nor_refused(tmp_path: Path):
+def test_coordinates_outside_the_image_are_neither_clipped_nor_refused(tmp_path: Path):
     outside = found(np.array([[-50.0, -0.5, 4000.0, 3e7]]), [0.5], [2])
     results.write_voc([outside, NOTHING, NOTHING], dataset(), tmp_path)
     assert results.read_voc(tmp_path, dataset())[0].boxes_xyxy.tolist() == [[-50.0, -0.5, 4000.0, 3e7]]
@@ -127,7 +127,7 @@ def test_a_split_without_annotations_is_enough(tmp_path: Path):
     assert {picture.size_hw for picture in back} == {(0, 0)}
 
 
-def test_a_split_without_pictures_has_no_detections(tmp_path: Path):
+def test_a_split_without_images_has_no_detections(tmp_path: Path):
     nothing = replace(dataset(), samples=())
     results.write_voc([], nothing, tmp_path)
     assert results.read_voc(tmp_path, nothing) == []

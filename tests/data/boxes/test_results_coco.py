@@ -77,7 +77,7 @@ def test_a_class_that_is_no_category_and_a_nan_cannot_be_written(tmp_path: Path)
 
 
 @pytest.mark.parametrize("image_id", [8, "30x", None, [7]])
-def test_g3_an_unknown_picture_is_named_with_its_place(tmp_path: Path, image_id: object) -> None:
+def test_g3_an_unknown_image_is_named_with_its_place(tmp_path: Path, image_id: object) -> None:
     with pytest.raises(DataError, match=r"r\.json: \[1\]\.image_id .* is not in the split") as caught:
         read(tmp_path, GOOD, {**GOOD, "image_id": image_id})
     assert caught.value.exit_code == 65
@@ -118,7 +118,7 @@ def test_g6_what_is_no_list_of_results_is_refused(tmp_path: Path, text: str) -> 
         results.read_coco(tmp_path / "r.json", DATASET)
 
 
-def test_pictures_that_are_not_named_are_told(tmp_path: Path) -> None:
+def test_images_that_are_not_named_are_told(tmp_path: Path) -> None:
     warning = results.coverage_warning(read(tmp_path, GOOD), DATASET)
     assert warning == "the results name 1 of 3 images; nothing in 30, x9"
     rows = [{**GOOD, "image_id": image_id} for image_id in (7, 30, "x9")]

@@ -73,7 +73,7 @@ def test_inclusive_corners_become_continuous_edges(root: Path) -> None:
     assert second.image_id == "c"
 
 
-def test_a_picture_without_objects_is_a_sample_without_boxes(root: Path) -> None:
+def test_an_image_without_objects_is_a_sample_without_boxes(root: Path) -> None:
     dataset = voc.read(root, "train")
     empty = dataset.samples[1]
     assert (empty.boxes_xyxy.shape, empty.class_ids.shape, empty.difficult.shape) == ((0, 4), (0,), (0,))
@@ -142,7 +142,7 @@ def test_an_id_may_be_any_bytes_that_name_a_file(root: Path) -> None:
 
 
 @pytest.mark.parametrize("extension", [".JPG", ".jpeg", ".png", ".PNG", ".bmp"])
-def test_a_picture_is_found_by_its_id_whatever_its_extension(root: Path, extension: str) -> None:
+def test_an_image_is_found_by_its_id_whatever_its_extension(root: Path, extension: str) -> None:
     (root / "JPEGImages" / "a.jpg").unlink()
     _picture(root / "JPEGImages" / f"a{extension}")
     assert voc.read(root, "train").samples[0].image_path.name == f"a{extension}"
@@ -196,7 +196,7 @@ def test_a_box_over_the_edge_is_clipped_to_the_pixel_and_counted(
 
 
 @pytest.mark.parametrize("corners", [(61, 1, 70, 10), (1, 41, 10, 50), (-9, 1, 0, 10), (1, -9, 10, 0)])
-def test_a_box_outside_the_picture_is_left_out_with_a_warning(root: Path, corners: tuple[int, ...]) -> None:
+def test_a_box_outside_the_image_is_left_out_with_a_warning(root: Path, corners: tuple[int, ...]) -> None:
     path = _annotate(root, "a", ("cat", corners))
     dataset = voc.read(root, "train")
     assert "outside" in _only_fault(dataset, "outside-box", "warning", path, 3)
@@ -246,7 +246,7 @@ def test_a_broken_annotation_of_another_split_is_a_warning(root: Path) -> None:
     assert len(dataset) == 2
 
 
-def test_a_missing_picture_is_a_fault_of_the_lists_line(root: Path) -> None:
+def test_a_missing_image_is_a_fault_of_the_lists_line(root: Path) -> None:
     split = _split(root, "a\n\nmissing\nc\n../a\n")
     dataset = voc.read(root, "train")
     assert [(fault.kind, fault.severity, fault.file, fault.line) for fault in dataset.faults] == [
@@ -257,7 +257,7 @@ def test_a_missing_picture_is_a_fault_of_the_lists_line(root: Path) -> None:
     assert len(dataset) == 2
 
 
-def test_a_picture_without_annotation_is_left_out_with_a_warning(root: Path) -> None:
+def test_an_image_without_annotation_is_left_out_with_a_warning(root: Path) -> None:
     (root / "Annotations" / "c.xml").unlink()
     dataset = voc.read(root, "train")
     _only_fault(dataset, "missing-annotation", "warning", root / "ImageSets" / "Main" / "train.txt", 2)
@@ -272,7 +272,7 @@ def test_an_id_that_stands_twice_is_used_once(root: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [(0, 0), (0, 60)])
-def test_a_size_of_zero_is_read_from_the_picture(root: Path, size: tuple[int, int]) -> None:
+def test_a_size_of_zero_is_read_from_the_image(root: Path, size: tuple[int, int]) -> None:
     path = _annotate(root, "a", ("cat", (1, 1, 99, 99)), size_hw=size)
     dataset = voc.read(root, "train")
     assert [(fault.kind, fault.severity) for fault in dataset.faults] == [
@@ -284,7 +284,7 @@ def test_a_size_of_zero_is_read_from_the_picture(root: Path, size: tuple[int, in
     assert dataset.samples[0].boxes_xyxy.tolist() == [[0, 0, 60, 40]]
 
 
-def test_a_size_that_neither_annotation_nor_picture_tells_is_a_fault_of_the_picture(root: Path) -> None:
+def test_a_size_that_neither_annotation_nor_image_tells_is_a_fault_of_the_image(root: Path) -> None:
     _annotate(root, "a", ("cat", (1, 1, 9, 9)), size_hw=(0, 0))
     (root / "JPEGImages" / "a.jpg").write_bytes(b"")
     dataset = voc.read(root, "train")
@@ -333,7 +333,7 @@ def test_a_devkit_of_two_years_asks_which(root: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["JPEGImages", "Annotations", "ImageSets"])
-def test_a_folder_in_another_layout_is_told_what_is_missing(root: Path, name: str) -> None:
+def test_a_folder_in_another_layout_is_reported_what_is_missing(root: Path, name: str) -> None:
     (root / name).rename(root / "elsewhere")
     with pytest.raises(InputMissingError, match=rf"not a Pascal VOC folder: {name}\S* missing") as caught:
         voc.read(root, "train")

@@ -91,7 +91,7 @@ def test_a_devkit_that_may_not_be_looked_into_itself_is_a_matter_of_permission(
     assert caught.value.exit_code == 77
 
 
-def test_an_id_in_two_folders_is_told_apart_by_the_folder(devkit: Path) -> None:
+def test_an_id_in_two_folders_is_reported_apart_by_the_folder(devkit: Path) -> None:
     add(devkit / "VOC2012", "000001", "cat", "trainval")
     ids = [sample.image_id for sample in voc.read(devkit, "07+12").samples]
     assert ids == ["VOC2007/000001", "2008_000001", "VOC2012/000001"]
@@ -111,14 +111,14 @@ def test_faults_of_a_folder_in_two_parts_are_listed_once(devkit: Path) -> None:
     assert len(dataset) == 1
 
 
-def test_every_annotated_picture_is_a_split_unless_a_list_has_that_name(devkit: Path) -> None:
+def test_every_annotated_image_is_a_split_unless_a_list_has_that_name(devkit: Path) -> None:
     folder = devkit / "VOC2012"
     assert len(voc.read(folder, "annotated")) == 2
     (folder / "ImageSets" / "Main" / "annotated.txt").write_text("2008_000002\n")
     assert len(voc.read(folder, "annotated")) == 1
 
 
-def test_a_picture_of_two_parts_is_used_once_under_its_own_name_and_counted(devkit: Path) -> None:
+def test_an_image_of_two_parts_is_used_once_under_its_own_name_and_counted(devkit: Path) -> None:
     dataset = voc.read(devkit / "VOC2007", "train+trainval")
     assert [sample.image_id for sample in dataset.samples] == ["000001"]
     (fault,) = dataset.faults

@@ -32,7 +32,7 @@ def split(name: str, *samples: Sample) -> Dataset:
     return Dataset(Path("root"), "voc", name, LabelMap(("cat",)), samples)
 
 
-def test_a_picture_of_two_splits_comes_once_into_one_folder_and_twice_into_two(tmp_path: Path) -> None:
+def test_an_image_of_two_splits_comes_once_into_one_folder_and_twice_into_two(tmp_path: Path) -> None:
     both = sample(tmp_path / "a.png")
     datasets = [split("train", both), split("trainval", sample(tmp_path / "a.png"), sample(tmp_path / "b.png"))]
     assert [item.stem for item in items(datasets, one_folder=True)] == ["a", "b"]
@@ -55,7 +55,7 @@ def test_an_annotated_size_that_is_not_the_images_is_refused(tmp_path: Path) -> 
     assert raised.value.kind == "wrong-size"
 
 
-def test_an_unknown_size_is_read_from_the_picture(tmp_path: Path) -> None:
+def test_an_unknown_size_is_read_from_the_image(tmp_path: Path) -> None:
     found = list(items([split("train", sample(tmp_path / "a.png", None))], one_folder=True))
     assert found[0].size_hw == (30, 40)
 
@@ -73,7 +73,7 @@ def test_a_split_that_cannot_name_a_file_is_refused(name: str) -> None:
     assert split_name(split("train2017")) == "train2017"
 
 
-def test_a_picture_that_cannot_be_read_is_named_and_not_the_output(tmp_path: Path) -> None:
+def test_an_image_that_cannot_be_read_is_named_and_not_the_output(tmp_path: Path) -> None:
     dataset = split("train", sample(tmp_path / "a.png"))
     (item,) = items([dataset], one_folder=True)
     (tmp_path / "a.png").unlink()

@@ -59,7 +59,7 @@ def test_fractions_become_pixels_worked_by_hand(root: Path) -> None:
     assert yolo.read(root, "val").samples[0].boxes_xyxy.tolist() == [[0, 0, 60, 40]]
 
 
-def test_a3_a_picture_without_a_label_file_is_background_and_counted(root: Path) -> None:
+def test_a3_an_image_without_a_label_file_is_background_and_counted(root: Path) -> None:
     (root / "labels/train/b.txt").unlink()
     dataset = yolo.read(root, "train")
     assert only_fault(dataset, "unlabelled", "note", root / "images/train", None).startswith("1 of 2 images")
@@ -125,7 +125,7 @@ def test_given_classes_keep_their_order_and_a_class_outside_them_is_unknown_wher
     assert "class 'bus' is unknown" in only_fault(other, "unknown-class", "fatal", root / "labels/val/c.txt", 1)
 
 
-def test_a2_a_picture_in_a_list_that_is_not_there_is_named(root: Path) -> None:
+def test_a2_an_image_in_a_list_that_is_not_there_is_named(root: Path) -> None:
     (root / "data.yaml").write_text(YAML.replace("images/train", "train.txt"))
     (root / "train.txt").write_text("./images/train/b.jpg\nimages/train/gone.jpg\nimages/train/a.jpg\n")
     dataset = yolo.read(root, "train")
@@ -133,7 +133,7 @@ def test_a2_a_picture_in_a_list_that_is_not_there_is_named(root: Path) -> None:
     assert [sample.image_id for sample in dataset.samples] == ["b", "a"]
 
 
-def test_a5_a_picture_that_a_list_names_twice_is_used_once(root: Path) -> None:
+def test_a5_an_image_that_a_list_names_twice_is_used_once(root: Path) -> None:
     (root / "data.yaml").write_text(YAML.replace("images/train", "train.txt"))
     (root / "train.txt").write_text("images/train/b.jpg\n\n./images/train/b.jpg\n")
     dataset = yolo.read(root, "train")
@@ -141,7 +141,7 @@ def test_a5_a_picture_that_a_list_names_twice_is_used_once(root: Path) -> None:
     assert len(dataset) == 1
 
 
-def test_a4_a_split_without_pictures_is_65(root: Path) -> None:
+def test_a4_a_split_without_images_is_65(root: Path) -> None:
     for path in (root / "images/train").iterdir():
         path.unlink()
     with pytest.raises(DataError, match="0 images in the split") as caught:
@@ -162,14 +162,14 @@ def test_a1_missing_parts_are_66_with_what_there_is(root: Path, tmp_path: Path) 
         yolo.read(root / "images", "train")
 
 
-def test_a_broken_picture_is_a_fault_and_the_rest_is_read(root: Path) -> None:
+def test_a_broken_image_is_a_fault_and_the_rest_is_read(root: Path) -> None:
     (root / "images/train/a.jpg").write_bytes(b"<html>")
     dataset = yolo.read(root, "train")
     only_fault(dataset, "not-a-picture", "fatal", root / "images/train/a.jpg", None)
     assert [sample.image_id for sample in dataset.samples] == ["b"]
 
 
-def test_labels_without_a_picture_are_a_warning(root: Path) -> None:
+def test_labels_without_an_image_are_a_warning(root: Path) -> None:
     path = label(root, "z", "0 0.5 0.5 0.5 0.5\n")
     only_fault(yolo.read(root, "train"), "label-without-picture", "warning", path, None)
 
@@ -185,14 +185,14 @@ def test_an_exports_path_that_leads_out_of_its_folder_is_looked_for_inside(root:
     assert dataset.faults == ()
 
 
-def test_pictures_of_one_name_in_two_folders_keep_ids_of_their_own(root: Path) -> None:
+def test_images_of_one_name_in_two_folders_keep_ids_of_their_own(root: Path) -> None:
     picture(root / "images/train/deep/a.jpg")
     ids = [sample.image_id for sample in yolo.read(root, "train").samples]
     assert len(set(ids)) == 3
     assert all("/" in image_id for image_id in ids)
 
 
-def test_pictures_without_labels_wanted_have_none(root: Path) -> None:
+def test_images_without_labels_wanted_have_none(root: Path) -> None:
     dataset = yolo.read(root, "train", annotated=False)
     assert [len(sample.boxes_xyxy) for sample in dataset.samples] == [0, 0]
 
@@ -214,7 +214,7 @@ def test_any_labels_give_good_boxes_or_faults_with_file_and_line(root: Path, tex
         assert (sample.boxes_xyxy <= [60, 40, 60, 40]).all()
 
 
-def test_labels_beside_pictures_are_found_whatever_the_folders_above_are_called(tmp_path: Path) -> None:
+def test_labels_beside_images_are_found_whatever_the_folders_above_are_called(tmp_path: Path) -> None:
     top = tmp_path / "images" / "cars"
     for place in ("train", "images/val"):
         picture(top / place / "a.jpg")

@@ -162,7 +162,7 @@ def test_a_split_that_cannot_be_read_at_all_is_a_fault(tmp_path: Path) -> None:
     assert (found.format, found.images, found.is_fatal) == ("coco", 0, True)
 
 
-def test_several_years_are_looked_at_together(folder, tmp_path: Path) -> None:
+def test_several_years_are_processed_together(folder, tmp_path: Path) -> None:
     drawn = write.make(tmp_path / "VOC2012", train=2, val=1, test=1, size_hw=(150, 200), seed=2, workers=1)
     both = audit.audit(tmp_path)
     alone = audit.audit(drawn)

@@ -36,7 +36,7 @@ def test_a1_a_missing_root_and_a_wrong_layout_are_named_with_the_nearest_folder(
         audit.audit(folder.annotations)
 
 
-def test_a2_every_listed_picture_that_is_missing_is_a_fault_of_its_line(folder) -> None:
+def test_a2_every_listed_image_that_is_missing_is_a_fault_of_its_line(folder) -> None:
     folder.split("train", ["a", "2008_000123", "c", "2008_000124"])
     found = folder.check().faults
     assert [(fault.kind, fault.severity, fault.file.name, fault.line) for fault in found] == [
@@ -46,7 +46,7 @@ def test_a2_every_listed_picture_that_is_missing_is_a_fault_of_its_line(folder) 
     assert "image 2008_000123 not found" in str(found[0])
 
 
-def test_a3_a_picture_without_annotation_is_counted_and_background_only_where_allowed(folder) -> None:
+def test_a3_an_image_without_annotation_is_counted_and_background_only_where_allowed(folder) -> None:
     (folder.annotations / "c.xml").unlink()
     assert folder.faults() == [("missing-annotation", "warning", "train.txt", 2)]
     assert "--allow-unlabelled" in folder.message()
@@ -75,7 +75,7 @@ def test_a5_an_id_that_stands_twice_is_used_once_and_counted(folder) -> None:
     assert folder.faults() == [("duplicate-id", "warning", "train.txt", 3)]
 
 
-def test_a5_a_picture_in_train_and_in_val_is_a_leak(folder) -> None:
+def test_a5_an_image_in_train_and_in_val_is_a_leak(folder) -> None:
     folder.split("val", ["b", "a"])
     folder.split("trainval", ["a", "c"])  # holds train by design: nothing is said of it
     folder.split("test", ["b"])
@@ -83,7 +83,7 @@ def test_a5_a_picture_in_train_and_in_val_is_a_leak(folder) -> None:
     assert "is in train too (train.txt:1)" in folder.check().faults[1].message
 
 
-def test_a5_a_picture_under_two_names_is_a_leak_across_splits_and_else_a_warning(folder) -> None:
+def test_a5_an_image_under_two_names_is_a_leak_across_splits_and_else_a_warning(folder) -> None:
     folder.picture("b.jpg", (folder.pictures / "a.jpg").read_bytes())
     assert folder.faults() == [("leak", "fatal", "b.jpg", None)]
     folder.split("train", "abc")
@@ -92,7 +92,7 @@ def test_a5_a_picture_under_two_names_is_a_leak_across_splits_and_else_a_warning
     assert ("duplicate-picture", "warning", "b.jpg", None) in found and ("leak", "fatal", "b.jpg", None) not in found
 
 
-def test_a5_training_leaves_out_what_is_judged_and_lists_it(folder) -> None:
+def test_a5_training_leaves_out_what_is_evaluated_and_lists_it(folder) -> None:
     train, val = voc.read(folder.root, "train"), voc.read(folder.root, "test")
     assert duplicates.without_leaks(train, val) == (list(train.samples), [])
     kept, faults = duplicates.without_leaks(train, replace(val, samples=train.samples[:1]))
@@ -186,7 +186,7 @@ def test_a11_a_pipe_in_place_of_a_file_does_not_hang(folder) -> None:
     assert sorted(found) == [("not-a-file", "fatal", "a.jpg", None), ("not-a-file", "fatal", "c.xml", None)]
 
 
-def test_a12_a_picture_that_changes_while_we_train_is_named(folder) -> None:
+def test_a12_an_image_that_changes_while_we_train_is_named(folder) -> None:
     dataset = voc.read(folder.root, "train")
     with Loader(dataset, EvalDetection(Preprocess(size_hw=(32, 32))), LoaderOptions(2)) as loader:
         assert len(list(loader.epoch(0))) == 1
@@ -200,7 +200,7 @@ def test_a12_a_picture_that_changes_while_we_train_is_named(folder) -> None:
             list(loader.epoch(2))
 
 
-def test_a19_a_picture_without_mask_and_a_mask_without_picture_are_listed(tmp_path: Path) -> None:
+def test_a19_an_image_without_mask_and_a_mask_without_image_are_listed(tmp_path: Path) -> None:
     for name in ("images/a.png", "images/b.png", "masks/b.png", "masks/c.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.fromarray(np.zeros((8, 9), np.uint8)).save(tmp_path / name)
@@ -212,7 +212,7 @@ def test_a19_a_picture_without_mask_and_a_mask_without_picture_are_listed(tmp_pa
     ]
 
 
-def test_a20_one_picture_makes_a_batch(folder) -> None:
+def test_a20_one_image_makes_a_batch(folder) -> None:
     folder.split("train", ["a"])
     dataset = voc.read(folder.root, "train")
     with Loader(dataset, EvalDetection(Preprocess(size_hw=(32, 32))), LoaderOptions(8)) as loader:

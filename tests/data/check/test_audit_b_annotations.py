@@ -153,7 +153,7 @@ _EDGE = st.floats(-50, 100, allow_nan=False).map(lambda value: round(value, 2))
 
 @settings(max_examples=150, deadline=None)
 @given(st.tuples(_EDGE, _EDGE, _EDGE, _EDGE), st.booleans())
-def test_b8_to_b11_any_box_is_kept_within_the_picture_or_named(corners: tuple, fix: bool) -> None:
+def test_b8_to_b11_any_box_is_kept_within_the_image_or_named(corners: tuple, fix: bool) -> None:
     xmin, ymin, xmax, ymax = corners
     if fix:  # as --fix-boxes does
         xmin, ymin, xmax, ymax = min(xmin, xmax), min(ymin, ymax), max(xmin, xmax), max(ymin, ymax)
@@ -172,7 +172,7 @@ def test_b12_a_box_below_one_pixel_of_the_input_is_kept_and_noted(folder) -> Non
     assert voc.read(folder.root, "train").samples[0].boxes_xyxy.tolist() == [[9, 0, 10.5, 40]]
 
 
-def test_b12_where_nobody_knows_the_pictures_size_no_box_is_called_tiny(folder) -> None:
+def test_b12_where_no_one_knows_the_images_size_no_box_is_called_tiny(folder) -> None:
     folder.picture("a.jpg", b"no picture")
     folder.annotate("a", ("cat", (10, 1, 30, 40)), size_hw=(0, 0))
     assert [fault[0] for fault in folder.faults()] == ["zero-picture-size", "not-a-picture"]
@@ -186,7 +186,7 @@ def test_b13_a_size_that_lies_is_named_with_both_and_a_hint(folder) -> None:
     assert "120×80" in folder.message() and "swapped" not in folder.message()
 
 
-def test_b14_a_size_of_zero_is_read_from_the_picture_with_a_warning(folder) -> None:
+def test_b14_a_size_of_zero_is_read_from_the_image_with_a_warning(folder) -> None:
     folder.annotate("a", ("cat", (1, 1, 99, 9)), size_hw=(0, 0))
     assert (
         folder.faults() == [("clipped-box", "warning", "a.xml", 3), ("zero-picture-size", "warning", "a.xml", 2)][::-1]
@@ -227,13 +227,13 @@ def test_b17_a_strange_difficult_tag_counts_as_zero(folder, text: str) -> None:
     assert voc.read(folder.root, "train").samples[0].difficult.tolist() == [False]
 
 
-def test_b18_a_picture_of_difficult_objects_alone_is_noted(folder) -> None:
+def test_b18_an_image_of_difficult_objects_alone_is_noted(folder) -> None:
     folder.annotate("a", ("cat", (1, 1, 9, 9)), more="<difficult>1</difficult>")
     assert folder.faults() == [("all-difficult", "note", "a.xml", 3)]
     assert voc.read(folder.root, "train").samples[0].difficult.tolist() == [True]
 
 
-def test_b19_a_picture_without_objects_is_a_background_picture(folder) -> None:
+def test_b19_an_image_without_objects_is_a_background_image(folder) -> None:
     folder.annotate("a")
     folder.annotate("c", ("cat", (1, 1, 60, 40)))  # a list without any object would be a fault of its own
     assert folder.faults() == []

@@ -51,7 +51,7 @@ def test_c1_an_empty_file_is_named(folder) -> None:
     assert _spoil(folder, b"") == [("empty-file", "fatal")]
 
 
-def test_c2_a_picture_cut_anywhere_is_truncated(folder) -> None:
+def test_c2_an_image_cut_anywhere_is_truncated(folder) -> None:
     whole = folder.encoded()
     path = folder.pictures / "a.jpg"
     for length in [*range(len(whole) // 100 + 3, len(whole) - 2, len(whole) // 100), len(whole) - 20]:
@@ -79,7 +79,7 @@ def _picture_faults(folder, data: bytes) -> list[tuple[str, str]]:
     return [(fault.kind, fault.severity) for fault in checked.report(path).faults]
 
 
-def test_c4_a_web_page_named_jpg_is_told_from_a_picture(folder) -> None:
+def test_c4_a_web_page_named_jpg_is_reported_from_an_image(folder) -> None:
     assert _spoil(folder, b"<!DOCTYPE html><html></html>") == [("not-a-picture", "fatal")]
     assert "looks like HTML" in folder.message()
     assert _spoil(folder, folder.encoded()[:20]) == [("truncated-picture", "fatal")]
@@ -141,7 +141,7 @@ def test_c9_floating_point_is_refused(folder) -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_c10_a_picture_and_its_boxes_agree_however_the_camera_was_held(folder, orientation: int) -> None:
+def test_c10_an_image_and_its_boxes_agree_however_the_camera_was_held(folder, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     stored_hw = (40, 60)
@@ -165,7 +165,7 @@ def test_c11_of_an_animation_the_first_frame_counts(folder, kind: str, extension
 
 
 @pytest.mark.parametrize("size_hw", [(1, 1), (10_000, 1), (1, 65_500)])
-def test_c12_odd_shapes_are_pictures(folder, size_hw: tuple[int, int]) -> None:
+def test_c12_odd_shapes_are_images(folder, size_hw: tuple[int, int]) -> None:
     data = _saved(Image.new("RGB", size_hw[::-1], (9, 99, 9)), "JPEG")
     folder.annotate("a", size_hw=size_hw)
     folder.annotate("c", ("cat", (1, 1, 60, 40)))
@@ -230,7 +230,7 @@ def test_c16_formats_that_are_not_listed_are_refused_unopened(folder, data: byte
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-def test_c17_what_hangs_behind_a_picture_is_ignored(folder, kind: str) -> None:
+def test_c17_what_hangs_behind_an_image_is_ignored(folder, kind: str) -> None:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
         archive.writestr("payload", "x" * 100)
@@ -247,7 +247,7 @@ def test_c18_a_colour_profile_changes_no_pixel(folder) -> None:
     assert _spoil(folder, marked, "a.png") == []
 
 
-def test_c20_nothing_of_a_picture_leaks_into_the_next(folder) -> None:
+def test_c20_nothing_of_an_image_leaks_into_the_next(folder) -> None:
     good, bad = folder.encoded(), folder.encoded()
     bad = bad[: len(bad) // 2]
     path = folder.root / "x.jpg"

@@ -45,7 +45,7 @@ def test_no_splits_leak_nothing() -> None:
     assert duplicates.without_leaks(_dataset("train"), _dataset("val")) == ([], [])
 
 
-def test_a_shared_picture_is_named_at_the_second_lists_line() -> None:
+def test_a_shared_image_is_named_at_the_second_lists_line() -> None:
     splits = {"train": _places("train", "a", "b"), "val": _places("val", "c", "b"), "mine": _places("mine", "a")}
     (fault,) = duplicates.in_two_splits(splits)
     assert str(fault).startswith("val.txt:2: b is in train too (train.txt:2)") and fault.severity == "fatal"
@@ -63,7 +63,7 @@ def test_equal_bytes_are_a_leak_only_across_splits() -> None:
     assert (fault.kind, fault.severity, fault.file) == ("leak", "fatal", Path("b"))
 
 
-def test_what_is_judged_is_not_trained_on() -> None:
+def test_what_is_evaluated_is_not_trained_on() -> None:
     kept, faults = duplicates.without_leaks(_dataset("train", "a", "b"), _dataset("val", "b", "c"))
     assert [sample.image_id for sample in kept] == ["a"]
     assert [(fault.kind, fault.file) for fault in faults] == [("leak", Path("b"))]

@@ -16,14 +16,14 @@ from singleshot.data.check.images import ImageReport
 from singleshot.errors import StoppedError
 
 
-def test_a_good_picture_has_a_size_and_a_digest(folder) -> None:
+def test_a_good_image_has_a_size_and_a_digest(folder) -> None:
     report = checked.report(folder.pictures / "a.jpg")
     assert (report.size_hw, report.stored_hw, report.orientation, report.faults) == ((40, 60), (40, 60), 1, ())
     assert len(report.digest) == 16
     assert report.digest != checked.report(folder.pictures / "b.jpg").digest
 
 
-def test_a_missing_picture_is_a_fault_and_no_exception() -> None:
+def test_a_missing_image_is_a_fault_and_no_exception() -> None:
     report = checked.report(Path("nowhere.jpg"))
     assert [(fault.kind, fault.severity) for fault in report.faults] == [("unreadable-file", "fatal")]
     assert report.size_hw is None and report.digest == b""
@@ -70,19 +70,19 @@ def _reports(names: list[str], processes: int, **options: float) -> dict[str, st
     return {report.path.name: report.faults[0].kind if report.faults else "good" for report in found}
 
 
-def test_every_picture_gets_a_report() -> None:
+def test_every_image_gets_a_report() -> None:
     names = [str(number) for number in range(100)]
     assert set(_reports(names, 2).values()) == {"good"}
     assert _reports(names, 0) == _reports(names, 1)
 
 
 @pytest.mark.parametrize("processes", [0, 2])
-def test_no_pictures_need_no_process(processes: int) -> None:
+def test_no_images_need_no_process(processes: int) -> None:
     assert list(checked.reports([], processes=processes)) == []
 
 
 @pytest.mark.timeout(60)
-def test_c19_a_picture_that_crashes_or_stops_the_decoder_is_named_and_the_rest_goes_on() -> None:
+def test_c19_an_image_that_crashes_or_stops_the_decoder_is_named_and_the_rest_goes_on() -> None:
     names = ["a", "crash1", "b", "hang", "c", *map(str, range(40)), "crash2", "d"]
     found = _reports(names, 2, timeout_s=3.0)
     bad = {name: kind for name, kind in found.items() if kind != "good"}
@@ -95,12 +95,12 @@ def test_the_message_names_the_signal() -> None:
     assert (report.faults[0].file, report.faults[0].severity) == (Path("crash"), "fatal")
 
 
-def test_processes_that_cannot_start_are_no_fault_of_a_picture() -> None:
+def test_processes_that_cannot_start_are_no_fault_of_an_image() -> None:
     with pytest.raises(StoppedError, match="could not start"):
         list(checked.reports([Path("a")], processes=1, work=_Unloadable()))
 
 
-def test_a_slow_start_is_no_fault_of_a_picture_and_a_start_that_takes_for_ever_ends_the_audit(
+def test_a_slow_start_is_no_fault_of_an_image_and_a_start_that_takes_for_ever_ends_the_audit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     found = list(checked.reports([Path("a"), Path("b")], processes=1, work=_Slow(2.0), timeout_s=1.0))

@@ -85,7 +85,7 @@ def test_batches_are_the_same_for_any_number_of_workers(drawn: Dataset, workers:
         assert all(same(list(some.epoch(epoch)), expected[epoch]) for epoch in (0, 1))
 
 
-def test_a_batch_is_padded_and_names_its_pictures(drawn: Dataset) -> None:
+def test_a_batch_is_padded_and_names_its_images(drawn: Dataset) -> None:
     batches = list(loader(drawn, augmentation=NONE, shuffle=False).epoch(0))
     assert [len(batch) for batch in batches] == [4, 4, 1]
     first = batches[0]
@@ -148,7 +148,7 @@ def test_difficult_boxes_are_trained_on_unless_refused(drawn: Dataset) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_bad_picture_ends_the_epoch_with_its_name_and_kind(cut: Dataset, workers: int) -> None:
+def test_a_bad_image_ends_the_epoch_with_its_name_and_kind(cut: Dataset, workers: int) -> None:
     with loader(cut, workers=workers) as some, pytest.raises(DataError, match="truncated") as caught:
         list(some.epoch(0))
     assert caught.value.file == cut.samples[4].image_path
@@ -157,7 +157,7 @@ def test_a_bad_picture_ends_the_epoch_with_its_name_and_kind(cut: Dataset, worke
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_bad_picture_comes_blank_in_a_full_batch_and_is_listed_once(cut: Dataset, workers: int) -> None:
+def test_a_bad_image_comes_blank_in_a_full_batch_and_is_listed_once(cut: Dataset, workers: int) -> None:
     with loader(cut, workers=workers, on_bad="skip") as some:
         for epoch in (0, 1):
             batches = list(some.epoch(epoch))
@@ -172,7 +172,7 @@ def test_a_bad_picture_comes_blank_in_a_full_batch_and_is_listed_once(cut: Datas
         assert [(fault.file, fault.kind) for fault in some.faults] == [(cut.samples[4].image_path, "truncated-picture")]
 
 
-def test_a_batch_of_bad_pictures_only_keeps_its_place(cut: Dataset) -> None:
+def test_a_batch_of_bad_images_only_keeps_its_place(cut: Dataset) -> None:
     some = loader(cut, batch_size=1, shuffle=False, on_bad="skip")
     batches = list(some.epoch(0))
     assert [batch.image_ids[0] for batch in batches] == [f"picture-{n}" for n in range(9)]
@@ -180,7 +180,7 @@ def test_a_batch_of_bad_pictures_only_keeps_its_place(cut: Dataset) -> None:
     assert len(batches[4].without_unreadable()) == 0 and batches[4].targets.boxes_xyxy.shape == (1, 0, 4)
 
 
-def test_a_missing_picture_is_a_missing_input_or_a_listed_fault(drawn: Dataset, tmp_path: Path) -> None:
+def test_a_missing_image_is_a_missing_input_or_a_listed_fault(drawn: Dataset, tmp_path: Path) -> None:
     missing = with_picture(drawn, 2, tmp_path / "nowhere.jpg")
     with pytest.raises(InputMissingError, match=r"nowhere\.jpg"):
         list(loader(missing).epoch(0))
@@ -251,7 +251,7 @@ def test_impossible_settings_are_refused(drawn: Dataset, bad: dict[str, object],
         loader(drawn, **bad)
 
 
-def test_a_data_set_without_pictures_is_refused(drawn: Dataset) -> None:
+def test_a_data_set_without_images_is_refused(drawn: Dataset) -> None:
     with pytest.raises(ConfigError, match="0 images of train"):
         loader(Dataset(drawn.root, "drawn", "train", drawn.label_map, []))
 
@@ -294,7 +294,7 @@ def test_a_partner_that_cannot_be_read_is_left_to_its_own_turn(cut: Dataset) -> 
     assert blank == ["picture-4"] and len(loader.faults) == 1
 
 
-def test_a_repeated_image_is_augmented_anew_in_the_same_epoch(drawn: Dataset) -> None:
+def test_a_repeated_image_is_augmented_again_in_the_same_epoch(drawn: Dataset) -> None:
     factors = np.where(np.arange(len(drawn)) == 3, 6.0, 1.0)
     options = LoaderOptions(9, seed=2, shuffle=True, factors=factors)
     with Loader(drawn, TrainDetection(Preprocess(SIZE_HW), CAFFE), options) as loader:

@@ -28,7 +28,7 @@ def loader(
     return Loader(dataset, TrainSegmentation(INPUT, augmentation), options, Shard(rank))
 
 
-def test_batches_have_pictures_and_masks_of_the_networks_size(halves: Any) -> None:
+def test_batches_have_images_and_masks_of_the_networks_size(halves: Any) -> None:
     with loader(halves, augmentation=NONE, shuffle=False) as batches:
         first, second = list(batches.epoch(0))
     assert first.images.shape == (2, 24, 32, 3) and first.images.dtype == torch.uint8
@@ -83,7 +83,7 @@ def test_b33_a_mask_that_changed_its_size_since_it_was_read_is_refused(halves: A
             list(batches.epoch(0))
 
 
-def test_pictures_without_masks_and_bad_numbers_are_refused(halves: Any) -> None:
+def test_images_without_masks_and_bad_numbers_are_refused(halves: Any) -> None:
     split = mask_folders.read(halves.root, "train")
     bare = replace(split, samples=[replace(sample, mask_path=None) for sample in split.samples])
     with pytest.raises(ConfigError, match="no masks"):

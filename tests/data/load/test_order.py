@@ -35,7 +35,7 @@ def test_an_epoch_visits_every_place_once_in_its_own_order() -> None:
     assert (first != epoch_order(100, seed=1, epoch=0)).any()
 
 
-def test_no_pictures_make_no_batches() -> None:
+def test_no_images_make_no_batches() -> None:
     assert len(epoch_order(0, seed=0, epoch=0)) == 0
     assert rank_batches(np.arange(0), batch_size=4) == []
 

@@ -219,7 +219,7 @@ def test_f13_a_killed_parent_leaves_no_worker_and_no_shared_memory_behind(start_
 
 
 @pytest.mark.parametrize("call", ["train", "evaluate"])
-def test_a_script_without_the_main_guard_is_told_so_by_train_and_evaluate(tmp_path: Path, call: str):
+def test_a_script_without_the_main_guard_is_reported_so_by_train_and_evaluate(tmp_path: Path, call: str):
     squares = tmp_path / "squares"
     draw_squares(squares)
     script = tmp_path / "script.py"

@@ -17,7 +17,7 @@ def test_a_record_comes_back_as_it_was_written():
         assert parse(record.texts()[KEY], PATH) == record
 
 
-def test_anyone_can_read_names_thresholds_preprocessing_flavour_and_hash():
+def test_anyone_can_read_names_thresholds_preprocessing_model_and_hash():
     texts = made.record().texts()
     assert json.loads(texts["class_names"]) == list(made.NAMES)
     assert json.loads(texts["thresholds"])["nms_iou"] == 0.45

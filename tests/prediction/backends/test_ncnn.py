@@ -92,7 +92,7 @@ def test_predict_gives_the_weights_own_detections(written: Path):
         np.testing.assert_allclose(found.scores, wanted.scores, atol=1e-4)
 
 
-def test_no_pictures_give_no_results(written: Path):
+def test_no_images_give_no_results(written: Path):
     assert singleshot.load(written).predict([]) == []
 
 

@@ -26,7 +26,7 @@ def test_a_file_opens_with_its_record_and_runs_batches_of_any_size(tmp_path: Pat
         assert found["boxes_xyxy"].shape[0] == shape[0] and found["counts"].shape == (shape[0],)
 
 
-def test_a_picture_in_a_batch_gets_what_it_gets_alone(tmp_path: Path):
+def test_an_image_in_a_batch_gets_what_it_gets_alone(tmp_path: Path):
     backend = open_onnx(made.write_onnx(tmp_path), threads=1)
     one, other = made.pictures(3)[2], np.ascontiguousarray(made.pictures(3)[2][::-1])
     both = backend.run(np.stack([one, other]))
@@ -121,7 +121,7 @@ def test_e15_external_data_inside_a_branch_is_found_too(tmp_path: Path):
         checked_model(written(tmp_path, proto))
 
 
-def test_e15_an_operator_of_a_strangers_library_is_refused(tmp_path: Path):
+def test_e15_an_operator_of_a_other_library_is_refused(tmp_path: Path):
     with pytest.raises(DataError, match=r"operators that are not ONNX's own \(evil\)") as caught:
         checked_model(written(tmp_path, model(domain="evil", op="Run")))
     assert caught.value.exit_code == 65

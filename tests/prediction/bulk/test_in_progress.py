@@ -14,7 +14,7 @@ def died_at(folder: Path, place: int) -> None:
     InProgressMarker(folder, 1).take(place)
 
 
-def test_a_picture_that_was_in_hand_at_two_deaths_is_poison_and_no_other(tmp_path: Path) -> None:
+def test_an_image_that_was_in_hand_at_two_deaths_is_poison_and_no_other(tmp_path: Path) -> None:
     with held(tmp_path):
         for _ in range(2):
             assert not InProgressMarker(tmp_path, 1).crashed_too_often(7)

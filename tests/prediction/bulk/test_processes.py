@@ -27,7 +27,7 @@ def test_a_worker_is_given_its_shards_and_never_the_whole_job(tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_i11_i13_a_killed_run_goes_on_and_a_picture_that_kills_is_put_aside(tmp_path: Path) -> None:
+def test_i11_i13_a_killed_run_goes_on_and_an_image_that_kills_is_skipped(tmp_path: Path) -> None:
     files = draw_pictures(tmp_path, 6)
     poison(files[3])
     job = small_job(tmp_path, files)

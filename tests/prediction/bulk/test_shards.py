@@ -40,7 +40,7 @@ def work_in(worker: Worker, folder: Path, shards: list[int]) -> None:
         assert worker.do(number) == number
 
 
-def test_the_result_is_what_predict_gives_picture_by_picture(tmp_path: Path, job: Job, worker: Worker) -> None:
+def test_the_result_is_what_predict_gives_image_by_image(tmp_path: Path, job: Job, worker: Worker) -> None:
     todo = open_job(tmp_path / "out", job)
     assert todo == [0, 1, 2] and job.shards == 3 and len(job.shard(2)) == 1
     work_in(worker, tmp_path / "out", todo)
@@ -57,7 +57,7 @@ def test_the_result_is_what_predict_gives_picture_by_picture(tmp_path: Path, job
         assert row["detections"] == expected.as_json() and row["detections"] and row["size_hw"] == [48, 64]
 
 
-def test_i12_pictures_of_one_name_in_two_folders_are_two(job: Job) -> None:
+def test_i12_images_of_one_name_in_two_folders_are_two(job: Job) -> None:
     names = [row[1] for row in job.pictures]
     assert Path(names[0]).name == Path(names[1]).name and len(set(names)) == len(names)
 
@@ -96,7 +96,7 @@ def test_i11_what_is_done_is_not_done_again_and_the_end_is_the_same(tmp_path: Pa
     assert (broken / "detections.json").read_bytes() == (whole / "detections.json").read_bytes()
 
 
-def test_i14_finished_or_other_work_and_strangers_files_are_not_covered_up(tmp_path: Path, job: Job) -> None:
+def test_i14_finished_or_other_work_and_other_files_are_not_covered_up(tmp_path: Path, job: Job) -> None:
     out = tmp_path / "out"
     open_job(out, job)
     with pytest.raises(CannotCreateError, match="other weights, pictures or thresholds"):
@@ -113,7 +113,7 @@ def test_i14_finished_or_other_work_and_strangers_files_are_not_covered_up(tmp_p
         open_job(tmp_path / "mine", job)
 
 
-def test_i13_a_picture_that_ended_two_workers_is_put_aside(tmp_path: Path, job: Job, worker: Worker) -> None:
+def test_i13_an_image_that_ended_two_workers_is_skipped(tmp_path: Path, job: Job, worker: Worker) -> None:
     out = tmp_path / "out"
     open_job(out, job)
     hand = out / "shards/00001.hand"
@@ -128,7 +128,7 @@ def test_i13_a_picture_that_ended_two_workers_is_put_aside(tmp_path: Path, job: 
     assert "twice and was skipped" in failed[1]["error"] and not hand.exists()
 
 
-def test_i11_a_run_that_was_stopped_however_often_blames_no_picture(tmp_path: Path, job: Job, worker: Worker) -> None:
+def test_i11_a_run_that_was_stopped_however_often_blames_no_image(tmp_path: Path, job: Job, worker: Worker) -> None:
     out = tmp_path / "out"
     open_job(out, job)
     for _ in range(3):  # Ctrl-C, with the same picture in hand each time
@@ -154,7 +154,7 @@ def test_two_runs_in_one_folder_are_refused_and_leave_each_other_alone(tmp_path:
     assert sorted(each.name for each in out.iterdir()) == ["job.json"]
 
 
-def test_the_next_picture_is_read_while_one_is_looked_at(
+def test_the_next_image_is_read_while_one_is_processed(
     tmp_path: Path, job: Job, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
@@ -164,7 +164,7 @@ def test_the_next_picture_is_read_while_one_is_looked_at(
     assert asked == [len(job.shard(number)) for number in range(job.shards)]
 
 
-def test_a12_a_picture_that_changes_meanwhile_is_named(tmp_path: Path, worker: Worker) -> None:
+def test_a12_an_image_that_changes_meanwhile_is_named(tmp_path: Path, worker: Worker) -> None:
     files = draw_pictures(tmp_path, 3)
     job = small_job(tmp_path, files)
     open_job(tmp_path / "out", job)
@@ -174,7 +174,7 @@ def test_a12_a_picture_that_changes_meanwhile_is_named(tmp_path: Path, worker: W
     assert "changed since the work began" in failed[-1]["error"] and failed[-1]["file"] == str(files[2])
 
 
-def test_no_pictures_are_no_shards_and_an_empty_result(tmp_path: Path, place: Path) -> None:
+def test_no_images_are_no_shards_and_an_empty_result(tmp_path: Path, place: Path) -> None:
     job = shards.make_job(detector_file(tmp_path), [], thresholds=THRESHOLDS)
     assert open_job(tmp_path / "out", job) == [] and finish(tmp_path / "out", job, {}) == []
     assert json.loads((tmp_path / "out/detections.json").read_text()) == {"pictures": [], "videos": []}
