@@ -50,8 +50,8 @@ WARM_UP = 400
 class Server:
     """`singleshot serve` as another process."""
 
-    def __init__(self, weights: Path, batch_size: int) -> None:
-        command = [sys.executable, "-m", "singleshot", "serve", str(weights), "--port", "0"]
+    def __init__(self, models: Sequence[str], batch_size: int) -> None:
+        command = [sys.executable, "-m", "singleshot", "serve", *models, "--port", "0"]
         self.process = subprocess.Popen([*command, "--batch-size", str(batch_size)], stdout=subprocess.PIPE, text=True)
         line = self.process.stdout.readline() if self.process.stdout else ""
         found = re.search(r"http://127\.0\.0\.1:(\d+)", line)
@@ -178,7 +178,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     print(machine("torch", "fastapi", "uvicorn", "h11"), f"OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', '-')}")
-    server = Server(options.weights, options.batch_size)
+    server = Server([str(options.weights)], options.batch_size)
     try:
         asyncio.run(measure(server, options))
     finally:

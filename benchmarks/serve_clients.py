@@ -1,4 +1,4 @@
-"""Clients for `benchmarks.serve`: impatient, steady, slow, and one that only waits to be refused."""
+"""Clients for the benchmarks of the server: impatient, steady, slow, and one that only waits to be refused."""
 
 from __future__ import annotations
 
@@ -31,16 +31,18 @@ class Tally:
 
 @dataclass(frozen=True)
 class Tagged:
-    """An image and the answer that belongs to it."""
+    """An image and the answer that belongs to it; `model` is empty for the server's first."""
 
     data: bytes
     size_hw: list[int]
     detections: list[dict[str, Any]]
+    model: str = ""
 
 
-async def ask(client: httpx.AsyncClient, data: bytes) -> httpx.Response:
+async def ask(client: httpx.AsyncClient, data: bytes, model: str = "") -> httpx.Response:
     """One image, with every detection that the server has."""
-    return await client.post("/v1/predict?threshold=0.01", content=data, headers=HEADERS)
+    path = "/v1/predict?threshold=0.01" + (f"&model={model}" if model else "")
+    return await client.post(path, content=data, headers=HEADERS)
 
 
 def belongs(answer: Any, tagged: Tagged) -> bool:
@@ -64,7 +66,7 @@ async def until_answered(address: str, tagged: Sequence[Tagged], requests: int, 
                 for _ in range(1000):
                     start = time.perf_counter()
                     try:
-                        answer = await ask(client, mine.data)
+                        answer = await ask(client, mine.data, mine.model)
                     except httpx.HTTPError:
                         tally.lost += 1
                         break

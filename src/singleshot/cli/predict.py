@@ -69,8 +69,8 @@ def predict(
     save: Annotated[
         str | None,
         typer.Option(
-            help="Files for --out: json,csv,voc,yolo,coco; of a segmenter ids,colours,probability. Or ndjson -: a line "
-            "of JSON for each image or frame on standard output."
+            help="Files for --out: json,csv,voc,yolo,coco,labelme,labelstudio,cvat; of a segmenter ids,colours,"
+            "probability. Or ndjson -: a line of JSON for each image or frame on standard output."
         ),
     ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all results to this file.")] = None,

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from singleshot.prediction.predictor import Predictor
 
 JSON_KEYS = ("pictures", "videos")
-PER_IMAGE_KINDS = ("voc", "yolo")
+PER_IMAGE_KINDS = ("voc", "yolo", "labelme")
 """The kinds of `--save` with one file per image."""
 
 

@@ -4,6 +4,7 @@
     detections.csv      a line for each detection
     standard output     the same lines as detections.jsonl, at once (`NdjsonStream`)
     voc/NAME.xml        yolo/NAME.txt with yolo/classes.txt        coco.json
+    labelme/NAME.json   labelstudio/tasks.json with config.xml         cvat.xml        (`label_tools`)
     NAME.jpg            the image with its result drawn in; NAME_ids.png and the like: masks of a segmenter
 
     with Sinks([JsonLines(out, model.label_map), DrawnImages(copies)]) as sinks:
@@ -11,7 +12,7 @@
             sinks.append(item)
     sys.exit(sinks.exit_code)
 
-JSON lines and CSV hold the detections as they are. VOC, YOLO and COCO are made to be corrected by hand and trained on:
+JSON lines and CSV hold the detections as they are. The others are made to be corrected by hand and trained on:
 boxes are clipped to the image, and what is then no more than a pixel wide or high is left out: in VOC's inclusive
 corners it would be empty (`voc_writer`).
 """
@@ -22,7 +23,7 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TextIO, runtime_checkable
 
@@ -37,6 +38,7 @@ from singleshot.data.masks import files as mask_files
 from singleshot.drawing import class_colour_image
 from singleshot.errors import StorageError, UsageError, from_os_error, nearest
 from singleshot.metrics.road_maxf import ROAD, as_values
+from singleshot.prediction import label_tools
 from singleshot.prediction.frames import ImageError, ImageResult
 from singleshot.prediction.image_reader import STANDARD_INPUT
 from singleshot.storage import atomic
@@ -285,6 +287,65 @@ class Coco:
         file.close(whole=whole)
 
 
+class Labelme:
+    """`labelme/NAME.json`, a file per image for labelme."""
+
+    def __init__(self, out: Path, label_map: LabelMap) -> None:
+        del label_map
+        self._path, self._folder = out / "labelme", _Folder(out / "labelme")
+
+    def add(self, result: ImageResult, name: str) -> None:
+        """See `Sink`."""
+        image = Path(result.source) if _is_file(result) else self._path / f"{name}.jpg"
+        text = label_tools.labelme_json(inside(result.result.detections), image, self._path / f"{name}.json")
+        self._folder.write(f"{name}.json", text)
+
+    def close(self, *, whole: bool = True) -> None:
+        """See `Sink`."""
+        self._folder.close()
+
+
+class LabelStudio:
+    """`labelstudio/tasks.json` with a prediction per image, and `labelstudio/config.xml`."""
+
+    def __init__(self, out: Path, label_map: LabelMap) -> None:
+        self._tasks: list[str] = []
+        self._path, self._folder = out / "labelstudio", _Folder(out / "labelstudio")
+        self._folder.write("config.xml", label_tools.label_studio_config(label_map.names))
+
+    def add(self, result: ImageResult, name: str) -> None:
+        """See `Sink`."""
+        image = Path(result.source).as_posix() if _is_file(result) else f"{name}.jpg"
+        task = label_tools.label_studio_task(inside(result.result.detections), image, "singleshot")
+        self._tasks.append(json.dumps(task, ensure_ascii=False))
+
+    def close(self, *, whole: bool = True) -> None:
+        """See `Sink`."""
+        file = atomic.GrowingFile(self._path / "tasks.json")
+        file.write("[" + ",\n".join(self._tasks) + "]\n")
+        file.close(whole=whole)
+        self._folder.close()
+
+
+class Cvat:
+    """`cvat.xml`: CVAT for images 1.1."""
+
+    def __init__(self, out: Path, label_map: LabelMap) -> None:
+        self._file, self._count = atomic.GrowingFile(out / "cvat.xml"), 0
+        self._file.write(label_tools.cvat_head(label_map.names))
+
+    def add(self, result: ImageResult, name: str) -> None:
+        """See `Sink`."""
+        image = Path(result.source).name if _is_file(result) else f"{name}.jpg"
+        self._file.write(label_tools.cvat_image(inside(result.result.detections), self._count, image))
+        self._count += 1
+
+    def close(self, *, whole: bool = True) -> None:
+        """See `Sink`."""
+        self._file.write("</annotations>\n")
+        self._file.close(whole=whole)
+
+
 class DrawnImages:
     """Drawn copies of images.
 
@@ -348,12 +409,15 @@ def mask_png(found: Segmentation, kind: str) -> bytes:
     return mask_files.encode(as_values(probability))
 
 
-KINDS: dict[str, tuple[type[JsonLines] | type[Csv] | type[Voc] | type[Yolo] | type[Coco], str]] = {
+KINDS: dict[str, tuple[Callable[[Path, LabelMap], Sink], str]] = {
     "json": (JsonLines, "detections.jsonl"),
     "csv": (Csv, "detections.csv"),
     "voc": (Voc, "voc"),
     "yolo": (Yolo, "yolo"),
     "coco": (Coco, "coco.json"),
+    "labelme": (Labelme, "labelme"),
+    "labelstudio": (LabelStudio, "labelstudio"),
+    "cvat": (Cvat, "cvat.xml"),
 }
 """By kind of `--save` of a detector: the sink, and the file or folder that it makes."""
 NDJSON = "ndjson"
