@@ -154,18 +154,18 @@ def test_without_a_terminal_progress_is_plain_lines(
     monkeypatch.setattr(terminal.time, "monotonic", lambda: now[0])
 
     def slow() -> Iterator[int]:
-        for number in range(4):
+        for number in range(5):
             now[0] += 6.0
             yield number
 
-    list(terminal.track(slow(), "images", 4))
-    assert capfd.readouterr().err == "images: 2/4  0:12 left\nimages: 4/4  0:00 left\n"
+    list(terminal.track(slow(), "images", 5))
+    assert capfd.readouterr().err == "images: 2/5  0:18 left\nimages: 5/5  0:00 left\n", "after 12 s and 18 s more"
     with terminal.frames_bar("street.mp4", None) as advance:
         now[0] += 20.0
         advance(40)
     assert capfd.readouterr().err == "street.mp4: 40  2 frames/s\n"
     with terminal.quiet():
-        list(terminal.track(slow(), "images", 4))
+        list(terminal.track(slow(), "images", 5))
     assert capfd.readouterr().err == ""
 
 

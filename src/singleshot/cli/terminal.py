@@ -1,7 +1,7 @@
 """What commands print: results on stdout; notes, warnings and progress on stderr.
 
 Names of files and classes are printed as they are, never interpreted as rich markup. Progress bars appear on a terminal
-only; elsewhere (a file, CI, a notebook) progress is a plain line every `PLAIN_EVERY_S` seconds, and a training run
+only; elsewhere (a file, CI, a notebook) progress is a plain line now and then (`PLAIN_FIRST_S`), and a training run
 leaves one line an epoch.
 """
 
@@ -33,7 +33,8 @@ T = TypeVar("T")
 out = Console(markup=False, emoji=False, highlight=False)
 err = Console(stderr=True, markup=False, emoji=False, highlight=False)
 RATE_WINDOW_S = 10.0
-PLAIN_EVERY_S = 10.0
+PLAIN_FIRST_S, PLAIN_RAREST_S = 10.0, 300.0
+"""Seconds before the first plain line of progress, and the longest between two: each pause is half as long again."""
 EPOCH_COLUMNS = (
     *("train_class", "train_box", "val_class", "val_box", "val_map", "train_subset_map"),
     *("train_pixel", "val_pixel", "val_miou", "val_maxf", "train_subset_miou"),
@@ -117,7 +118,7 @@ def _progress(label: str, *columns: ProgressColumn, transient: bool = True) -> P
 
 
 class _PlainProgress:
-    """Prints how far the work is, at most every `PLAIN_EVERY_S` seconds, where stderr is not a terminal.
+    """Prints how far the work is where stderr is not a terminal: rarer and rarer, for a camera has no end.
 
     Args:
         label: what is counted.
@@ -126,14 +127,14 @@ class _PlainProgress:
 
     def __init__(self, label: str, text: Callable[[Any, Any, float], str]) -> None:
         self._label, self._text, self._start = label, text, time.monotonic()
-        self._last = self._start
+        self._last, self._pause_s = self._start, PLAIN_FIRST_S
 
     def update(self, done: float | int, total: float | int | None) -> None:
         """Print a line if it is time for one."""
         now = time.monotonic()
-        if err.is_terminal or now - self._last < PLAIN_EVERY_S:
+        if err.is_terminal or now - self._last < self._pause_s:
             return
-        self._last = now
+        self._last, self._pause_s = now, min(1.5 * self._pause_s, PLAIN_RAREST_S)
         note(f"{visible(self._label)}: {self._text(done, total, now - self._start)}")
 
 
