@@ -9,9 +9,10 @@ import pytest
 from PIL import ImageFont
 
 from singleshot import fonts
+from singleshot.data.stats import draw_stats, measure
 from singleshot.drawing import caption, draw, draw_boxes
 from singleshot.errors import InputMissingError, UsageError
-from singleshot.structures import Segmentation
+from singleshot.structures import Dataset, LabelMap, Sample, Segmentation
 
 DEJAVU = fonts._dejavu()
 
@@ -82,3 +83,41 @@ def test_a_named_file_that_is_missing_or_no_font_is_refused(tmp_path: Path) -> N
         fonts.use(tmp_path / "text.ttf")
     fonts.use(None)
     assert fonts.VARIABLE not in os.environ
+
+
+CYRILLIC, HAN = "Пешеход", "汽车"
+
+
+@pytest.mark.parametrize("name", [CYRILLIC, "Τροχός", "Fußgänger"])
+def test_charts_draw_class_names_in_letters_without_a_warning(
+    name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fonts._warned.clear()
+    assert chart(tmp_path / "a.png", name) != chart(tmp_path / "b.png", name[::-1])
+    assert caplog.messages == []
+
+
+def test_a_chart_of_a_script_without_letters_gives_our_one_warning_and_not_matplotlibs(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fonts._warned.clear()
+    chart(tmp_path / "a.png", HAN)
+    chart(tmp_path / "b.png", HAN)
+    assert len(caplog.messages) == 1 and "--font" in caplog.messages[0]
+
+
+def test_a_named_font_comes_first_in_charts_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = chart(tmp_path / "a.png", "cat")
+    monkeypatch.setenv(fonts.VARIABLE, str(Path(fonts._dejavu() or "").with_name("DejaVuSerif.ttf")))
+    assert chart(tmp_path / "b.png", "cat") != own
+    monkeypatch.setenv(fonts.VARIABLE, str(tmp_path / "a.png"))
+    with pytest.raises(UsageError, match="not a font"):
+        chart(tmp_path / "c.png", "cat")
+
+
+def chart(path: Path, name: str) -> bytes:
+    """The plots of a split with one object of one class."""
+    one, box = np.zeros(1, np.int64), np.array([[1.0, 2.0, 30.0, 20.0]])
+    sample = Sample("a", Path("a.jpg"), (40, 60), box, one, np.zeros(1, np.bool_))
+    draw_stats(measure(Dataset(Path("d"), "voc", "train", LabelMap((name,)), (sample,))), path, title="data")
+    return path.read_bytes()

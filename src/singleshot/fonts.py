@@ -7,11 +7,14 @@ first for every text.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 import logging
 import os
 import threading
+import warnings
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from PIL import ImageFont
@@ -56,6 +59,30 @@ def _font_for(text: str, size: int, named: str | None) -> ImageFont.FreeTypeFont
     if lacking[best]:
         _warn(f"the font {Path(best).name} has no {''.join(sorted(lacking[best]))[:20]}")
     return _load(best, size)
+
+
+@contextlib.contextmanager
+def in_charts(texts: Iterable[str]) -> Iterator[None]:
+    """Let matplotlib draw in the same fonts while a chart is made and saved; the named one first, then DejaVu Sans.
+
+    Args:
+        texts: what the chart shows, such as class names: letters that no font has give the one warning.
+
+    Raises UsageError where `$SINGLESHOT_FONT` does not name a font.
+    """
+    from matplotlib import font_manager, rc_context
+
+    families = ["DejaVu Sans"]
+    named = os.environ.get(VARIABLE)
+    if named:
+        _load(named, 12)
+        font_manager.fontManager.addfont(named)
+        families.insert(0, font_manager.FontProperties(fname=named).get_name())
+    for text in texts:
+        font_for(text, 12)
+    with rc_context({"font.family": families}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # said above, once
+        yield
 
 
 @functools.cache

@@ -13,20 +13,24 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from singleshot import weights
+from singleshot.cli.main import app
 from singleshot.data.boxes import voc
 from singleshot.data.load.loader import Loader
 from singleshot.detection.ssd import SSD, SSDConfig, config_for
 from singleshot.errors import CannotCreateError, ConfigError, DataError, FaultyDataError, UsageError
 from singleshot.evaluation.evaluate import evaluate
+from singleshot.segmentation.fcn import FCN
+from singleshot.segmentation.fcn import config_for as fcn_config
 from singleshot.structures import LabelMap
 from singleshot.training import run
 from singleshot.training.criterion import DetectionCriterion
 from singleshot.training.fit import is_good
 from singleshot.training.ranks import Ranks
 from singleshot.training.recipe import Recipe, override
-from singleshot.training.run import provenance_of, this_command, train
+from singleshot.training.run import provenance_of, recipe_for, this_command, train
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*tensor cores.*", "ignore::FutureWarning")
 
@@ -349,3 +353,36 @@ def test_thresholds_of_best_f1_are_stored_when_asked_for(squares: Path, tmp_path
     assert isinstance(stored, SSDConfig) and isinstance(stored.display_threshold, tuple)
     assert stored.display_threshold == chosen.detector.network.config.display_threshold
     assert len(stored.display_threshold) == 1
+
+
+def test_a_run_from_weights_trains_their_model_from_python_as_from_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    file = tmp_path / "w.safetensors"
+    weights.save(file, SSD(config_for("lite320-fine", ("square",), (64, 96))), {})
+    chosen = recipe_for(None, file)
+    assert (chosen.model, chosen.weights) == ("lite320-fine", str(file))
+
+    def stop(_data: object, recipe: Recipe, **_options: object) -> None:
+        raise FarEnoughError(recipe)
+
+    monkeypatch.setattr(run, "train", stop)
+    with pytest.raises(FarEnoughError) as caught:
+        CliRunner().invoke(app, ["train", "--data", str(tmp_path), "--weights", str(file)], catch_exceptions=False)
+    assert caught.value.args == (chosen,)
+
+
+def test_a_recipe_beside_weights_keeps_its_model_and_a_segmenter_asks_for_one(tmp_path: Path) -> None:
+    assert recipe_for(None, None) == Recipe()
+    own = Recipe(model="vgg300")
+    assert recipe_for(own, None) is own and recipe_for(own, "mine").weights == "mine"
+    assert recipe_for(own, tmp_path / "w").model == "vgg300"
+    file = tmp_path / "s.safetensors"
+    weights.save(file, FCN(fcn_config("fcn8s-fine", ("road", "other"), (64, 96))), {})
+    with pytest.raises(DataError, match="a segmenter"):
+        recipe_for(None, file)
+
+
+class FarEnoughError(Exception):
+    """Training would begin."""

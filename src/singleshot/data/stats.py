@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
+from singleshot import fonts
 from singleshot.boxes import area
 from singleshot.structures import Dataset
 
@@ -133,6 +134,11 @@ def draw_stats(stats: Stats, path: Path, *, title: str) -> None:
         path: the file to write. Its folder must exist.
         title: of the page.
     """
+    with fonts.in_charts([*stats.class_names, title]):
+        _draw(stats, path, title)
+
+
+def _draw(stats: Stats, path: Path, title: str) -> None:
     # Imported here: matplotlib takes a second to load. Figure without pyplot keeps no global state.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from singleshot import fonts
 from singleshot.errors import UsageError
 from singleshot.metrics.voc_ap import ClassResult, mean_ap
 from singleshot.storage import atomic
@@ -58,6 +59,11 @@ def draw_precision_recall(
     Raises UsageError for another suffix, and what `atomic.write` does.
     """
     chosen = image_format(path)
+    with fonts.in_charts(curves):
+        _draw(curves, path, thresholds, chosen)
+
+
+def _draw(curves: Mapping[str, ClassResult], path: Path, thresholds: Sequence[float], chosen: str) -> None:
     # Imported here: matplotlib takes a second to load, and only this function draws. Figure without pyplot keeps no
     # global state and opens no window.
     from matplotlib import colormaps

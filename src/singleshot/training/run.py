@@ -37,14 +37,15 @@ from singleshot.data.split_file import SPLIT_FILE, SplitFile
 from singleshot.errors import DataError, Fault, UsageError
 from singleshot.prediction.backends.arithmetic import arithmetic
 from singleshot.prediction.backends.host import cores
+from singleshot.prediction.load import find_weights
 from singleshot.prediction.predictor import Detector, Segmenter, predictor_of
 from singleshot.structures import Dataset
 from singleshot.training.devices import child_processes, kill_processes, memory_errors, open_fabric, resolve_precision
 from singleshot.training.fit import fit
-from singleshot.training.load_pretrained import new_network, resumed_network
+from singleshot.training.load_pretrained import model_of, new_network, resumed_network
 from singleshot.training.loggers import Log, NoObserver, Observer, SilentObserver, check_available, logged
 from singleshot.training.ranks import Heartbeat, Ranks, batch_for
-from singleshot.training.recipe import Recipe
+from singleshot.training.recipe import Recipe, default_recipe
 from singleshot.training.run_folder import RunFolder
 from singleshot.training.setup import SetupOptions, set_up
 from singleshot.training.state import begun, find, identity
@@ -96,6 +97,7 @@ def train(
     recipe: Recipe | None = None,
     *,
     out: str | Path,
+    weights: str | Path | None = None,
     val: Dataset | None = None,
     train_split: str = "train",
     val_split: str | float | None = "val",
@@ -119,8 +121,11 @@ def train(
 
     Args:
         data: a folder in a layout that `data.read` knows, or a split that was read already.
-        recipe: every choice; None takes the defaults for users' own data.
+        recipe: every choice; None takes the defaults for users' own data, and of the weights' model if there are
+            `weights`, as the command line does.
         out: the run's folder; see `run_folder`.
+        weights: to start from: a file, a name of `weights import`, or `owner/name` on the hub; None for those of the
+            recipe.
         val: the validation split, of the same classes; None reads `val_split` if `data` is a folder.
         train_split: the split to train on.
         val_split: the split to evaluate after each epoch, or a share (below 1) of the images of `train_split`; None
@@ -154,7 +159,7 @@ def train(
     A script that trains with workers needs the guard `if __name__ == "__main__":`, as all of multiprocessing does.
     """
     refuse_unguarded("train")
-    recipe = recipe or Recipe()
+    recipe = recipe_for(recipe, weights)
     existing = resume and (Path(out) / "recipe.json").is_file()
     if not isinstance(data, Dataset) and not existing and Path(out).resolve().is_relative_to(Path(data).resolve()):
         raise UsageError("is in the data folder, which is never written to", remedy="Choose another --out", file=out)
@@ -274,6 +279,18 @@ def train(
 def _choice(out: Path, existing: bool) -> ClassChoice | None:
     """Return the classes that the run to resume read; None for a new one."""
     return split_file.read(out / SPLIT_FILE).choice if existing and (out / SPLIT_FILE).is_file() else None
+
+
+def recipe_for(recipe: Recipe | None, weights: str | Path | None) -> Recipe:
+    """Return the recipe of a run from some weights: the given one, or the default one of the weights' own model.
+
+    Raises DataError for a segmenter's weights without a recipe, and what `find_weights` raises.
+    """
+    if weights is None:
+        return recipe or Recipe()
+    if recipe is None:
+        recipe = default_recipe(model_of(find_weights(weights)))
+    return replace(recipe, weights=str(weights))
 
 
 def _stored(out: Path, splits: SplitFile | Path | None, resumed_split: str | None) -> SplitFile | None:
