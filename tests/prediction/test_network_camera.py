@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -161,6 +162,35 @@ def test_no_redirect_is_followed() -> None:
     with HttpCamera(elsewhere) as camera:
         refusal(camera)
         assert set(camera.requests) == {"/live"}
+
+
+@pytest.mark.parametrize(
+    "elsewhere", ["http://127.0.0.1:{0}/inside", "rtsp://127.0.0.1:{0}/inside", "file:///etc/passwd"]
+)
+def test_no_rtsp_redirect_is_followed_to_another_server_or_a_file(elsewhere: str) -> None:
+    asked: list[bytes] = []
+
+    def redirect(listener: socket.socket, target: str) -> None:
+        client, _ = listener.accept()
+        with client:
+            while request := client.recv(4096):
+                asked.append(request.split(b" ")[0])
+                (number,) = [line for line in request.split(b"\r\n") if line.startswith(b"CSeq")]
+                if asked[-1] == b"OPTIONS":
+                    client.sendall(b"RTSP/1.0 200 OK\r\n" + number + b"\r\nPublic: DESCRIBE, SETUP, PLAY\r\n\r\n")
+                else:
+                    head = b"RTSP/1.0 302 Moved Temporarily\r\n" + number
+                    client.sendall(head + f"\r\nLocation: {target}\r\n\r\n".encode())
+
+    with socket.create_server(("127.0.0.1", 0)) as inside, socket.create_server(("127.0.0.1", 0)) as listener:
+        target = elsewhere.format(inside.getsockname()[1])
+        threading.Thread(target=redirect, args=(listener, target), daemon=True).start()
+        with pytest.raises(singleshot.SingleshotError):
+            next(frames(Address(f"rtsp://127.0.0.1:{listener.getsockname()[1]}/live"), timeout_s=3.0))
+        inside.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            inside.accept()
+    assert b"DESCRIBE" in asked
 
 
 @pytest.mark.parametrize(

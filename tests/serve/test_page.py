@@ -14,6 +14,7 @@ import pytest
 
 from singleshot.serve.security import PAGE
 from tests.serve.conftest import Program, Stub, body, get, jpeg, stub_server
+from tests.serve.test_app import two_models
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 FLAGS = [
@@ -219,3 +220,19 @@ def test_the_page_loads_nothing_from_other_servers(stub: Stub) -> None:
         text = said.partition(b"\r\n\r\n")[2].decode()
         assert "http://" not in text and "https://" not in text and "innerHTML" not in text
     assert body(stub.ask(get("/v1/model")))["task"] == "detection"
+
+
+@browser_test
+def test_a_visitor_chooses_between_several_models(browser: Any) -> None:
+    with two_models() as (stub, _seen):
+        opened = Opened(browser, stub.port)
+        opened.page.wait_for_selector("#models:not([hidden])")
+        assert opened.page.locator("#models option").all_text_contents() == ["a", "b"]
+        assert opened.page.locator("#model").text_content().startswith("a ·")
+        opened.page.select_option("#models", "b")
+        assert opened.page.locator("#model").text_content().startswith("b ·")
+        assert opened.page.locator("#panel").is_hidden() and opened.complaints == []
+    with stub_server() as alone:
+        opened = Opened(browser, alone.port)
+        opened.page.wait_for_function("document.getElementById('model').textContent.startsWith('stub')")
+        assert opened.page.locator("#models").is_hidden()
