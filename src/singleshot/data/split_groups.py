@@ -145,16 +145,13 @@ def _cut(ids: list[int], images: Sequence[Path]) -> Groups:
         run_of: dict[bytes, int] = {}
         length = -(-len(indices) // RUNS)
         for position, index in enumerate(sorted(indices, key=lambda index: images[index].as_posix())):
-            result[index] = run_of.setdefault(_digest(images[index]), free + position // length)
+            try:
+                digest = hashlib.sha256(file_bytes(images[index], MAX_FILE_BYTES)).digest()
+            except SingleshotError:
+                digest = images[index].as_posix().encode("utf-8", "surrogateescape")
+            result[index] = run_of.setdefault(digest, free + position // length)
         free += RUNS
     return Groups(result, sum(map(len, large)))
-
-
-def _digest(image: Path) -> bytes:
-    try:
-        return hashlib.sha256(file_bytes(image, MAX_FILE_BYTES)).digest()
-    except SingleshotError:
-        return image.as_posix().encode("utf-8", "surrogateescape")
 
 
 def assign(

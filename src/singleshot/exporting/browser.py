@@ -15,7 +15,6 @@ from pathlib import Path
 from singleshot.classes import colours
 from singleshot.errors import DataError, InputMissingError
 from singleshot.prediction.backends.backend import ExportRecord
-from singleshot.segmentation.fcn import FCNConfig
 from singleshot.storage.files import file_bytes
 
 MODEL = "model.onnx"
@@ -93,7 +92,7 @@ def write(folder: Path, record: ExportRecord, runtime: Path) -> None:
     for name in RUNTIME:
         shutil.copyfile(runtime / "dist" / name, folder / "runtime" / name)
     (folder / "runtime" / "LICENSE.txt").write_text(NOTICE.format(version=version), encoding="utf-8")
-    own = record.config.colours if isinstance(record.config, FCNConfig) else ()
+    own = () if record.config.task == "detection" else record.config.colours
     facts = {
         "task": record.task,
         "flavour": record.config.flavour,

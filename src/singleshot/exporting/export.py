@@ -138,7 +138,7 @@ def export(
     _check_target(target, chosen, overwrite)
     model, sha256 = _model(source, where)
     if postprocess:
-        if not isinstance(model, Detector):
+        if model.task == "segmentation":
             raise UsageError("a segmenter has no NMS", remedy="Omit its options")
         model = model.with_postprocess(**postprocess)
     measured = None if calibration_data is None else calibration.read(Path(calibration_data), model)

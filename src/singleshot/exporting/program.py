@@ -160,7 +160,7 @@ class NetworkProgram(nn.Module):
         super().__init__()
         self.config = network.config
         self.network = _prepared(network, torch.float32).to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
-        self.output_names = RAW_DETECTIONS if isinstance(network, SSD) else RAW_SEGMENTATION
+        self.output_names = RAW_DETECTIONS if network.task == "detection" else RAW_SEGMENTATION
         if network.config.preprocess.channel_order == "bgr":
             # Programs around it have RGB at hand: the first convolution's channels change places in their stead.
             first = next(each for each in self.network.modules() if isinstance(each, nn.Conv2d))

@@ -21,8 +21,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
-from numpy import ndarray
 
 from singleshot.drawing import draw
 from singleshot.errors import UsageError
@@ -258,17 +256,14 @@ def _frames(source: Any, allow_network: bool) -> Iterator[tuple[Iterable[Frame],
     if (warning := found.warning()) is not None:
         log.warning(warning)
     if found.images:
-        yield (Frame(_read(file), str(file)) for file in found.images), False, False
+        pixels = (read_standard_input() if file == STANDARD_INPUT else read_image(file) for file in found.images)
+        yield (Frame(image, str(file)) for image, file in zip(pixels, found.images, strict=True)), False, False
     for file in found.videos:
         yield _video(file), True, False
     for index in found.cameras:
         yield camera.frames(index), True, True
     for address in found.streams:
         yield network_camera.frames(address), True, True
-
-
-def _read(file: Path) -> UInt8[ndarray, "H W 3"]:
-    return read_standard_input() if file == STANDARD_INPUT else read_image(file)
 
 
 def _video(file: Path) -> Iterator[Frame]:

@@ -156,7 +156,10 @@ def pretrain(
     with closing(_RunFolder(folder, out, overwrite=overwrite, resume=resume)) as run:
         start = checkpoint.newest(folder / "checkpoints", lambda error: observer.warn(str(error))) if resume else None
         if start is not None:
-            _same_run(start.facts["identity"], identity, folder)
+            differing = [name for name in identity if start.facts["identity"].get(name) != identity[name]]
+            if differing:
+                message = f"the run to resume had other {', '.join(differing)}"
+                raise ConfigError(message, remedy="Give the same, or begin anew with --overwrite", file=folder)
         run.write_config(config)
         torch.manual_seed(config.seed)
         preprocess = Preprocess((config.size, config.size), GREY_RGB, GREY_RGB)
@@ -273,14 +276,6 @@ def _readable(path: Path, preprocess: Preprocess) -> Tensor | None:
         return None
 
 
-def _same_run(stored: Mapping[str, Any], wanted: Mapping[str, Any], folder: Path) -> None:
-    """Raise ConfigError where the run to resume had other choices, images, teacher or versions."""
-    differing = [name for name in wanted if stored.get(name) != wanted[name]]
-    if differing:
-        message = f"the run to resume had other {', '.join(differing)}"
-        raise ConfigError(message, remedy="Give the same, or begin anew with --overwrite", file=folder)
-
-
 class _RunFolder:
     """The folder beside the weights file, locked until `close`; see the head of this file."""
 
@@ -393,7 +388,9 @@ def _fit(
                 for name, loss in losses.items():
                     progress.sums[name] = progress.sums.get(name, loss.new_zeros(())) + loss.detach()
                 finished = progress.step == total
-                probes = probe is not None and total is not None and _is_tenth(progress.step, total)
+                # Whether another tenth of the run ends with this step, and there is something to probe with.
+                tenths = 0 if total is None else PROBES * progress.step // total - PROBES * (progress.step - 1) // total
+                probes = probe is not None and tenths > 0
                 if progress.step % LOG_EVERY == 0 or finished or probes:
                     row = {name: float(value) / progress.epoch_steps for name, value in progress.sums.items()}
                     if not np.isfinite(list(row.values())).all():
@@ -419,11 +416,6 @@ def _fit(
         message = f"stopped by {signal.Signals(signals.received).name} after step {progress.step}, and saved"
         raise SignalledError(message, number=signals.received, remedy="Continue with --resume")
     return ema, progress
-
-
-def _is_tenth(step: int, total: int) -> bool:
-    """Return whether another tenth of the run ends with this step."""
-    return step * PROBES // total > (step - 1) * PROBES // total
 
 
 class _Clock:

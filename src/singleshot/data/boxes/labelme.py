@@ -99,20 +99,15 @@ def _objects(shapes: list[Any], file: Path) -> tuple[list[Object], list[Fault]]:
             message = f"{path}.points is {shown(rows)}, which is no {kind}"
             faults.append(make_fault("bad-box", message, file, remedy="Draw it anew or delete it"))
             continue
-        box = _box(kind, numbers)
+        xs, ys = [point[0] for point in numbers], [point[1] for point in numbers]
+        box = enclosing.of_points(xs, ys)
+        if kind == "circle":
+            radius = math.hypot(xs[1] - xs[0], ys[1] - ys[0])
+            box = enclosing.of_ellipse(xs[0], ys[0], radius, radius)
         objects.append(Object(str(shape["label"]), box, index, path=path, outline=kind != "rectangle"))
     if unused:
         faults.append(make_fault("filled-field", f"{unused} shapes are no boxes or polygons and are not read", file))
     return objects, faults
-
-
-def _box(kind: str, points: list[tuple[float, ...]]) -> tuple[float, float, float, float]:
-    """Return the box around a shape."""
-    xs, ys = [point[0] for point in points], [point[1] for point in points]
-    if kind == "circle":
-        radius = math.hypot(xs[1] - xs[0], ys[1] - ys[0])
-        return enclosing.of_ellipse(xs[0], ys[0], radius, radius)
-    return enclosing.of_points(xs, ys)
 
 
 # ---- Folders

@@ -77,7 +77,12 @@ def read(file: Path) -> Description:
             message = f"the key {alias!r} is taken for {name!r}"
             faults.append(make_fault("unknown-key", message, file, _line(values[alias])))
             values[name] = values.pop(alias)
-    faults += [_unknown(key, node, file) for key, node in values.items() if key not in KNOWN]
+    for key, node in values.items():
+        if key not in KNOWN:
+            if near := difflib.get_close_matches(key, KNOWN[:6], n=1, cutoff=0.65):
+                raise _error(f"unknown key {key!r}", f"Did you mean {near[0]}?", file, node)
+            message = f"the key {key!r} means nothing here; it is ignored"
+            faults.append(make_fault("unknown-key", message, file, _line(node)))
     named = {name: values[name] for name in SPLITS if name in values and not _is_empty(values[name])}
     splits = {name: _texts(node, name, file) for name, node in named.items()}
     lines = {name: _line(values[name]) for name in splits}
@@ -120,13 +125,6 @@ def _top(text: str, file: Path) -> dict[str, yaml.Node]:
             raise _error(f"the key {key.value!r} occurs twice", "Keep one", file, key)
         values[str(key.value)] = node
     return values
-
-
-def _unknown(key: str, node: yaml.Node, file: Path) -> Fault:
-    near = difflib.get_close_matches(key, KNOWN[:6], n=1, cutoff=0.65)
-    if near:
-        raise _error(f"unknown key {key!r}", f"Did you mean {near[0]}?", file, node)
-    return make_fault("unknown-key", f"the key {key!r} means nothing here; it is ignored", file, _line(node))
 
 
 def _texts(node: yaml.Node, key: str, file: Path) -> tuple[str, ...]:

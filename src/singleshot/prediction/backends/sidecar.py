@@ -23,7 +23,6 @@ from torch import Tensor
 from singleshot import preprocess
 from singleshot.detection.anchors import anchors_cxcywh
 from singleshot.detection.coding import CENTRE_VARIANCE, MAX_GROWTH, SIZE_VARIANCE
-from singleshot.detection.ssd import SSDConfig
 from singleshot.errors import DataError, InputMissingError
 from singleshot.prediction.backends.backend import KEY, MOST_CHARACTERS, ExportRecord, parse
 from singleshot.preprocess import Preprocess
@@ -46,8 +45,8 @@ def facts(record: ExportRecord, graph: Mapping[str, Any]) -> dict[str, Any]:
     found |= {name: whole[name] for name in ("task", "precision", "weights_sha256")}
     found |= {name: whole["config"][name] for name in ("flavour", "class_names")}
     found["preprocess"] = whole["config"]["preprocess"] | {"channel_order": "rgb"}  # see `input_of`
-    if isinstance(record.config, SSDConfig):
-        config = record.config
+    config = record.config
+    if config.task == "detection":
         anchors = anchors_cxcywh(config.anchors, config.input_size_hw, config.clip_anchors)
         found |= {
             "thresholds": whole["config"]["postprocess"],
