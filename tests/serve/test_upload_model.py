@@ -19,6 +19,7 @@ from singleshot.prediction.predictor import Segmenter
 from singleshot.segmentation.fcn import FCN, config_for
 from singleshot.serve.messages import PredictRequest
 from singleshot.serve.upload_model import UploadModel
+from singleshot.starts.shipped import real_images
 from tests.serve.conftest import jpeg
 
 
@@ -127,3 +128,12 @@ def test_a_segmenter_returns_class_ids_as_a_png() -> None:
     shares = {row["class_id"]: row["share"] for row in found["classes"]}
     assert sum(shares.values()) == pytest.approx(1)
     assert shares == {i: pytest.approx((mask == i).mean()) for i in np.unique(mask).tolist()}
+
+
+def test_without_a_threshold_the_models_own_counts_and_its_facts_say_it() -> None:
+    everyday = UploadModel(load("everyday"), 10_000_000)
+    assert {row["threshold"] for row in everyday.facts()["classes"]} == {0.4}
+    motorway = real_images()[1].read_bytes()
+    own, lower = everyday.respond([PredictRequest(motorway), PredictRequest(motorway, 0.2)])
+    few, more = (json.loads(each.body)["detections"] for each in (own, lower))
+    assert len(few) == 2 < len(more) and min(each["score"] for each in few) >= 0.4
