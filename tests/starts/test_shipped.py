@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -108,3 +109,25 @@ assert "torch._dynamo" not in sys.modules and "sympy" not in sys.modules
     environment = os.environ | {"NUMBA_CACHE_DIR": "/dev/null/none", "HOME": "/nonexistent", "XDG_CACHE_HOME": "/none"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
+
+
+def test_evaluate_scores_it_on_data_with_some_of_its_classes(tmp_path: Path) -> None:
+    boxes = {"cat": ("cat", (1, 1, 430, 300)), "motorway": ("car", (541, 197, 640, 258))}
+    for folder in ("JPEGImages", "Annotations", "ImageSets/Main"):
+        (tmp_path / folder).mkdir(parents=True)
+    for photo in OWN:
+        name, corners = boxes[photo.stem]
+        shutil.copyfile(photo, tmp_path / "JPEGImages" / photo.name)
+        height, width = read_image(photo).shape[:2]
+        edges = "".join(
+            f"<{tag}>{at}</{tag}>" for tag, at in zip(("xmin", "ymin", "xmax", "ymax"), corners, strict=True)
+        )
+        (tmp_path / "Annotations" / f"{photo.stem}.xml").write_text(
+            f"<annotation><filename>{photo.name}</filename><size><width>{width}</width><height>{height}</height>"
+            f"<depth>3</depth></size><object><name>{name}</name><difficult>0</difficult><bndbox>{edges}</bndbox>"
+            "</object></annotation>",
+            encoding="utf-8",
+        )
+    (tmp_path / "ImageSets/Main/test.txt").write_text("cat\nmotorway\n", encoding="utf-8")
+    report = singleshot.evaluate("everyday", data=tmp_path, split="test", metric="voc12")
+    assert report.ap["cat"] == report.ap["car"] == 1.0 and report.ap["dog"] is None and report.map == 1.0
