@@ -21,6 +21,7 @@ from singleshot.errors import ConfigError, Fault, InputMissingError, NotPermitte
 from singleshot.structures import Dataset, LabelMap, Sample
 from tests.data.conftest import close
 from tests.data.exports import EXPORTS
+from tests.data.layouts import LAYOUTS, Content
 
 
 def picture(path: Path, size: tuple[int, int] = (60, 40)) -> None:
@@ -95,6 +96,14 @@ def test_a13_every_layouts_sources_are_watched(layout: str, tmp_path: Path, monk
     assert old in text
     (root / name).write_text(text.replace(old, new))
     assert read.read(root, SPLITS[layout]).samples[0].boxes_xyxy[0, 2] < 9
+
+
+@pytest.mark.parametrize("layout", [name for name in LAYOUTS if name != "kitti_road"])  # it has four splits
+def test_all_stands_for_every_image_of_a_folder_with_one_split_too(layout: str, tmp_path: Path) -> None:
+    chosen = LAYOUTS[layout]
+    images = chosen.make(tmp_path, Content())
+    pool = read.read(tmp_path, "all", layout=chosen.data_format, cache=False)
+    assert sorted(sample.image_path for sample in pool.samples) == images
 
 
 def test_a13_a_yolo_list_watches_the_labels_of_its_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

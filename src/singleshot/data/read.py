@@ -222,7 +222,7 @@ def read(
     reader = READERS[chosen]
     if split in ("val", ALL) and root.is_dir():
         names = reader.splits(root)
-        if split == ALL and ALL not in names and len(names) > 1:
+        if split == ALL and ALL not in names and names:
             return read_pool(
                 root, names,
                 layout=layout, label_map=label_map, annotated=annotated, allow_unlabelled=allow_unlabelled,
