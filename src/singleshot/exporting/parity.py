@@ -1,4 +1,4 @@
-"""The parity check: does an export give the same outputs as the model that it was made from?
+"""The parity check: whether an export gives the same outputs as the model that it was made from.
 
 There are two comparisons on real images. First the network's raw outputs for equal resized images: they differ by
 rounding only. Then the whole path from an image of any size to boxes: the graph's resize and NMS against ours. If two
