@@ -46,6 +46,7 @@ READY_DATA ?=
 
 test-long: .venv/.installed-dev  ## ten minutes of a stream, the container's commands, and every fuzz target for FUZZ_MINUTES=2: about an hour
 	SINGLESHOT_LONG=1 READY_DATA="$(READY_DATA)" $(BIN)/python -m pytest -s tests/prediction/test_network_camera.py tests/test_dockerfile.py tests/starts
+	$(BIN)/python -m benchmarks.export_table
 	@set -e; for each in $$(cd tests/fuzz && grep -l "TARGET = Target(" *.py | grep -v test_fuzz | sed "s/\.py$$//"); do \
 	  $(BIN)/python -m tests.fuzz.$$each --minutes $(FUZZ_MINUTES); done
 

@@ -235,3 +235,20 @@ def test_a_folded_segmenter_answers_the_same():
 def test_a_normalisation_behind_something_else_stays():
     module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.BatchNorm2d(4)).eval()
     assert isinstance(folded(module)[2], nn.BatchNorm2d)  # pyright: ignore[reportIndexIssue]
+
+
+def test_a_network_alone_takes_rgb_whatever_the_weights_read_and_has_its_weights_in_rows():
+    from singleshot.exporting.program import NetworkProgram
+    from singleshot.prediction.backends.sidecar import input_of
+
+    plain = copy.deepcopy(made.network()).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    plain.config = replace(plain.config, preprocess=replace(plain.config.preprocess, channel_order="bgr"))
+    image = made.pictures(3)[2]
+    model = Detector(plain)
+    wanted = model.forward(model.preprocess([image]))
+    program = NetworkProgram(plain)
+    with torch.no_grad():
+        found = program(input_of([image], plain.config.preprocess))
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-3, rtol=1e-4)
+    assert all(each.is_contiguous() for each in program.parameters()) and not program.training

@@ -190,3 +190,23 @@ def test_a_runtime_that_has_only_the_cpu_refuses_another_device(
     (tmp_path / f"model{suffix}").touch()
     with pytest.raises(UsageError, match="runs on the CPU and not on mps"):
         load(tmp_path / f"model{suffix}", device="mps")
+
+
+def test_folded_weights_predict_the_same_to_the_last_digits_and_are_not_touched(tmp_path: Path):
+    from torch import nn
+
+    from tests.exporting import made
+
+    opened = load(made.write_weights(tmp_path), device="cpu", fold=True)
+    image = made.pictures(3)[2]
+    inputs = opened.preprocess([image])
+    fast, exact = opened.forward(inputs), made.detector().forward(inputs)
+    kinds = {type(each).__name__ for each in opened._folded_network.modules()}
+    assert opened.fold and not made.detector().fold and "Identity" in kinds and "BatchNorm" not in kinds
+    assert any(isinstance(each, nn.BatchNorm2d) for each in opened.network.modules())
+    for one, other in zip(fast, exact, strict=True):
+        assert (one - other).abs().max() < 1e-4 * other.abs().max()
+    import dataclasses
+
+    plain = dataclasses.replace(opened, fold=False).forward(inputs)
+    assert all(bool((one == other).all()) for one, other in zip(plain, exact, strict=True))

@@ -191,4 +191,4 @@ def _variants(path: Path, device: str) -> Iterator[_Variant]:
 
 
 def _opening(path: Path, device: str, bf16: bool, backend: str | None = None) -> Callable[[], Any]:
-    return lambda: load(path, device=device, bf16=bf16, backend=backend)
+    return lambda: load(path, device=device, bf16=bf16, backend=backend, fold=True)

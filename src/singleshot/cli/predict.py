@@ -169,7 +169,8 @@ def predict(
         # The process that reads images starts while the weights are loaded.
         reader = stack.enter_context(ImageReader()) if found.images else None
         with terminal.download(f"fetching {weights}") as observer:
-            model: Any = load(weights, device=device, backend=backend, bf16=bf16, trust=trust, observer=observer)
+            options = {"backend": backend, "bf16": bf16, "trust": trust, "fold": True}
+            model: Any = load(weights, device=device, observer=observer, **options)
         model = with_nms(model, nms_changes(max_detections, nms_iou, class_agnostic_nms))
         if named is None:
             terminal.note(model_line(len(model.label_map), model.display_thresholds))

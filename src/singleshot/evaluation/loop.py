@@ -110,6 +110,8 @@ def predictions(
     Raises:
         DataError, InputMissingError: an image cannot be read, and the loader's `on_bad` is "fail".
     """
+    if predictor.fold:
+        predictor = replace(predictor, fold=False)  # figures are those of the weights as they are
     with loader:
         for batch in map(Batch.without_unreadable, loader.epoch()):
             if not len(batch):

@@ -26,9 +26,9 @@ from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from singleshot import boxes
+from singleshot.backbones.folding import folded
 from singleshot.detection.coding import RawDetections, decode
 from singleshot.detection.ssd import SSD
 from singleshot.prediction.backends.backend import DETECTIONS, RAW_DETECTIONS, RAW_SEGMENTATION, SEGMENTATION
@@ -369,20 +369,3 @@ def _(boxes_xyxy: Tensor, scores: Tensor, nms_iou: float) -> Tensor:
 
 OPERATOR = torch.ops.singleshot_export.suppress.default
 """The name by which an exporter knows `nms_placeholder`."""
-
-
-def folded(module: nn.Module) -> nn.Module:
-    """Fold each batch normalisation into the convolution right before it, in place, and return the module.
-
-    Layers of our networks are registered in the order of their application; the parity check after each export proves
-    that the outputs stay the same.
-    """
-    previous: tuple[str, nn.Module] | None = None
-    for name, child in module.named_children():
-        if previous is not None and isinstance(previous[1], nn.Conv2d) and isinstance(child, nn.BatchNorm2d):
-            setattr(module, previous[0], fuse_conv_bn_eval(previous[1], child))
-            setattr(module, name, nn.Identity())
-        else:
-            folded(child)
-        previous = (name, child)
-    return module

@@ -167,3 +167,27 @@ def test_what_is_no_onnx_file_is_refused(tmp_path: Path):
     with pytest.raises(InputMissingError):
         checked_model(tmp_path / "none.onnx")
     assert onnx.ModelProto().ByteSize() == 0
+
+
+@pytest.mark.parametrize(
+    ("available", "cuda", "wanted"),
+    [
+        (["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"], None, ["CPU"]),
+        (["CUDAExecutionProvider", "CPUExecutionProvider"], 1, ["CUDA", "CPU"]),
+        (
+            ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"],
+            0,
+            ["Tensorrt", "CUDA", "CPU"],
+        ),
+        (["CPUExecutionProvider"], 0, ["CPU"]),
+    ],
+)
+def test_a_cuda_device_is_used_by_the_best_provider_that_is_there_and_in_float32(available, cuda, wanted):
+    from singleshot.prediction.backends.onnx import providers
+
+    chosen = providers([f"{name}ExecutionProvider" for name in available], cuda)
+    names = [each if isinstance(each, str) else each[0] for each in chosen]
+    assert names == [f"{name}ExecutionProvider" for name in wanted]
+    options = {each[0]: each[1] for each in chosen if not isinstance(each, str)}
+    assert all(each["device_id"] == str(cuda) for each in options.values())
+    assert options.get("CUDAExecutionProvider", {"use_tf32": "0"})["use_tf32"] == "0"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,12 @@ class OnnxBackend:
         data: the bytes of an ONNX model; `open_onnx` checks those of a file first.
         record: the record in it.
         threads: of one run; None for `default_threads`.
+        cuda: the number of a CUDA device; None for the CPU. See `providers`.
 
     Raises ConfigError if the extra `export` is missing, and what the runtime raises for a model that it cannot run.
     """
 
-    def __init__(self, data: bytes, record: ExportRecord, threads: int | None = None) -> None:
+    def __init__(self, data: bytes, record: ExportRecord, threads: int | None = None, cuda: int | None = None) -> None:
         with needs_extra("export"):
             import onnxruntime
         self.record, self._process = record, os.getpid()
@@ -39,7 +40,8 @@ class OnnxBackend:
         options.intra_op_num_threads = threads or default_threads()
         options.inter_op_num_threads = 1
         options.log_severity_level = ERRORS_ALONE
-        self._session: Any = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        chosen = providers(onnxruntime.get_available_providers(), cuda)
+        self._session: Any = onnxruntime.InferenceSession(data, options, providers=chosen)
         self.output_names: tuple[str, ...] = tuple(output.name for output in self._session.get_outputs())
 
     def run(self, images: UInt8[ndarray, "B H W 3"]) -> Mapping[str, Any]:
@@ -48,7 +50,24 @@ class OnnxBackend:
         return dict(zip(self.output_names, self._session.run(self.output_names, {INPUT: images}), strict=True))
 
 
-def open_onnx(path: Path, threads: int | None = None) -> OnnxBackend:
+def providers(available: Sequence[str], cuda: int | None) -> list[Any]:
+    """The execution providers for a session, best first: TensorRT and CUDA if they are there, and the CPU.
+
+    CUDA computes in float32 as every other backend here does, not in TF32, which is its own choice.
+
+    >>> providers(["CUDAExecutionProvider", "CPUExecutionProvider"], None)
+    ['CPUExecutionProvider']
+    """
+    wanted: list[tuple[str, dict[str, str]]] = []
+    if cuda is not None:
+        wanted = [
+            ("TensorrtExecutionProvider", {"device_id": str(cuda)}),
+            ("CUDAExecutionProvider", {"device_id": str(cuda), "use_tf32": "0"}),
+        ]
+    return [*((name, options) for name, options in wanted if name in available), "CPUExecutionProvider"]
+
+
+def open_onnx(path: Path, threads: int | None = None, cuda: int | None = None) -> OnnxBackend:
     """Check a file and open it in a session.
 
     Raises DataError where it is not , is none of ours, or the runtime refuses it; ConfigError where the
@@ -59,7 +78,7 @@ def open_onnx(path: Path, threads: int | None = None) -> OnnxBackend:
     record = parse(texts.get(KEY), path)
     try:
         # The bytes that were checked, not the file, which may have changed.
-        backend = OnnxBackend(data, record, threads)
+        backend = OnnxBackend(data, record, threads, cuda)
     except SingleshotError:
         raise
     except Exception as error:  # the runtime's errors have no common class

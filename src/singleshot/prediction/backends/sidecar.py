@@ -50,7 +50,7 @@ def facts(record: ExportRecord, graph: Mapping[str, Any]) -> dict[str, Any]:
         anchors = anchors_cxcywh(config.anchors, config.input_size_hw, config.clip_anchors)
         found |= {
             "thresholds": whole["config"]["postprocess"],
-            "scores": getattr(config, "scores", "softmax"),
+            "scores": config.scores,
             "class_columns": list(config.class_columns),
             "decoding": {
                 "centre_variance": CENTRE_VARIANCE,
