@@ -52,7 +52,7 @@ def write(
     ):
         warnings.simplefilter("ignore")
         made: Any = litert_torch.convert(
-            litert_torch.to_channel_last_io(program, args=[0]), (torch.zeros(1, height, width, 3),)
+            litert_torch.to_channel_last_io(program, args=[0]).eval(), (torch.zeros(1, height, width, 3),)
         )
         made.export(str(path))
     if record.precision == "int8":

@@ -185,7 +185,7 @@ def test_what_is_no_onnx_file_is_refused(tmp_path: Path):
 def test_a_cuda_device_is_used_by_the_best_provider_that_is_there_and_in_float32(available, cuda, wanted):
     from singleshot.prediction.backends.onnx import providers
 
-    chosen = providers([f"{name}ExecutionProvider" for name in available], cuda)
+    chosen = providers(available, cuda)
     names = [each if isinstance(each, str) else each[0] for each in chosen]
     assert names == [f"{name}ExecutionProvider" for name in wanted]
     options = {each[0]: each[1] for each in chosen if not isinstance(each, str)}
