@@ -22,7 +22,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from singleshot.errors import DataError, UnreachableError, os_errors
-from singleshot.storage.lock import locked
 
 Observer = Callable[[int, int | None], None]
 """Receives the number of bytes so far and in all (None where the server does not state it)."""
@@ -72,6 +71,8 @@ def fetch(
     part = to.with_name(f"{to.name}.part")
     with os_errors(to, "write", elsewhere="Set SINGLESHOT_CACHE to another folder"):
         to.parent.mkdir(parents=True, exist_ok=True)
+        from singleshot.storage.lock import locked  # a tenth of a second that weights at hand need not wait for
+
         with locked(part.with_name(f"{part.name}.lock")):
             if to.is_file() and _fault(to, sha256, md5) is None:  # another process has downloaded it meanwhile
                 return to
