@@ -107,6 +107,9 @@ def read(
         label_map, warnings = records.classes([each for name in [split, *found] for each in records_of[name]])
         faults += warnings
     rule = CONTINUOUS if any(record.relative for record in kept) else rule
+    if not kept and not faults:
+        top = root if root.is_dir() else root.parent
+        raise tree.empty_split(next((file for file in files if split_of(file, top) == split), root))
     return records.dataset(root, layout, split, kept, label_map, faults, rule=rule)
 
 
