@@ -71,3 +71,13 @@ def test_probing_sees_upper_folders_first_and_stops_at_its_limit(tmp_path: Path)
     root = put(tmp_path, "a/1.txt", "a/2.txt", "b.txt")
     assert [path.name for path in tree.probe(root)] == ["b.txt", "1.txt", "2.txt"]
     assert [path.name for path in tree.probe(root, limit=2)] == ["b.txt"]
+
+
+def test_a_folder_of_many_images_does_not_hide_the_labels(tmp_path: Path) -> None:
+    for name, suffix, count in (("image_2", ".png", 300), ("label_2", ".txt", 3)):
+        (tmp_path / "training" / name).mkdir(parents=True)
+        for number in range(count):
+            (tmp_path / "training" / name / f"{number:06}{suffix}").touch()
+    assert not [path for path in tree.probe(tmp_path, 200) if path.suffix == ".txt"]
+    found = list(tree.probe(tmp_path, 200, of_each=100))
+    assert [path.suffix for path in found].count(".txt") == 3 and len(found) == 103

@@ -100,8 +100,10 @@ def walk(folder: Path, top: Path, way: frozenset[str] = frozenset()) -> Iterator
             yield path
 
 
-def probe(root: Path, limit: int = MAX_PROBED) -> Iterator[Path]:
+def probe(root: Path, limit: int = MAX_PROBED, *, of_each: int | None = None) -> Iterator[Path]:
     """Yield the first files below a folder, upper folders first, without what may not be listed.
+
+    At most `of_each` files of each folder are looked at, so that a folder of many images does not hide the labels.
 
     Links are left out unless they are followed (`folders.follow_links`).
     """
@@ -111,6 +113,9 @@ def probe(root: Path, limit: int = MAX_PROBED) -> Iterator[Path]:
             entries = folders.entries(waiting.pop(0))
         except SingleshotError:
             continue
+        if of_each is not None:
+            few = [entry for entry in entries if not entry.is_dir(follow_symlinks=False)][:of_each]
+            entries = [*few, *(entry for entry in entries if entry.is_dir(follow_symlinks=False))]
         for entry in entries[:limit]:
             if entry.is_symlink() and not folders.links_are_followed():
                 continue
@@ -164,7 +169,8 @@ def pair(tree: Tree, split: str) -> Pairs:
     found = {
         image: beside.get((image.parent, image.stem)) or of_name.get(name) for image, name in sorted(images.items())
     }
-    rest = [file for file in files if file not in set(found.values())]
+    paired = set(found.values())
+    rest = [file for file in files if file not in paired]
     stems = Counter(file.stem for file in rest)
     without = Counter(image.stem for image, file in found.items() if file is None)
     unique = {file.stem: file for file in rest if stems[file.stem] == 1 and without[file.stem] == 1}

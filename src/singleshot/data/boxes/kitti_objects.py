@@ -99,7 +99,7 @@ def fits(root: Path) -> bool:
     """Return whether one of the first text files below a folder has KITTI's columns."""
     if not root.is_dir():
         return False
-    files = [path for path in tree.probe(root, MAX_PROBED) if path.suffix == ".txt"]
+    files = [path for path in tree.probe(root, MAX_PROBED, of_each=100) if path.suffix == ".txt"]
     return any(_is_label(path) for path in files[:10])
 
 

@@ -117,7 +117,7 @@ def fits(root: Path) -> bool:
     """Return whether one of the first JSON files below a folder is LabelMe's."""
     if not root.is_dir():
         return False
-    files = [path for path in tree.probe(root, MAX_PROBED) if path.suffix.lower() == ".json"]
+    files = [path for path in tree.probe(root, MAX_PROBED, of_each=100) if path.suffix.lower() == ".json"]
     return any(_is_labelme(path) for path in files[:5])
 
 

@@ -113,7 +113,7 @@ def fits(root: Path) -> bool:
     """Return whether the first XML file below a folder is an annotation of VOC, and there are images."""
     if not root.is_dir():
         return False
-    first = next((path for path in tree.probe(root) if path.suffix.lower() == ".xml"), None)
+    first = next((path for path in tree.probe(root, of_each=1000) if path.suffix.lower() == ".xml"), None)
     if first is None:
         return False
     try:

@@ -52,7 +52,7 @@ def _has_labels(root: Path) -> bool:
     Where all of them are empty, they are label files without objects.
     """
     images, texts = set[str](), list[Path]()
-    for path in tree.probe(root, MAX_PROBED):
+    for path in tree.probe(root, MAX_PROBED, of_each=100):
         if path.suffix.lower() in IMAGE_SUFFIXES:
             images.add(path.stem)
         elif path.suffix == ".txt" and path.name not in NAMES_FILES:
