@@ -16,7 +16,6 @@ from singleshot.errors import CannotCreateError, ConfigError, DataError, Signall
 from singleshot.pretraining.distillation import PretrainConfig
 from singleshot.pretraining.pretrain import Pretrained, pretrain
 from singleshot.pretraining.teachers import Teacher
-from singleshot.reporting.pretraining import write_report
 from singleshot.training.checkpoint import CheckpointConfig
 from singleshot.training.load_pretrained import new_network
 from singleshot.training.loggers import NoObserver
@@ -179,9 +178,3 @@ def test_detectors_and_segmenters_start_from_the_backbone(done: Pretrained, mode
     for name, tensor in backbone(done.weights).tensors.items():
         assert torch.equal(own[name], tensor.to(own[name].dtype))
     assert start.provenance["licence"] == "Apache-2.0"
-
-
-def test_the_report_shows_losses_probe_and_origin(done: Pretrained) -> None:
-    page = write_report(done).read_text()
-    for text in ("stride 32", "Linear probe", "EfficientNet-Lite0", "Apache-2.0", "images kept from training"):
-        assert text in page
