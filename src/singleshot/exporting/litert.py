@@ -73,9 +73,11 @@ def _quantised(path: Path, record: ExportRecord, inputs: Sequence[UInt8[ndarray,
     samples = [{name: sidecar.input_of(list(image), config).permute(0, 2, 3, 1).numpy()} for image in inputs]
     with (
         tempfile.TemporaryDirectory() as folder,
+        warnings.catch_warnings(),
         contextlib.redirect_stdout(io.StringIO()),
         contextlib.redirect_stderr(io.StringIO()),  # its progress bar
     ):
+        warnings.simplefilter("ignore")
         tool: Any = quantizer.Quantizer(str(path), recipe.static_wi8_ai8())
         scales = tool.calibrate({signature: samples})
         target = Path(folder) / "int8.tflite"
