@@ -55,7 +55,7 @@ def test_importing_the_package_does_not_import_torch() -> None:
         (("data", "check", ".", "--nonsense"), 2, "--nonsense. See singleshot data check --help."),
         (("train", "--data", ".", "--epochs", "many"), 2, "'--epochs'"),
         (("demo", "--minutes"), 2, "'--minutes' requires an argument"),
-        (("predict",), 2, "'weights'. See singleshot predict --help."),
+        (("predict",), 2, "'[WEIGHTS] SOURCES...'. See singleshot predict --help."),
         (("demo", "--minutes", "-1", "--out", "d"), 2, "'--minutes': Input should be greater than"),
         (("demo", "--minutes", "0", "--out", "d"), 2, "'--minutes': Input should be greater than"),
     ],

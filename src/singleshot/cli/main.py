@@ -126,8 +126,8 @@ def usage_message(error: Exception) -> str:
         near = nearest(word.rpartition(" ")[2].strip("'"), re.findall(r"'([^']*)'", choices))
     if near:
         message, remedy = message.partition(" (Possible options")[0], f" Did you mean {near}?"
-    elif message.endswith("?"):
-        remedy = ""
+    elif message.endswith("?"):  # of several suggestions the first is the nearest
+        message, remedy = re.sub(r"(Did you mean '[^']*'), .*\?$", r"\1?", message), ""
     else:
         remedy = f" See {'singleshot' if context is None else context.command_path} --help."
     return f"singleshot: error: {visible(sentence(' '.join(message.split())))}{remedy}\n"
