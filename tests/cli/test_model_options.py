@@ -35,7 +35,7 @@ def lively(tmp_path: Path) -> Path:
 
 def test_nms_options_change_predict_as_they_change_the_detector(lively: Path, scenes: Path, tmp_path: Path) -> None:
     image = next((scenes / "JPEGImages").iterdir())
-    detector = singleshot.load(lively)
+    detector = singleshot.load(lively, fold=True)
     assert isinstance(detector, Detector)
     counts = []
     for options, changes in (

@@ -7,13 +7,15 @@ from pathlib import Path
 import pytest
 
 from singleshot.data import split_file
+from singleshot.data.class_choice import ClassChoice
 from singleshot.data.split_file import SplitFile
 from singleshot.errors import DataError, InputMissingError
 from tests.data.series import series
 
 
 def test_a_file_of_splits_is_read_as_it_was_written(tmp_path: Path) -> None:
-    splits = SplitFile({"train": ("a.jpg", "x/b.jpg"), "val": ("c.jpg",)}, "group", 3, {"val": 0.25}, "data")
+    chosen = ClassChoice(("cat",), {"puss": "cat"}, strict=False)  # a file's choice: another folder may lack a class
+    splits = SplitFile({"train": ("a.jpg", "x/b.jpg"), "val": ("c.jpg",)}, "group", 3, {"val": 0.25}, "data", chosen)
     splits.write(tmp_path / "split.json")
     assert split_file.read(tmp_path / "split.json") == splits
     assert replace(splits, seed=4).sha256 == splits.sha256  # the images alone

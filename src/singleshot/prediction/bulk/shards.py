@@ -175,7 +175,7 @@ class Worker:
             what = "not the weights of this work any more"
             raise ConfigError(what, remedy="Put them back, or begin with another --out", file=self._job.weights)
         self._reading = ImageReader()  # starts while the weights are loaded
-        model = load(self._job.weights)
+        model = load(self._job.weights, fold=True)  # as `predict` does
         if model.task == "segmentation":
             raise UsageError("--engine is for detectors", remedy="Leave it out")
         self._model: Any = model
