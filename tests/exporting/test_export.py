@@ -27,9 +27,7 @@ from tests.exporting import made
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Making a file costs seconds; these tests are about what happens to it. The file is a real one."""
 
-    def build(
-        _network: object, record: object, _format: object, path: Path, _inputs: object, _opset: object
-    ) -> Built:
+    def build(_network: object, record: object, _format: object, path: Path, _inputs: object, _opset: object) -> Built:
         from singleshot.exporting import pt2
         from singleshot.prediction.backends.pt2 import Pt2Backend, open_pt2
 
