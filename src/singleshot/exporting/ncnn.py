@@ -28,7 +28,7 @@ def write(program: NetworkProgram, path: Path, record: ExportRecord) -> None:
     Raises ConfigError where the packages of the extra `ncnn` are missing, and RuntimeError where pnnx fails.
     """
     with needs_extra("ncnn"):
-        import ncnn  # noqa: F401  (the comparison needs it: said now and not after the conversion)
+        import ncnn  # noqa: F401  (the comparison needs it: said now and not after the conversion)  # pyright: ignore[reportMissingImports]
         import pnnx  # pyright: ignore[reportMissingImports]
     height, width = record.config.input_size_hw
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
