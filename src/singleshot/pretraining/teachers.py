@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from singleshot.backbones.mobilenet_v2 import SameConvolution
 from singleshot.errors import ConfigError, DataError, os_errors
 from singleshot.foreign.torch_file import read_tensors
 from singleshot.preprocess import Preprocess
@@ -55,16 +56,8 @@ _MAP_AFTER = {1: 24, 2: 40, 4: 112, 6: 320}
 """The rows after which the maps of `STRIDES` are taken, and their channels."""
 
 
-class _SameConvolution(nn.Conv2d):
-    """A convolution without bias and with TensorFlow's padding `SAME`."""
-
-    def __init__(self, channels: int, out: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
-        super().__init__(channels, out, kernel, stride, groups=groups, bias=False)
-
-    def forward(self, input: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
-        (kernel, _), (stride, _) = self.kernel_size, self.stride
-        high, wide = (max((-(-size // stride) - 1) * stride + kernel - size, 0) for size in input.shape[2:])
-        return super().forward(F.pad(input, (wide // 2, wide - wide // 2, high // 2, high - high // 2)))
+def _convolution(channels: int, out: int, kernel: int, stride: int = 1, groups: int = 1) -> SameConvolution:
+    return SameConvolution(channels, out, kernel, stride, groups=groups, bias=False)
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:
@@ -82,9 +75,9 @@ class _Block(nn.Module):
         inner = channels * row.expansion
         self.expands, self.added = row.expansion > 1, stride == 1 and channels == row.channels
         if self.expands:
-            self._expand_conv, self._bn0 = _SameConvolution(channels, inner, 1), _norm(inner)
-        self._depthwise_conv, self._bn1 = _SameConvolution(inner, inner, row.kernel, stride, inner), _norm(inner)
-        self._project_conv, self._bn2 = _SameConvolution(inner, row.channels, 1), _norm(row.channels)
+            self._expand_conv, self._bn0 = _convolution(channels, inner, 1), _norm(inner)
+        self._depthwise_conv, self._bn1 = _convolution(inner, inner, row.kernel, stride, inner), _norm(inner)
+        self._project_conv, self._bn2 = _convolution(inner, row.channels, 1), _norm(row.channels)
 
     def forward(self, features: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
         x = F.relu6(self._bn0(self._expand_conv(features))) if self.expands else features
@@ -104,7 +97,7 @@ class EfficientNetLite0(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self._conv_stem, self._bn0 = _SameConvolution(3, _STEM, 3, 2), _norm(_STEM)
+        self._conv_stem, self._bn0 = _convolution(3, _STEM, 3, 2), _norm(_STEM)
         blocks, width, self._map_blocks = [], _STEM, []
         for index, row in enumerate(_ROWS):
             for repeat in range(row.blocks):
@@ -113,7 +106,7 @@ class EfficientNetLite0(nn.Module):
             if index in _MAP_AFTER:
                 self._map_blocks.append(len(blocks) - 1)
         self._blocks = nn.ModuleList(blocks)
-        self._conv_head, self._bn1 = _SameConvolution(width, _HEAD, 1), _norm(_HEAD)
+        self._conv_head, self._bn1 = _convolution(width, _HEAD, 1), _norm(_HEAD)
         self._fc = nn.Linear(_HEAD, _CLASSES)
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> list[Tensor]:
