@@ -13,6 +13,7 @@ import torch
 import singleshot
 from singleshot import weights
 from singleshot.errors import CannotCreateError, ConfigError, DataError, SignalledError
+from singleshot.pretraining import pretrain as pretraining
 from singleshot.pretraining.distillation import PretrainConfig
 from singleshot.pretraining.pretrain import Pretrained, pretrain
 from singleshot.pretraining.teachers import Teacher
@@ -20,6 +21,7 @@ from singleshot.training.checkpoint import CheckpointConfig
 from singleshot.training.load_pretrained import new_network
 from singleshot.training.loggers import NoObserver
 from singleshot.training.recipe import Recipe
+from singleshot.training.state import Progress
 from singleshot.weights import BackboneFile
 
 SMALL = PretrainConfig(size=64, batch_size=4, steps=7, warmup_steps=2)
@@ -178,3 +180,14 @@ def test_detectors_and_segmenters_start_from_the_backbone(done: Pretrained, mode
     for name, tensor in backbone(done.weights).tensors.items():
         assert torch.equal(own[name], tensor.to(own[name].dtype))
     assert start.provenance["licence"] == "Apache-2.0"
+
+
+def test_a_resumed_run_measures_its_speed_on_its_own_first_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One step a second, two minutes, stopped after step 15: 120 steps in all, as without the stop."""
+    now = [1000.0]
+    monkeypatch.setattr(pretraining.time, "monotonic", lambda: now[0])
+    clock = pretraining._Clock(PretrainConfig(minutes=2.0), Progress(step=15, seconds=15.0))
+    for step in range(15, 35):
+        assert clock.total_steps(step) is None
+        now[0] += 1.0
+    assert clock.total_steps(35) == 120

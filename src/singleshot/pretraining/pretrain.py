@@ -209,9 +209,10 @@ def pretrain(
             "images": len(dataset),
             "images_sha256": images_sha256,
             "steps": progress.step,
-            "commit": source_commit(),
             "torch": torch.__version__,
         }
+        commit = source_commit()
+        provenance |= {} if commit is None else {"commit": commit}
         state = ema.network.backbone.state_dict()
         tensors = {
             f"trunk.{name}": tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()
@@ -360,7 +361,7 @@ def _fit(
         facts = facts_of(progress, optimizer, ema) | {"identity": dict(identity), "total_steps": total}
         saver.save(progress.step, tensors_of(progress, network, optimizer, ema), facts)
 
-    if probe is not None and progress.step == 0:
+    if probe is not None and not run.rows:
         run.add_row({"step": 0, "probe_r2": probe(ema.network.backbone)})
     with saver, signals:
         while (total is None or progress.step < total) and signals.received is None:
@@ -430,7 +431,7 @@ class _Clock:
         self._minutes, self._before = config.minutes or DEFAULT_MINUTES, progress.seconds
         self._started = self._row_started = time.monotonic()
         self._row_images = progress.images
-        self._timed_since = 0.0
+        self._timed: tuple[int, float] | None = None
 
     def seconds(self) -> float:
         """Return the seconds of the whole run."""
@@ -438,11 +439,12 @@ class _Clock:
 
     def total_steps(self, step: int) -> int | None:
         """Return the steps that the minutes allow, or None until the first ones have been timed."""
-        if step == TIMED_FROM:
-            self._timed_since = time.monotonic()
-        if step < TIMED_FROM + TIMED_STEPS:
+        if step < TIMED_FROM:
             return None
-        each = (time.monotonic() - self._timed_since) / TIMED_STEPS
+        first, since = self._timed = self._timed or (step, time.monotonic())
+        if step < first + TIMED_STEPS:
+            return None
+        each = (time.monotonic() - since) / TIMED_STEPS
         return max(step + 1, step + round((self._minutes * 60 - self.seconds()) / each))
 
     def images_per_second(self, images: int) -> float:
