@@ -145,7 +145,7 @@ def pretrain(
     root = Path(images)
     dataset, held_out, images_sha256 = _read(root)
     identity = {
-        "config": {name: value for name, value in to_json_dict(config).items() if name not in ("steps", "epochs")},
+        "config": to_json_dict(config),
         "teacher": learnt_from.provenance["file_sha256"],
         "images": images_sha256,
         "precision": resolve_precision(precision),  # pyright: ignore[reportArgumentType]

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from singleshot.backbones.folding import folded
 from singleshot.backbones.mobilenet_v2 import SameConvolution
 from singleshot.errors import ConfigError, DataError, os_errors
 from singleshot.foreign.torch_file import read_tensors
@@ -80,8 +81,8 @@ class _Block(nn.Module):
         self._project_conv, self._bn2 = _convolution(inner, row.channels, 1), _norm(row.channels)
 
     def forward(self, features: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
-        x = F.relu6(self._bn0(self._expand_conv(features))) if self.expands else features
-        x = F.relu6(self._bn1(self._depthwise_conv(x)))
+        x = F.relu6(self._bn0(self._expand_conv(features)), inplace=True) if self.expands else features
+        x = F.relu6(self._bn1(self._depthwise_conv(x)), inplace=True)
         x = self._bn2(self._project_conv(x))
         return features + x if self.added else x
 
@@ -111,7 +112,7 @@ class EfficientNetLite0(nn.Module):
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> list[Tensor]:
         """Compute the maps (B, channels[i], ⌈H/s⌉, ⌈W/s⌉) of stride s = 4, 8, 16, 32."""
-        x, maps = F.relu6(self._bn0(self._conv_stem(images))), []
+        x, maps = F.relu6(self._bn0(self._conv_stem(images)), inplace=True), []
         for index, block in enumerate(self._blocks):
             x = block(x)
             if index in self._map_blocks:
@@ -129,7 +130,7 @@ class Teacher:
 
     Args:
         name: as the command line calls it.
-        network: frozen, in evaluation mode, on the CPU.
+        network: frozen, in evaluation mode, with its norms folded into its convolutions, on the CPU.
         preprocess: how its images are normalised.
         provenance: its origin, as weights files store it; see `singleshot.provenance`.
     """
@@ -169,7 +170,8 @@ def load_teacher(name: TeacherName = "lite0", file: Path | None = None) -> Teach
         "training_data": "ImageNet ILSVRC 2012",
     }
     preprocess = Preprocess(mean_rgb=(127.0, 127.0, 127.0), std_rgb=(128.0, 128.0, 128.0))
-    return Teacher(name, network.eval().requires_grad_(False), preprocess, provenance)
+    # Folded, and with activations in place, it takes 0.65 of the time: more than half of a step was the teacher's.
+    return Teacher(name, folded(network.eval()).requires_grad_(False), preprocess, provenance)
 
 
 def _packaged_file() -> Path:
