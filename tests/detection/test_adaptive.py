@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from singleshot import boxes
+from singleshot.detection import adaptive
 from singleshot.detection.adaptive import NEAREST, TOPK, atss, task_aligned
 from singleshot.detection.anchors import AnchorLevel, anchors_cxcywh
 from singleshot.detection.matching import BACKGROUND
@@ -120,3 +121,21 @@ def test_task_aligned_has_no_objects_in_an_empty_image() -> None:
         ids = torch.full((1, count), -1)
         assigned = task_aligned(ANCHORS, torch.zeros(1, count, 4), ids, scores, predicted)
         assert set(assigned[0].tolist()) == {BACKGROUND}
+
+
+def test_a_padded_batch_matched_together_as_on_a_gpu_gives_what_its_images_give_one_by_one() -> None:
+    generator = torch.Generator().manual_seed(0)
+    sides = 0.05 + 0.4 * torch.rand(6, 9, 2, generator=generator)
+    truth = torch.cat([sides / 2 + (1 - sides) * torch.rand(6, 9, 2, generator=generator), sides], dim=2)
+    present = torch.rand(6, 9, generator=generator) < torch.tensor([0.0, 0.2, 0.5, 0.8, 1.0, 1.0])[:, None]
+    truth = torch.where(present[..., None], truth, 0.0)
+    truth[4, :3, 2:] = 0.004  # too small for any anchor's centre, and two of them at one place
+    truth[4, 1] = truth[4, 0]
+    together = adaptive._atss_part(ANCHORS, LEVELS, truth, present)
+    assert torch.equal(together, atss(ANCHORS, LEVELS, truth, present))
+    ids = torch.where(present, torch.randint(0, 2, present.shape, generator=generator), -1)
+    scores = torch.rand(6, len(ANCHORS), 2, generator=generator)
+    predicted = ANCHORS + 0.02 * torch.randn(6, len(ANCHORS), 4, generator=generator)
+    together = adaptive._task_aligned_part(ANCHORS, truth, ids, scores, predicted)
+    assert torch.equal(together, task_aligned(ANCHORS, truth, ids, scores, predicted))
+    assert set(together[0].tolist()) == {BACKGROUND} and (together[5].unique() >= 0).sum() == 9

@@ -93,6 +93,22 @@ def test_a_killed_and_resumed_run_equals_an_undisturbed_one_bit_for_bit(
     assert resumed.losses == done.losses and resumed.probe == done.probe
 
 
+def test_a_gpu_is_asked_for_losses_now_and_then_alone(
+    photos: Path, tmp_path: Path, done: Pretrained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[dict[str, float]] = []
+
+    class Recording(NoObserver):
+        def step(self, **facts: Any) -> None:
+            seen.append(dict(facts["parts"]))
+
+    monkeypatch.setattr(pretraining, "SHOW_EVERY", {"cpu": 3})  # as on a GPU, in fewer steps
+    result = run(photos, tmp_path / "b.safetensors", observer=Recording())
+    changes = [step for step in range(1, len(seen)) if seen[step] != seen[step - 1]]
+    assert changes == [2, 5], "the first step's losses, then those of steps 3 and 6"
+    assert result.losses == done.losses, "the log has every step's"
+
+
 def test_a_checkpoint_alone_is_enough_to_resume(photos: Path, tmp_path: Path, done: Pretrained) -> None:
     """As after a power cut: nothing was saved at the end."""
     out = tmp_path / "b.safetensors"

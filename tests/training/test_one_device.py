@@ -151,7 +151,7 @@ def test_a_training_step_of_every_model_neither_mixes_devices_nor_waits(model: s
     assert all(loss.device == META for loss in result.losses.values())
 
 
-@pytest.mark.parametrize("matching", ["bipartite", "per-prediction", "force-best"])
+@pytest.mark.parametrize("matching", ["bipartite", "per-prediction", "force-best", "atss", "task-aligned"])
 @pytest.mark.parametrize("negatives", [0, "auto"])
 @pytest.mark.parametrize("normaliser", ["batch", "image"])
 def test_so_do_all_kinds_of_matching_and_loss(matching: Any, negatives: Any, normaliser: Any) -> None:

@@ -10,11 +10,14 @@ below IoU 0.5 with every anchor), and gives large objects many more anchors than
 
 Both take only anchors whose centre lies in the object, and give an anchor that several objects want to the one it
 overlaps most. An object that would get none, as one smaller than a cell, gets the anchor that it overlaps most.
+
+A CPU works image by image, without the padding rows. An accelerator works on many images at once, padding included,
+and never waits for a number of the device, as in `matching`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import torch
@@ -23,7 +26,7 @@ from torch import Tensor
 
 from singleshot import boxes
 from singleshot.detection.anchors import AnchorLevel
-from singleshot.detection.matching import BACKGROUND
+from singleshot.detection.matching import BACKGROUND, PAIRS_AT_ONCE
 
 AdaptiveRule = Literal["atss", "task-aligned"]
 NEAREST = 9
@@ -46,36 +49,48 @@ def atss(
         boxes_cxcywh: objects in the same frame, padded. N may be 0.
         present: False on padding rows.
     """
-    sizes = [level.num_anchors for level in levels]
-    candidates = [min(NEAREST * level.anchors_per_cell, level.num_anchors) for level in levels]
-    rows = [
-        _atss_image(anchors_cxcywh, sizes, candidates, objects[there], there.nonzero()[:, 0])
-        for objects, there in zip(boxes_cxcywh, present, strict=True)
-    ]
-    return torch.stack(rows) if rows else present.new_zeros((0, len(anchors_cxcywh)), dtype=torch.int32)
+    return torch.cat(
+        [
+            _atss_part(anchors_cxcywh, levels, boxes_cxcywh[images, rows], present[images, rows])
+            for images, rows in _parts(present, len(anchors_cxcywh))
+        ]
+        or [present.new_zeros((0, len(anchors_cxcywh)), dtype=torch.int32)]
+    )
 
 
-def _atss_image(
+def _parts(present: Bool[Tensor, "B N"], anchors: int) -> Iterator[tuple[slice, slice]]:
+    """Yield which images are matched together, and which of their rows: all that have an object are among them."""
+    images, rows = present.shape
+    if present.device.type == "cpu":  # reading numbers costs nothing here, and overlaps with padding would
+        for image, flags in enumerate(present.numpy()):
+            yield slice(image, image + 1), slice(0, int(flags.nonzero()[0].max(initial=-1)) + 1)
+        return
+    at_once = max(1, PAIRS_AT_ONCE // max(1, anchors * rows))
+    for start in range(0, images, at_once):
+        yield slice(start, start + at_once), slice(0, rows)
+
+
+def _atss_part(
     anchors_cxcywh: Float[Tensor, "A 4"],
-    sizes: list[int],
-    candidates: list[int],
-    objects_cxcywh: Float[Tensor, "M 4"],
-    numbers: Int[Tensor, " M"],
-) -> Int32[Tensor, " A"]:
-    if not len(objects_cxcywh):
-        return anchors_cxcywh.new_full((len(anchors_cxcywh),), BACKGROUND, dtype=torch.int32)
-    iou = boxes.pairwise_iou(boxes.cxcywh_to_xyxy(objects_cxcywh), boxes.cxcywh_to_xyxy(anchors_cxcywh))  # (M, A)
-    distance = torch.cdist(objects_cxcywh[:, :2], anchors_cxcywh[:, :2])
+    levels: Sequence[AnchorLevel],
+    boxes_cxcywh: Float[Tensor, "B N 4"],
+    present: Bool[Tensor, "B N"],
+) -> Int32[Tensor, "B A"]:
+    if not present.shape[1]:
+        return present.new_full((len(present), len(anchors_cxcywh)), BACKGROUND, dtype=torch.int32)
+    iou = boxes.pairwise_iou(boxes.cxcywh_to_xyxy(boxes_cxcywh), boxes.cxcywh_to_xyxy(anchors_cxcywh)[None])
+    distance = torch.cdist(boxes_cxcywh[..., :2], anchors_cxcywh[None, :, :2])  # (B, N, A), as the overlaps
     chosen, start = [], 0
-    for size, count in zip(sizes, candidates, strict=True):
-        ranked = distance[:, start : start + size].sort(dim=1, stable=True).indices  # ties go to the earlier anchor
-        chosen.append(ranked[:, :count] + start)
-        start += size
-    nearest = torch.cat(chosen, dim=1)
-    overlaps = iou.gather(1, nearest)
-    threshold = overlaps.mean(dim=1) + overlaps.std(dim=1)
-    wanted = torch.zeros_like(iou, dtype=torch.bool).scatter(1, nearest, overlaps >= threshold[:, None])
-    return _given_to_one(wanted & _centre_inside(anchors_cxcywh, objects_cxcywh), iou, numbers)
+    for level in levels:
+        count = min(NEAREST * level.anchors_per_cell, level.num_anchors)
+        ranked = distance[..., start : start + level.num_anchors].sort(dim=2, stable=True)  # ties: the earlier anchor
+        chosen.append(ranked.indices[..., :count] + start)
+        start += level.num_anchors
+    nearest = torch.cat(chosen, dim=2)
+    overlaps = iou.gather(2, nearest)
+    threshold = overlaps.mean(dim=2) + overlaps.std(dim=2)
+    wanted = torch.zeros_like(iou, dtype=torch.bool).scatter(2, nearest, overlaps >= threshold[..., None])
+    return _given_to_one(wanted & _centre_inside(anchors_cxcywh, boxes_cxcywh), iou, present)
 
 
 @torch.no_grad()
@@ -95,40 +110,63 @@ def task_aligned(
         scores: of each class, in 0…1.
         predicted_cxcywh: the network's boxes, in the same frame.
     """
-    rows = []
-    for objects, ids, score, predicted in zip(boxes_cxcywh, class_ids, scores, predicted_cxcywh, strict=True):
-        numbers = (ids >= 0).nonzero()[:, 0]
-        if not len(numbers):
-            rows.append(ids.new_full((len(anchors_cxcywh),), BACKGROUND, dtype=torch.int32))
-            continue
-        objects = objects[numbers]
-        iou = boxes.pairwise_iou(boxes.cxcywh_to_xyxy(objects), boxes.cxcywh_to_xyxy(predicted.float()))  # (M, A)
-        inside = _centre_inside(anchors_cxcywh, objects)
-        alignment = torch.where(inside, score.T[ids[numbers]].float() ** ALPHA * iou**BETA, -1.0)
-        best = alignment.topk(min(TOPK, alignment.shape[1]), dim=1)
-        wanted = torch.zeros_like(inside).scatter(1, best.indices, best.values > 0)
-        # The anchor's own overlap where the network's boxes overlap nothing yet.
-        own = boxes.pairwise_iou(boxes.cxcywh_to_xyxy(objects), boxes.cxcywh_to_xyxy(anchors_cxcywh))
-        rows.append(_given_to_one(wanted, iou + 1e-3 * own, numbers))
-    return torch.stack(rows) if rows else class_ids.new_zeros((0, len(anchors_cxcywh)), dtype=torch.int32)
+    return torch.cat(
+        [
+            _task_aligned_part(
+                anchors_cxcywh,
+                boxes_cxcywh[images, rows],
+                class_ids[images, rows],
+                scores[images],
+                predicted_cxcywh[images],
+            )
+            for images, rows in _parts(class_ids >= 0, len(anchors_cxcywh))
+        ]
+        or [class_ids.new_zeros((0, len(anchors_cxcywh)), dtype=torch.int32)]
+    )
 
 
-def _centre_inside(anchors_cxcywh: Float[Tensor, "A 4"], objects_cxcywh: Float[Tensor, "M 4"]) -> Bool[Tensor, "M A"]:
-    apart = (anchors_cxcywh[None, :, :2] - objects_cxcywh[:, None, :2]).abs()
-    return (apart < objects_cxcywh[:, None, 2:] / 2).all(dim=2)
+def _task_aligned_part(
+    anchors_cxcywh: Float[Tensor, "A 4"],
+    boxes_cxcywh: Float[Tensor, "B N 4"],
+    class_ids: Int[Tensor, "B N"],
+    scores: Float[Tensor, "B A C"],
+    predicted_cxcywh: Float[Tensor, "B A 4"],
+) -> Int32[Tensor, "B A"]:
+    if not class_ids.shape[1]:
+        return class_ids.new_full((len(class_ids), len(anchors_cxcywh)), BACKGROUND, dtype=torch.int32)
+    objects = boxes.cxcywh_to_xyxy(boxes_cxcywh)
+    iou = boxes.pairwise_iou(objects, boxes.cxcywh_to_xyxy(predicted_cxcywh.float()))  # (B, N, A)
+    inside = _centre_inside(anchors_cxcywh, boxes_cxcywh)
+    # Of each object's class; of a padding row any will do.
+    column = class_ids.clamp(min=0)[..., None].expand(-1, -1, scores.shape[1])
+    score = scores.transpose(1, 2).gather(1, column).float()
+    alignment = torch.where(inside, score**ALPHA * iou**BETA, -1.0)
+    best = alignment.topk(min(TOPK, alignment.shape[2]), dim=2)
+    wanted = torch.zeros_like(inside).scatter(2, best.indices, best.values > 0)
+    # The anchor's own overlap where the network's boxes overlap nothing yet.
+    own = boxes.pairwise_iou(objects, boxes.cxcywh_to_xyxy(anchors_cxcywh)[None])
+    return _given_to_one(wanted, iou + 1e-3 * own, class_ids >= 0)
+
+
+def _centre_inside(anchors_cxcywh: Float[Tensor, "A 4"], boxes_cxcywh: Float[Tensor, "B N 4"]) -> Bool[Tensor, "B N A"]:
+    apart = (anchors_cxcywh[:, :2] - boxes_cxcywh[:, :, None, :2]).abs()
+    return (apart < boxes_cxcywh[:, :, None, 2:] / 2).all(dim=3)
 
 
 def _given_to_one(
-    wanted: Bool[Tensor, "M A"], overlap: Float[Tensor, "M A"], numbers: Int[Tensor, " M"]
-) -> Int32[Tensor, " A"]:
+    wanted: Bool[Tensor, "B N A"], overlap: Float[Tensor, "B N A"], present: Bool[Tensor, "B N"]
+) -> Int32[Tensor, "B A"]:
     """Give each anchor to the object that it overlaps most among those that want it.
 
-    An object without any takes the one that it overlaps most. Ties go to the earlier object and the earlier anchor.
+    An object without any takes the one that it overlaps most, of several such objects the last. Ties go to the earlier
+    object and the earlier anchor.
     """
-    best, index = torch.where(wanted, overlap, -1.0).max(dim=0)
+    best, index = torch.where(wanted & present[..., None], overlap, -1.0).max(dim=1)
     assigned = torch.where(best >= 0, index, BACKGROUND)
-    lonely = ~(assigned[None, :] == torch.arange(len(numbers), device=numbers.device)[:, None]).any(dim=1)
-    closest = overlap.argmax(dim=1)
-    for row in lonely.nonzero()[:, 0].tolist():
-        assigned[closest[row]] = row
-    return torch.where(assigned >= 0, numbers[assigned.clamp(min=0)], BACKGROUND).int()
+    numbers = torch.arange(present.shape[1], device=present.device)[None]
+    lonely = present & ~(assigned[:, None] == numbers[..., None]).any(dim=2)
+    closest = overlap.argmax(dim=2)
+    given = torch.full_like(assigned, BACKGROUND).scatter_reduce(
+        1, closest, torch.where(lonely, numbers, BACKGROUND), "amax"
+    )
+    return torch.where(given >= 0, given, assigned).int()

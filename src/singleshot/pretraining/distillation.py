@@ -107,7 +107,8 @@ def mixed(
     own, other = normalise(images, student), normalise(images, teacher)
     if config.mix:
         rng = np.random.default_rng((config.seed, step))
-        share = torch.from_numpy(rng.random(len(images), dtype=np.float32)).to(images.device)[:, None, None, None]
-        partner = torch.from_numpy(rng.permutation(len(images))).to(images.device)
+        share = torch.from_numpy(rng.random(len(images), dtype=np.float32)).to(images.device, non_blocking=True)
+        share = share[:, None, None, None]
+        partner = torch.from_numpy(rng.permutation(len(images))).to(images.device, non_blocking=True)
         own, other = torch.lerp(own[partner], own, share), torch.lerp(other[partner], other, share)
     return own, other

@@ -60,6 +60,8 @@ from singleshot.training.state import Progress, facts_of, restore, tensors_of
 
 LOG_EVERY = 100
 """Steps between two rows of the log."""
+SHOW_EVERY = {"cpu": 1, "cuda": 20}
+"""Steps between two readings of the losses for the display, by device: reading a number waits for a GPU."""
 PROBES = 10
 """How often the probe is taken in a run, beside its start."""
 PROBE_IMAGES, HELD_OUT = 800, 200
@@ -178,6 +180,7 @@ def pretrain(
                 fast_decode=True,
                 cache_bytes=CACHE_BYTES,
                 workers=workers,
+                pin_memory=fabric.device.type == "cuda",
             ),
         )
         with closing(loader), memory_errors():
@@ -354,6 +357,8 @@ def _fit(
     total = total if start is None else start.facts["total_steps"]
     run.read_rows(progress.step)
     clock, signals = _Clock(config, progress), StopSignals(launched=False)
+    shown: dict[str, float] = {}
+    show_every = SHOW_EVERY.get(fabric.device.type, 1)
     network.train()
 
     def save() -> None:
@@ -371,7 +376,11 @@ def _fit(
                 lr = config.lr * factor(schedule, step=progress.step, epoch=progress.epoch, progress=done)
                 set_learning_rate(optimizer, lr)
                 student_images, teacher_images = mixed(
-                    batch.images.to(fabric.device), preprocess, teacher.preprocess, config, progress.step
+                    batch.images.to(fabric.device, non_blocking=True),
+                    preprocess,
+                    teacher.preprocess,
+                    config,
+                    progress.step,
                 )
                 with fabric.autocast():
                     with torch.no_grad():
@@ -385,7 +394,8 @@ def _fit(
 
                 progress.count(loader.position, len(batch), 0, 0.0)
                 progress.epoch_steps += 1  # of the current row of the log, as are the sums
-                parts = {name: float(loss.detach()) for name, loss in losses.items()}
+                if not shown or progress.step % show_every == 0:
+                    shown = {name: float(loss.detach()) for name, loss in losses.items()}
                 for name, loss in losses.items():
                     progress.sums[name] = progress.sums.get(name, loss.new_zeros(())) + loss.detach()
                 finished = progress.step == total
@@ -403,7 +413,7 @@ def _fit(
                     run.add_row({"step": progress.step, **row})
                     progress.sums, progress.epoch_steps = {}, 0
                 observer.step(
-                    epoch=progress.epoch, step=progress.step, done=done, parts=parts, rate=lr, images=len(batch)
+                    epoch=progress.epoch, step=progress.step, done=done, parts=shown, rate=lr, images=len(batch)
                 )
                 if finished or signals.received is not None:
                     break

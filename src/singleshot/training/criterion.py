@@ -135,7 +135,8 @@ class DetectionCriterion:
             with torch.no_grad():
                 config, logits = self.network.config, outputs.class_logits
                 every = logits.sigmoid() if config.scores == "sigmoid" else logits.softmax(-1)
-                scores = every[..., list(config.class_columns)]
+                # A list as an index would be copied to the device, and the copy waits for it.
+                scores = torch.stack([every[..., column] for column in config.class_columns], dim=-1)
                 predicted = decode(outputs.box_offsets, self.network.anchors_cxcywh)
             assignments = task_aligned(
                 self.network.anchors_cxcywh, targets.boxes_cxcywh, targets.class_ids, scores, predicted
