@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from singleshot.prediction.predictor import Detector, Segmenter
     from singleshot.pretraining.pretrain import pretrain
     from singleshot.reporting.report import report
+    from singleshot.reporting.review import review
     from singleshot.structures import Dataset, Detections, LabelMap, Sample, Segmentation
     from singleshot.training.recipe import Recipe
     from singleshot.training.run import train
@@ -42,6 +43,7 @@ __all__ = [
     "load",
     "pretrain",
     "report",
+    "review",
     "train",
 ]
 
@@ -61,6 +63,7 @@ _HOME = {
     "load": "prediction.load",
     "pretrain": "pretraining.pretrain",
     "report": "reporting.report",
+    "review": "reporting.review",
     "train": "training.run",
 }
 

@@ -1,6 +1,6 @@
 """`singleshot data …`: check, count, draw and convert a data set before anything is trained on it.
 
-`data anchors`, `data make` and `data fetch` are in `data_anchors` and `data_make`; `main` adds them.
+`data anchors`, `data make`, `data fetch` and `data review` are in files of their own; `main` adds them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ Splits = Annotated[Path | None, typer.Option("--splits", help="Splits made by `s
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the results to this file.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")]
 
-app = typer.Typer(help="Check, count, draw, convert, make and fetch data.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Check, count, draw, convert, review, make and fetch data.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 @app.callback()

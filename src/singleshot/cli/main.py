@@ -19,6 +19,7 @@ from singleshot.cli import (
     data,
     data_anchors,
     data_make,
+    data_review,
     demo,
     doctor,
     evaluate,
@@ -50,6 +51,7 @@ app.command("doctor")(doctor.doctor)
 data.app.command("anchors")(data_anchors.anchors)
 data.app.command("make")(data_make.make)
 data.app.command("fetch")(data_make.fetch)
+data.app.command("review")(data_review.review)
 app.add_typer(benchmark.app, name="benchmark")
 app.add_typer(data.app, name="data")
 app.add_typer(weights.app, name="weights")
