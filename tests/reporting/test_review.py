@@ -77,20 +77,7 @@ def test_names_from_the_data_are_escaped(scenes: Dataset) -> None:
 
 
 def test_a_page_without_rows_says_so(scenes: Dataset) -> None:
-    empty = replace(scenes, samples=[replace(scenes.samples[0], boxes_xyxy=np.zeros((0, 4)),
-                    class_ids=np.zeros(0, np.int64), difficult=np.zeros(0, np.bool_))])  # fmt: skip
-    found = reviewed(empty, nothing_in_one)
-    assert found.rows == [] and "There is none." in reviewing.review_page(found)
-
-
-def nothing_in_one(dataset: Dataset) -> Any:
-    return nothing_in(replace(dataset, samples=dataset.samples[:0])) or [_nothing(dataset)]
-
-
-def _nothing(dataset: Dataset) -> singleshot.Detections:
-    none = np.zeros(0, np.int64)
-    size_hw = dataset.samples[0].size_hw or (1, 1)
-    return singleshot.Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), none, none, size_hw)
+    assert "There is none." in reviewing.review_page(reviewing.Review(scenes, nothing_in(scenes), []))
 
 
 def test_a_label_tool_gets_the_annotations_as_they_are_and_the_missing_boxes(scenes: Dataset) -> None:
