@@ -101,7 +101,7 @@ def moved(box_xyxy: ndarray, size_hw: tuple[int, int], rng: np.random.Generator)
 
 def count_found(errors: list[Spoilt], found: Review) -> dict[str, int]:
     """Return by kind how many errors one of the rows is about."""
-    counts = dict.fromkeys(KINDS, 0)
+    counts: dict[str, int] = dict.fromkeys(KINDS, 0)
     for error in errors:
         for row in found.rows:
             about = row.index == error.index and row.annotation is not None and row.annotation == error.annotation

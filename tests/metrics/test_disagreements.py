@@ -56,6 +56,9 @@ def test_a_detection_beside_an_annotation_is_a_poor_box_and_one_row() -> None:
     row = only(sample((CAR, BOX)), found((CAR, (30.0, 10.0, 70.0, 50.0), 0.9)))
     assert (row.kind, row.annotation, row.detection) == ("poor box", 0, 0)
     assert row.iou == pytest.approx(1 / 3)
+    # Its support is 0.9 · (1/3 − 0.1) / 0.4, and the detection is on nothing, as in the test of one alone below.
+    own = -math.log((0.5 + 2 * 0.9 * (1 / 3 - 0.1) / 0.4) / 2.5)
+    assert row.surprise == pytest.approx(0.6 * (own - math.log(1 - 0.9)), rel=1e-5)
 
 
 def test_a_detection_of_another_class_beside_an_annotation_leaves_two_rows() -> None:

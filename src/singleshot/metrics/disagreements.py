@@ -13,10 +13,10 @@ One scale ranks all kinds: the surprise −log p, where p is the share of things
   support as little. The support is the highest score of its class on it, less for a poor overlap.
 
 So the data says what a score is worth: a model that is never sure, or that often misses small objects, does not fill
-the list with them. A few things say little, so the model's own probability counts as `PRIOR` more of them: alone, p is
-1 − score of a detection and the support of an annotation. A wrong class is two surprises, that of the annotation and
-that of the detection, which are added. A poor box counts as the lesser of the two: a model that draws loose boxes
-explains both at once. A detection that scores more, all else equal, never ranks lower.
+the list with them. A few things say little, so the model's own probability (1 − score of a detection, the support of an
+annotation) counts as `PRIOR` more of them. A wrong class is two surprises, that of the annotation and that of the
+detection, which are added. So is a poor box, but a model that draws loose boxes explains both at once, so the sum counts
+`LOOSE` of it. A detection that scores more, all else equal, never ranks lower.
 
 The idea, that labels are judged by what the model usually gives to their class, is from Northcutt et al., "Confident
 Learning" (JAIR 2021); the kinds are those of Tkachenko et al., "ObjectLab" (2023).
@@ -41,6 +41,8 @@ ON = 0.5
 """Least IoU at which a detection is on an annotation."""
 BESIDE = 0.1
 """Least IoU at which it is beside one."""
+LOOSE = 0.6
+"""Of 0.5, 0.6 and 0.7 it finds most in `benchmarks/review.py`."""
 PRIOR = 2.0
 SIMILAR = 60
 LEAST_SHARE = 1e-4
@@ -120,7 +122,7 @@ def disagreements(samples: Sequence[Sample], found: Sequence[Detections]) -> lis
                 continue
             score, iou = float(each.scores[other]), float(match.ious[row, other])
             its = of_detections(int(each.class_ids[other]), score)
-            surprise = own + its if kind == "wrong class" else min(own, its)
+            surprise = (own + its) * (LOOSE if kind == "poor box" else 1.0)
             rows.append(Disagreement(kind, surprise, index, row, other, score, iou))
         for row in match.free:
             if row not in paired:
