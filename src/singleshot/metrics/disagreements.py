@@ -15,8 +15,8 @@ One scale ranks all kinds: the surprise −log p, where p is the share of things
 So the data says what a score is worth: a model that is never sure, or that often misses small objects, does not fill
 the list with them. A few things say little, so the model's own probability (1 − score of a detection, the support of an
 annotation) counts as `PRIOR` more of them. A wrong class is two surprises, that of the annotation and that of the
-detection, which are added. So is a poor box, but a model that draws loose boxes explains both at once, so the sum counts
-`LOOSE` of it. A detection that scores more, all else equal, never ranks lower.
+detection, which are added. So is a poor box, but a model that draws loose boxes explains both at once, so the sum is
+multiplied by `LOOSE`. A detection that scores more, all else equal, never ranks lower.
 
 The idea, that labels are judged by what the model usually gives to their class, is from Northcutt et al., "Confident
 Learning" (JAIR 2021); the kinds are those of Tkachenko et al., "ObjectLab" (2023).
