@@ -12,9 +12,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import init
 from torch.overrides import TorchFunctionMode
 
 _INITIAL_VALUES = (Tensor.normal_, Tensor.uniform_, Tensor.fill_, Tensor.zero_)
+# These switch the mode off before they call the methods above, so each is caught by itself.
+_INITIALISERS = (init.normal_, init.uniform_, init.constant_, init.kaiming_uniform_)
 
 
 @contextlib.contextmanager
@@ -30,4 +33,6 @@ class _NoInitialValues(TorchFunctionMode):
     ) -> Any:
         if func in _INITIAL_VALUES and args[0].is_meta:
             return args[0]
+        if func in _INITIALISERS and kwargs and kwargs["tensor"].is_meta:
+            return kwargs["tensor"]
         return func(*args, **(kwargs or {}))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, TypeVar
+from typing import TypeVar
 
 from torch import nn
 
@@ -22,7 +22,7 @@ class Backbone(nn.Module):
     """
 
     channels: tuple[int, ...]
-    halvings: ClassVar[tuple[int, ...] | None] = None
+    halvings: tuple[int, ...] | None = None
 
     def blocks_by_depth(self) -> list[list[nn.Module]]:
         """Return the layers that may be frozen, in blocks, from the image on. Extra layers are not among them."""

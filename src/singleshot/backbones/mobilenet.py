@@ -102,6 +102,7 @@ class MobileNetPyramid(MobileNet):
             extra_map(channels, out) for channels, out in zip((last, *extras), extras, strict=False)
         )
         self.channels = (*(row.expanded for row in rows if row.tapped), last, *extras)
+        self.halvings = _halvings(rows, len(extras))
         initialise(self)
         for extra in self.extras:
             initialise_narrow(extra)
@@ -218,6 +219,16 @@ def initialise_narrow(module: nn.Module) -> None:
             nn.init.normal_(layer.weight, std=0.03)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
+
+
+def _halvings(rows: Sequence[Bottleneck], extras: int) -> tuple[int, ...]:
+    """Return `Backbone.halvings`: a tapped expansion is taken before its row strides, and each extra map halves."""
+    count, found = 1, []  # the stem halves once
+    for row in rows:
+        if row.tapped:
+            found.append(count)
+        count += row.stride == 2
+    return (*found, *range(count, count + extras + 1))
 
 
 class _Block(nn.Module):

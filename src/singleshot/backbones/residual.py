@@ -79,6 +79,7 @@ class ResidualPyramid(Backbone):
             for channels, out in zip(inputs, layout.extras, strict=False)
         )
         self.channels = (layout.merged, layout.merged, *inputs)
+        self.halvings = _halvings(layout)
         initialise(self)
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> tuple[Tensor, ...]:
@@ -143,6 +144,13 @@ class _Residual(nn.Module):
         if self.shortcut is not None:
             out = out + self.shortcut(features)
         return F.relu(features + out if self.added else out)
+
+
+def _halvings(layout: ResidualLayout) -> tuple[int, ...]:
+    """Return `Backbone.halvings`: the stem halves twice, then the stages that stride, then each extra map."""
+    strides = [stage.stride == 2 for stage in layout.stages]
+    counts = [2 + sum(strides[: index + 1]) for index in range(len(strides))]
+    return (*counts[-3:], *range(counts[-1] + 1, counts[-1] + 1 + len(layout.extras)))
 
 
 def _stage(stage: Stage, channels: int, projected: bool) -> nn.Sequential:
