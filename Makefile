@@ -13,7 +13,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 TORCH := $(shell sed -n 's/^torch==/&/p' constraints.txt)
 
-.PHONY: help demo docs test browser test-fast test-long cases bench bench-peers check lint types layers spelling installed licences container size format pins clean rtsp
+.PHONY: help demo docs test browser test-fast test-long cases bench bench-peers check lint types layers spelling installed licences container size format pins dist clean rtsp
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,7 @@ READY_DATA ?=
 test-long: .venv/.installed-dev  ## ten minutes of a stream, the container's commands, and every fuzz target for FUZZ_MINUTES=2: about an hour
 	SINGLESHOT_LONG=1 READY_DATA="$(READY_DATA)" $(BIN)/python -m pytest -s tests/prediction/test_network_camera.py tests/test_dockerfile.py tests/starts
 	$(BIN)/python -m benchmarks.export_table
+	$(MAKE) --no-print-directory dist ARGS=
 	@set -e; for each in $$(cd tests/fuzz && grep -l "TARGET = Target(" *.py | grep -v test_fuzz | sed "s/\.py$$//"); do \
 	  $(BIN)/python -m tests.fuzz.$$each --minutes $(FUZZ_MINUTES); done
 
@@ -112,6 +113,10 @@ docs: .venv/.installed  ## build the pages as a site in site/, with the referenc
 	$(PIP) install --quiet --constraint constraints.txt --editable ".[docs]"
 	$(BIN)/python -m tools.reference docs/reference
 	$(BIN)/mkdocs build --strict
+
+dist: .venv/.installed-dev  ## build sdist and wheel in dist/, install the wheel afresh, predict and train with it (ARGS=--from-registry)
+	$(PIP) install --quiet build
+	TORCH_INDEX=$(TORCH_INDEX) $(BIN)/python -m tools.dist $(ARGS)
 
 clean:  ## remove caches, builds and the environment, never runs/
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist src/*.egg-info

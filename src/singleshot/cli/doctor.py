@@ -36,10 +36,11 @@ EXTRAS = {
     "serve": ("web",),
     "weights import of HDF5 files": ("import",),
     "images in HEIC": ("heic",),
+    "pretrain without --teacher-file": ("pretrain",),
 }
 """Tasks of a user, and the extras that each requires; none for the core."""
 _REQUIREMENT = re.compile(
-    r"^(?P<name>[A-Za-z0-9._-]+)[^;]*?>=(?P<least>[0-9.]+)[^;]*(?:;.*extra == ['\"](?P<extra>[\w-]+))?"
+    r"^(?P<name>[A-Za-z0-9._-]+)[^;]*?[>=]=(?P<least>[0-9.]+)[^;]*(?:;.*extra == ['\"](?P<extra>[\w-]+))?"
 )
 _BELOW = re.compile(r"^[^;]*<(?P<below>[0-9.]+)")
 
