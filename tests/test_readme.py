@@ -178,6 +178,18 @@ def test_every_command_that_a_page_mentions_exists(path: Path) -> None:
     assert wrong == []
 
 
+def test_every_command_beside_one_of_another_toolkit_exists() -> None:
+    page = (ROOT / "docs" / "how-to" / "moving.md").read_text(encoding="utf-8")
+    found = re.findall(r"`(singleshot [^`]+)`", page)
+    wrong = [
+        f"{command}: {part}"
+        for command in found
+        for arguments in words_of(command, "singleshot")
+        for part in unknown_parts(arguments)
+    ]
+    assert wrong == [] and len(found) >= 20
+
+
 @pytest.mark.parametrize("path", PAGES, ids=name_of)
 def test_every_link_to_a_file_of_ours_leads_somewhere(path: Path) -> None:
     links = LINK.findall(path.read_text(encoding="utf-8"))
