@@ -1,13 +1,21 @@
 """Write docs/reference: a page for each package, which mkdocstrings fills with signatures and docstrings.
 
 `python -m tools.reference docs/reference` writes the pages; `make docs` calls it before mkdocs. mkdocstrings reads
-the source and imports nothing of ours.
+the source and imports nothing of ours. While it reads, `Doctests` makes code blocks of the docstrings' examples, whose
+results in brackets would be taken for links.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
+from typing import Any
+
+try:
+    from griffe import Extension  # pyright: ignore[reportMissingImports]
+except ImportError:  # it comes with the extra `docs`; the tests do without
+    Extension = object
 
 SOURCE = Path(__file__).parents[1] / "src" / "singleshot"
 SKIPPED = ("cli", "recipes")
@@ -23,6 +31,20 @@ def pages() -> dict[str, str]:
     made["singleshot.md"] = f"# singleshot\n\n::: singleshot\n    options: {{show_submodules: false}}\n\n{directives}\n"
     links = "\n".join(f"- [{name.removesuffix('.md')}]({name})" for name in sorted(made))
     return made | {"README.md": f"# Reference\n\n{links}\n"}
+
+
+def fenced(docstring: str) -> str:
+    """Return a docstring with a code block around each of its doctests, which end at an empty line."""
+    return re.sub(r"^>>> .*(?:\n.+)*", lambda match: f"```pycon\n{match[0]}\n```", docstring, flags=re.MULTILINE)
+
+
+class Doctests(Extension):
+    """What mkdocs.yml gives to mkdocstrings."""
+
+    def on_object(self, *, obj: Any, **_: Any) -> None:
+        """Change the docstring of one module, class, function or attribute."""
+        if obj.docstring is not None:
+            obj.docstring.value = fenced(obj.docstring.value)
 
 
 def main(folder: Path) -> None:

@@ -18,3 +18,12 @@ def test_pages_of_packages_that_no_longer_exist_are_removed(tmp_path: Path) -> N
     (tmp_path / "gone.md").write_text("x")
     reference.main(tmp_path)
     assert not (tmp_path / "gone.md").exists() and (tmp_path / "detection.md").is_file()
+
+
+def test_each_doctest_of_a_docstring_becomes_a_code_block() -> None:
+    text = "Say.\n\n>>> a = [1]\n>>> a\n[1]\n\nThen:\n\n>>> b\n2\n\nArgs:\n    x: one."
+    assert reference.fenced(text).count("```pycon\n>>> ") == 2 == text.count("\n\n>>> ")
+    assert "[1]\n```\n\nThen:" in reference.fenced(text) and reference.fenced(text).endswith(
+        "2\n```\n\nArgs:\n    x: one."
+    )
+    assert reference.fenced("No example: `a >>> b`.") == "No example: `a >>> b`."
