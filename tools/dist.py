@@ -59,9 +59,8 @@ def build(folder: Path) -> Path:
 
 def install(wheel: Path, folder: Path, *, from_registry: bool) -> Path:
     """Make an environment in `folder` with the wheel and its requirements; return its `singleshot`."""
-    venv.create(folder, with_pip=True)
-    python = folder / "bin" / "python"
-    pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    venv.create(folder)
+    pip = [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python"), "install", "--quiet"]
     if from_registry:
         torch = next(line for line in (ROOT / "constraints.txt").read_text().splitlines() if line.startswith("torch=="))
         index = os.environ.get("TORCH_INDEX")
