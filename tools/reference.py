@@ -38,7 +38,7 @@ def fenced(docstring: str) -> str:
     return re.sub(r"^>>> .*(?:\n.+)*", lambda match: f"```pycon\n{match[0]}\n```", docstring, flags=re.MULTILINE)
 
 
-class Doctests(Extension):
+class Doctests(Extension):  # pyright: ignore[reportGeneralTypeIssues]  # or `object`, above
     """What mkdocs.yml gives to mkdocstrings."""
 
     def on_object(self, *, obj: Any, **_: Any) -> None:
