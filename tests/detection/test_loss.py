@@ -11,6 +11,7 @@ import torch
 from singleshot import boxes
 from singleshot.detection.coding import RawDetections
 from singleshot.detection.loss import (
+    AnchorTargets,
     LossConfig,
     count_matches,
     dense_losses,
@@ -406,7 +407,8 @@ def test_tables_of_all_anchors_and_rows_of_the_matched_agree_on_iou_losses(box_i
     truths, ids = ANCHORS[[3, 40]][None] * 1.05, torch.tensor([[0, 1]])
     config = LossConfig(box_iou=box_iou)  # pyright: ignore[reportArgumentType]
     assignments = config.matcher(ANCHORS).match_batch(truths, ids >= 0)
-    dense = dense_losses(raw, ANCHORS, truths, ids, assignments, config, mean_matches=torch.tensor(2.0))
-    sparse = sparse_losses(raw, ANCHORS, truths, ids, assignments, config, mean_matches=torch.tensor(2.0))
+    targets = AnchorTargets(ANCHORS, truths, ids, assignments)
+    dense = dense_losses(raw, targets, config, mean_matches=torch.tensor(2.0))
+    sparse = sparse_losses(raw, targets, config, mean_matches=torch.tensor(2.0))
     for one, other in zip(dense, sparse, strict=True):
         torch.testing.assert_close(one, other)

@@ -20,7 +20,7 @@ from torch import nn
 
 from singleshot import boxes
 from singleshot.detection.coding import RawDetections
-from singleshot.detection.loss import dense_losses, multibox_loss
+from singleshot.detection.loss import AnchorTargets, dense_losses, multibox_loss
 from singleshot.detection.ssd import SSD, config_for
 from singleshot.training.optimizer import build, factor, parameter_groups, set_learning_rate
 from singleshot.training.recipe import Recipe
@@ -91,7 +91,8 @@ def test_the_loss_is_that_of_the_source(name: str) -> None:
     assert found["class"].item() == pytest.approx(class_loss, rel=1e-6)
     assert found["box"].item() == pytest.approx(box_loss, rel=1e-5)
     mean = (matched >= 0).sum() / 2
-    per_image = dense_losses(raw, ANCHORS, boxes_cxcywh, class_ids, matched, config, mean_matches=mean)
+    targets = AnchorTargets(ANCHORS, boxes_cxcywh, class_ids, matched)
+    per_image = dense_losses(raw, targets, config, mean_matches=mean)
     assert per_image[0][1] == 0 == per_image[1][1]  # the image without objects
 
 

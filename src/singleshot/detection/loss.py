@@ -79,6 +79,45 @@ def count_matches(assignments: Int[Tensor, "B A"]) -> Float[Tensor, "3"]:
     return torch.stack([matches, torch.full_like(matches, len(assignments)), torch.ones_like(matches)])
 
 
+@dataclass(frozen=True)
+class AnchorTargets:
+    """What the anchors learn from a batch.
+
+    Args:
+        anchors_cxcywh: (A, 4) fractions of the input.
+        boxes_cxcywh: (B, N, 4) ground truths, padded, in the same frame. N may be 0.
+        class_ids: (B, N) 0-based, −1 on padding rows.
+        assignments: (B, A) the row of the box that each anchor learns, `BACKGROUND` or `IGNORED`; see `Matcher`.
+    """
+
+    anchors_cxcywh: Float[Tensor, "A 4"]
+    boxes_cxcywh: Float[Tensor, "B N 4"]
+    class_ids: Int[Tensor, "B N"]
+    assignments: Int[Tensor, "B A"]
+
+    @property
+    def is_positive(self) -> Bool[Tensor, "B A"]:
+        """Whether an anchor learns a box."""
+        return self.assignments >= 0
+
+    def anchor_classes(self) -> Int[Tensor, "B A"]:
+        """Return the class that each anchor learns; −1 for none."""
+        if not self.class_ids.shape[1]:
+            return torch.full_like(self.assignments, -1, dtype=torch.long)
+        return torch.where(self.is_positive, self.class_ids.gather(1, self._rows()), -1)
+
+    def anchor_boxes(self) -> Float[Tensor, "B A 4"]:
+        """Return the box that each anchor learns; the anchor itself, as any finite target, where it learns none."""
+        own = self.anchors_cxcywh.expand(len(self.assignments), -1, 4)
+        if not self.boxes_cxcywh.shape[1]:
+            return own
+        found = self.boxes_cxcywh.gather(1, self._rows()[..., None].expand(-1, -1, 4))
+        return torch.where(self.is_positive[..., None], found, own)
+
+    def _rows(self) -> Int[Tensor, "B A"]:
+        return self.assignments.clamp(min=0).long()
+
+
 def multibox_loss(
     raw: RawDetections,
     anchors_cxcywh: Float[Tensor, "A 4"],
@@ -111,14 +150,14 @@ def multibox_loss(
         has a `box` of 0 and, unless `negatives_when_empty` is on, a `class` of 0.
     """
     all_matches, all_images, ranks = count_matches(assignments) if totals is None else totals
-    given = (raw, anchors_cxcywh, boxes_cxcywh, class_ids, assignments, config)
+    targets = AnchorTargets(anchors_cxcywh, boxes_cxcywh, class_ids, assignments)
     mean_matches = all_matches / all_images
     if config.quality is not None:
-        image_class, image_box = quality_losses(*given)
+        image_class, image_box = quality_losses(raw, targets, config)
     elif raw.class_logits.device.type == "cpu" and scores == "softmax":
-        image_class, image_box = sparse_losses(*given, mean_matches=mean_matches)
+        image_class, image_box = sparse_losses(raw, targets, config, mean_matches=mean_matches)
     else:
-        image_class, image_box = dense_losses(*given, mean_matches=mean_matches, scores=scores)
+        image_class, image_box = dense_losses(raw, targets, config, mean_matches=mean_matches, scores=scores)
     if blank is not None:
         image_class = image_class.masked_fill(blank, 0.0)  # negatives_when_empty; it has no box, so no box loss
     images = len(assignments)
@@ -132,10 +171,7 @@ def multibox_loss(
 
 def dense_losses(
     raw: RawDetections,
-    anchors_cxcywh: Float[Tensor, "A 4"],
-    boxes_cxcywh: Float[Tensor, "B N 4"],
-    class_ids: Int[Tensor, "B N"],
-    assignments: Int[Tensor, "B A"],
+    targets: AnchorTargets,
     config: LossConfig,
     *,
     mean_matches: Float[Tensor, ""],
@@ -147,36 +183,30 @@ def dense_losses(
     the network's output. In the tests it is the reference of `sparse_losses`.
     """
     logits, offsets = raw.class_logits.float(), raw.box_offsets.float()
-    positive, rows = assignments >= 0, assignments.clamp(min=0).long()
-
-    targets = torch.zeros_like(rows)
-    if class_ids.shape[1]:
-        targets = torch.where(positive, class_ids.gather(1, rows) + 1, 0)
-    class_loss, hardness = (_sigmoid_loss if scores == "sigmoid" else _softmax_loss)(logits, targets)
+    positive = targets.is_positive
+    class_loss, hardness = (_sigmoid_loss if scores == "sigmoid" else _softmax_loss)(
+        logits, targets.anchor_classes() + 1
+    )
     with torch.no_grad():
         # The hardest background anchors; ties go to the earlier anchor.
         count = _negative_counts(positive, config, mean_matches)
-        background = torch.where(assignments == BACKGROUND, hardness, -torch.inf)
+        background = torch.where(targets.assignments == BACKGROUND, hardness, -torch.inf)
         ranked, order = background.sort(dim=1, descending=True, stable=True)
         rank = torch.arange(ranked.shape[1], device=ranked.device)
         negative = torch.zeros_like(positive).scatter(1, order, (rank < count) & (ranked > -torch.inf))
     image_class = torch.where(positive | negative, class_loss, 0.0).sum(dim=1)
 
     image_box = offsets.sum(dim=(1, 2)) * 0.0  # keeps the box head in the graph when nothing matched
-    if boxes_cxcywh.shape[1]:
-        learned = boxes_cxcywh.gather(1, rows[..., None].expand(-1, -1, 4))
-        learned = torch.where(positive[..., None], learned, anchors_cxcywh)  # any finite target where none is learned
-        box_loss = _box_loss(offsets, learned, anchors_cxcywh.expand_as(learned), config)
+    if targets.boxes_cxcywh.shape[1]:
+        learned = targets.anchor_boxes()
+        box_loss = _box_loss(offsets, learned, targets.anchors_cxcywh.expand_as(learned), config)
         image_box = torch.where(positive, box_loss, 0.0).sum(dim=1)
     return image_class, image_box
 
 
 def quality_losses(
     raw: RawDetections,
-    anchors_cxcywh: Float[Tensor, "A 4"],
-    boxes_cxcywh: Float[Tensor, "B N 4"],
-    class_ids: Int[Tensor, "B N"],
-    assignments: Int[Tensor, "B A"],
+    targets: AnchorTargets,
     config: LossConfig,
 ) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"]]:
     """Compute class and box loss of each image where the class target is the IoU of the predicted box; sigmoids only.
@@ -184,20 +214,16 @@ def quality_losses(
     Anchors that are `IGNORED` have no class loss; an image without objects trains every anchor as background.
     """
     logits = raw.class_logits.float()
-    positive, rows = assignments >= 0, assignments.clamp(min=0).long()
-    learned, classes = anchors_cxcywh.expand(len(rows), -1, 4), torch.zeros_like(rows)
-    if boxes_cxcywh.shape[1]:
-        found = boxes_cxcywh.gather(1, rows[..., None].expand(-1, -1, 4))
-        learned = torch.where(positive[..., None], found, learned)
-        classes = torch.where(positive, class_ids.gather(1, rows), 0)
-    offsets, anchors = raw.box_offsets.float(), anchors_cxcywh.expand_as(learned)
+    positive, learned = targets.is_positive, targets.anchor_boxes()
+    classes = targets.anchor_classes().clamp(min=0)
+    offsets, anchors = raw.box_offsets.float(), targets.anchors_cxcywh.expand_as(learned)
     with torch.no_grad():
         iou = torch.where(positive, paired_iou(decode(offsets, anchors), learned), 0.0)
         wanted = torch.zeros_like(logits).scatter_(2, classes[..., None], iou[..., None])
         error = (logits.sigmoid() - wanted).abs()
     # The weight has a gradient of its own in the published loss; it is small, and none is taken here.
     class_loss = error.pow(config.quality or 0.0) * F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
-    image_class = torch.where(assignments != IGNORED, class_loss.sum(dim=2), 0.0).sum(dim=1)
+    image_class = torch.where(targets.assignments != IGNORED, class_loss.sum(dim=2), 0.0).sum(dim=1)
     box_loss = _box_loss(offsets, learned, anchors, config)
     return image_class, torch.where(positive, box_loss, 0.0).sum(dim=1)
 
@@ -220,16 +246,13 @@ def _sigmoid_loss(
 
 def sparse_losses(
     raw: RawDetections,
-    anchors_cxcywh: Float[Tensor, "A 4"],
-    boxes_cxcywh: Float[Tensor, "B N 4"],
-    class_ids: Int[Tensor, "B N"],
-    assignments: Int[Tensor, "B A"],
+    targets: AnchorTargets,
     config: LossConfig,
     *,
     mean_matches: Float[Tensor, ""],
 ) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"]]:
     """Compute the same on a CPU, which needs no fixed shapes: losses of the few anchors that are trained alone."""
-    positive = assignments >= 0
+    positive, assignments = targets.is_positive, targets.assignments
     batch, total = assignments.shape
     with torch.no_grad():
         matched = positive.flatten().nonzero()[:, 0]
@@ -237,12 +260,13 @@ def sparse_losses(
         negatives = hardest_negatives(raw.class_logits, assignments == BACKGROUND, counts)
         image, anchor = matched // total, matched % total
         truth = assignments.flatten()[matched].long()
-        targets = torch.cat([class_ids[image, truth] + 1, torch.zeros_like(negatives)])
+        classes = torch.cat([targets.class_ids[image, truth] + 1, torch.zeros_like(negatives)])
     trained = torch.cat([matched, negatives])
     logits = _Rows.apply(raw.class_logits.flatten(0, 1), trained)
-    class_loss = F.cross_entropy(logits.float(), targets, reduction="none")
+    class_loss = F.cross_entropy(logits.float(), classes, reduction="none")
     predicted = _Rows.apply(raw.box_offsets.flatten(0, 1), matched)
-    box_loss = _box_loss(predicted.float(), boxes_cxcywh[image, truth], anchors_cxcywh[anchor], config)
+    boxes, anchors = targets.boxes_cxcywh[image, truth], targets.anchors_cxcywh[anchor]
+    box_loss = _box_loss(predicted.float(), boxes, anchors, config)
     zeros = class_loss.new_zeros(batch)
     return zeros.index_add(0, trained // total, class_loss), zeros.index_add(0, image, box_loss)
 

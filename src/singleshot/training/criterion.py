@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, Int32, UInt8
 from torch import Tensor
 
 from singleshot.data.augment.augment import pad_mask, resize_mask
@@ -85,6 +85,72 @@ class DetectionTargets:
         return DetectionTargets(self.boxes_cxcywh[rows], self.class_ids[rows], self.assignments[rows], unread)
 
 
+class Assigner(Protocol):
+    """Decides which object each anchor learns. A criterion calls those by boxes and those by outputs alike."""
+
+    def assign(self, boxes_cxcywh: Float[Tensor, "B N 4"], class_ids: Int[Tensor, "B N"]) -> Int32[Tensor, "B A"]:
+        """Return the assignments of `DetectionTargets` as far as they are known before the forward pass."""
+        ...
+
+    def count(self, targets: DetectionTargets) -> BatchTotals:
+        """Count matches and images, see `count_matches`."""
+        ...
+
+    def refine(self, raw: RawDetections, targets: DetectionTargets) -> Int[Tensor, "B A"]:
+        """Return the final assignments, by the network's output."""
+        ...
+
+
+class BoxAssigner:
+    """Assigns by the boxes alone: final before the forward pass."""
+
+    def __init__(self, network: SSD, config: LossConfig) -> None:
+        self._network, self._config = network, config
+
+    def assign(self, boxes_cxcywh: Float[Tensor, "B N 4"], class_ids: Int[Tensor, "B N"]) -> Int32[Tensor, "B A"]:
+        """See `Assigner`."""
+        anchors, present = self._network.anchors_cxcywh, class_ids >= 0
+        if self._config.matching == "atss":
+            return atss(anchors, self._network.config.anchors, boxes_cxcywh, present)
+        return self._config.matcher(anchors).match_batch(boxes_cxcywh, present)
+
+    def count(self, targets: DetectionTargets) -> BatchTotals:
+        """See `Assigner`."""
+        return count_matches(targets.assignments)
+
+    def refine(self, raw: RawDetections, targets: DetectionTargets) -> Int[Tensor, "B A"]:
+        """See `Assigner`."""
+        del raw
+        return targets.assignments
+
+
+class OutputAssigner:
+    """Assigns by the network's scores and boxes (`task_aligned`): nothing is known before the forward pass."""
+
+    def __init__(self, network: SSD) -> None:
+        self._network = network
+
+    def assign(self, boxes_cxcywh: Float[Tensor, "B N 4"], class_ids: Int[Tensor, "B N"]) -> Int32[Tensor, "B A"]:
+        """See `Assigner`; all background."""
+        shape = (len(boxes_cxcywh), len(self._network.anchors_cxcywh))
+        return class_ids.new_full(shape, BACKGROUND, dtype=torch.int32)
+
+    def count(self, targets: DetectionTargets) -> BatchTotals:
+        """See `Assigner`; each object counts as if it got all of its anchors."""
+        matches = TOPK * (targets.class_ids >= 0).sum().float()
+        return torch.stack([matches, torch.full_like(matches, len(targets)), torch.ones_like(matches)])
+
+    @torch.no_grad()
+    def refine(self, raw: RawDetections, targets: DetectionTargets) -> Int[Tensor, "B A"]:
+        """See `Assigner`."""
+        config, logits, anchors = self._network.config, raw.class_logits, self._network.anchors_cxcywh
+        every = logits.sigmoid() if config.scores == "sigmoid" else logits.softmax(-1)
+        # A list as an index would be copied to the device, and the copy waits for it.
+        scores = torch.stack([every[..., column] for column in config.class_columns], dim=-1)
+        predicted = decode(raw.box_offsets, anchors)
+        return task_aligned(anchors, targets.boxes_cxcywh, targets.class_ids, scores, predicted)
+
+
 class DetectionCriterion:
     """The multibox loss of a detector.
 
@@ -97,6 +163,8 @@ class DetectionCriterion:
 
     def __init__(self, network: SSD, config: LossConfig) -> None:
         self.network, self.config = network, config
+        by_output = config.matching == "task-aligned"
+        self._assigner: Assigner = OutputAssigner(network) if by_output else BoxAssigner(network, config)
 
     def prepare_evaluated(self, batch: Batch[BoxTargets], preprocess: Preprocess) -> Batch[BoxTargets]:
         """Return the batch: boxes are the same in training and evaluation."""
@@ -104,49 +172,25 @@ class DetectionCriterion:
         return batch
 
     def targets(self, batch: Batch[BoxTargets]) -> DetectionTargets:
-        """Match the anchors with the boxes of a batch."""
+        """Assign the anchors to the boxes of a batch, as far as the rule needs no output of the network."""
         boxes = boxes_to_fractions(batch.targets.boxes_xyxy, self.network.config.input_size_hw)
-        anchors, present = self.network.anchors_cxcywh, batch.targets.class_ids >= 0
-        if self.config.matching == "task-aligned":  # by the network's output, which is still to come
-            assignments = batch.targets.class_ids.new_full((len(boxes), len(anchors)), BACKGROUND, dtype=torch.int32)
-        elif self.config.matching == "atss":
-            assignments = atss(anchors, self.network.config.anchors, boxes, present)
-        else:
-            assignments = self.config.matcher(anchors).match_batch(boxes, present)
+        assignments = self._assigner.assign(boxes, batch.targets.class_ids)
         # `blank` is asked on the host, so that nothing waits for a device.
         unread = batch.blank.to(boxes.device) if batch.blank.any() else None
         return DetectionTargets(boxes, batch.targets.class_ids, assignments, unread)
 
     def totals(self, targets: DetectionTargets) -> BatchTotals:
-        """Count matched anchors and images.
-
-        What the network's output will be matched with is not known yet: then each object counts as if it got all of
-        its anchors.
-        """
-        if self.config.matching == "task-aligned":
-            matches = TOPK * (targets.class_ids >= 0).sum().float()
-            return torch.stack([matches, torch.full_like(matches, len(targets)), torch.ones_like(matches)])
-        return count_matches(targets.assignments)
+        """Count matched anchors and images."""
+        return self._assigner.count(targets)
 
     def __call__(self, outputs: RawDetections, targets: DetectionTargets, totals: BatchTotals) -> dict[str, Tensor]:
         """Return `class` and `box`, see `multibox_loss`."""
-        assignments = targets.assignments
-        if self.config.matching == "task-aligned":
-            with torch.no_grad():
-                config, logits = self.network.config, outputs.class_logits
-                every = logits.sigmoid() if config.scores == "sigmoid" else logits.softmax(-1)
-                # A list as an index would be copied to the device, and the copy waits for it.
-                scores = torch.stack([every[..., column] for column in config.class_columns], dim=-1)
-                predicted = decode(outputs.box_offsets, self.network.anchors_cxcywh)
-            assignments = task_aligned(
-                self.network.anchors_cxcywh, targets.boxes_cxcywh, targets.class_ids, scores, predicted
-            )
         return multibox_loss(
             outputs,
             self.network.anchors_cxcywh,
             targets.boxes_cxcywh,
             targets.class_ids,
-            assignments,
+            self._assigner.refine(outputs, targets),
             self.config,
             blank=targets.unread,
             totals=totals,

@@ -113,8 +113,9 @@ class Prepare(ABC, Generic[TargetT, BatchTargets]):
     def combined(
         self, parts: Sequence[tuple[UInt8[ndarray, "_ _ 3"], Annotation]], rng: np.random.Generator, /
     ) -> Prepared[TargetT]:
-        """Returns a row of a batch from an image and its partners."""
-        raise NotImplementedError(f"{type(self).__name__} combines no {len(parts)} images, {rng}")
+        """Returns a row of a batch from an image and its partners; here from the image alone."""
+        image_rgb, annotation = parts[0]
+        return self(image_rgb, annotation, rng)
 
     @abstractmethod
     def collate(self, targets: Sequence[TargetT | None]) -> BatchTargets:
