@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+
+import pytest
 
 from singleshot.serve.metrics import Histogram, Metrics, ModelState
 from tests.serve.conftest import Stub, get, jpeg
@@ -53,6 +57,18 @@ def test_names_follow_the_conventions_of_prometheus() -> None:
             sample = re.match(r"[a-z_]+", line)
             assert sample and re.sub(r"_(bucket|sum|count)$", "", sample[0]) in kinds
     assert len(kinds) == 9
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is missing: apt-get install prometheus")
+def test_promtool_has_nothing_to_criticise() -> None:
+    metrics = Metrics(["a", 'b"} 1\nx{y="\\'])
+    metrics.responses[200] += 1
+    for each in metrics.models.values():
+        each.add_batch(3, 0.2)
+        each.seconds.add(0.1)
+    text = metrics.text(held_bytes=7, states=[ModelState(2, True, 0), ModelState(0, False, 5)])
+    done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_metrics_follow_the_prometheus_format_and_count_responses(stub: Stub) -> None:

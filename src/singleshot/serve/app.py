@@ -61,15 +61,21 @@ def _json(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 PREDICT_RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {"description": "Best score first.", **_json({"oneOf": [_DETECTIONS, _SEGMENTATION]})},
+    200: {
+        "description": "Detections, best first, or a segmentation.",
+        **_json({"oneOf": [_DETECTIONS, _SEGMENTATION]}),
+    },
     400: {"description": "A form or JSON that cannot be read.", **_json(_ERROR)},
     401: {"description": "No token.", **_json(_ERROR)},
-    404: {"description": "No model of that name.", **_json(_ERROR)},
-    408: {"description": "The request came too slowly.", **_json(_ERROR)},
+    404: {"description": "No model has that name.", **_json(_ERROR)},
+    408: {"description": "The request was sent too slowly.", **_json(_ERROR)},
     413: {"description": "A body that is too large.", **_json(_ERROR)},
-    415: {"description": "Not a kind of picture that is read.", **_json(_ERROR)},
-    422: {"description": "No picture, a broken one, or one with too many pixels; `code` says which.", **_json(_ERROR)},
-    503: {"description": "Busy: try again after `Retry-After` seconds.", **_json(_ERROR)},
+    415: {"description": "An unsupported file type, or an image with several frames.", **_json(_ERROR)},
+    422: {
+        "description": "No image, a damaged or too large one, or a wrong parameter; see `code`.",
+        **_json(_ERROR),
+    },
+    503: {"description": "Busy or restarting: retry after `Retry-After` seconds.", **_json(_ERROR)},
 }
 _BASE64 = {"type": "string", "contentEncoding": "base64", "description": "the image file"}
 _JSON_BODY = {
@@ -147,21 +153,21 @@ def build(settings: Settings, models: Sequence[ServedModel], metrics: Metrics) -
         threshold: Annotated[float | None, Query(ge=0, le=1)] = None,
         model: str | None = None,
     ) -> Response:
-        """What a model sees in one picture.
+        """Detect the objects in one image, or segment it.
 
-        Detections score at least `threshold`, which is the model's own if not given; segmenters ignore it.
+        `threshold` is the lowest score of the detections, by default the model's own; segmenters ignore it.
         """
         _check_names(request, {"threshold", "model"})
         start, served = time.monotonic(), _named(models, model)
         content_type = request.headers.get("content-type", "")
         uploads.check_type(content_type)
         if not served.health.is_up:
-            raise busy("The network is being started anew.", settings.retry_after_s, "no-worker")
+            raise busy("The network is restarting.", settings.retry_after_s, "no-worker")
         served.batcher.check_room()
         async with bodies.read(request, uploads.body_limit(content_type, settings.max_body_bytes)) as body:
             upload = uploads.parse(body, content_type, settings.max_body_bytes)
             if upload.threshold is not None and threshold is not None:
-                raise Refusal(422, "bad-threshold", "Give threshold in the address or in the JSON, not in both.")
+                raise Refusal(422, "bad-threshold", "Give threshold in the query or in the JSON, not in both.")
             wanted = threshold if upload.threshold is None else upload.threshold
             work = PredictRequest(upload.image, wanted)
             response = await _unless_disconnected(request, served.batcher.submit(work))
@@ -173,26 +179,26 @@ def build(settings: Settings, models: Sequence[ServedModel], metrics: Metrics) -
 
     @api.get("/v1/model")
     async def show_model(request: Request, model: str | None = None) -> dict[str, Any]:
-        """What a model is: its task, its classes with their colours, its input size."""
+        """Return a model's task, its classes with their colours, and its input size."""
         _check_names(request, {"model"})
         return _named(models, model).facts
 
     @api.get("/v1/models")
     async def show_models(request: Request) -> dict[str, Any]:
-        """What `/v1/model` returns, of all models; the first answers requests that name none."""
+        """Return the same for all models; the first answers requests that name none."""
         _check_names(request, set())
         return {"models": [each.facts for each in models]}
 
     @api.get("/healthz")
     async def healthz() -> dict[str, str]:
-        """Whether pictures would be answered now, by every model: 200 or 503."""
+        """Return 200 if every model can process images now, else 503."""
         if not all(each.health.is_up for each in models):
-            raise busy("The network is being started anew.", settings.retry_after_s, "no-worker")
+            raise busy("The network is restarting.", settings.retry_after_s, "no-worker")
         return {"status": "ok"}
 
     @api.get("/metrics", response_class=Response)
     async def show_metrics() -> Response:
-        """Figures for Prometheus."""
+        """Return the metrics for Prometheus."""
         states = [ModelState(each.batcher.waiting, each.health.is_up, each.health.restarts) for each in models]
         return Response(metrics.text(held_bytes=bodies.held_bytes, states=states), media_type=CONTENT_TYPE)
 
@@ -200,10 +206,10 @@ def build(settings: Settings, models: Sequence[ServedModel], metrics: Metrics) -
 
 
 def _check_names(request: Request, known: set[str]) -> None:
-    """Refuse a misspelt parameter, which would otherwise change nothing without a word."""
+    """Refuse an unknown query parameter, which would otherwise be ignored."""
     if not set(request.query_params) <= known:
-        message = f"The parameters here are {', '.join(sorted(known))}." if known else "There are no parameters here."
-        message = f"The only parameter here is {', '.join(known)}." if len(known) == 1 else message
+        names = ", ".join(sorted(known))
+        message = f"The query parameters of this path: {names}." if known else "This path has no query parameters."
         raise Refusal(422, "unknown-parameter", message)
 
 
@@ -212,7 +218,7 @@ def _named(models: Sequence[ServedModel], name: str | None) -> ServedModel:
     for model in models:
         if name in (None, model.name):
             return model
-    raise Refusal(404, "unknown-model", f"The models here are {', '.join(each.name for each in models)}.")
+    raise Refusal(404, "unknown-model", f"This server has the models {', '.join(each.name for each in models)}.")
 
 
 class _HeadAsGet:
@@ -279,21 +285,21 @@ def _add_error_handlers(api: FastAPI) -> None:
     @api.exception_handler(HTTPException)
     async def unknown(request: Request, error: HTTPException) -> Response:
         code, message = {
-            404: ("not-found", "There is nothing here."),
-            405: ("wrong-method", "Not with this method."),
+            404: ("not-found", "This path does not exist."),
+            405: ("wrong-method", "This path does not have this method."),
         }.get(error.status_code, ("bad-request", "The request cannot be read."))
         headers = [(key.encode(), value.encode()) for key, value in (error.headers or {}).items()]
         return respond(request, Refusal(error.status_code, code, message, headers=headers))
 
     @api.exception_handler(RequestValidationError)
     async def invalid(request: Request, _error: RequestValidationError) -> Response:
-        return respond(request, Refusal(422, "bad-threshold", "threshold is a number from 0 to 1."))
+        return respond(request, Refusal(422, "bad-threshold", "threshold must be a number from 0 to 1."))
 
     @api.exception_handler(ClientDisconnect)
     async def disconnected(request: Request, _error: ClientDisconnect) -> Response:
-        return respond(request, Refusal(CLIENT_CLOSED_REQUEST, "client-gone", "The client went away."))
+        return respond(request, Refusal(CLIENT_CLOSED_REQUEST, "client-gone", "The client disconnected."))
 
     @api.exception_handler(Exception)
     async def failed(request: Request, _error: Exception) -> Response:
         log.error("request %s failed", request.scope.get(REQUEST_ID, ""))  # uvicorn adds the traceback
-        return respond(request, Refusal(500, "internal", "Something failed inside. The server's log has the number."))
+        return respond(request, Refusal(500, "internal", "Internal error: see the server's log."))

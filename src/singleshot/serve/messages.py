@@ -33,8 +33,8 @@ class Refusal(Exception):  # noqa: N818
     def body(self, request_id: str = "") -> bytes:
         r"""Return the response body, one line of JSON.
 
-        >>> Refusal(404, "not-found", "There is nothing here.").body("7f")
-        b'{"error":{"code":"not-found","message":"There is nothing here.","request_id":"7f"}}\n'
+        >>> Refusal(404, "not-found", "This path does not exist.").body("7f")
+        b'{"error":{"code":"not-found","message":"This path does not exist.","request_id":"7f"}}\n'
         """
         error = {"code": self.code, "message": self.message} | ({"request_id": request_id} if request_id else {})
         return json.dumps({"error": error}, separators=(",", ":")).encode() + b"\n"
@@ -55,7 +55,7 @@ def busy(message: str, retry_after_s: int, code: str = "busy") -> Refusal:
 
 def internal_error() -> Refusal:
     """Make a 500 that tells the client nothing; the cause is in the server's log."""
-    return Refusal(500, "internal", "Something failed inside.")
+    return Refusal(500, "internal", "Internal error: see the server's log.")
 
 
 @dataclass(frozen=True)

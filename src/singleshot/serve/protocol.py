@@ -28,7 +28,7 @@ DRAIN_GRACE_S = 0.5
 """A stopping server keeps idle connections open this long: a request may be in transit."""
 _BAD_HEADS = {
     414: ("too-long-address", "The address is too long."),
-    431: ("too-long-head", "The head of the request is too long."),
+    431: ("too-long-head", "The request line and headers are too long."),
 }
 _LENGTHS = re.compile(rb"(?im)^content-length[ \t]*:")
 
@@ -122,7 +122,7 @@ class LimitedProtocol(H11Protocol):
     def send_400_response(self, msg: str) -> None:
         """Refuse a request whose head is wrong, with the most specific status."""
         status = 400 if self._strict.refused is None else self._strict.refused.error_status_hint
-        code, message = _BAD_HEADS.get(status, ("bad-request", "That is not valid HTTP/1.1."))
+        code, message = _BAD_HEADS.get(status, ("bad-request", "This is not valid HTTP/1.1."))
         self.refuse(Refusal(status, code, message))
 
     def refuse(self, refusal: Refusal) -> None:
@@ -191,7 +191,7 @@ class LimitedProtocol(H11Protocol):
         elif now.phase == "head" and not self.conn.trailing_data[0]:
             self.transport.close()  # it sends no request
         else:
-            self.refuse(Refusal(408, "too-slow", "The request came too slowly."))
+            self.refuse(Refusal(408, "too-slow", "The request was sent too slowly."))
 
 
 def limited_protocol(settings: Settings, on_refused: Callable[[int], None]) -> type[LimitedProtocol]:

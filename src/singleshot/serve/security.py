@@ -99,7 +99,7 @@ class AccessControl:
         headers: dict[bytes, bytes] = dict(scope["headers"])
         host = headers.get(b"host", b"").decode("latin-1")
         if not self._is_allowed_host(host):
-            message = "This server does not answer to the name in Host. Use one that its operator allows."
+            message = "This server does not accept this host name. Use one that its operator allows (--allow-host)."
             raise Refusal(421, "unknown-host", message)
         if b"origin" in headers:
             origin = headers[b"origin"].decode("latin-1")
@@ -112,14 +112,15 @@ class AccessControl:
                 except ValueError:
                     of_page = None  # not an address
                 if of_page is None or of_page.lower() != host.lower():
-                    message = "Pages of other sites may not call this server, unless its operator allows their origin."
+                    message = "Pages of other sites may not call this server, unless its operator allows them (--cors)."
                     raise Refusal(403, "foreign-origin", message)
         token = self._settings.token
         if token is not None and scope["path"] not in OPEN_PATHS:
             authorization = headers.get(b"authorization", b"")
             if not hmac.compare_digest(authorization, b"Bearer " + token.encode()):
                 challenge = (b"www-authenticate", b"Bearer")
-                raise Refusal(401, "no-token", "Send the header Authorization: Bearer TOKEN.", headers=[challenge])
+                message = "This server requires a token. Send the header Authorization: Bearer TOKEN."
+                raise Refusal(401, "no-token", message, headers=[challenge])
 
     def _is_allowed_host(self, host: str) -> bool:
         try:

@@ -92,14 +92,14 @@ class UploadModel:
 
     def _decode(self, data: bytes) -> UInt8[ndarray, "H W 3"]:
         try:
-            header = read_header(data, file="picture")
+            header = read_header(data, file="image")
             height, width = header.stored_hw
             if height * width > self._max_pixels:
-                limit = f"the {self._max_pixels / 1e6:g} million that are taken"
+                limit = f"the limit of {self._max_pixels / 1e6:g} million"
                 raise Refusal(422, "too-large-picture", f"{width}×{height} pixels are more than {limit}.")
             if header.animated:
-                raise Refusal(415, "animated-picture", "It has several frames. Send one of them.")
-            return decode_image(data, file="picture")
+                raise Refusal(415, "animated-picture", "The image has several frames. Send a single frame.")
+            return decode_image(data, file="image")
         except DataError as error:
             status = 415 if error.kind == "unsupported-picture" else 422
             # A client sends a file again, and has none here to replace.

@@ -33,7 +33,7 @@ JSON = "application/json"
 SPARE_JSON_BYTES = 1024
 """In a JSON body beside the image: names, threshold, white space."""
 _RAW_TYPES = {"", "application/octet-stream"}
-_ONE_FIELD = f"The form must have one field, {FIELD}, with one picture."
+_ONE_FIELD = f"The form must have one field, {FIELD}, with one image file."
 
 
 class BodyReader:
@@ -79,7 +79,7 @@ class BodyReader:
         if size > limit:
             raise _too_large(self._settings.max_body_bytes)
         if self.held_bytes > self._settings.max_held_bytes:
-            raise busy("Too many uploads are under way.", self._settings.retry_after_s)
+            raise busy("Too many uploads are in progress.", self._settings.retry_after_s)
 
 
 class LingeringClose:
@@ -137,8 +137,8 @@ def check_type(content_type: str) -> None:
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type not in _RAW_TYPES and media_type not in (FORM, JSON) and not media_type.startswith("image/"):
         message = (
-            f"Send the picture's file as it is, with Content-Type image/… , as the field {FIELD} of a form, or in "
-            f"base64 as the field {FIELD} of JSON."
+            f"Send the image file itself with Content-Type image/…, or as the field {FIELD} of a form, or in base64 as "
+            f"the field {FIELD} of JSON."
         )
         raise Refusal(415, "unsupported-type", message)
 
@@ -180,7 +180,7 @@ def parse(body: bytes, content_type: str, max_bytes: int) -> Upload:
     elif media_type == FORM.encode():
         upload = Upload(_form_image(body, options.get(b"boundary", b"")))
     if not upload.image:
-        raise Refusal(422, "empty-file", "There is no picture in the request.")
+        raise Refusal(422, "empty-file", "The request contains no image.")
     if len(upload.image) > max_bytes:
         raise _too_large(max_bytes)
     return upload
@@ -200,17 +200,15 @@ def _json_upload(body: bytes) -> Upload:
     except (ValueError, RecursionError) as error:
         raise Refusal(400, "bad-json", "The JSON cannot be read.") from error
     if not isinstance(fields, dict) or FIELD not in fields or not set(fields) <= {FIELD, "threshold"}:
-        raise Refusal(
-            422, "bad-json", f"The JSON must be an object with the fields {FIELD} and, if you like, threshold."
-        )
+        raise Refusal(422, "bad-json", f"The JSON must be an object with the field {FIELD} and, optionally, threshold.")
     threshold, image = fields.get("threshold"), fields[FIELD]
     # A bool is an int in Python.
     if threshold is not None and (type(threshold) not in (int, float) or not 0 <= threshold <= 1):
-        raise Refusal(422, "bad-threshold", "threshold is a number from 0 to 1.")
+        raise Refusal(422, "bad-threshold", "threshold must be a number from 0 to 1.")
     try:
         data = base64.b64decode(image.encode("ascii") if isinstance(image, str) else b"!", validate=True)
     except ValueError as error:
-        message = f"{FIELD} must be the picture's file in base64, without a prefix such as data:image/jpeg;base64,"
+        message = f"{FIELD} must be the image file in base64, without a prefix such as data:image/jpeg;base64,"
         raise Refusal(422, "bad-base64", message) from error
     return Upload(data, None if threshold is None else float(threshold))
 

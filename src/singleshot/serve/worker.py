@@ -107,7 +107,7 @@ class Worker:
     def _exchange(self, batch: Sequence[PredictRequest]) -> list[PredictResponse]:
         child = self._child
         if child is None:
-            raise busy("The network is being started anew.", self._settings.retry_after_s, "no-worker")
+            raise busy("The network is restarting.", self._settings.retry_after_s, "no-worker")
         late = threading.Event()
 
         def kill() -> None:
@@ -122,7 +122,7 @@ class Worker:
             return [messages.receive_response(child.pipe) for _ in batch]
         except (EOFError, OSError) as error:
             slow = late.is_set()
-            message = "The network took too long." if slow else "The network's process ended."
+            message = "The network took too long to respond." if slow else "The network's process ended."
             raise busy(message, self._settings.retry_after_s, "too-long-inference" if slow else "no-worker") from error
         finally:
             watchdog.cancel()

@@ -1,5 +1,5 @@
-// The page: pictures go to the server once, with a low threshold; slider and class filter only draw anew what came back.
-// All text that comes from outside (file names, class names, messages) is set as text, never as HTML.
+// The page: an image is sent once, with a low threshold; slider and class filter redraw its results without the server.
+// All text from outside (file names, class names, messages) is set as text, never as HTML.
 
 import { ask, call } from "./server.js";
 import { cameraFrames, videoFrames } from "./sources.js";
@@ -16,7 +16,7 @@ const state = {
   image: null, // of the current frame
   mask: null,
   hidden: new Set(),
-  moved: false, // whether the slider of the threshold was
+  moved: false, // whether the threshold slider was moved
   marked: null,
   run: 0, // number of the source; work for an older one stops
 };
@@ -55,7 +55,7 @@ function begin(name) {
 
 async function showPicture(file) {
   const run = begin(file.name);
-  say(`${file.name}: looking …`);
+  say(`${file.name}: processing …`);
   const answer = await ask(file, state.model.name);
   if (run !== state.run) return;
   state.frames = [{ blob: file, answer }];
@@ -74,7 +74,7 @@ async function showVideo(file) {
       state.frames.push({ blob, answer, time_s });
       $("frame").max = String(index);
       $("timeline").hidden = false;
-      if (state.current >= index - 1) await showFrame(index); // unless somebody went back to look
+      if (state.current >= index - 1) await showFrame(index); // unless the user went back to an earlier frame
     }
   } finally {
     if (run === state.run) $("stop").hidden = true;
@@ -98,7 +98,7 @@ async function showCamera() {
   }
 }
 
-// ---- what is seen ---------------------------------------------------------------------------------------------------
+// ---- drawing and results --------------------------------------------------------------------------------------------
 
 async function showFrame(index) {
   const run = state.run;
@@ -113,7 +113,7 @@ async function showFrame(index) {
   $("frame").value = String(index);
   showClasses();
   draw();
-  if (!image) say("This browser cannot show that kind of picture; the boxes are right all the same.");
+  if (!image) say("This browser cannot display images of this type. The results are still correct.");
 }
 
 const threshold = () => Number($("threshold").value);
@@ -122,7 +122,7 @@ const least = (class_id) => (state.moved ? threshold() : (state.model.classes[cl
 const answer = () => state.frames[state.current].answer;
 const colours = () => state.model.classes.map((each) => each.colour_rgb);
 
-// unit: says how many pixels of the picture make one on the screen; asked once the canvas has its size.
+// unit(): the number of image pixels per screen pixel; called after the canvas has its size.
 function paint(canvas, unit, marked) {
   const { size_hw } = answer();
   drawPicture(canvas, state.image, size_hw);
@@ -191,7 +191,7 @@ function chip(classId) {
   return made;
 }
 
-// A row for each class that occurs, with how often or how much of the picture; it is the legend too.
+// A row for each class that occurs, in a segmentation with its share of the image. It is the legend too.
 function showClasses() {
   const rows = state.mask
     ? answer().classes.map((each) => [each.class_id, each.class, `${(100 * each.share).toFixed(1)} %`])
@@ -219,7 +219,7 @@ function say(text, bad = false) {
   $("status").className = bad ? "bad" : "";
 }
 
-// ---- what is taken home ---------------------------------------------------------------------------------------------
+// ---- downloads ------------------------------------------------------------------------------------------------------
 
 function save(blob, suffix) {
   const link = document.createElement("a");
@@ -248,7 +248,7 @@ async function savePicture() {
   save(await canvas.convertToBlob({ type: "image/png" }), "-seen.png");
 }
 
-// ---- hands ----------------------------------------------------------------------------------------------------------
+// ---- events ---------------------------------------------------------------------------------------------------------
 
 const attempt = (work) =>
   work.catch((error) => {

@@ -1,6 +1,6 @@
-// What is asked of the server. A busy one is asked again when it says; a refusal becomes an Error with its own words.
+// Requests to the server. A busy server is asked again after Retry-After; a refusal becomes an Error with its message.
 
-const LOWEST_SCORE = 0.01; // the page's slider goes down to this, and needs no second inference
+const LOWEST_SCORE = 0.01; // the lowest value of the slider, so that moving it needs no second inference
 const TRIES = 6;
 
 const headers = () => {
@@ -18,7 +18,7 @@ export async function call(path, options = {}) {
       continue;
     }
     const said = await response.json().catch(() => null);
-    const error = new Error(said?.error?.message ?? `The server answered ${response.status}.`);
+    const error = new Error(said?.error?.message ?? `The server responded with status ${response.status}.`);
     error.status = response.status;
     throw error;
   }

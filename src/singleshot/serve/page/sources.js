@@ -1,10 +1,10 @@
-// Where pictures come from besides files: the frames of a short video, and the webcam. Both end when isOver() says so.
+// Images from other sources than files: the frames of a short video, and the webcam. Both end when isOver() is true.
 
 const MOST_FRAMES = 60;
 const FRAMES_A_SECOND = 4;
 const LONGEST_SIDE = 1280;
 
-// Yields { blob, time_s, count } for frames that are evenly spread over the video, at most MOST_FRAMES.
+// Yields { blob, time_s, count } for at most MOST_FRAMES frames, evenly spaced through the video.
 export async function* videoFrames(file, isOver) {
   const video = silent();
   video.src = URL.createObjectURL(file);
@@ -27,7 +27,7 @@ export async function* videoFrames(file, isOver) {
 
 // Yields { blob } as fast as they are taken.
 export async function* cameraFrames(isOver) {
-  if (!navigator.mediaDevices) throw new Error("Browsers open the webcam for https and for this machine only.");
+  if (!navigator.mediaDevices) throw new Error("Browsers allow the webcam only over HTTPS, or from this machine.");
   const wanted = { video: { width: { ideal: LONGEST_SIDE }, facingMode: "environment" } };
   const stream = await navigator.mediaDevices.getUserMedia(wanted);
   try {

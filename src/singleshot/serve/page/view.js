@@ -1,19 +1,19 @@
-// What a result looks like: boxes and labels, or a coloured mask, on a canvas. Nothing here asks the server or keeps
-// state, so that the screen and the downloaded picture are drawn by the same code.
+// Draws a result on a canvas: boxes with labels, or a coloured mask. Nothing here calls the server or keeps state, so
+// that the screen and the downloaded image are drawn by the same code.
 
 export const css = ([red, green, blue]) => `rgb(${red}, ${green}, ${blue})`;
 
 const inkOn = ([red, green, blue]) => (0.299 * red + 0.587 * green + 0.114 * blue > 140 ? "#000" : "#fff");
 
-// Detections that are shown: those that score enough, of classes that are not hidden; best first, as they come.
-// least: says from which score on a class, by its id, is shown.
+// Returns the detections to show: those above the threshold, of classes that are not hidden, in their order.
+// least(class_id): the threshold of a class.
 export const shown = (answer, least, hidden) =>
   answer.detections.filter((each) => each.score >= least(each.class_id) && !hidden.has(each.class_id));
 
-// Everything is drawn in pixels of the picture. A small picture gets a finer canvas, so that lines and letters are sharp.
+// Everything is drawn in pixels of the image. A small image gets a finer canvas, so that lines and text are sharp.
 const SHARP = 900;
 
-// image: what drawImage takes, or null where the browser cannot show it; size_hw: of the picture.
+// image: what drawImage takes, or null where the browser cannot display it; then its height and width.
 export function drawPicture(canvas, image, [height, width]) {
   const fine = Math.min(8, Math.max(1, Math.ceil(SHARP / Math.max(width, height))));
   canvas.width = width * fine; // this clears it, too
@@ -23,7 +23,7 @@ export function drawPicture(canvas, image, [height, width]) {
   if (image) context.drawImage(image, 0, 0, width, height);
 }
 
-// unit: pixels of the picture that make one on the screen; marked: the detection that stands out, or null.
+// unit: image pixels per screen pixel; marked: the detection to highlight, or null.
 export function drawDetections(canvas, detections, colours, size_hw, unit, marked) {
   const context = canvas.getContext("2d");
   const line = 2.5 * unit;
@@ -72,7 +72,7 @@ function placeLabel(context, each, size, [tall, wide], labels) {
       return sum + Math.max(across, 0) * Math.max(down, 0);
     }, 0);
   const spot = spots.reduce((best, one) => (covered(one) < covered(best) ? one : best));
-  // Where the picture is full of labels a further one would only be hidden by better ones; its box still shows.
+  // Where there is no room, a label would be hidden by those of better detections; its box is still drawn.
   if (covered(spot) < 0.5 * width * height) labels.push({ each, text, width, height, ...spot });
 }
 
