@@ -82,6 +82,7 @@ def in_charts(texts: Iterable[str]) -> Iterator[None]:
         font_for(text, 12)
     with rc_context({"font.family": families}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # said above, once
+        warnings.filterwarnings("ignore", message="Creating legend with loc")  # on a slow machine
         yield
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import cv2
 import pytest
 
+from singleshot import fonts
 from singleshot.benchmark.report import MACHINES_2017, chart, column, draw, table
 from singleshot.benchmark.results import Report, Result
 from singleshot.errors import UsageError
@@ -40,6 +41,18 @@ def test_the_chart_is_saved_as_a_png(ours: Report, tmp_path: Path) -> None:
     draw([*MACHINES_2017, column(r"_\$mine^{$", strange)], r"_\$mine^{$", tmp_path / "chart.png")
     image = cv2.imread(str(tmp_path / "chart.png"))
     assert image.shape == (550, 1100, 3) and image.std() > 10
+
+
+@pytest.mark.parametrize(("name", "warnings"), [("Пешеход", 0), ("自行车", 1)])
+def test_names_outside_ascii_are_drawn_in_letters_or_give_our_one_warning(
+    name: str, warnings: int, ours: Report, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fonts._warned.clear()
+    for suffix in ("a", "b"):  # matplotlib's own warning of a missing glyph would be an error
+        draw([*MACHINES_2017, column(name, ours)], name, tmp_path / f"{suffix}.png")
+    assert len(caplog.messages) == warnings and all("--font" in message for message in caplog.messages)
+    draw([*MACHINES_2017, column(name[::-1], ours)], name[::-1], tmp_path / "c.png")
+    assert ((tmp_path / "a.png").read_bytes() != (tmp_path / "c.png").read_bytes()) == (not warnings)
 
 
 def test_control_characters_in_names_do_not_reach_the_terminal(ours: Report) -> None:

@@ -76,6 +76,22 @@ def test_options_reach_the_audit(own: Path) -> None:
     assert isinstance(check(own, "--split", "nope").exception, InputMissingError)
     assert isinstance(check(own, "--data-format", "klingon").exception, UsageError)
     assert isinstance(check(own, "--classes", "zebra").exception, DataError)
+    assert isinstance(check(own, "--rename", "zebra=horse").exception, UsageError)
+    said = check(own, "--rename", "car=mover", "--rename", "pedestrian=mover").output
+    assert "classes: mover, traffic light" in said
+
+
+def test_stats_and_evaluate_name_the_images_that_exif_turns(tmp_path: Path, untrained: Path) -> None:
+    doubtful, wrong = tmp_path / "doubtful", tmp_path / "wrong"
+    images = LAYOUTS["yolo"].make(doubtful, Content(6))
+    (doubtful / "data.yaml").write_text("train: images/train\nnames: [car]\n")
+    for command in (("data", "stats", doubtful), ("evaluate", untrained, "--data", doubtful, "--split", "train")):
+        said = run(*command).stderr
+        assert "2 images are turned by EXIF" in said and all(str(path) in said for path in images)
+    images = LAYOUTS["voc"].make(wrong, Content(6))
+    for command in (("data", "stats", wrong), ("evaluate", untrained, "--data", wrong, "--on-bad", "skip")):
+        said = CliRunner().invoke(app, [*map(str, command)]).stderr
+        assert said.count("before its EXIF tag turns it by 90°") == 2 and all(path.name in said for path in images)
 
 
 def test_stats_are_printed_written_and_drawn(streets: Path, tmp_path: Path) -> None:

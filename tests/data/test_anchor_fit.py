@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from singleshot import boxes
+from singleshot import boxes, fonts
 from singleshot.data import anchor_fit
 from singleshot.data.anchor_fit import (
     AnchorFile,
@@ -264,7 +264,7 @@ def test_a_folder_pipe_or_empty_file_is_refused_without_blocking(strange: Any, t
         anchor_fit.read_anchors(tmp_path / "a.json")
 
 
-def test_the_histogram_is_a_png_also_without_objects(tmp_path: Path) -> None:
+def test_the_histogram_is_a_png_also_without_objects(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     rng = np.random.default_rng(0)
     full = AnchorReport((), rng.uniform(0.1, 0.6, 99), rng.uniform(0.4, 0.9, 99), ())
     draw_best_iou(full, tmp_path / "a.png", title="vgg300")
@@ -274,3 +274,6 @@ def test_the_histogram_is_a_png_also_without_objects(tmp_path: Path) -> None:
     assert image.shape[1] > 600 and orange > 0.01 and blue > 0.01
     draw_best_iou(AnchorReport((), np.zeros(0), np.zeros(0), ()), tmp_path / "b.png", title="nothing")
     assert cv2.imread(str(tmp_path / "b.png")) is not None
+    fonts._warned.clear()
+    draw_best_iou(full, tmp_path / "c.png", title="卡车")  # matplotlib's own warning would be an error
+    assert len(caplog.messages) == 1 and "--font" in caplog.messages[0]

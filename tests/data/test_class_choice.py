@@ -54,6 +54,18 @@ def test_renaming_two_classes_to_one_name_merges_them(pets: Path) -> None:
     assert [fault.message for fault in lacking.faults if fault.kind == "unknown-class"] != []
 
 
+@pytest.mark.parametrize("tool", EXPORTS)
+def test_classes_are_renamed_and_chosen_in_every_layout(tool: str, tmp_path: Path) -> None:
+    EXPORTS[tool][1](tmp_path)
+    for split in read.splits(tmp_path):
+        before = read.read(tmp_path, split, cache=False)
+        after = read.read(tmp_path, split, cache=False, choice=ClassChoice(("hound",), {"dog": "hound"}))
+        assert (after.label_map.names, len(after)) == (("hound",), len(before))
+        dogs = [int((sample.class_ids == 1).sum()) for sample in before.samples]
+        assert [sample.class_ids.tolist() for sample in after.samples] == [[0] * count for count in dogs]
+        assert after.category_ids == before.category_ids[1:]
+
+
 def test_a_name_that_there_is_not_is_an_error_with_the_nearest_but_not_of_a_stored_run(pets: Path) -> None:
     for choice, said in (
         (ClassChoice(("dogs",)), "--classes: no class 'dogs'"),

@@ -93,6 +93,9 @@ def test_names_and_hub_ids_are_fetched(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setattr(hub, "fetch", lambda name: tmp_path / name.replace("/", "+"))
     assert find_weights("ssd300_vgg16") == tmp_path / "ssd300_vgg16"
     assert find_weights("somebody/cells") == tmp_path / "somebody+cells"
+    begun: list[tuple[int, int | None]] = []
+    find_weights("somebody/cells", observer=lambda done, total: begun.append((done, total)))
+    assert begun == [(0, None)], "a command shows that the hub is asked"
 
 
 @pytest.mark.parametrize("name", ["bset", "best.v2", "best.safetensor", "best@2", "best@main", "best@refs/pr/1"])

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from singleshot import fonts
 from singleshot.benchmark.results import Report
 from singleshot.benchmark.workloads import WORKLOADS
 from singleshot.errors import UsageError, nearest, visible
@@ -158,12 +159,17 @@ def chart(columns: Sequence[Column], baseline: str) -> str:
 
 
 def draw(columns: Sequence[Column], baseline: str, path: Path) -> None:
-    """Save the chart as a PNG, replacing `path`. Raises as `check` and `atomic.write`."""
+    """Save the chart as a PNG, replacing `path`. Raises as `check`, `fonts.in_charts` and `atomic.write`."""
+    base = check(columns, baseline)
+    with fonts.in_charts(visible(name) for name in [*(each.name for each in columns), *_workloads(columns)]):
+        _draw(columns, base, path)
+
+
+def _draw(columns: Sequence[Column], base: Column, path: Path) -> None:
     # Imported here: matplotlib takes a second to load. Figure without pyplot keeps no global state.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    base = check(columns, baseline)
     workloads = _workloads(columns)
     _, scale = _scale(columns, base)
     figure = Figure(figsize=(10.0, 5.0), layout="constrained")
@@ -183,7 +189,7 @@ def draw(columns: Sequence[Column], baseline: str, path: Path) -> None:
     axes.axhline(1.0, color="0.4", linewidth=0.8)
     # A $ in the name of a file must not start a formula.
     axes.set(yscale=scale, title="One epoch with its validation pass")
-    axes.set_ylabel(f"time of an epoch, {visible(baseline)} = 1", parse_math=False)
+    axes.set_ylabel(f"time of an epoch, {visible(base.name)} = 1", parse_math=False)
     axes.set_xticks(range(len(workloads)), [visible(name) for name in workloads], parse_math=False)
     axes.margins(y=0.12)
     for text in axes.legend().get_texts():

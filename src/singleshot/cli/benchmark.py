@@ -42,7 +42,7 @@ def run(
     full: Annotated[bool, typer.Option("--full", help="Measure the whole epoch.")] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the results to this file.")] = None,
 ) -> None:
-    """Measure one training epoch of each workload: speed, time, memory, and whether loader or network is limiting."""
+    """Measure one training epoch of each workload: speed, time, memory, and what limits it: loader or network."""
     import torch
 
     from singleshot.benchmark import report, results

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from singleshot.cli import outputs, reading
-from singleshot.cli.reading import Classes, FollowLinks, MaxPixels, Rename
+from singleshot.cli.reading import Classes, DataFormat, FollowLinks, MaxPixels, OnBad, Rename, Splits
 from singleshot.errors import SHOWN_FAULTS, CannotCreateError, DataError, InputMissingError, UsageError, visible
 
 if TYPE_CHECKING:
@@ -26,11 +26,9 @@ STATS_KEYS = ("split", "classes", "picture_sizes")
 MAX_NAMES = 20
 
 Folder = Annotated[Path, typer.Argument(help="A data folder.")]
-DataFormat = Annotated[str | None, typer.Option(help="Layout of the folder; recognised if not given.")]
 Split = Annotated[
     str | None, typer.Option(help="The split to use; if not given, train, else the only split, else all images.")
 ]
-Splits = Annotated[Path | None, typer.Option("--splits", help="Splits made by `singleshot data split`.")]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the results to this file.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")]
 
@@ -50,7 +48,8 @@ def check(
     split: Annotated[str | None, typer.Option(help="Check only this split; everything if not given.")] = None,
     splits: Splits = None,
     data_format: DataFormat = None,
-    classes: Annotated[str | None, typer.Option(help="The only allowed classes, such as cat,dog.")] = None,
+    classes: Annotated[str | None, typer.Option(help="Allowed classes: cat,dog; objects of others are faults.")] = None,
+    rename: Rename = None,
     allow_unlabelled: Annotated[
         bool, typer.Option("--allow-unlabelled", help="Accept images without annotations as background.")
     ] = False,
@@ -64,13 +63,14 @@ def check(
 ) -> None:
     """List every fault in a data folder with file and line; exit with 65 if any is fatal."""
     from singleshot.cli import terminal
-    from singleshot.data import split_file
+    from singleshot.data import class_choice, split_file
     from singleshot.data.check import audit
     from singleshot.prediction.backends.host import cores
 
     reading.use(max_pixels, follow_links)
     outputs.check_outside(path, json_file)
     outputs.check(json_file=json_file, json_keys=CHECK_KEYS, inputs=[path], overwrite=overwrite)
+    choice = class_choice.parse(classes, rename)
     _note_choice(path, data_format)
     with terminal.bar("images", 0) as update:
         found = audit.audit(
@@ -78,7 +78,8 @@ def check(
             data_format=data_format,
             split=split,
             splits=None if splits is None else split_file.read(splits),
-            classes=None if classes is None else tuple(name.strip() for name in classes.split(",")),
+            classes=choice.classes or None,
+            rename=choice.rename,
             allow_unlabelled=allow_unlabelled,
             processes=cores() if workers is None else workers,
             progress=update,
@@ -248,7 +249,7 @@ def convert(
     rename: Rename = None,
     max_pixels: MaxPixels = None,
     follow_links: FollowLinks = False,
-    on_bad: Annotated[Literal["fail", "skip"], typer.Option(help="Faulty data: fail, or leave it out.")] = "fail",
+    on_bad: OnBad = "fail",
 ) -> None:
     """Write a data set in another layout, and report what that layout cannot represent."""
     from singleshot.cli import terminal
@@ -270,11 +271,9 @@ def convert(
             terminal.warn(f"{name} only combines other splits and is left out; --split {name} converts it alone")
     with terminal.bar("images", sum(map(len, datasets))) as advance:
         done = conversion.convert(datasets, to, out, on_image=advance)
-    turned = turned_warning(datasets)
-    for message in [*done.notes, *([] if turned is None else [turned])]:
+    for message in [*done.notes, turned_warning(datasets)]:
         terminal.warn(message)
-    if faults:
-        terminal.warn(f"{len(faults)} faulty boxes or images were left out")
+    terminal.warn_left_out(faults)
     names = ", ".join(f"{dataset.split} ({len(dataset)})" for dataset in datasets)
     terminal.show(f"{done.images} images and {done.boxes} boxes as {to}: {out}")
     terminal.show(f"splits: {names}; classes: {_names(datasets[0].label_map.names)}")
@@ -300,7 +299,7 @@ def read_split(
     splits: Path | None = None,
     choice: ClassChoice | None = None,
 ) -> Dataset:
-    """Read one split, and warn of faulty boxes or images that are left out. Raises what the readers raise.
+    """Read one split, and warn of what is left out, and of images that EXIF turns. Raises what the readers raise.
 
     Args:
         path: the data folder.
@@ -312,6 +311,7 @@ def read_split(
     from singleshot.cli import terminal
     from singleshot.data import read, split_file
     from singleshot.data.faults import leaves_out
+    from singleshot.data.orientation import turned_warning
 
     _note_choice(path, data_format)
     if splits is not None:
@@ -321,8 +321,8 @@ def read_split(
         split = read.choose(path, ("train",), layout=data_format) if split is None else split
         dataset = read.read(path, split, layout=data_format, choice=choice)
     faults = [fault for fault in dataset.faults if leaves_out(fault)]
-    if faults:
-        terminal.warn(f"{len(faults)} faulty boxes or images were left out: run `singleshot data check {path}`")
+    terminal.warn_left_out(faults, f": run `singleshot data check {path}`")
+    terminal.warn(turned_warning([dataset]))
     return dataset
 
 
@@ -375,9 +375,9 @@ def split_command(
     test: Annotated[float, typer.Option(help="Share of the images to test on.", min=0, max=0.99)] = 0.0,
     by: Annotated[
         Literal["group", "folder", "random"],
-        typer.Option(help="Keep together: images that look alike, those of a folder, or none."),
+        typer.Option(help="What stays in one split: images that look alike, those of a folder, or nothing."),
     ] = "group",
-    seed: Annotated[int, typer.Option(help="Seed of the choice.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the division.", min=0)] = 0,
     extend: Annotated[
         Path | None, typer.Option(help="An earlier file of splits: only images that it does not have are assigned.")
     ] = None,
@@ -395,6 +395,7 @@ def split_command(
     """Divide a data folder into train, val and test without leaks, and write which image is in which."""
     from singleshot.cli import terminal
     from singleshot.data import class_choice, divide, split_file
+    from singleshot.data.orientation import turned_warning
 
     reading.use(max_pixels, follow_links)
     outputs.check_outside(path, out)
@@ -406,7 +407,7 @@ def split_command(
     division = divide.divide(path, val=val, test=test, by=by, seed=seed, earlier=earlier, **options)
     division.splits.write(out)
     terminal.show(_split_table(division.table(), path.resolve().name))
-    for message in division.notes:
+    for message in [*division.notes, turned_warning([division.pool])]:
         terminal.warn(message)
     terminal.show(f"splits: {out}, sha256 {division.splits.sha256[:16]}")
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from singleshot.cli.data import Split, Splits, read_split
-from singleshot.cli.reading import Classes, FollowLinks, MaxPixels, Rename
+from singleshot.cli.data import Split, read_split
+from singleshot.cli.reading import Classes, DataFormat, FollowLinks, MaxPixels, Rename, Splits
 from singleshot.errors import DataError
 from singleshot.storage import atomic
 
@@ -32,7 +32,7 @@ def anchors(
     ] = "warp",
     split: Split = None,
     splits: Splits = None,
-    data_format: Annotated[str | None, typer.Option(help="Layout of the folder; recognised if not given.")] = None,
+    data_format: DataFormat = None,
     classes: Classes = None,
     rename: Rename = None,
     max_pixels: MaxPixels = None,

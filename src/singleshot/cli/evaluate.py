@@ -16,15 +16,17 @@ import typer
 
 from singleshot.cli import outputs, reading
 from singleshot.cli.model_options import (
+    Backend,
     BatchSize,
     ClassAgnosticNms,
     Device,
     MaxDetections,
     NmsIou,
+    Trust,
     nms_changes,
     with_nms,
 )
-from singleshot.cli.reading import Classes, FollowLinks, MaxPixels, Rename
+from singleshot.cli.reading import Classes, DataFormat, FollowLinks, MaxPixels, OnBad, Rename, Splits
 from singleshot.errors import Fault, UsageError
 
 if TYPE_CHECKING:
@@ -36,12 +38,11 @@ if TYPE_CHECKING:
     from singleshot.structures import Batch, Dataset, Detections, Segmentation
 
 Metric = Literal["voc07", "voc12", "coco", "miou", "maxf"]
-OnBad = Literal["fail", "skip"]
 JSON_KEYS = ("metric", "images")
 
 
 def evaluate(
-    data: Annotated[Path, typer.Option(help="Folder in VOC, COCO or YOLO layout or with masks, or a COCO JSON.")],
+    data: Annotated[Path, typer.Option(help="Data folder, or a COCO JSON file.")],
     weights: Annotated[
         Path | None, typer.Argument(help="A weights file, an export, a known name, or owner/name on the hub.")
     ] = None,
@@ -52,8 +53,8 @@ def evaluate(
     split: Annotated[
         str | None, typer.Option(help="The split to evaluate on; if not given test, else val, else all images.")
     ] = None,
-    splits: Annotated[Path | None, typer.Option("--splits", help="Splits made by `singleshot data split`.")] = None,
-    data_format: Annotated[str | None, typer.Option(help="Layout of the folder; recognised if not given.")] = None,
+    splits: Splits = None,
+    data_format: DataFormat = None,
     classes: Classes = None,
     rename: Rename = None,
     max_pixels: MaxPixels = None,
@@ -66,7 +67,7 @@ def evaluate(
         ),
     ] = None,
     threshold: Annotated[float | None, typer.Option(help="Drop detections with a lower score.", min=0, max=1)] = None,
-    on_bad: Annotated[OnBad, typer.Option(help="Faulty data: fail, or leave it out.")] = "fail",
+    on_bad: OnBad = "fail",
     write_detections: Annotated[
         Path | None, typer.Option(help="Write comp4 files or masks into this folder, or COCO results to a .json.")
     ] = None,
@@ -83,27 +84,28 @@ def evaluate(
         typer.Option("--report", help="Write an HTML report to this file; by default next to the weights of a run."),
     ] = None,
     workers: Annotated[int, typer.Option(help="Processes that load images.", min=0)] = 0,
-    partial: Annotated[bool, typer.Option("--partial", help="Evaluate masks although some are missing.")] = False,
-    backend: Annotated[
-        str | None, typer.Option(help="Runtime for the file: torch, pt2, onnx, openvino, ncnn or litert.")
-    ] = None,
+    partial: Annotated[bool, typer.Option("--partial", help="Evaluate although some masks are missing.")] = False,
+    backend: Backend = None,
     device: Device = "auto",
     batch_size: BatchSize = None,
     max_detections: MaxDetections = None,
     nms_iou: NmsIou = None,
     class_agnostic_nms: ClassAgnosticNms = None,
-    trust: Annotated[bool, typer.Option("--trust", help="Open a .pt2 even if it could run code.")] = False,
+    trust: Trust = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
 ) -> None:
     """Score detections by Pascal VOC's metric or COCO's, masks by mean IoU or KITTI road's MaxF."""
     reading.use(max_pixels, follow_links)
     loaded: Any = None
     if metric is None:
+        from singleshot.cli import terminal
         from singleshot.evaluation.evaluate import metric_of
         from singleshot.prediction.load import load
 
         # By which the weights were chosen; voc07 for another program's results.
-        loaded = None if weights is None else load(weights, device=device, backend=backend, trust=trust)
+        if weights is not None:
+            with terminal.download(f"fetching {weights}") as observer:
+                loaded = load(weights, device=device, backend=backend, trust=trust, observer=observer)
         metric = "voc07" if loaded is None else metric_of(loaded)
     masks = metric in ("miou", "maxf")
     if (weights is None) == (detections is None):
@@ -125,9 +127,10 @@ def evaluate(
     from singleshot.cli import report, terminal
     from singleshot.data import class_choice, divide, read, split_file
     from singleshot.data.faults import refuse_or_list
+    from singleshot.data.orientation import turned_warning
     from singleshot.evaluation.loop import check_classes, eval_loader, predictions
     from singleshot.metrics.curves import draw_precision_recall, image_format
-    from singleshot.prediction.load import load_detector, load_segmenter
+    from singleshot.prediction.load import find_weights, load_detector, load_segmenter
 
     if curves is not None:
         image_format(curves)
@@ -138,6 +141,8 @@ def evaluate(
     load: Any = load_segmenter if masks else load_detector
     model = loaded
     if weights is not None and loaded is None:
+        with terminal.download(f"fetching {weights}") as observer:
+            find_weights(weights, observer=observer)
         model = load(weights, device=device, backend=backend, trust=trust)
     model = with_nms(model, nms)
     dataset, warnings = divide.for_evaluation(
@@ -157,6 +162,7 @@ def evaluate(
     for warning in warnings:
         terminal.warn(warning)
     faults = refuse_or_list([dataset], on_bad)
+    terminal.warn(turned_warning([dataset]))
     scorer = (MaskScorer if masks else DetectionScorer)(dataset, options, inputs)
     started = time.monotonic()
     if model is not None:
@@ -170,11 +176,8 @@ def evaluate(
         unreadable = scorer.read(detections or Path())
     seconds = time.monotonic() - started
     result: Any = scorer.compute()
-    for fault in unreadable:
-        terminal.warn(f"left out: {fault}")
     faults += unreadable
-    if faults:
-        terminal.warn(f"{len(faults)} faulty boxes or images were left out")
+    terminal.warn_left_out(faults)
     if write_detections is not None:
         terminal.show(f"result files: {write_detections}")
     if result is None:
@@ -226,7 +229,7 @@ class Options:
     metric: Metric
     threshold: float | None
     annotated: bool
-    on_bad: OnBad
+    on_bad: Literal["fail", "skip"]
     partial: bool
     write_detections: Path | None
     overwrite: bool

@@ -38,7 +38,7 @@ def export(
     ] = False,
     out: Annotated[Path | None, typer.Option(help="File to write; next to the weights if not given.")] = None,
     check: Annotated[bool, typer.Option("--check/--no-check", help="Compare the export with the model.")] = True,
-    check_pictures: Annotated[Path | None, typer.Option(help="Images to compare on.")] = None,
+    check_pictures: Annotated[Path | None, typer.Option(help="Images for the comparison.")] = None,
     max_detections: MaxDetections = None,
     nms_iou: NmsIou = None,
     class_agnostic_nms: ClassAgnosticNms = None,
@@ -48,13 +48,13 @@ def export(
     ] = "cpu",
     batch_size: Annotated[
         int | None,
-        typer.Option(help="Images that go through together in the evaluation of int8.", min=1, max=4096),
+        typer.Option(help="Images per batch in the evaluation of int8.", min=1, max=4096),
     ] = None,
     runtime: Annotated[
         Path | None, typer.Option(help="For browser: the folder of the unpacked npm package onnxruntime-web.")
     ] = None,
     opset: Annotated[
-        int | None, typer.Option("--opset", help="For onnx: the opset, for runtimes that do not know 18.", min=1)
+        int | None, typer.Option("--opset", help="For onnx: an opset below 18, for older runtimes.", min=1)
     ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the results to this file.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,

@@ -1,4 +1,4 @@
-"""The options of all commands that run a model: where it computes, and NMS settings other than the stored ones."""
+"""The options of all commands that run a model: its runtime and device, and NMS settings other than the stored ones."""
 
 from __future__ import annotations
 
@@ -11,25 +11,30 @@ from singleshot.errors import UsageError
 if TYPE_CHECKING:
     from singleshot.prediction.predictor import Detector, Segmenter
 
+Backend = Annotated[
+    str | None,
+    typer.Option("--backend", help="Runtime for the file: torch, pt2, onnx, openvino, ncnn or litert."),
+]
+Trust = Annotated[bool, typer.Option("--trust", help="Open a .pt2 even if it could run code.")]
 Device = Annotated[
     str,
     typer.Option("--device", help="Where the network runs: cpu, cuda, cuda:1, mps; auto: CUDA if there is one."),
 ]
 BatchSize = Annotated[
-    int | None, typer.Option("--batch-size", help="Images that go through the network together.", min=1, max=4096)
+    int | None, typer.Option("--batch-size", help="Images per batch of the network.", min=1, max=4096)
 ]
 MaxDetections = Annotated[
     int | None,
-    typer.Option("--max-detections", help="Most detections per image, if not the stored number.", min=1, max=10**6),
+    typer.Option("--max-detections", help="Maximum detections per image; as stored if not given.", min=1, max=10**6),
 ]
 NmsIou = Annotated[
     float | None,
-    typer.Option("--nms-iou", help="IoU above which NMS drops a box, if not the stored one.", min=0, max=1),
+    typer.Option("--nms-iou", help="IoU above which NMS drops a box; as stored if not given.", min=0, max=1),
 ]
 ClassAgnosticNms = Annotated[
     bool | None,
     typer.Option(
-        "--class-agnostic-nms/--per-class-nms", help="Let NMS drop overlapping boxes of other classes too, or not."
+        "--class-agnostic-nms/--per-class-nms", help="Run NMS across classes, or within each; as stored if not given."
     ),
 ]
 

@@ -14,11 +14,13 @@ import typer
 from typer.core import TyperCommand
 
 from singleshot.cli.model_options import (
+    Backend,
     BatchSize,
     ClassAgnosticNms,
     Device,
     MaxDetections,
     NmsIou,
+    Trust,
     nms_changes,
     with_nms,
 )
@@ -84,7 +86,7 @@ def predict(
     recursive: Annotated[
         bool, typer.Option("--recursive", help="Use images and videos in subfolders of folders too.")
     ] = False,
-    track: Annotated[bool, typer.Option("--track", help="Number the objects in videos.")] = False,
+    track: Annotated[bool, typer.Option("--track", help="Track objects through videos: each has a number.")] = False,
     allow_network: Annotated[
         bool, typer.Option("--allow-network", help="Read live streams from addresses: rtsp://… or http://….")
     ] = False,
@@ -94,16 +96,14 @@ def predict(
     font: Annotated[
         Path | None, typer.Option(help="Font file for labels, for scripts that DejaVu Sans lacks; or SINGLESHOT_FONT.")
     ] = None,
-    backend: Annotated[
-        str | None, typer.Option(help="Runtime for the file: torch, pt2, onnx, openvino, ncnn or litert.")
-    ] = None,
+    backend: Backend = None,
     device: Device = "auto",
     batch_size: BatchSize = None,
     max_detections: MaxDetections = None,
     nms_iou: NmsIou = None,
     class_agnostic_nms: ClassAgnosticNms = None,
     bf16: Annotated[bool, typer.Option("--bf16", help="Compute in bfloat16 (torch, openvino).")] = False,
-    trust: Annotated[bool, typer.Option("--trust", help="Open a .pt2 even if it could run code.")] = False,
+    trust: Trust = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print only warnings and errors.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
 ) -> None:

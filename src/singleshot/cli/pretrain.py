@@ -24,14 +24,15 @@ def pretrain(
     mix: Annotated[bool, typer.Option("--mix/--no-mix", help="Mix each crop with another one of its batch.")] = True,
     seed: Annotated[int, typer.Option(help="Seed of weights, order, crops and mixing.", min=0)] = 0,
     precision: Annotated[
-        Literal["auto", "fp32", "bf16"], typer.Option(help="bf16 if the hardware has it, unless told otherwise.")
+        Literal["auto", "fp32", "bf16"],
+        typer.Option(help="Number format; auto: bf16 if the hardware has it."),
     ] = "auto",
     workers: Annotated[int, typer.Option(help="Processes that load images.", min=0)] = 1,
     teacher_file: Annotated[
         Path | None, typer.Option(help="The teacher's published file, if the extra `pretrain` is not installed.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file and its run.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the run beside --out, or begin one.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run beside --out, or start one.")] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the results to this file.")] = None,
 ) -> None:
     """Pre-train a light backbone on images without labels: it learns a large network's features."""

@@ -1,16 +1,20 @@
-"""Options of every command that reads data: which classes, how large an image, and what becomes of links."""
+"""Options of every command that reads data: its layout, splits and classes, how large an image, and links."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
 
+DataFormat = Annotated[str | None, typer.Option("--data-format", help="Layout of the folder; recognised if not given.")]
+Splits = Annotated[Path | None, typer.Option("--splits", help="Splits made by `singleshot data split`.")]
+OnBad = Annotated[Literal["fail", "skip"], typer.Option("--on-bad", help="Stop at faulty data, or skip it.")]
 MaxPixels = Annotated[
     int | None,
     typer.Option(
         "--max-pixels",
-        help="Largest image that is read, in pixels; 50000000 if not given. Or SINGLESHOT_MAX_PIXELS.",
+        help="Largest image to read, in pixels; by default SINGLESHOT_MAX_PIXELS, or 50000000.",
         min=1,
     ),
 ]
@@ -20,7 +24,7 @@ FollowLinks = Annotated[
 Classes = Annotated[str | None, typer.Option("--classes", help="Read only these classes, in this order: cat,dog.")]
 Rename = Annotated[
     list[str] | None,
-    typer.Option("--rename", help="Read a class under another name: old=new; repeatable. Equal names are one class."),
+    typer.Option("--rename", help="Read a class under another name: old=new; repeatable. Equal names are merged."),
 ]
 
 

@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import typer
 
 from singleshot.cli.model_options import Device
-from singleshot.cli.reading import MaxPixels
 from singleshot.errors import ConfigError, UsageError
 
 
@@ -18,14 +17,14 @@ def serve(
     weights: Annotated[
         list[str],
         typer.Argument(
-            help="A weights file, an export, a known name, or owner/name on the hub; of several each as NAME=FILE."
+            help="A weights file, an export, a known name, or owner/name on the hub; for several models NAME=FILE each."
         ),
     ],
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port to listen on; 0 chooses a free one.", min=0, max=65535)] = 8000,
     token: Annotated[
         str | None,
-        typer.Option(help="Token that clients must send; required beyond this machine.", envvar="SINGLESHOT_TOKEN"),
+        typer.Option(help="Token of all clients; required if other machines can connect.", envvar="SINGLESHOT_TOKEN"),
     ] = None,
     allow_host: Annotated[
         list[str] | None, typer.Option(help="Additional host name that clients may use; repeatable.")
@@ -41,14 +40,17 @@ def serve(
     device: Device = "auto",
     batch_size: Annotated[int, typer.Option(help="Maximum images per batch.", min=1, max=4096)] = 8,
     latency_ms: Annotated[
-        float, typer.Option(help="How long an image waits for others to form a batch.", min=0, max=60_000)
+        float,
+        typer.Option(help="Milliseconds that an image waits for others to form a batch.", min=0, max=60_000),
     ] = 10.0,
     queue: Annotated[int, typer.Option(help="Images that may wait; further ones get 503.", min=1, max=1_000_000)] = 64,
     max_body_mb: Annotated[float, typer.Option(help="Largest upload, in MiB.", min=0.01, max=4096)] = 20.0,
     max_megapixels: Annotated[
-        float, typer.Option(help="Largest image, in millions of pixels; or --max-pixels.", min=0.01, max=10_000)
+        float, typer.Option(help="Largest image, in millions of pixels.", min=0.01, max=10_000)
     ] = 24.0,
-    max_pixels: MaxPixels = None,
+    max_pixels: Annotated[
+        int | None, typer.Option(help="Largest image, in pixels; replaces --max-megapixels.", min=1)
+    ] = None,
 ) -> None:
     """Serve models: POST an image to /v1/predict, or open the page in a browser.
 

@@ -8,7 +8,7 @@ leaves one line an epoch.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
@@ -26,7 +26,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from singleshot.errors import visible
+from singleshot.errors import SHOWN_FAULTS, Fault, visible
 
 T = TypeVar("T")
 
@@ -73,6 +73,20 @@ def warn(line: str | None) -> None:
     """Print a warning on stderr; nothing for None."""
     if line is not None:
         err.print(f"singleshot: warning: {line}", soft_wrap=True)
+
+
+def warn_left_out(faults: Sequence[Fault], more: str = "") -> None:
+    """Name the first faults by which boxes or images were left out, and count all; nothing for none.
+
+    Args:
+        faults: the faults.
+        more: what follows the count, such as where all of them are listed.
+    """
+    if not faults:
+        return
+    for fault in faults[:SHOWN_FAULTS]:
+        warn(f"left out: {fault}")
+    warn(f"{len(faults)} faulty boxes or images were left out{more}")
 
 
 class _TimeLeft(ProgressColumn):

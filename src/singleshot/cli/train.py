@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from singleshot.cli.reading import Classes, FollowLinks, MaxPixels, Rename
+from singleshot.cli.reading import Classes, DataFormat, FollowLinks, MaxPixels, OnBad, Rename, Splits
 from singleshot.errors import ConfigError, DataError, UsageError, nearest
 from singleshot.storage.files import file_bytes
 
@@ -40,7 +40,7 @@ def show_fields(settings: list[str] | None) -> list[str] | None:
 
 
 def train(
-    data: Annotated[Path, typer.Option(help="Folder in VOC, COCO or YOLO layout, or with masks.")],
+    data: Annotated[Path, typer.Option(help="Data folder, as an annotation tool exports it, or with masks.")],
     recipe: Annotated[str | None, typer.Argument(help="Name of a recipe, such as bccd or ssd300_voc0712.")] = None,
     model: Annotated[
         str | None,
@@ -59,8 +59,8 @@ def train(
     test_split: Annotated[
         float, typer.Option(help="Share of the images to keep for a test, such as 0.15.", min=0, max=0.99)
     ] = 0.0,
-    splits: Annotated[Path | None, typer.Option("--splits", help="Splits made by `singleshot data split`.")] = None,
-    data_format: Annotated[str | None, typer.Option(help="Layout of the folder; recognised if not given.")] = None,
+    splits: Splits = None,
+    data_format: DataFormat = None,
     epochs: Annotated[int | None, typer.Option(help="Number of epochs.", min=1)] = None,
     steps: Annotated[int | None, typer.Option(help="Number of steps (batches), instead of epochs.", min=1)] = None,
     minutes: Annotated[float | None, typer.Option(help="Minutes of training, instead of epochs.", min=0.001)] = None,
@@ -76,7 +76,7 @@ def train(
     anchors: Annotated[
         str | None, typer.Option(help="Anchors fitted by `singleshot data anchors` (a file), or auto: fit them now.")
     ] = None,
-    on_bad: Annotated[Literal["fail", "skip"], typer.Option(help="Faulty data: fail, or leave it out.")] = "fail",
+    on_bad: OnBad = "fail",
     allow_unlabelled: Annotated[
         bool, typer.Option("--allow-unlabelled", help="Accept images without annotations as background.")
     ] = False,
@@ -144,6 +144,11 @@ def train(
     if input_size is not None:
         changes["input_size_hw"] = parse_size(input_size)
     chosen = override(dataclasses.replace(chosen, **changes), settings or [])
+    if chosen.weights is not None and weights is None and not begun:  # of the recipe: fetched here, so that it is shown
+        from singleshot.prediction.load import find_weights
+
+        with terminal.download(f"fetching {chosen.weights}") as observer:
+            find_weights(chosen.weights, observer=observer)
     if anchors == "auto":
         chosen = dataclasses.replace(chosen, anchors="auto")
     elif anchors is not None:

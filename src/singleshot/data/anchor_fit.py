@@ -25,7 +25,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from singleshot import boxes
+from singleshot import boxes, fonts
 from singleshot.boxes import area
 from singleshot.config import from_json_dict, to_json_dict
 from singleshot.detection.anchors import AnchorLevel, Clip
@@ -462,6 +462,11 @@ def draw_best_iou(found: AnchorReport, path: Path, *, title: str) -> None:
         path: the file to write. Its folder must exist.
         title: such as the model and the input size.
     """
+    with fonts.in_charts([title]):
+        _draw_best_iou(found, path, title)
+
+
+def _draw_best_iou(found: AnchorReport, path: Path, title: str) -> None:
     # Imported here: matplotlib takes a second to load. Figure without pyplot keeps no global state.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

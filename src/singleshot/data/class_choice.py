@@ -10,7 +10,7 @@ background. The choice is recorded with the run (`split.json`), and `evaluate` a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -77,8 +77,8 @@ def apply(dataset: Dataset, choice: ClassChoice, label_map: LabelMap | None = No
     own = dataset.label_map.names
     names = tuple(choice.rename.get(name, name) for name in own)
     if choice.strict:
-        _check(choice.rename, own, "--rename")
-        _check(choice.classes, names, "--classes")
+        check_names(choice.rename, own, "--rename")
+        check_names(choice.classes, names, "--classes")
     wanted = choice.classes or tuple(dict.fromkeys(names))
     target = label_map or LabelMap(wanted)
     is_chosen = [not choice.classes or name in choice.classes for name in names]
@@ -101,18 +101,20 @@ def apply(dataset: Dataset, choice: ClassChoice, label_map: LabelMap | None = No
         if chosen and left_out[old]:
             message = f"{unknown_class(name, target.names)} ({left_out[old]} objects)"
             faults.append(make_fault("unknown-class", message, dataset.root))
-    ids_there = dataset.category_ids
-    category_ids = tuple(ids_there[first[name]] if name in first else None for name in target.names)
+    category_ids: tuple[int | None, ...] = ()
+    if dataset.category_ids:
+        category_ids = tuple(dataset.category_ids[first[name]] if name in first else None for name in target.names)
     return replace(
         dataset,
         label_map=target,
         samples=samples,
         faults=tuple(faults),
-        category_ids=category_ids if ids_there else (),
+        category_ids=category_ids,
     )
 
 
-def _check(names: Sequence[str] | Mapping[str, str], there: Sequence[str], option: str) -> None:
+def check_names(names: Iterable[str], there: Sequence[str], option: str) -> None:
+    """Raise UsageError where one of the names that an option gives is not there, with the nearest."""
     for name in names:
         if name not in there:
             near = nearest(name, there)

@@ -151,7 +151,7 @@ def find_weights(name: str | Path, *, observer: Observer | None = None) -> Path:
     Args:
         name: a path; a folder with `model.safetensors`; `everyday`, which comes with the package; a name of
             `weights import`; `owner/name` on the hub.
-        observer: receives the progress of a download.
+        observer: receives the progress of a download; of one from the hub, that it begins.
 
     Raises:
         InputMissingError: it is none of these, or a folder without `model.safetensors`, such as a run's.
@@ -177,6 +177,8 @@ def find_weights(name: str | Path, *, observer: Observer | None = None) -> Path:
 
         return cached(text, observer=observer)
     if hub.is_repository_id(text):
+        if observer is not None:
+            observer(0, None)  # the hub's client shows the progress itself
         return hub.fetch(text)
     near = nearest(text, known_names())
     remedy = f"Did you mean {near}?" if near else "Check the path, or see `singleshot weights import --help`"

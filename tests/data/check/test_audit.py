@@ -13,6 +13,8 @@ from singleshot.data.check.audit import Audit, in_order
 from singleshot.data.split_file import SplitFile
 from singleshot.errors import Fault, InputMissingError, UsageError
 from singleshot.streets import write
+from tests.data.conftest import VocFolder
+from tests.data.exports import MASK_EXPORTS
 from tests.data.series import series
 
 
@@ -209,6 +211,30 @@ def test_classes_are_those_that_are_named_in_every_layout_of_boxes(tmp_path: Pat
     for root in (tmp_path / "yolo", tmp_path / "coco"):
         assert audit.audit(root, classes=("dog", "cat")).faults == ()
         assert {fault.kind for fault in audit.audit(root, classes=("dog",)).faults} == {"unknown-class"}
+
+
+def test_classes_are_checked_under_their_new_names_in_every_layout_of_boxes(tmp_path: Path, folder: VocFolder) -> None:
+    _yolo(tmp_path / "yolo", "train", "val")
+    _coco(tmp_path / "coco", [[1, 1, 20, 20]])
+    for root in (tmp_path / "yolo", tmp_path / "coco", folder.root):
+        plain = audit.audit(root)
+        found = audit.audit(root, rename={"cat": "puss"})
+        assert (found.classes[0] != "cat", "puss" in found.classes, found.objects) == (True, True, plain.objects)
+        assert not found.is_fatal
+        assert not audit.audit(root, rename={"cat": "puss"}, classes=("puss", "dog")).is_fatal
+        reports = [audit.audit(root, rename=names, classes=("dog",)) for names in ({"cat": "puss"}, {})]
+        renamed, alone = ([(fault.kind, fault.line) for fault in each.faults] for each in reports)
+        assert renamed == alone != []
+        with pytest.raises(UsageError, match="--rename: no class 'cta'"):
+            audit.audit(root, rename={"cta": "puss"})
+
+
+def test_masks_are_checked_under_their_new_names(tmp_path: Path) -> None:
+    MASK_EXPORTS["CVAT Segmentation mask 1.1"][1](tmp_path)
+    plain = audit.audit(tmp_path, data_format="masks")
+    merged = audit.audit(tmp_path, data_format="masks", rename={"cat": "pet", "dog": "pet"})
+    assert plain.classes == ("background", "cat", "dog") and merged.classes == ("background", "pet")
+    assert merged.images == plain.images and not merged.is_fatal
 
 
 def test_classes_of_masks_are_not_to_be_named(shared: Path) -> None:

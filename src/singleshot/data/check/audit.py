@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from singleshot.data import read, split_file
+from singleshot.data import class_choice, read, split_file
 from singleshot.data.boxes import coco, voc
 from singleshot.data.boxes.check_box import LEFT_OUT
 from singleshot.data.boxes.voc_xml import Annotation
@@ -27,6 +27,7 @@ from singleshot.data.check import boxes, duplicates, objects
 from singleshot.data.check.boxes import BoxPlace
 from singleshot.data.check.duplicates import Place
 from singleshot.data.check.images import ImageReport, fault_of, reports, size_fault
+from singleshot.data.class_choice import ClassChoice
 from singleshot.data.faults import make_fault
 from singleshot.data.masks import files as mask_files
 from singleshot.data.split_file import SplitFile
@@ -92,6 +93,7 @@ def audit(
     split: str | None = None,
     splits: SplitFile | None = None,
     classes: tuple[str, ...] | None = None,
+    rename: Mapping[str, str] | None = None,
     allow_unlabelled: bool = False,
     processes: int = 0,
     progress: Progress | None = None,
@@ -103,7 +105,9 @@ def audit(
         data_format: its layout, see `data.read`; None to recognise it.
         split: check one split (of VOC also a union) alone; None for everything in the folder.
         splits: check the images of these splits, or of the one that `split` names, in place of the folder's own.
-        classes: the classes that there may be; None for those of the data set. Not for masks, which have a list.
+        classes: the classes that there may be, by their new names; None for those of the data set. Not for masks, which
+            have a list.
+        rename: by a name of the data set, its new name, see `ClassChoice`.
         allow_unlabelled: an image without annotation is background and no fault.
         processes: how many decode images, safe from crashes of the decoder; 0 to decode in this one. A script that
             uses some needs the guard `if __name__ == "__main__":`.
@@ -111,7 +115,8 @@ def audit(
 
     Raises:
         InputMissingError: no such folder or layout, not the split that was named, or none of them.
-        UsageError: `classes` for a data set of masks.
+        UsageError: `classes` for a data set of masks; or no class has a name of `rename`, which is looked up in VOC and
+            where `classes` is None.
         NotPermittedError: a folder may not be listed.
         StoppedError: the processes cannot be started.
     """
@@ -120,10 +125,11 @@ def audit(
     if classes is not None and "label_map" not in read.READERS[layout].options:
         message = f"the classes of {read.READERS[layout].title} are given"
         raise UsageError(message, remedy="Leave --classes out", file=root)
+    rename = rename or {}
     if splits is not None:
-        label_map = None if classes is None else LabelMap(classes)
+        label_map = _own_names(classes, rename)
         options = {"layout": layout, "label_map": label_map, "allow_unlabelled": allow_unlabelled, "cache": False}
-        pool = read.read_pool(root, **options)
+        (pool,) = _renamed([read.read_pool(root, **options)], classes, rename)
         names = [split] if split is not None else list(splits.splits)
         chosen = [split_file.select(pool, splits, name) for name in names]
         return _audit_datasets(chosen, split is None, processes, progress)
@@ -132,17 +138,40 @@ def audit(
             parts: Sequence[tuple[Path, str | None]] = voc.parts(root, split)
         else:
             parts = [(folder, split) for folder in voc.folders_in(root) or [root]]
-        audits = [_audit_voc(folder, name, classes, allow_unlabelled, processes, progress) for folder, name in parts]
-        return audits[0] if len(audits) == 1 else _joined(audits)
+        found = [
+            _audit_voc(folder, name, classes, rename, allow_unlabelled, processes, progress) for folder, name in parts
+        ]
+        class_choice.check_names(rename, [name for _, own in found for name in own], "--rename")
+        return found[0][0] if len(found) == 1 else _joined([each for each, _ in found])
     names = [split] if split is not None else read.splits(root, layout=layout)
     if not names:
         raise InputMissingError("no split", remedy="Name one by --split", file=root)
-    datasets, faults = _read(root, layout, names, None if classes is None else LabelMap(classes), allow_unlabelled)
+    datasets, faults = _read(root, layout, names, _own_names(classes, rename), allow_unlabelled)
     if faults and (split is not None or not datasets) and faults[0].kind == "missing-split":
         raise InputMissingError(faults[0].message, file=faults[0].file, line=faults[0].line)
+    datasets = _renamed(datasets, classes, rename)
     complete = len(datasets) == len(names) and classes is None
     audits = [_audit_datasets(datasets, complete, processes, progress)] if datasets else []
     return _joined([*audits, Audit(layout, 0, 0, (), tuple(faults))])
+
+
+def _own_names(classes: tuple[str, ...] | None, rename: Mapping[str, str]) -> LabelMap | None:
+    """Return the data set's own names of the classes that there may be; None for all."""
+    if classes is None:
+        return None
+    kept = [name for name in classes if name not in rename]
+    return LabelMap(tuple(dict.fromkeys([*kept, *(old for old, new in rename.items() if new in classes)])))
+
+
+def _renamed(datasets: Sequence[Dataset], classes: tuple[str, ...] | None, rename: Mapping[str, str]) -> list[Dataset]:
+    """Return data sets under their new names. Raises UsageError for one to rename that none of them has."""
+    if not rename or not datasets:
+        return list(datasets)
+    if classes is None:
+        class_choice.check_names(rename, [name for each in datasets for name in each.label_map.names], "--rename")
+    target = None if classes is None else LabelMap(classes)
+    choice = ClassChoice(rename=rename, strict=False)
+    return [class_choice.apply(dataset, choice, target) for dataset in datasets]
 
 
 def _joined(audits: Sequence[Audit]) -> Audit:
@@ -170,10 +199,12 @@ def _audit_voc(
     root: Path,
     split: str | None,
     classes: tuple[str, ...] | None,
+    rename: Mapping[str, str],
     allow_unlabelled: bool,
     processes: int,
     progress: Progress | None,
-) -> Audit:
+) -> tuple[Audit, set[str]]:
+    """Check a folder, or one split of it. Returns what was found, and the folder's own names of classes."""
     folder = voc.Folder(voc.find_folder(root))
     lists = voc.split_files(folder.root) if split is None else {split: voc.split_file(folder.root, split)}
     splits, faults = _lists(folder, lists, allow_unlabelled)
@@ -183,6 +214,14 @@ def _audit_voc(
         chosen = {image_id: path for image_id, path in chosen.items() if image_id in listed}
     running = reports(list(chosen.values()), processes=processes)  # the processes start while annotations are read
     annotations, errors = folder.annotations()
+    own = {item.name for annotation in annotations.values() for item in annotation.objects}
+    if rename:
+        annotations = {
+            image_id: replace(
+                each, objects=tuple(replace(item, name=rename.get(item.name, item.name)) for item in each.objects)
+            )
+            for image_id, each in annotations.items()
+        }
     label_map, warnings = folder.classes(annotations)
     faults += [*folder.faults, *warnings, *(fault_of(error, path) for path, error in errors.items())]
     faults += [
@@ -226,7 +265,7 @@ def _audit_voc(
             if is_train and places and all(ids[place.image] in empty for place in places):
                 message = f"no object in the {len(places)} images of {name}; labels were looked for in "
                 faults.append(make_fault("no-object", f"{message}{folder.root / voc.ANNOTATION_FOLDER}", lists[name]))
-    return Audit("voc", len(chosen), count, label_map.names, in_order(faults))
+    return Audit("voc", len(chosen), count, label_map.names, in_order(faults)), own
 
 
 def _lists(
