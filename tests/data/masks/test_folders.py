@@ -126,7 +126,12 @@ def test_class_lists_of_cvat_and_labelme_name_the_classes_of_voc_masks(tmp_path:
     assert split.label_map.names[1] == "crack" and len(split) == 1 and split.faults == ()
 
 
-@pytest.mark.parametrize("line", ["crack", "crack:1,2", "crack:1,2,x::", "crack:1,2,300::"])
+LONG = "9" * 5000  # more digits than Python turns into a number
+
+
+@pytest.mark.parametrize(
+    "line", ["crack", "crack:1,2", "crack:1,2,x::", "crack:1,2,300::", pytest.param(f"crack:1,2,{LONG}::", id="long")]
+)
 def test_a_damaged_labelmap_is_refused(tmp_path: Path, line: str) -> None:
     (tmp_path / "labelmap.txt").write_text(f"background:0,0,0::\n{line}\n")
     with pytest.raises(DataError, match="labelmap"):

@@ -39,6 +39,7 @@ def test_an_image_without_mask_and_a_mask_without_image_are_faults(tmp_path: Pat
         ("Pixel Value, Class\nx, cat\n", 2, "'x, cat' is not a number below 255"),
         ("Pixel Value, Class\n255, cat\n", 2, "'255, cat' is not"),
         ("0, background\n1\n", 2, "'1' is not"),
+        pytest.param(f"0, background\n{'9' * 5000}, cat\n", 2, "is not a number below 255", id="long"),
         ("Pixel Value, Class\n", 1, "no classes"),
     ],
 )

@@ -25,6 +25,7 @@ their classes themselves.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -332,7 +333,7 @@ def _labelmap_rows(text: str, file: Path) -> list[dict[str, Any]]:
             continue
         name, _, rest = written.strip().partition(":")
         numbers = rest.partition(":")[0].split(",")
-        if not all(number.strip().isascii() and number.strip().isdigit() for number in numbers) or len(numbers) != 3:
+        if len(numbers) != 3 or not all(re.fullmatch(r"\s*[0-9]{1,9}\s*", number) for number in numbers):
             message = "not a line `name:red,green,blue::`"
             raise DataError(message, remedy="See docs/how-to/segmentation.md", file=file, line=line)
         rows.append({"id": len(rows), "name": name, "colour": [int(number) for number in numbers]})

@@ -104,9 +104,10 @@ def read_classes(file: Path) -> MaskClasses:
         if (line == 1 and [field.lower() for field in fields] == _HEADER) or not any(fields):
             continue
         number, name = (fields[0], fields[1]) if len(fields) == 2 else ("", "")
-        if not (number.isascii() and number.isdigit() and int(number) < 255 and name) or int(number) in found:
+        is_number = number.isascii() and number.isdigit() and len(number) < 10
+        if not (is_number and int(number) < 255 and name) or int(number) in found:
             message = f"{', '.join(fields)[:60]!r} is not a number below 255 and a name"
-            message = f"number {number} is there twice" if number.isdigit() and int(number) in found else message
+            message = f"number {number} is there twice" if is_number and int(number) in found else message
             raise DataError(message, kind="bad-classes", remedy=remedy, file=file, line=line)
         found[int(number)] = name
     if not found:
