@@ -99,7 +99,7 @@ class AccessControl:
         headers: dict[bytes, bytes] = dict(scope["headers"])
         host = headers.get(b"host", b"").decode("latin-1")
         if not self._is_allowed_host(host):
-            message = "This server does not accept this host name. Use one that its operator allows (--allow-host)."
+            message = "This server does not accept this host name. Use one that its operator allows."
             raise Refusal(421, "unknown-host", message)
         if b"origin" in headers:
             origin = headers[b"origin"].decode("latin-1")
@@ -112,7 +112,7 @@ class AccessControl:
                 except ValueError:
                     of_page = None  # not an address
                 if of_page is None or of_page.lower() != host.lower():
-                    message = "Pages of other sites may not call this server, unless its operator allows them (--cors)."
+                    message = "Pages of other sites may not call this server, unless its operator allows them."
                     raise Refusal(403, "foreign-origin", message)
         token = self._settings.token
         if token is not None and scope["path"] not in OPEN_PATHS:
