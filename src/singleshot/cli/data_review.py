@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from singleshot.cli import outputs, reading
 from singleshot.cli.model_options import Device
-from singleshot.cli.reading import FollowLinks, MaxPixels
+from singleshot.cli.reading import DataFormat, FollowLinks, MaxPixels, OnBad, Splits
 from singleshot.errors import CannotCreateError, UsageError
 
 if TYPE_CHECKING:
@@ -40,11 +40,11 @@ def review(
         typer.Option(help="Save the listed images' boxes too, to correct in a tool: labelme, labelstudio, cvat, …"),
     ] = None,
     split: Annotated[str | None, typer.Option(help="The split to review; all images if not given.")] = None,
-    splits: Annotated[Path | None, typer.Option("--splits", help="Splits made by `singleshot data split`.")] = None,
-    data_format: Annotated[str | None, typer.Option(help="Layout of the folder; recognised if not given.")] = None,
+    splits: Splits = None,
+    data_format: DataFormat = None,
     max_pixels: MaxPixels = None,
     follow_links: FollowLinks = False,
-    on_bad: Annotated[Literal["fail", "skip"], typer.Option(help="Faulty data: fail, or leave it out.")] = "fail",
+    on_bad: OnBad = "fail",
     device: Device = "auto",
     workers: Annotated[int, typer.Option(help="Processes that load images.", min=0)] = 0,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the list to this file.")] = None,
@@ -53,6 +53,7 @@ def review(
     """List the annotations that a detector disagrees with most, ranked, as a page with crops and for label tools."""
     from singleshot.cli import terminal
     from singleshot.data import split_file
+    from singleshot.data.orientation import turned_warning
     from singleshot.reporting import review as reviewing
 
     if folds is None and (recipe is not None or minutes is not None):
@@ -83,8 +84,8 @@ def review(
     )
     for warning in found.warnings:
         terminal.warn(warning)
-    if found.faults:
-        terminal.warn(f"{len(found.faults)} faulty boxes or images were left out")
+    terminal.warn_left_out(found.faults)
+    terminal.warn(turned_warning([found.dataset]))
     _save(found, out, kinds)
     outputs.write_json(json_file, found.as_json())
     for rank, row in enumerate(found.rows[:SHOWN], start=1):
