@@ -59,6 +59,8 @@ tr.sum td { font-weight: 700; } .matrix td { min-width: 54px; text-align: center
 .matrix td:first-child, .matrix th:first-child { font-weight: 600; text-align: left; }
 .charts, .shots { display: flex; flex-wrap: wrap; gap: 18px; margin: 12px 0; align-items: flex-start; }
 figure { margin: 0; } figcaption { padding-top: 4px; max-width: 60ch; overflow-wrap: anywhere; }
+.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(240px, 1fr)); gap: 24px 18px; }
+.grid img { max-width: 100%; height: auto; border-radius: 4px; display: block; }
 .shots img { max-width: 100%; height: auto; border-radius: 4px; display: block; }
 svg text { fill: var(--ink); font: 12px system-ui, sans-serif; } svg .dim { fill: var(--soft); }
 svg .grid { stroke: var(--line); stroke-width: 1; } svg .axis { stroke: var(--soft); stroke-width: 1; }

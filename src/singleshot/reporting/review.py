@@ -344,7 +344,7 @@ def review_page(found: Review) -> str:
     kinds = page.table(("kind", "rows", ""), [(kind, counts[kind], MEANINGS[kind]) for kind in KINDS], words=(0, 2))
     album = Album()
     shots = [_shot(found, rank, row, album) for rank, row in enumerate(found.rows, start=1)]
-    ranked = Html(f"<div class='shots'>{''.join(shots)}</div>") if shots else page.paragraph("There is none.")
+    ranked = Html(f"<div class='grid'>{''.join(shots)}</div>") if shots else page.paragraph("There is none.")
     sections = [page.section("Disagreements", ranked), page.section("What the kinds mean", kinds)]
     if found.faults:
         lines = [page.element("li", str(fault)) for fault in found.faults]
