@@ -44,8 +44,8 @@ FUZZ_MINUTES ?= 2
 # objectron_solution_packed_assets.data (tools/ready_detector.py): compares everyday with LiteRT, where that is installed.
 READY_DATA ?=
 
-test-long: .venv/.installed-dev  ## ten minutes of a stream, the container's commands, and every fuzz target for FUZZ_MINUTES=2: about an hour
-	SINGLESHOT_LONG=1 READY_DATA="$(READY_DATA)" $(BIN)/python -m pytest -s tests/prediction/test_network_camera.py tests/test_dockerfile.py tests/starts
+test-long: .venv/.installed-dev  ## ten minutes of a stream, the container's commands, the GPU suite on a CPU, and every fuzz target for FUZZ_MINUTES=2: about an hour
+	SINGLESHOT_LONG=1 READY_DATA="$(READY_DATA)" $(BIN)/python -m pytest -s tests/prediction/test_network_camera.py tests/test_dockerfile.py tests/starts tests/benchmarks/test_gpu_suite.py
 	$(BIN)/python -m benchmarks.export_table
 	$(MAKE) --no-print-directory dist ARGS=
 	@set -e; for each in $$(cd tests/fuzz && grep -l "TARGET = Target(" *.py | grep -v test_fuzz | sed "s/\.py$$//"); do \

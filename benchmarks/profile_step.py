@@ -27,18 +27,31 @@ WARM_UP = 2
 
 def shares(call: Callable[[], object], repeats: int) -> str:
     """A table of operations: share of the time, milliseconds and calls in one call."""
+    return operations(profiled(call, repeats), repeats)
+
+
+def profiled(call: Callable[[], object], repeats: int, *, cuda: bool = False) -> profile:
+    """What torch's profiler sees of some calls, after a warm-up; on a CUDA device the kernels too."""
     for _ in range(WARM_UP):
         call()
-    with profile(activities=[ProfilerActivity.CPU]) as seen:
+    with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]) as seen:
         for _ in range(repeats):
             call()
-    rows = sorted(seen.key_averages(), key=lambda row: row.self_cpu_time_total, reverse=True)
-    total = sum(row.self_cpu_time_total for row in rows)
+        if cuda:
+            torch.cuda.synchronize()
+    return seen
+
+
+def operations(seen: profile, repeats: int, *, cuda: bool = False) -> str:
+    """The table of a profile, by the time of the calling thread or of the device's kernels."""
+    own = "self_device_time_total" if cuda else "self_cpu_time_total"
+    rows = sorted(seen.key_averages(), key=lambda row: getattr(row, own), reverse=True)
+    total = max(sum(getattr(row, own) for row in rows), 1e-9)
     lines = [f"{'operation':<42} {'share':>6} {'ms':>8} {'calls':>6}"]
     for row in rows[:ROWS]:
-        share, ms = row.self_cpu_time_total / total, row.self_cpu_time_total / 1000 / repeats
+        share, ms = getattr(row, own) / total, getattr(row, own) / 1000 / repeats
         lines.append(f"{row.key[:42]:<42} {share:6.1%} {ms:8.2f} {row.count / repeats:6.0f}")
-    rest = sum(row.self_cpu_time_total for row in rows[ROWS:])
+    rest = sum(getattr(row, own) for row in rows[ROWS:])
     lines.append(f"{'the rest':<42} {rest / total:6.1%} {rest / 1000 / repeats:8.2f}")
     return "\n".join(lines)
 

@@ -1,4 +1,4 @@
-"""Our training step on random images with a few boxes: the step of `singleshot train`, without a loader.
+"""Our training step on random images with a few boxes, or masks: the step of `singleshot train`, without a loader.
 
 The network's values play no part in its time, so it starts from nothing and learns at a rate of almost 0, which keeps
 every step finite.
@@ -15,9 +15,10 @@ import numpy as np
 import torch
 
 from singleshot.classes import VOC
+from singleshot.detection.ssd import SSD
 from singleshot.recipes import ssd300_voc0712
 from singleshot.structures import Batch, BoxTargets
-from singleshot.training.criterion import DetectionCriterion
+from singleshot.training.criterion import Criterion, DetectionCriterion, SegmentationCriterion
 from singleshot.training.devices import Precision, open_fabric
 from singleshot.training.load_pretrained import new_network
 from singleshot.training.ranks import Ranks
@@ -59,15 +60,8 @@ def step(chosen: Recipe, change: Callable[[Any], None] | None = None) -> Callabl
         chosen: the recipe.
         change: is given the network before anything is built on it.
     """
-    torch.manual_seed(0)
-    network = new_network(chosen, VOC).network
-    if change is not None:
-        change(network)
-    fabric = open_fabric(precision=chosen.precision, device="cpu")
-    criterion = DetectionCriterion(network, chosen.loss)
-    training = TrainingStep(network, criterion, chosen, fabric, Ranks(fabric), print)
-    training.network.train()
-    given = batch(chosen.batch_size, network.config.input_size_hw)
+    training = training_step(chosen, change=change)
+    given = batch(chosen.batch_size, training.network.config.input_size_hw)
 
     def call() -> None:
         if not training(given).finite:
@@ -76,17 +70,37 @@ def step(chosen: Recipe, change: Callable[[Any], None] | None = None) -> Callabl
     return call
 
 
-def batch(count: int, size_hw: tuple[int, int], seed: int = 0) -> Batch[BoxTargets]:
-    """Random images with three boxes each, a fifth to a half of the side."""
+def training_step(chosen: Recipe, device: str = "cpu", change: Callable[[Any], None] | None = None) -> TrainingStep:
+    """The step of a recipe on a device, from random weights that are the same on each."""
+    torch.manual_seed(0)
+    network = new_network(chosen, VOC).network
+    if change is not None:
+        change(network)
+    fabric = open_fabric(precision=chosen.precision, device=device)
+    if isinstance(network, SSD):
+        criterion: Criterion = DetectionCriterion(network, chosen.loss)
+    else:
+        criterion = SegmentationCriterion(chosen.pixel_loss)
+    training = TrainingStep(network, criterion, chosen, fabric, Ranks(fabric), print)
+    training.network.train()
+    return training
+
+
+def batch(count: int, size_hw: tuple[int, int], seed: int = 0, *, masks: bool = False) -> Batch[Any]:
+    """Random images with three boxes each, a fifth to a half of the side; or with a mask of random classes."""
     rng, (height, width) = np.random.default_rng(seed), size_hw
     sides = rng.uniform(0.2, 0.5, (count, BOXES, 2))
     corners = rng.uniform(0.0, 0.5, (count, BOXES, 2))
     boxes = np.concatenate([corners, corners + sides], axis=2) * (width, height, width, height)
+    images = torch.from_numpy(rng.integers(0, 256, (count, height, width, 3), dtype=np.uint8))
+    targets: Any = BoxTargets(
+        torch.from_numpy(boxes.astype(np.float32)), torch.from_numpy(rng.integers(0, len(VOC), (count, BOXES)))
+    )
+    if masks:
+        targets = torch.from_numpy(rng.integers(0, len(VOC), (count, height, width), dtype=np.uint8))
     return Batch(
-        images=torch.from_numpy(rng.integers(0, 256, (count, height, width, 3), dtype=np.uint8)),
-        targets=BoxTargets(
-            torch.from_numpy(boxes.astype(np.float32)), torch.from_numpy(rng.integers(0, len(VOC), (count, BOXES)))
-        ),
+        images=images,
+        targets=targets,
         image_ids=tuple(str(i) for i in range(count)),
         indices=torch.arange(count),
         sizes_hw=torch.tensor([size_hw] * count),
