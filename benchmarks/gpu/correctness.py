@@ -26,7 +26,7 @@ from singleshot.detection import ssd
 from singleshot.detection.adaptive import atss, task_aligned
 from singleshot.detection.anchors import anchors_cxcywh
 from singleshot.detection.coding import RawDetections
-from singleshot.detection.loss import LossConfig, dense_losses, sparse_losses
+from singleshot.detection.loss import AnchorTargets, LossConfig, dense_losses, sparse_losses
 from singleshot.detection.matching import Matcher, Rule, match_tensors
 from singleshot.detection.postprocess import Postprocess, detect_compiled, detect_tensors, suppress, suppress_tensors
 from singleshot.prediction.load import load
@@ -230,20 +230,12 @@ def _losses(place: Place) -> Iterable[Row]:
         found: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
         ways: tuple[tuple[Callable[..., Any], str], ...] = ((dense_losses, place.device), (sparse_losses, "cpu"))
         for losses, device in ways:
-            logits, offsets, anchors, boxes, ids, given = (
-                each.detach().to(device)
-                for each in (
-                    batch["class_logits"],
-                    batch["box_offsets"],
-                    batch["anchors_cxcywh"],
-                    batch["boxes_cxcywh"],
-                    batch["class_ids"],
-                    assignments,
-                )
-            )
+            logits, offsets = (batch[name].detach().to(device) for name in ("class_logits", "box_offsets"))
             raw = RawDetections(logits.requires_grad_(), offsets.requires_grad_())
-            matches = (given >= 0).sum(dim=1).float().mean()
-            image_class, image_box = losses(raw, anchors, boxes, ids, given, config, mean_matches=matches)
+            given = [batch[name].to(device) for name in ("anchors_cxcywh", "boxes_cxcywh", "class_ids")]
+            targets = AnchorTargets(given[0], given[1], given[2], assignments.to(device))
+            matches = targets.is_positive.sum(dim=1).float().mean()
+            image_class, image_box = losses(raw, targets, config, mean_matches=matches)
             (image_class.sum() + image_box.sum()).backward()
             assert raw.class_logits.grad is not None and raw.box_offsets.grad is not None
             found.append((image_class, image_box, raw.class_logits.grad, raw.box_offsets.grad))
