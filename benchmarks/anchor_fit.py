@@ -61,7 +61,7 @@ def main() -> None:
     if not write.matches(data, train=options.train, test=options.test):
         write.make(data, train=options.train, test=options.test, overwrite=True)
     split = voc.read(data, "train")
-    limit = {"minutes": None, "steps": options.steps} if options.steps else {"minutes": options.minutes}
+    limit = {"epochs": None} | ({"steps": options.steps} if options.steps else {"minutes": options.minutes})
     base = replace(RECIPE, model=options.model, **limit)
     found = anchor_fit.report(split.samples, config_for(base.model, split.label_map.names, base.input_size_hw))
     print(f"unreached at IoU 0.5: {found.unreached:.1%} with own boxes, {found.unreached_fitted:.1%} with fitted ones")

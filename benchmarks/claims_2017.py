@@ -34,7 +34,7 @@ from singleshot.training import run
 from singleshot.training.recipe import Recipe
 
 LIGHT_STEPS, VGG_STEPS = 700, 250
-LIGHT = replace(RECIPE, anchors=None, minutes=None, steps=LIGHT_STEPS)
+LIGHT = replace(RECIPE, anchors=None, epochs=None, steps=LIGHT_STEPS)
 VGG = replace(
     RECIPE,
     model="vgg300",
@@ -42,7 +42,7 @@ VGG = replace(
     weights="vgg16-hed",
     freeze=2,
     input_size_hw=None,
-    minutes=None,
+    epochs=None,
     steps=VGG_STEPS,
     batch_size=8,
 )

@@ -20,14 +20,17 @@ if TYPE_CHECKING:
     from singleshot.prediction.load import load
     from singleshot.prediction.predictor import Detector, Segmenter
     from singleshot.pretraining.pretrain import pretrain
+    from singleshot.reporting.comparison import compare_runs
     from singleshot.reporting.report import report
     from singleshot.reporting.review import review
     from singleshot.structures import Dataset, Detections, LabelMap, Sample, Segmentation
+    from singleshot.training.callbacks import Callback
     from singleshot.training.recipe import Recipe
     from singleshot.training.run import train
 
 __version__ = "0.2.0.dev0"
 __all__ = [
+    "Callback",
     "Dataset",
     "Detections",
     "Detector",
@@ -37,6 +40,7 @@ __all__ = [
     "Segmentation",
     "Segmenter",
     "SingleshotError",
+    "compare_runs",
     "draw",
     "evaluate",
     "export",
@@ -48,6 +52,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "Callback": "training.callbacks",
     "Dataset": "structures",
     "Detections": "structures",
     "Detector": "prediction.predictor",
@@ -57,6 +62,7 @@ _HOME = {
     "Segmentation": "structures",
     "Segmenter": "prediction.predictor",
     "SingleshotError": "errors",
+    "compare_runs": "reporting.comparison",
     "draw": "drawing",
     "evaluate": "evaluation.evaluate",
     "export": "exporting.export",

@@ -216,6 +216,10 @@ class SignalledError(StoppedError):
         self.exit_code = 128 + number
 
 
+class CallbackError(StoppedError):
+    """A callback of the user's raised an exception, which ended the training. It was saved and can be resumed."""
+
+
 class NotPermittedError(SingleshotError):
     """The file system denies access."""
 

@@ -117,7 +117,10 @@ def test_the_demo_writes_a_summary_that_evaluate_repeats(tmp_path: Path, monkeyp
     result = run("demo", "--minutes", "0.05", "--train", "16", "--test", "8")
     assert result.exit_code == 0, result.output
     summary = json.loads((tmp_path / "runs/demo/summary.json").read_text())
-    ending = result.stdout.splitlines()[-2:]  # a real photograph and a real video's frame
+    *_, photograph, frame, last = result.stdout.splitlines()
+    ending = (photograph, frame)  # a real photograph and a real video's frame
+    assert last.startswith("images: ")
+    assert all(any(Path(folder).iterdir()) for folder in last.removeprefix("images: ").split(", "))
     assert "cat.jpg: cat 0.85" in ending[0] and "motorway.jpg: car 0." in ending[1]
     assert (tmp_path / "runs/demo/pictures_everyday/motorway.jpg").is_file()
     named = {"map", "ap", "ap_by_size", "train_seconds", "total_seconds", "images_per_second"}

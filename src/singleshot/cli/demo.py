@@ -1,8 +1,10 @@
-"""`singleshot demo`: the whole workflow on generated street scenes, without a download: eight minutes on two cores.
+"""`singleshot demo`: the whole workflow on generated street scenes, without a download: minutes on two cores.
 
 A detector is trained on the boxes of the scenes, then a segmenter on their masks, which starts from the detector's
-backbone. Both are evaluated on unseen scenes, and some of these are drawn. In the end the detector that comes with the
-package looks at a real photograph and at a frame of a real video.
+backbone. Each is trained until its score on scenes that were held back stops rising, or its recipe's epochs are done:
+a slow machine takes longer and reaches the same score. How long it will take here is said after the first steps. Both
+are evaluated on unseen scenes, and some of these are drawn. In the end the detector that comes with the package looks
+at a real photograph and at a frame of a real video.
 """
 
 from __future__ import annotations
@@ -25,16 +27,23 @@ if TYPE_CHECKING:
 MAX_IMAGES = 12
 """Number of scenes to draw: those with the most objects."""
 DRAW_THRESHOLD = 0.4
+HOLD_BACK_FROM = 200
+"""Scenes to train on from which some are held back; the score of fewer would be noise."""
 MASK_SCORES = ("miou", "iou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou", "images")
 
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder of the demo.")] = Path("runs/demo"),
-    minutes: Annotated[float | None, typer.Option(help="Minutes of training, for each model.", min=0.001)] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Minutes of training at most, for each model.", min=0.001)
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the scenes and of training.", min=0)] = 0,
     train: Annotated[int | None, typer.Option(help="Number of scenes to train on.", min=1)] = None,
     test: Annotated[int | None, typer.Option(help="Number of scenes to evaluate on.", min=1)] = None,
     masks: Annotated[bool, typer.Option(help="Also train a segmenter on the masks of the scenes.")] = True,
+    weights: Annotated[
+        str | None, typer.Option(help="Weights for the detector to start from, as `train --weights` takes them.")
+    ] = None,
 ) -> None:
     """Draw street scenes, train a detector and a segmenter, evaluate both on unseen scenes, and draw some results."""
     started = time.monotonic()
@@ -47,8 +56,9 @@ def demo(
     _check_folder(out, data)
     run_folder, masks_folder = _run_folder(out / "train"), _run_folder(out / "train_masks")
     _draw_scenes(data, seed, train, test)
-    limits: dict[str, Any] = {"seed": seed} if minutes is None else {"seed": seed, "minutes": minutes}
+    limits: dict[str, Any] = {"seed": seed} | ({} if minutes is None else {"epochs": None, "minutes": minutes})
     recipe = dataclasses.replace(streets_demo.RECIPE, **limits)
+    recipe = recipe if weights is None else dataclasses.replace(recipe, weights=weights)
     report, facts = _train_and_evaluate(recipe, data, "voc", run_folder, out / "pictures")
     summary = report.as_json() | facts | {"data": str(data), "curves": str(out / "curves.png")}
     summary["total_seconds"] = round(time.monotonic() - started, 1)
@@ -57,6 +67,7 @@ def demo(
     terminal.show((out / "report.txt").read_text(encoding="utf-8"))
     if not masks:
         _show_real_images(out / "pictures_everyday")
+        terminal.show(f"images: {out / 'pictures'}, {out / 'pictures_everyday'}")
         return
     started = time.monotonic()
     recipe = dataclasses.replace(streets_demo_masks.RECIPE, weights=summary["weights"], **limits)
@@ -67,8 +78,9 @@ def demo(
     part["total_seconds"] = round(time.monotonic() - started, 1)
     atomic.write_text(out / "summary.json", json.dumps(summary | {"segmentation": part}, indent=2) + "\n")
     line = f"mIoU {as_text(part['miou'])} on {part['images']} unseen scenes, {part['total_seconds']:.0f} s more"
-    terminal.show(f"{line}\nimages: {part['pictures']}")
+    terminal.show(line)
     _show_real_images(out / "pictures_everyday")
+    terminal.show(f"images: {out / 'pictures'}, {out / 'pictures_masks'}, {out / 'pictures_everyday'}")
 
 
 def _train_and_evaluate(
@@ -87,6 +99,7 @@ def _train_and_evaluate(
         The report, and what the summary says about the run.
     """
     from singleshot.cli import terminal
+    from singleshot.cli.demo_bar import DemoBar, in_words
     from singleshot.data import read
     from singleshot.drawing import draw
     from singleshot.evaluation.evaluate import metric_for
@@ -97,12 +110,15 @@ def _train_and_evaluate(
     from singleshot.prediction.load import load
     from singleshot.training import run
 
-    options = {"out": folder, "data_format": data_format, "val_split": None, "overwrite": True}
-    with terminal.TrainingBar() as bar:
+    masks = data_format == "masks"
+    many = len(read.read(data, "train", layout=data_format, with_masks=masks)) >= HOLD_BACK_FROM
+    held_back = len(read.read(data, "val", layout=data_format, with_masks=masks)) if many else 0
+    options = {"out": folder, "data_format": data_format, "val_split": "val" if held_back else None, "overwrite": True}
+    with DemoBar("segmenter" if masks else "detector", recipe, held_back) as bar:
         trained = run.train(data, recipe, observer=bar, **options)
+    terminal.note(f"trained for {in_words(trained.seconds)}, {trained.steps} steps")
     # The stored weights are evaluated, as by `singleshot evaluate`: training computes in another number format.
     model: Any = load(trained.weights)
-    masks = data_format == "masks"
     label_map = None if masks else model.label_map
     dataset = read.read(data, "test", layout=data_format, label_map=label_map, with_masks=masks)
     metric: Any = metric_for("miou" if masks else recipe.metric, dataset, size_bands_px=SIZE_BANDS_PX)

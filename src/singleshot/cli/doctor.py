@@ -26,6 +26,8 @@ CHECKED = (*REQUIRED, "opencv-python-headless", "lightning-fabric", "safetensors
 EXTRAS = {
     "demo, train, evaluate, predict, data, weights, benchmark": (),
     "train --log tensorboard": ("log",),
+    "train --log wandb": ("wandb",),
+    "train --log mlflow": ("mlflow",),
     "predict on video, --track": ("video",),
     "predict --engine ray": ("ray",),
     "export --format onnx": ("export",),

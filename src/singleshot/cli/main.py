@@ -26,6 +26,7 @@ from singleshot.cli import (
     export,
     predict,
     pretrain,
+    report,
     serve,
     train,
     weights,
@@ -46,6 +47,7 @@ app.command("pretrain")(pretrain.pretrain)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict", cls=predict.PredictCommand)(predict.predict)
 app.command("export")(export.export)
+app.command("report")(report.report)
 app.command("serve")(serve.serve)
 app.command("doctor")(doctor.doctor)
 data.app.command("anchors")(data_anchors.anchors)

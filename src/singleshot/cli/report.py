@@ -1,18 +1,79 @@
-"""The HTML report that `train` and `evaluate` write next to their results.
+"""`singleshot report`: the page of a run, or a comparison of several; and the page that `train` and `evaluate` write.
 
-It is written after the work is done. If a report that was not requested by name fails, that is a warning only.
+Theirs is written after the work is done. If a report that was not requested by name fails, that is a warning only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from singleshot.errors import SingleshotError
 
 if TYPE_CHECKING:
     from singleshot.reporting.pages import PageInfo
+
+
+JSON_KEYS = ("page", "runs")
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs. Several are compared with the first.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Folder with images to evaluate the best weights on; none if not given.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="The split of that folder.")] = "val",
+    splits: Annotated[Path | None, typer.Option("--splits", help="Splits made by `singleshot data split`.")] = None,
+    data_format: Annotated[str | None, typer.Option(help="Layout of the folder; recognised if not given.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The page; report.html or comparison.html in the first run's folder if not given."),
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Processes that load images.", min=0)] = 1,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
+) -> None:
+    """Write a page on a training run, or one that compares runs: recipes, curves, AP, images."""
+    from singleshot.cli import outputs, terminal
+    from singleshot.data import split_file
+    from singleshot.reporting import comparison
+    from singleshot.reporting.report import report as report_of_run
+
+    outputs.check(json_file=json_file, json_keys=JSON_KEYS, inputs=(data, *runs), overwrite=overwrite)
+    chosen = None if splits is None else split_file.read(splits)
+    if len(runs) == 1:
+        page = report_of_run(
+            runs[0],
+            data=data,
+            split=split,
+            splits=chosen,
+            data_format=data_format,
+            out=out,
+            overwrite=overwrite,
+            workers=workers,
+        )
+        facts = {"page": str(page), "runs": [{"run": runs[0].name}]}
+    else:
+        compared = comparison.compare_runs(
+            runs,
+            data=data,
+            split=split,
+            splits=chosen,
+            data_format=data_format,
+            out=out,
+            overwrite=overwrite,
+            workers=workers,
+        )
+        page, facts = compared.page, compared.as_json()
+        for name in compared.recipe:
+            terminal.note(f"the recipes differ in {name}")
+        if compared.paired:
+            terminal.show(comparison.verdict(compared.paired[0], [str(each["run"]) for each in compared.runs]))
+    terminal.show(f"report: {page}")
+    outputs.write_json(json_file, facts)
 
 
 def target(

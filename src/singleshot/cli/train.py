@@ -89,7 +89,9 @@ def train(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing run.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Resume although recipe or data have changed.")] = False,
-    log: Annotated[Literal["tensorboard"] | None, typer.Option(help="Additional log.")] = None,
+    log: Annotated[
+        str | None, typer.Option(help="Additional logs: tensorboard, wandb, mlflow, or several with commas.")
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -107,7 +109,9 @@ def train(
     from singleshot.training import run
     from singleshot.training.ranks import first_process
     from singleshot.training.recipe import default_recipe, limited, override
+    from singleshot.training.trackers import parse_logs
 
+    logs = parse_logs(log)
     if resume and overwrite:
         raise UsageError("--resume continues a run, --overwrite replaces it", remedy="Give one of them")
     reading.use(max_pixels, follow_links)
@@ -172,7 +176,7 @@ def train(
             force=force,
             devices=devices,
             observer=bar,
-            log=log,
+            log=logs,
             on_start=terminal.note,
             on_data=lambda dataset: terminal.note(read.describe(dataset)),
         )

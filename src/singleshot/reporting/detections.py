@@ -245,7 +245,7 @@ def worst_images(examples: Examples, album: Album) -> Html:
             objects = examples.truths.image_indices == index
             caption = f"{examples.dataset.samples[index].image_id}: {int(wrong[found].sum())} false, "
             caption += f"{int(missed[objects].sum())} of {int(objects.sum())} objects missed"
-            shots.append(_whole(examples, index, found, objects, caption, album))
+            shots.append(whole_image(examples.dataset, index, examples.flat, examples.truths, caption, album))
     return _row_of(shots) if shots else page.paragraph("No image has an error at this threshold.")
 
 
@@ -305,16 +305,19 @@ def _cut(
     return album.image(beside(part, *moved[0], *moved[1], width=240), caption, width=240)
 
 
-def _whole(examples: Examples, index: int, found: ndarray, objects: ndarray, caption: str, album: Album) -> Html:
-    image = _read(examples.dataset, index)
+def whole_image(
+    dataset: Dataset, index: int, flat: FlatDetections, truths: GroundTruths, caption: str, album: Album
+) -> Html:
+    """Return an image of a split with all its annotated boxes and all detections; a line where it cannot be read."""
+    image = _read(dataset, index)
     if image is None:
         return page.paragraph(f"{caption} (the image could not be read)", "soft")
-    names = examples.dataset.label_map.names
-    scores, ids = examples.flat.scores[found].tolist(), examples.flat.class_ids[found].tolist()
+    found, objects = flat.image_indices == index, truths.image_indices == index
+    names = dataset.label_map.names
+    scores, ids = flat.scores[found].tolist(), flat.class_ids[found].tolist()
     labels = [f"{names[class_id]} {score:.2f}" for class_id, score in zip(ids, scores, strict=True)]
-    classes = [names[class_id] for class_id in examples.truths.class_ids[objects].tolist()]
-    boxes_xyxy = (examples.truths.boxes_xyxy[objects], examples.flat.boxes_xyxy[found])
-    drawn = beside(image, boxes_xyxy[0], classes, boxes_xyxy[1], labels, width=520)
+    classes = [names[class_id] for class_id in truths.class_ids[objects].tolist()]
+    drawn = beside(image, truths.boxes_xyxy[objects], classes, flat.boxes_xyxy[found], labels, width=520)
     return album.image(drawn, caption, width=520)
 
 

@@ -28,6 +28,7 @@ from singleshot.data.load.loader import Loader
 from singleshot.detection.ssd import SSD
 from singleshot.errors import DataError, Fault, SignalledError
 from singleshot.segmentation.fcn import FCN
+from singleshot.training.callbacks import Callbacks, Step, Validated
 from singleshot.training.checkpoint import Checkpoint, Saver
 from singleshot.training.criterion import Criterion
 from singleshot.training.devices import Fabric
@@ -78,6 +79,7 @@ def fit(
     fabric: Fabric,
     ranks: Ranks,
     observer: Observer,
+    callbacks: Callbacks,
     start: Checkpoint | None = None,
     facts: Mapping[str, Any] | None = None,
     provenance: Mapping[str, Any] | None = None,
@@ -93,7 +95,8 @@ def fit(
         folder: where weights, log and checkpoints go.
         fabric: device, precision and ranks.
         ranks: the processes that share the work.
-        observer: is called with steps, epochs and warnings.
+        observer: shows steps, epochs and warnings.
+        callbacks: are called after steps, validations and epochs.
         start: the checkpoint to continue from; None starts anew.
         facts: what each checkpoint stores besides, see `state.find`.
         provenance: what each weights file says about its origin.
@@ -101,6 +104,7 @@ def fit(
     Raises:
         DataError: too many NaN steps in a row (the last good weights are saved), or an epoch without any label.
         SignalledError: a signal ended the run, which was saved.
+        CallbackError: a callback raised an exception, which ended the run; it was saved.
         StorageError: a checkpoint could not be written; the previous one is whole.
     """
     step = TrainingStep(network, criterion, recipe, fabric, ranks, observer.warn)
@@ -110,7 +114,7 @@ def fit(
         before = start.facts.get("identity", {}).get("recipe.batch_size", recipe.batch_size)
         progress.position = position_now(progress.position, before, recipe.batch_size, len(loader))
     budget = Budget(recipe, len(loader), progress.seconds)
-    run = _Run(step, progress, budget, folder, observer, dict(facts or {}), dict(provenance or {}))
+    run = _Run(step, progress, budget, folder, observer, callbacks, dict(facts or {}), dict(provenance or {}))
     signals = StopSignals(launched=ranks.world > 1)
     # Several ranks stop after a step, all together; one that stopped alone would leave the others waiting.
     interruptible = signals.interruptible if ranks.world == 1 else nullcontext
@@ -149,9 +153,19 @@ def fit(
                         rate=lr,
                         images=len(batch) * ranks.world,
                     )
+                    callbacks.on_step(
+                        Step(
+                            epoch=progress.epoch + 1,
+                            step=progress.step,
+                            done=budget.done(progress),
+                            losses=losses,
+                            lr=lr,
+                            images=len(batch) * ranks.world,
+                        )
+                    )
                     # Asked together, since a checkpoint checks the pending steps, which all ranks do together.
                     stop, save = ranks.each_any(
-                        signals.received is not None, ranks.first and run.saver.due(progress.step)
+                        signals.received is not None or callbacks.failed, ranks.first and run.saver.due(progress.step)
                     )
                     if stop:
                         raise Interrupted
@@ -170,12 +184,15 @@ def fit(
                     finished = finished or run.is_stale()
                     faults = [*faults, *validation.faults]
                 run.end_epoch(row, faults)
+                if ranks.any(callbacks.failed):
+                    raise Interrupted
             interrupted = False
         except Interrupted:
             interrupted = True
         run.save_checkpoint()
         run.saver.wait()
         ranks.any(False)  # all ranks together: one that ended earlier would be missed, and end them all
+        ranks.first_does(callbacks.raise_failure)
         if interrupted:
             number = signals.received or signal.SIGTERM
             message = f"stopped by {signal.Signals(number).name} after step {progress.step}, and saved"
@@ -203,11 +220,12 @@ class _Run:
         budget: Budget,
         folder: RunFolder,
         observer: Observer,
+        callbacks: Callbacks,
         facts: dict[str, Any],
         provenance: dict[str, Any],
     ) -> None:
         self.step, self.progress, self.budget, self.folder, self.observer = step, progress, budget, folder, observer
-        self.facts, self.provenance = facts, provenance
+        self.callbacks, self.facts, self.provenance = callbacks, facts, provenance
         self.ranks, self.recipe = step.ranks, step.recipe
         self.validated: Any = step.network if step.ema is None else step.ema.network
         self.saver = Saver(folder.checkpoints, self.recipe.checkpoint, progress.step, self.ranks.report_alive)
@@ -307,12 +325,16 @@ class _Run:
         if validation.thresholds is not None:
             self.validated.config = replace(self.validated.config, display_threshold=validation.thresholds)
         facts = {"epoch": progress.epoch + 1, "step": progress.step, "score": score}
-        if score is None or progress.best_score is None or score > progress.best_score:
+        best = score is None or progress.best_score is None or score > progress.best_score
+        if best:
             progress.best_score, progress.not_better = score, 0
             self._save_weights("best", facts)
         else:
             progress.not_better += 1
         self._save_weights("last", facts)
+        self.callbacks.on_validation(
+            Validated(progress.epoch + 1, progress.step, score, best, validation.columns, self.folder.last)
+        )
         return validation.columns
 
     def is_stale(self) -> bool:
@@ -323,7 +345,7 @@ class _Run:
         """Log an epoch, and the files that could not be read in it."""
         self._add_faults(faults)
         row["seconds"] = self.budget.seconds
-        self.folder.log(row)
+        self.callbacks.on_epoch(row)
         self.observer.epoch(row)
         self.progress.end_epoch(self.share_done())
 

@@ -27,7 +27,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
-from singleshot.errors import ConfigError, SignalledError, SingleshotError, StoppedError
+from singleshot.errors import CallbackError, ConfigError, SignalledError, SingleshotError, StoppedError
 from singleshot.training.devices import Fabric
 
 Value = TypeVar("Value")
@@ -280,7 +280,7 @@ class Heartbeat:
             return
         may_be_lost = isinstance(error, RuntimeError | dist.DistError | StoppedError)
         lost = None
-        if may_be_lost and not isinstance(error, SignalledError):
+        if may_be_lost and not isinstance(error, SignalledError | CallbackError):
             self._handle_sigterm(signal.SIG_IGN)  # torchrun's, which would end this process before its report
             deadline = time.monotonic() + 2 * LOST_AFTER_S
             while lost is None and time.monotonic() < deadline:

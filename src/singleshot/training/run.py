@@ -10,7 +10,7 @@ import datetime
 import platform
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -40,15 +40,18 @@ from singleshot.prediction.backends.host import cores
 from singleshot.prediction.load import find_weights
 from singleshot.prediction.predictor import Detector, Segmenter, predictor_of
 from singleshot.structures import Dataset
+from singleshot.training.callbacks import Callback, Callbacks, End
+from singleshot.training.callbacks import check as check_callbacks
 from singleshot.training.devices import child_processes, kill_processes, memory_errors, open_fabric, resolve_precision
 from singleshot.training.fit import fit
 from singleshot.training.load_pretrained import model_of, new_network, resumed_network
-from singleshot.training.loggers import Log, NoObserver, Observer, SilentObserver, check_available, logged
+from singleshot.training.loggers import CsvLog, NoObserver, Observer, SilentObserver
 from singleshot.training.ranks import Heartbeat, Ranks, batch_for
 from singleshot.training.recipe import Recipe, default_recipe
 from singleshot.training.run_folder import RunFolder
 from singleshot.training.setup import SetupOptions, set_up
 from singleshot.training.state import begun, find, identity
+from singleshot.training.trackers import Log, check_available, open_logs, parse_logs
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,8 @@ def train(
     fix_boxes: bool = False,
     choice: ClassChoice | None = None,
     observer: Observer | None = None,
-    log: Log | None = None,
+    callbacks: Sequence[Callback] = (),
+    log: Log | Sequence[Log] | None = None,
     on_start: Callable[[str], None] | None = None,
     on_data: Callable[[Dataset], None] | None = None,
 ) -> Run:
@@ -143,8 +147,10 @@ def train(
         fix_boxes: swap the corners of inverted boxes; else they are faults.
         choice: which classes of the folder are read, and under which names. It is stored with the run; a run that is
             resumed keeps its own where this is None.
-        observer: is called with steps, epochs and warnings; None prints warnings only.
-        log: `tensorboard` to log figures, images and histograms in the run's folder too.
+        observer: shows steps, epochs and warnings; None prints warnings only.
+        callbacks: are called after steps, validations and epochs and at the end, see `Callback`.
+        log: `tensorboard` to log figures, images and histograms in the run's folder too; `wandb` and `mlflow` to log
+            figures to those trackers, see `trackers`. One or several.
         on_start: is called with the report of what was loaded from `recipe.weights`, as text.
         on_data: is called with each split as soon as it is read.
 
@@ -153,7 +159,8 @@ def train(
         CannotCreateError: `out` exists already, or another training uses it.
         ConfigError: the run to resume had another recipe, other data or other ranks.
         SignalledError: a signal ended the run; it was saved and can be resumed.
-        UsageError: `out` is in the data folder.
+        CallbackError: a callback raised an exception; the run was saved and can be resumed.
+        UsageError: `out` is in the data folder, one of `callbacks` is none, or `log` names no log.
         InputMissingError, DataError, ConfigError: as readers, recipe and loop say.
 
     A script that trains with workers needs the guard `if __name__ == "__main__":`, as all of multiprocessing does.
@@ -163,7 +170,9 @@ def train(
     existing = resume and (Path(out) / "recipe.json").is_file()
     if not isinstance(data, Dataset) and not existing and Path(out).resolve().is_relative_to(Path(data).resolve()):
         raise UsageError("is in the data folder, which is never written to", remedy="Choose another --out", file=out)
-    check_available(log)
+    check_callbacks(callbacks)
+    logs = parse_logs(log)
+    check_available(logs)
     fabric = open_fabric(precision=recipe.precision, devices=devices)
     ranks = Ranks(fabric)
     observer = (observer or SilentObserver()) if ranks.first else NoObserver()
@@ -242,26 +251,37 @@ def train(
             folder.write_recipe(recipe.to_json())
             folder.write_splits(used)
             folder.add_faults(faults)
-            kind = log if ranks.first else None
-            with logged(observer, kind, folder.root, data, val, anew=start is None) as logger, memory_errors():
-                outcome = fit(
-                    setup.network,
-                    setup.criterion,
-                    setup.loader,
-                    setup.validate,
-                    recipe=recipe,
-                    folder=folder,
-                    fabric=fabric,
-                    ranks=ranks,
-                    observer=logger,
-                    start=start,
-                    facts={
-                        "identity": wanted,
-                        "network": setup.network.config.to_json_dict(),
-                        "started_from": provenance.get("started_from"),
-                    },
-                    provenance=provenance,
-                )
+            called: list[Callback] = []
+            if ranks.first:
+                anew = start is None
+                called += open_logs(logs, folder.root, recipe.to_json(), data, val, anew=anew, warn=observer.warn)
+                called += callbacks
+            all_callbacks = Callbacks(CsvLog(folder), called, observer.warn)
+            try:
+                with memory_errors():
+                    outcome = fit(
+                        setup.network,
+                        setup.criterion,
+                        setup.loader,
+                        setup.validate,
+                        recipe=recipe,
+                        folder=folder,
+                        fabric=fabric,
+                        ranks=ranks,
+                        observer=observer,
+                        callbacks=all_callbacks,
+                        start=start,
+                        facts={
+                            "identity": wanted,
+                            "network": setup.network.config.to_json_dict(),
+                            "started_from": provenance.get("started_from"),
+                        },
+                        provenance=provenance,
+                    )
+            except BaseException as error:
+                all_callbacks.on_end(End(folder.root, error))
+                raise
+            all_callbacks.on_end(End(folder.root))
     network: Any = outcome.network.eval()
     return Run(
         folder.root,
