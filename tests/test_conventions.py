@@ -42,7 +42,7 @@ TESTED_ELSEWHERE = {
     "cli/predict_outputs.py": "tests/cli/test_predict.py, test_predict_images.py and test_predict_videos.py",
     "cli/train.py": "tests/cli/test_workflow.py and its doctest",
     "reporting/masks.py": "the page as a whole: tests/reporting/test_pages.py",
-    "cli/report.py": "tests/reporting/test_report.py",
+    "cli/report.py": "tests/reporting/test_report.py and test_comparison.py",
     "streets/scenery.py": "tests/streets/test_scene.py",
 }
 

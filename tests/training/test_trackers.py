@@ -15,7 +15,14 @@ import pytest
 from singleshot.errors import ConfigError, UsageError
 from singleshot.structures import Dataset, LabelMap
 from singleshot.training.callbacks import End
-from singleshot.training.trackers import MlflowLog, WandbLog, check_available, open_logs, parse_logs
+from singleshot.training.trackers import (
+    MlflowLog,
+    WandbLog,
+    check_available,
+    has_wandb_key,
+    open_logs,
+    parse_logs,
+)
 
 ROWS = [
     {"epoch": 1, "step": 20, "train_class": 2.0, "val_map": 0.25, "val_ap_car": None, "lr": 0.1},
@@ -72,6 +79,22 @@ def test_a_tracker_that_fails_ends_alone_and_is_reported_once(
     assert len(said) == 1 and "no route to host" in said[0] and "goes on without it" in said[0]
 
 
+def test_a_key_is_found_where_wandb_login_puts_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE", "WANDB_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    file = tmp_path / "netrc"
+    monkeypatch.setenv("NETRC", str(file))
+    assert not has_wandb_key(), "there is no file"
+    file.write_text("machine other.host login user password secret\n")
+    assert not has_wandb_key()
+    file.write_text("machine api.wandb.ai login user password secret\n")
+    assert has_wandb_key()
+    file.write_text("no netrc file at all\n")
+    assert not has_wandb_key()
+    monkeypatch.setenv("WANDB_API_KEY", "secret")
+    assert has_wandb_key()
+
+
 def data(root: Path) -> Dataset:
     return Dataset(root, "voc", "train", LabelMap(("car",)), ())
 
@@ -79,7 +102,7 @@ def data(root: Path) -> Dataset:
 def test_mlflow_has_the_figures_of_every_epoch_and_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mlflow = pytest.importorskip("mlflow", reason="needs the extra mlflow: make test-long installs it")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE", raising=False)
     folder = tmp_path / "mine"
     folder.mkdir()
     (log,) = open_logs(("mlflow",), folder, RECIPE, data(tmp_path), None, anew=True, warn=pytest.fail)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from singleshot.cli.terminal import TrainingBar, note
-from singleshot.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from singleshot.training.recipe import Recipe
 
 TIMED_STEPS = (5, 25)
 """From the first to the second of these steps the speed is measured: before, workers start and kernels compile."""

@@ -9,13 +9,16 @@ without any, both write into the run's folder and nothing leaves the machine.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from netrc import NetrcParseError, netrc
 from pathlib import Path
 from typing import Any, Literal, get_args
+from urllib.parse import urlsplit
 
 from singleshot.errors import ConfigError, UsageError, nearest
 from singleshot.structures import Dataset
@@ -23,6 +26,7 @@ from singleshot.training.callbacks import Callback, End
 from singleshot.training.loggers import OptionalLog, TensorBoardLog, place, summary_writer
 
 Log = Literal["tensorboard", "wandb", "mlflow"]
+LOGS: tuple[Log, ...] = get_args(Log)
 PROJECT = "singleshot"
 """The project (Weights & Biases) or experiment (MLflow) of runs for which the tracker's own settings name none."""
 LONGEST_PARAMETER = 500
@@ -30,20 +34,18 @@ LONGEST_PARAMETER = 500
 
 
 def parse_logs(text: str | Sequence[str] | None) -> tuple[Log, ...]:
-    """Return which logs are named, each once. Raises UsageError for an unknown name.
+    """Return which logs are named, each once, in the order of `LOGS`. Raises UsageError for an unknown name.
 
     >>> parse_logs("tensorboard,wandb"), parse_logs(["mlflow"]), parse_logs(None)
     (('tensorboard', 'wandb'), ('mlflow',), ())
     """
-    known = get_args(Log)
-    names = text.split(",") if isinstance(text, str) else list(text or ())
-    chosen = dict.fromkeys(name.strip() for name in names)
-    for name in chosen:
-        if name not in known:
-            near = nearest(name, known)
-            remedy = f"Did you mean {near}?" if near else f"There are {', '.join(known)}"
+    names = [name.strip() for name in (text.split(",") if isinstance(text, str) else text or ())]
+    for name in names:
+        if name not in LOGS:
+            near = nearest(name, LOGS)
+            remedy = f"Did you mean {near}?" if near else f"There are {', '.join(LOGS)}"
             raise UsageError(f"no log {name!r}", remedy=remedy)
-    return tuple(each for each in chosen if each in known)
+    return tuple(log for log in LOGS if log in names)
 
 
 def check_available(logs: Sequence[Log]) -> None:
@@ -107,7 +109,7 @@ class WandbLog(OptionalLog):
 
         def open_run() -> Any:
             mode = None
-            if "WANDB_MODE" not in os.environ and wandb.Api is not None and not _has_key():
+            if "WANDB_MODE" not in os.environ and not has_wandb_key():
                 mode = "offline"
                 warn(f"no key for Weights & Biases: logged offline. To upload: wandb sync {folder / 'wandb'}/offline-*")
             return wandb.init(
@@ -149,7 +151,12 @@ class MlflowLog(OptionalLog):
         client_of = _mlflow_client()
 
         def open_client() -> Any:
-            client = client_of(os.environ.get("MLFLOW_TRACKING_URI") or (folder.resolve() / "mlflow").as_uri())
+            address = os.environ.get("MLFLOW_TRACKING_URI")
+            if not address:
+                # Newer versions would have a database instead, which mlflow-skinny cannot write.
+                os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
+                address = (folder.resolve() / "mlflow").as_uri()
+            client = client_of(address)
             name = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
             experiment = client.get_experiment_by_name(name)
             number = client.create_experiment(name) if experiment is None else experiment.experiment_id
@@ -200,11 +207,21 @@ def _wandb() -> Any:
     return wandb
 
 
-def _has_key() -> bool:
-    """Return whether wandb knows an API key: from WANDB_API_KEY, or from `wandb login`."""
-    import wandb
+def has_wandb_key() -> bool:
+    """Return whether there is a key for Weights & Biases, from the environment or from `wandb login` (a netrc file).
 
-    return bool(os.environ.get("WANDB_API_KEY") or wandb.api.api_key)
+    wandb itself would ask for one on a terminal, and fail elsewhere.
+    """
+    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
+        return True
+    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    named = os.environ.get("NETRC")
+    files = [Path(named)] if named else [Path.home() / ".netrc", Path.home() / "_netrc"]
+    for file in files:
+        with contextlib.suppress(OSError, NetrcParseError):
+            if netrc(str(file)).authenticators(host):
+                return True
+    return False
 
 
 def _mlflow_client() -> Any:
