@@ -100,7 +100,7 @@ def test_without_data_recipes_and_curves_are_compared_and_the_page_says_so(two: 
     made = compare_runs(two, out=two[1] / "c.html")
     text = " ".join(Texts(made.page.read_text(encoding="utf-8")).texts)
     assert "Nothing was evaluated" in text and "By class" not in text and "Score of the validation split" in text
-    assert made.paired == () and made.as_json()["map"] is None
+    assert not made.paired and made.as_json()["map"] is None
     shutil.copy(two[0] / "recipe.json", two[1] / "recipe.json")
     assert "The recipes are equal." in compare_runs(two).page.read_text(encoding="utf-8")
 
