@@ -201,7 +201,7 @@ def _allowed(name: str) -> str:
 
 def _wandb() -> Any:
     try:
-        import wandb
+        import wandb  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ConfigError("wandb is not installed", remedy="pip install 'singleshot[wandb]'") from error
     return wandb
@@ -226,7 +226,7 @@ def has_wandb_key() -> bool:
 
 def _mlflow_client() -> Any:
     try:
-        from mlflow import MlflowClient
+        from mlflow import MlflowClient  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ConfigError("mlflow is not installed", remedy="pip install 'singleshot[mlflow]'") from error
     return MlflowClient
