@@ -36,6 +36,7 @@ from singleshot.reporting.pages import ERRORS_AT, machine
 from singleshot.storage.files import file_bytes
 from singleshot.structures import Dataset, Detections
 from singleshot.training.recipe import Recipe
+from singleshot.training.run import this_command
 
 IMAGES = 4
 """Images in each direction on which two runs differ most."""
@@ -156,7 +157,7 @@ def compare_runs(
         page.section("Recipes", _recipe_table(differences, names)),
         page.section("Curves", curves(names, [each.log for each in compared])),
     ]
-    lead = [page.paragraph(f"The first run is {names[0]}; the others are compared with it.", "soft")]
+    lead = [page.paragraph(Html(f"Made by {page.element('code', this_command())}"), "soft")]
     paired: list[Paired] = []
     if data is None:
         lead.append(page.paragraph("Nothing was evaluated: the page was made without data (--data).", "note"))
