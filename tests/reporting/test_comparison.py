@@ -158,7 +158,7 @@ def test_objects_found_and_false_detections_are_counted_by_image(scenes: Dataset
 
 
 def test_the_verdict_is_a_sentence_for_each_other_run() -> None:
-    mean = Paired(None, 9, (0.5, 0.7, 0.51), (None,) * 3, (0.0, 0.2, 0.01), ((0, 0), (0.1, 0.3), (-0.1, 0.1)))
+    mean = Paired(None, 9, (0.5, 0.7, 0.51), (None,) * 3, (0.0, 0.2, 0.01), ((0.0, 0.0), (0.1, 0.3), (-0.1, 0.1)))
     assert verdict(mean, ["a", "b", "c"]) == (
         "b is better than a by more than chance (b: +0.200, 95 % interval +0.100 to +0.300). "
         "c and a differ by no more than chance (+0.010, 95 % interval -0.100 to +0.100)."
