@@ -61,7 +61,7 @@ class DemoBar(TrainingBar):
 def in_words(seconds: float) -> str:
     """Return a time for people.
 
-    >>> in_words(12.3), in_words(100), in_words(1000)
+    >>> in_words(12.3), in_words(100.0), in_words(1000.0)
     ('12 seconds', '1.7 minutes', '17 minutes')
     """
     if seconds < 90:
