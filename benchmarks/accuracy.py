@@ -2,12 +2,17 @@
 
     python -m benchmarks.accuracy --data streets --variants today giou mosaic --steps 500 --seeds 3 --out runs/accuracy
     python -m benchmarks.accuracy --data ../shared/data/cards --variants all --steps 500 --seeds 3 --out runs/cards
+    python -m benchmarks.accuracy --data bccd --recipe bccd --train-split trainval --split test --steps 300 \
+        --variants nothing start --equal-steps --out runs/bccd
+    python -m benchmarks.accuracy --data ../shared/data/cards --split test --images 50 --steps 500 \
+        --variants nothing start --equal-steps --out runs/cards-50
 
-A variant is a set of recipe fields (`VARIANTS`). Its cost is steps times the time of a step, as a ratio to the first
-variant's, measured interleaved before anything is trained; a dearer step gets fewer of them, so a noisy machine does
-not decide. Every variant is trained with every seed on the same train split and scored on `--split` (val by default;
-test once, for what was chosen). AP50, AP75 and AP50:95 are areas under the curve. The difference to the first variant
-is given with its 95 % interval: images are drawn again, the same for both, and the seeds' values are averaged.
+A variant is a set of recipe fields (`VARIANTS`) on the recipe of `--recipe`, or of `Recipe()`. Its cost is steps times
+the time of a step, as a ratio to the first variant's, measured interleaved before anything is trained; a dearer step
+gets fewer of them, so a noisy machine does not decide. Every variant is trained with every seed on the same train split
+and scored on `--split` (val by default; test once, for what was chosen). AP50, AP75 and AP50:95 are areas under the
+curve. The difference to the first variant is given with its 95 % interval: images are drawn again, the same for both,
+and the seeds' values are averaged.
 
 Results stay in `--out/results.json`, one row a run; a run that is there already is not repeated.
 """
@@ -26,6 +31,7 @@ import numpy as np
 import torch
 
 from benchmarks.timing import machine
+from singleshot.cli.train import find_recipe
 from singleshot.data import divide
 from singleshot.evaluation.loop import eval_loader, evaluate_split
 from singleshot.evaluation.voc import CollectDetections
@@ -45,10 +51,22 @@ from singleshot.training.step import TrainingStep
 
 SIGMOID = ["scores=sigmoid", "loss.quality=2"]
 BOXES = ["loss.box_iou=giou", "loss.box_iou_weight=5"]
+START = ["model=lite320-fine2", "weights=residual-fine2"]
+MOSAIC = ["augmentation.mosaic_probability=0.5"]
 VARIANTS: dict[str, list[str]] = {
     "today": [],
-    "fine2": ["model=lite320-fine2"],
+    "nothing": ["model=lite320-fine2", "weights=null"],
+    "start": START,
+    "start+anchors": [*START, "anchors=auto"],
+    "start+proportions": [*START, "anchors=auto", "input_size_hw=auto"],
+    "start+giou": [*START, "anchors=auto", *BOXES],
+    "start+mosaic": [*START, "anchors=auto", *MOSAIC],
+    "start+giou+mosaic": [*START, "anchors=auto", *BOXES, *MOSAIC],
+    "start+aligned": [*START, "anchors=auto", "loss.matching=task-aligned", *BOXES, *SIGMOID],
+    "start+atss": [*START, "anchors=auto", "loss.matching=atss"],
+    "start+slow-backbone": [*START, "anchors=auto", "optimizer.trunk_lr=0.3"],
     "anchors": ["anchors=auto"],
+    "proportions": ["input_size_hw=auto"],
     "atss": ["loss.matching=atss"],
     "aligned": ["loss.matching=task-aligned"],
     "giou": BOXES,
@@ -56,9 +74,9 @@ VARIANTS: dict[str, list[str]] = {
     "ciou": ["loss.box_iou=ciou", "loss.box_iou_weight=5"],
     "giou-16": ["loss.box_iou=giou", "loss.box_iou_weight=16"],
     "quality": SIGMOID,
-    "mosaic": ["augmentation.mosaic_probability=0.5"],
+    "mosaic": MOSAIC,
     "anchors+giou": ["anchors=auto", *BOXES],
-    "anchors+giou+mosaic": ["anchors=auto", *BOXES, "augmentation.mosaic_probability=0.5"],
+    "anchors+giou+mosaic": ["anchors=auto", *BOXES, *MOSAIC],
     "atss+giou+quality": ["loss.matching=atss", *BOXES, *SIGMOID],
     "aligned+giou+quality": ["loss.matching=task-aligned", *BOXES, *SIGMOID],
 }
@@ -66,18 +84,27 @@ THRESHOLDS = {"AP50": (0.5,), "AP75": (0.75,), "AP50:95": tuple(np.arange(10) * 
 TIMED_STEPS = 7
 
 
-def read(data: str, out: Path, split: str, seed: int) -> tuple[Dataset, Dataset]:
-    """Return the training split and the one to score on; `streets` are drawn (600 scenes at 240×320)."""
+def read(data: str, out: Path, train_split: str, split: str, images: int | None) -> tuple[Dataset, Dataset]:
+    """Return the training split, or some images of it, and the one to score on.
+
+    `streets` are drawn (600 scenes at 240×320). Faulty images are left out. The validation split of a folder without
+    one is divided off; where another is scored on, the images of both are trained on.
+    """
     folder = Path(data)
     if data == "streets":
         folder = out / "streets"
         if not write.matches(folder, train=500, test=100):
             write.make(folder, train=500, test=100, overwrite=True)
-    chosen = divide.for_training(folder, "train", "val", test_share=0.0, splits=None, seed=seed)
-    if split == "val" and chosen.val is not None:
-        return chosen.train, chosen.val
-    test, _ = divide.for_evaluation(folder, split, label_map=chosen.train.label_map)
-    return chosen.train, test
+    chosen = divide.for_training(
+        folder, train_split, "val" if split == "val" else None, test_share=0.0, splits=None, seed=0
+    )
+    train, test = chosen.train, chosen.val
+    if test is None:
+        test, _ = divide.for_evaluation(folder, split, label_map=train.label_map)
+    if images is not None:
+        drawn = np.random.default_rng(0).permutation(len(train))[:images]
+        train = replace(train, samples=tuple(train.samples[index] for index in sorted(drawn.tolist())))
+    return train, test
 
 
 def step_seconds(recipes: dict[str, Recipe], train: Dataset) -> dict[str, float]:
@@ -142,7 +169,10 @@ def main() -> None:
     parser.add_argument("--variants", nargs="+", default=["today"], help=f"all, or of {', '.join(VARIANTS)}")
     parser.add_argument("--steps", type=int, default=500, help="of the first variant")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--recipe", help="whose fields the variants change; Recipe() where none is named")
+    parser.add_argument("--train-split", default="train")
     parser.add_argument("--split", default="val")
+    parser.add_argument("--images", type=int, help="train on so many images, drawn at random, the same for all")
     parser.add_argument("--weights", help="start every variant from these")
     parser.add_argument("--set", nargs="*", default=[], help="fields of every variant, such as input_size_hw=[240,320]")
     parser.add_argument("--equal-steps", action="store_true", help="the same steps for all, whatever they cost")
@@ -151,9 +181,10 @@ def main() -> None:
     names = list(VARIANTS) if options.variants == ["all"] else options.variants
     options.out.mkdir(parents=True, exist_ok=True)
     print(machine("torch"), f"threads {torch.get_num_threads()}", flush=True)
-    train, test = read(options.data, options.out, options.split, 0)
+    train, test = read(options.data, options.out, options.train_split, options.split, options.images)
     print(f"{len(train)} images to train on, {len(test)} of {test.split} to score on", flush=True)
-    base = replace(Recipe(), epochs=None, steps=options.steps, validate_every=1_000_000, train_subset=0)
+    base = Recipe() if options.recipe is None else find_recipe(options.recipe)
+    base = replace(base, epochs=None, minutes=None, steps=options.steps, validate_every=1_000_000, train_subset=0)
     if options.weights:
         base = replace(base, weights=options.weights)
     recipes = {name: override(base, [*options.set, *VARIANTS[name]]) for name in names}
@@ -167,7 +198,7 @@ def main() -> None:
             steps = max(1, round(options.steps * seconds[names[0]] / seconds[name]))
             recipe = replace(recipes[name], steps=steps, seed=seed)
             began = time.monotonic()
-            result = run.train(train, recipe, out=options.out / f"{name}-{seed}", overwrite=True)
+            result = run.train(train, recipe, out=options.out / f"{name}-{seed}", on_bad="skip", overwrite=True)
             figures, drawn = score(result.detector, test)
             row = {"variant": name, "seed": seed, "steps": steps, "step_ratio": seconds[name] / seconds[names[0]]}
             row |= {"settings": [*options.set, *VARIANTS[name]], "seconds": time.monotonic() - began}

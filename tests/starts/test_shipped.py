@@ -17,6 +17,7 @@ import torch
 
 import singleshot
 from singleshot import weights
+from singleshot.errors import DataError
 from singleshot.images import read_image
 from singleshot.prediction.load import find_weights, load_detector
 from singleshot.starts import shipped
@@ -91,7 +92,15 @@ def test_every_licence_that_notice_names_is_beside_it_and_is_packaged() -> None:
     assert "starts/*" in project["tool"]["setuptools"]["package-data"]["singleshot"]
     assert "src/singleshot/starts/NOTICE" in project["project"]["license-files"]
     licences = set(re.findall(r"LICENSE\.\w+", (folder / "NOTICE").read_text(encoding="utf-8")))
-    assert licences == {path.name for path in folder.glob("LICENSE.*")} == {"LICENSE.mediapipe", "LICENSE.udacity"}
+    assert (
+        licences
+        == {path.name for path in folder.glob("LICENSE.*")}
+        == {
+            "LICENSE.efficientnet",
+            "LICENSE.mediapipe",
+            "LICENSE.udacity",
+        }
+    )
     assert "Apache License" in (folder / "LICENSE.mediapipe").read_text(encoding="utf-8")
 
 
@@ -131,3 +140,21 @@ def test_evaluate_scores_it_on_data_with_some_of_its_classes(tmp_path: Path) -> 
     (tmp_path / "ImageSets/Main/test.txt").write_text("cat\nmotorway\n", encoding="utf-8")
     report = singleshot.evaluate("everyday", data=tmp_path, split="test", metric="voc12")
     assert report.ap["cat"] == report.ap["car"] == 1.0 and report.ap["dog"] is None and report.map == 1.0
+
+
+def test_the_shipped_backbone_is_small_names_its_teacher_and_says_how_it_was_made():
+    path = find_weights("residual-fine2")
+    assert path.stat().st_size <= 6_000_000
+    source = weights.read(path)
+    assert isinstance(source, weights.BackboneFile) and source.config.trunk == "residual-fine2"
+    assert all(tensor.dtype == torch.float16 for tensor in source.tensors.values() if tensor.is_floating_point())
+    origin = source.provenance
+    assert (origin["licence"], origin["made_by"]) == ("Apache-2.0", "singleshot pretrain")
+    assert [teacher["file_sha256"][:12] for teacher in origin["teachers"]] == ["579344248a93"]
+    assert origin["images"] > 2_500 and origin["steps"] > 0 and len(origin["images_sha256"]) == 64
+
+
+def test_a_backbone_is_refused_for_prediction_with_what_it_is_for():
+    with pytest.raises(DataError, match="backbone, not a detector") as caught:
+        singleshot.load("residual-fine2")
+    assert "train --weights" in caught.value.remedy

@@ -22,7 +22,7 @@ from singleshot.storage import sealed
 from singleshot.structures import Dataset, LabelMap, Sample
 from singleshot.training.load_pretrained import Start, load_pretrained, model_of, new_network
 from singleshot.training.optimizer import OptimizerConfig, build
-from singleshot.training.recipe import Recipe, override
+from singleshot.training.recipe import Recipe, default_recipe, override
 from singleshot.weights import BackboneConfig, SegmenterFile
 
 SMALL = (96, 128)
@@ -286,16 +286,30 @@ def test_auto_anchors_are_fitted_to_the_training_split():
     config = start.network.config
     assert isinstance(config, SSDConfig) and config.anchors != plain.anchors
     assert [level.anchors_per_cell for level in config.anchors] == [level.anchors_per_cell for level in plain.anchors]
-    assert start.note is not None and re.search(
-        r"of 12 objects overlap none by IoU 0\.5, \d+% with the model's own", start.note
-    )
+    assert len(start.notes) == 1
+    assert re.search(r"of 12 objects overlap none by IoU 0\.5, \d+% with the model's own", start.notes[0])
 
 
 def test_auto_anchors_of_a_detector_that_is_trained_on_are_its_own(detector: Path):
     start = new_network(recipe(detector, anchors="auto"), NAMES, samples=thin_samples())
     source = weights.load(detector).network.config
     assert isinstance(start.network.config, SSDConfig)
-    assert start.network.config.anchors == source.anchors and start.note is None
+    assert start.network.config.anchors == source.anchors and not start.notes
+
+
+@pytest.mark.parametrize("model", ["lite320-fine2", "fcn8s-fine2"])
+def test_a_default_recipe_starts_from_the_backbone_in_the_package_and_says_so(model: str):
+    start = new_network(default_recipe(model), NAMES, samples=thin_samples())
+    source = weights.read(find_weights("residual-fine2"))
+    loaded = start.network.state_dict()
+    assert len(source.tensors) > 50
+    for name, tensor in source.tensors.items():
+        assert torch.equal(loaded[name], tensor.to(loaded[name].dtype)), name
+    assert re.match(
+        r"starting from residual-fine2, distilled from .* \(Apache-2\.0\); --weights none starts", start.notes[0]
+    )
+    assert start.provenance is not None and start.provenance["sha256"] == source.sha256
+    assert [row.new for row in start.report.rows if row.part == "backbone"] != [0], "its merge has no weights yet"
 
 
 def test_auto_anchors_without_any_object_are_the_models_own():
@@ -321,3 +335,36 @@ def test_everyday_hands_over_the_rows_of_its_classes_by_name_and_says_which():
     assert "known: dog, person" in str(began.report) and began.provenance["licence"] == "Apache-2.0"
     assert network.config.scores == "sigmoid" and network.config.display_threshold == 0.5
     assert began.provenance["weights"] == "everyday" and began.provenance["file_sha256"].startswith("d0a5255b")
+
+
+@pytest.mark.parametrize(
+    ("size_hw", "expected"),
+    [((480, 640), (272, 368)), ((640, 480), (368, 272)), ((100, 1000), (192, 560)), ((300, 300), (320, 320))],
+)
+def test_an_automatic_input_has_the_models_pixels_in_the_usual_proportions_of_the_images(
+    size_hw: tuple[int, int], expected: tuple[int, int]
+):
+    odd = [replace(sample, size_hw=(500, 400)) for sample in thin_samples()[:1]]
+    samples = [*odd, *(replace(sample, size_hw=size_hw) for sample in thin_samples())]
+    start = new_network(recipe(None, input_size_hw="auto"), NAMES, samples=samples)
+    assert start.network.config.input_size_hw == expected
+    assert start.notes == (f"input of {expected[0]}x{expected[1]} pixels, in the usual proportions of the images",)
+    assert abs(expected[0] * expected[1] / 320**2 - 1) < 0.06
+
+
+def test_an_automatic_input_is_the_models_own_where_no_size_is_known_and_a_known_detectors_own(detector: Path):
+    unknown = [replace(sample, size_hw=None) for sample in thin_samples()]
+    start = new_network(recipe(None, input_size_hw="auto"), NAMES, samples=unknown)
+    assert start.network.config.input_size_hw == (320, 320) and start.notes == ()
+    continued = new_network(recipe(detector, input_size_hw="auto"), NAMES, samples=thin_samples())
+    assert continued.network.config.input_size_hw == SMALL and continued.notes == ()
+    with pytest.raises(ConfigError, match="unknown model"):
+        new_network(recipe(None, "lite321", input_size_hw="auto"), NAMES, samples=thin_samples())
+
+
+def test_an_automatic_input_of_a_segmenter_has_its_models_pixels():
+    start = new_network(Recipe(model="fcn8s-fine", input_size_hw="auto"), NAMES, samples=thin_samples())
+    height, width = start.network.config.input_size_hw
+    own = fcn_config("fcn8s-fine", NAMES).input_size_hw
+    assert width / height == pytest.approx(4 / 3, abs=0.05)
+    assert height * width == pytest.approx(own[0] * own[1], rel=0.06)

@@ -5,10 +5,12 @@ import json
 
 import pytest
 
+from singleshot.cli.train import find_recipe
 from singleshot.data.augment.augment import POST_2017, Augmentation
 from singleshot.errors import ConfigError
 from singleshot.training.optimizer import OptimizerConfig
 from singleshot.training.recipe import PIXELS, Recipe, default_recipe, limited, override
+from singleshot.training.run import recipe_for
 
 
 def test_a_wrong_value_of_a_setting_is_answered_with_what_the_field_is_for() -> None:
@@ -100,8 +102,30 @@ def test_a_limit_on_the_command_line_replaces_the_recipes_own() -> None:
 @pytest.mark.parametrize("model", ["fcn8s-lite", "fcn8s-fine", "fcn8s"])
 def test_python_and_the_command_line_resolve_the_same_recipe_for_a_segmenter(model: str) -> None:
     recipe = Recipe(model=model)
-    assert recipe == default_recipe(model) and Recipe.from_json(recipe.to_json()) == recipe
+    assert recipe == default_recipe(model) == recipe_for(default_recipe(model), None)
+    assert Recipe.from_json(recipe.to_json()) == recipe
     assert (recipe.batch_size, recipe.augmentation) == (8, PIXELS)
     given = Recipe(model=model, batch_size=16, augmentation=Augmentation())
     assert (given.batch_size, given.augmentation) == (16, Augmentation()) and type(given.batch_size) is int
     assert (Recipe().batch_size, Recipe().augmentation) == (16, Augmentation())
+
+
+def test_a_run_without_a_recipe_starts_from_the_backbone_in_the_package_with_fitted_anchors():
+    for chosen in (recipe_for(None, None), default_recipe(), find_recipe("default"), find_recipe(None)):
+        assert (chosen.model, chosen.weights, chosen.anchors) == ("lite320-fine2", "residual-fine2", "auto")
+    assert default_recipe("fcn8s-fine2").weights == "residual-fine2" and default_recipe("fcn8s-fine2").anchors is None
+    assert default_recipe("vgg300").weights is None and default_recipe("fcn8s").weights is None
+
+
+def test_weights_none_start_from_random_weights():
+    assert recipe_for(None, "none") == dataclasses.replace(default_recipe(), weights=None)
+    given = Recipe(weights="residual-fine2", model="lite320-fine2", steps=3, epochs=None)
+    assert recipe_for(given, "none") == dataclasses.replace(given, weights=None)
+
+
+def test_the_fields_of_a_recipe_keep_the_behaviour_of_0_1_0_where_they_are_not_given():
+    chosen = Recipe()
+    assert (chosen.model, chosen.weights, chosen.anchors, chosen.scores) == ("lite320-fine", None, None, None)
+    assert (chosen.loss.matching, chosen.loss.box_iou, chosen.loss.quality) == ("bipartite", None, None)
+    assert (chosen.patience, chosen.repeat_rare, chosen.choose_thresholds) == (None, 0.0, False)
+    assert chosen.augmentation.mosaic_probability == 0.0

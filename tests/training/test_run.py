@@ -29,7 +29,7 @@ from singleshot.training import run
 from singleshot.training.criterion import DetectionCriterion
 from singleshot.training.fit import is_good
 from singleshot.training.ranks import Ranks
-from singleshot.training.recipe import Recipe, override
+from singleshot.training.recipe import Recipe, default_recipe, override
 from singleshot.training.run import provenance_of, recipe_for, this_command, train
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*tensor cores.*", "ignore::FutureWarning")
@@ -374,7 +374,7 @@ def test_a_run_from_weights_trains_their_model_from_python_as_from_the_command_l
 
 
 def test_a_recipe_beside_weights_keeps_its_model_and_a_segmenter_asks_for_one(tmp_path: Path) -> None:
-    assert recipe_for(None, None) == Recipe()
+    assert recipe_for(None, None) == default_recipe()
     own = Recipe(model="vgg300")
     assert recipe_for(own, None) is own and recipe_for(own, "mine").weights == "mine"
     assert recipe_for(own, tmp_path / "w").model == "vgg300"

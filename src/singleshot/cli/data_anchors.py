@@ -23,7 +23,7 @@ _BINS = 10
 
 def anchors(
     path: Annotated[Path, typer.Argument(help="A data folder.")],
-    model: Annotated[str, typer.Option(help="vgg300, vgg512, lite320, lite320-fine, …")] = "lite320-fine",
+    model: Annotated[str, typer.Option(help="vgg300, vgg512, lite320, lite320-fine2, …")] = "lite320-fine2",
     input_size: Annotated[
         str | None, typer.Option(help="Network input as HxW; the model's default if not given.")
     ] = None,

@@ -67,8 +67,8 @@ def make(
             on_progress=lambda done, _total: advance(done),
         )
     terminal.show(f"{total} images ({counts[0]} train, {counts[1]} val, {counts[2]} test) with boxes and masks: {out}")
-    how = "--data-format masks" if kind == "segmentation" else "--model lite320-fine"
-    terminal.show(f"next: singleshot train --data {out} {how}")
+    how = " --model fcn8s-fine2 --data-format masks" if kind == "segmentation" else ""
+    terminal.show(f"next: singleshot train --data {out}{how}")
 
 
 def fetch(

@@ -44,11 +44,15 @@ def train(
     recipe: Annotated[str | None, typer.Argument(help="Name of a recipe, such as bccd or ssd300_voc0712.")] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="Detectors: vgg300, vgg512, lite320, lite320-fine, …; segmenters: fcn8s, fcn8s-lite, …"),
+        typer.Option(
+            help="Detectors: lite320-fine2 (the default), vgg300, vgg512, …; segmenters: fcn8s-fine2, fcn8s, …"
+        ),
     ] = None,
     weights: Annotated[
         str | None,
-        typer.Option(help="Weights to start from: a file, a name of `weights import`, or owner/name on the hub."),
+        typer.Option(
+            help="Weights to start from: a file, a known name (everyday, vgg16-hed, …), owner/name on the hub, or none."
+        ),
     ] = None,
     freeze: Annotated[int | None, typer.Option(help="Number of backbone blocks to freeze.", min=0)] = None,
     train_split: Annotated[str, typer.Option(help="The split to train on.")] = "train",
@@ -69,7 +73,10 @@ def train(
     precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"] | None, typer.Option(help="Number format.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that load images.", min=0)] = None,
     devices: Annotated[int, typer.Option(help="Number of devices that share each batch.", min=1)] = 1,
-    input_size: Annotated[str | None, typer.Option(help="Network input as HxW, such as 300x300.")] = None,
+    input_size: Annotated[
+        str | None,
+        typer.Option(help="Network input as HxW, such as 300x300, or auto: in the proportions of the images."),
+    ] = None,
     fit: Annotated[
         Literal["warp", "letterbox"] | None, typer.Option(help="Stretch images to the input size, or pad them.")
     ] = None,
@@ -108,7 +115,7 @@ def train(
     from singleshot.data import class_choice, read
     from singleshot.training import run
     from singleshot.training.ranks import first_process
-    from singleshot.training.recipe import default_recipe, limited, override
+    from singleshot.training.recipe import NO_WEIGHTS, default_recipe, limited, override
     from singleshot.training.trackers import parse_logs
 
     logs = parse_logs(log)
@@ -135,7 +142,9 @@ def train(
     options = {"model": model, "batch_size": batch_size, "seed": seed, "precision": precision, "workers": workers}
     options |= {"fit": fit, "weights": weights, "freeze": freeze}
     changes = {name: value for name, value in options.items() if value is not None}
-    if weights is not None and not begun:
+    if weights == NO_WEIGHTS:
+        changes["weights"] = None
+    elif weights is not None and not begun:
         from singleshot.prediction.load import find_weights
         from singleshot.training.load_pretrained import model_of
 
@@ -146,7 +155,7 @@ def train(
             chosen = default_recipe(changes["model"])
     changes |= limited(chosen, epochs=epochs, steps=steps, minutes=minutes)
     if input_size is not None:
-        changes["input_size_hw"] = parse_size(input_size)
+        changes["input_size_hw"] = "auto" if input_size == "auto" else parse_size(input_size)
     chosen = override(dataclasses.replace(chosen, **changes), settings or [])
     if chosen.weights is not None and weights is None and not begun:  # of the recipe: fetched here, so that it is shown
         from singleshot.prediction.load import find_weights
@@ -221,10 +230,10 @@ def share_or_name(text: str) -> float | str:
 def find_recipe(name: str | None) -> Recipe:
     """Return a recipe of `singleshot.recipes`, or the default for None. Raises UsageError for an unknown name."""
     from singleshot import recipes
-    from singleshot.training.recipe import Recipe
+    from singleshot.training.recipe import default_recipe
 
     if name is None:
-        return Recipe()
+        return default_recipe()
     known = [module.name for module in pkgutil.iter_modules(recipes.__path__)]
     if name not in known:
         near = nearest(name, known)

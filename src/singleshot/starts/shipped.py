@@ -6,7 +6,9 @@ from pathlib import Path
 
 EVERYDAY = "everyday"
 """A detector of 23 everyday classes; what `singleshot predict photo.jpg` uses."""
-FILES = {EVERYDAY: "everyday.safetensors"}
+BACKBONE = "residual-fine2"
+"""A backbone pre-trained by distillation; what `singleshot train` starts from where nothing else is asked for."""
+FILES = {EVERYDAY: "everyday.safetensors", BACKBONE: "residual-fine2.safetensors"}
 
 
 def find(name: str) -> Path | None:

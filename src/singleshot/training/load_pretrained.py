@@ -8,11 +8,13 @@ deviation of the input come along, because the weights expect them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,6 +26,8 @@ from singleshot.errors import ConfigError, DataError
 from singleshot.prediction.load import find_weights
 from singleshot.segmentation import fcn
 from singleshot.segmentation.fcn import FCN, FCNConfig
+from singleshot.segmentation.fcn import MODELS as SEGMENTERS
+from singleshot.starts import shipped
 from singleshot.structures import Sample
 from singleshot.training.optimizer import is_backbone
 from singleshot.training.recipe import Recipe
@@ -68,13 +72,13 @@ class Start:
         network: with what was loaded, and the rest initialised as its papers say.
         report: what was loaded; None for a run from random weights and for one that is resumed.
         provenance: of the weights that it starts from, for the files that the run will write.
-        note: one line about anchors that were fitted; None if none were.
+        notes: a line about the shipped backbone, if that is the start, and one about anchors, if they were fitted.
     """
 
     network: SSD | FCN
     report: LoadReport | None = None
     provenance: Mapping[str, Any] | None = None
-    note: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 def new_network(
@@ -96,36 +100,45 @@ def new_network(
             there are.
         InputMissingError, UnreachableError, DataError: as `find_weights` and `weights.read` say.
     """
-    source, path, note = None, Path(), None
+    source, path, notes = None, Path(), ()
     if recipe.weights is not None:
         path = find_weights(recipe.weights)
         source = weights.read_any(path) if recipe.is_segmentation else weights.read(path)
+        if recipe.weights == shipped.BACKBONE:
+            title, licence = source.provenance["title"], source.provenance["licence"]
+            notes = (f"starting from {title} ({licence}); --weights none starts from random weights",)
+    # A detector that is trained on keeps the anchors and the input size that its weights have learned with.
+    continues = isinstance(source, WeightsFile) and source.network.config.model == recipe.model
+    size_hw = recipe.input_size_hw
+    if size_hw == "auto":
+        size_hw = None if continues else _size_in_proportion(recipe, samples)
+        if size_hw is not None:
+            notes = (*notes, f"input of {size_hw[0]}x{size_hw[1]} pixels, in the usual proportions of the images")
     if recipe.is_segmentation:
-        config = fcn.config_for(recipe.model, class_names, recipe.input_size_hw, colours, recipe.fit)
+        config = fcn.config_for(recipe.model, class_names, size_hw, colours, recipe.fit)
         network = FCN(config if source is None else _with_input_of(config, source, path))
     else:
         own = None if recipe.anchors == "auto" else recipe.anchors
-        config = ssd.config_for(recipe.model, class_names, recipe.input_size_hw, fit=recipe.fit, anchors=own)
+        config = ssd.config_for(recipe.model, class_names, size_hw, fit=recipe.fit, anchors=own)
         config = replace(config, norm=recipe.norm, scores=recipe.scores or config.scores)
         if source is not None:
             config = _with_input_of(config, source, path)
         if isinstance(source, WeightsFile):
             config = _with_settings_of(config, source.network.config, recipe)
-        if recipe.anchors == "auto" and not (
-            isinstance(source, WeightsFile) and source.network.config.model == recipe.model
-        ):
+        if recipe.anchors == "auto" and not continues:
             found = anchor_fit.report(samples, config)
             config = replace(config, anchors=found.suggested)
-            note = (
+            text = (
                 f"anchors fitted to the training split: {found.unreached_fitted:.0%} of {len(found.best_iou)} objects "
                 f"overlap none by IoU {anchor_fit.IOU_THRESHOLD:g}, {found.unreached:.0%} with the model's own"
             )
+            notes = (*notes, text)
         network = SSD(config)
     if source is None:
-        return Start(network, note=note)
+        return Start(network, notes=notes)
     report = load_pretrained(network, source)
     network.freeze_blocks(recipe.freeze)
-    return Start(network, report, {"weights": recipe.weights, "sha256": source.sha256, **source.provenance}, note)
+    return Start(network, report, {"weights": recipe.weights, "sha256": source.sha256, **source.provenance}, notes)
 
 
 def resumed_network(recipe: Recipe, config: Any, provenance: Mapping[str, Any] | None) -> Start:
@@ -196,6 +209,22 @@ def model_of(path: Path) -> str:
     return model if model in MODELS else DEFAULT_MODEL
 
 
+def _size_in_proportion(recipe: Recipe, samples: Sequence[Sample]) -> tuple[int, int] | None:
+    """Return the input size with as many pixels as the model's own, in the usual proportions of the images.
+
+    Sides are multiples of 16, the longer one at most three times the other. None where the model is not known or no
+    image's size is.
+    """
+    sizes = np.array([sample.size_hw for sample in samples if sample.size_hw is not None], dtype=np.float64)
+    if not len(sizes) or (recipe.model not in MODELS and recipe.model not in SEGMENTERS):
+        return None
+    ratio = float(np.exp(np.median(np.log(sizes[:, 0] / sizes[:, 1]))).clip(1 / 3, 3))
+    detector = recipe.model in MODELS
+    pixels = MODELS[recipe.model].anchors.side ** 2 if detector else math.prod(SEGMENTERS[recipe.model].size_hw)
+    height = math.sqrt(pixels * ratio)
+    return max(16, 16 * round(height / 16)), max(16, 16 * round(pixels / height / 16))
+
+
 def _with_input_of(config: AnyConfig, source: Source, path: Path) -> AnyConfig:
     """Return the config with the source's channel order, mean and deviation.
 
@@ -204,7 +233,9 @@ def _with_input_of(config: AnyConfig, source: Source, path: Path) -> AnyConfig:
     known = source.config if isinstance(source, BackboneFile) else source.network.config
     if config.trunk != known.trunk:
         message = f"{path} has a {known.trunk} backbone and {config.flavour} needs {config.trunk}"
-        raise ConfigError(message, remedy=f"Choose a model on {known.trunk} by --model")
+        raise ConfigError(
+            message, remedy=f"Choose a model on {known.trunk} by --model, or other --weights (none: random ones)"
+        )
     preprocess = replace(
         config.preprocess,
         mean_rgb=known.preprocess.mean_rgb,
@@ -222,7 +253,7 @@ def _with_settings_of(config: SSDConfig, source: SSDConfig, recipe: Recipe) -> S
     config = replace(config, scores=recipe.scores or source.scores)
     if config.class_names == source.class_names:
         config = replace(config, display_threshold=source.display_threshold)
-    if recipe.anchors not in (None, "auto") or recipe.input_size_hw not in (None, source.input_size_hw):
+    if recipe.anchors not in (None, "auto") or recipe.input_size_hw not in (None, "auto", source.input_size_hw):
         return config
     preprocess = replace(config.preprocess, size_hw=source.input_size_hw)
     return replace(config, anchors=source.anchors, preprocess=preprocess)

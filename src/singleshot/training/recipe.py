@@ -33,6 +33,7 @@ from singleshot.errors import ConfigError, nearest
 from singleshot.preprocess import Fit
 from singleshot.segmentation.fcn import MODELS as SEGMENTERS
 from singleshot.segmentation.loss import PixelLossConfig
+from singleshot.starts import shipped
 from singleshot.training.checkpoint import CheckpointConfig
 from singleshot.training.optimizer import OptimizerConfig, Schedule
 
@@ -52,6 +53,10 @@ class _ByModel(int):
 _BATCH_SIZE, _BOXES = _ByModel(16), Augmentation()
 """Defaults of a detector, by whose identity `Recipe` finds that nothing was given."""
 PIXELS_BATCH_SIZE = 8
+DEFAULT_MODEL = "lite320-fine2"
+"""The detector of `default_recipe`."""
+NO_WEIGHTS = "none"
+"""As the name of weights: start from random ones."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +71,9 @@ class Recipe(Config):
     """Number of backbone blocks to freeze, counted from the image on; see `backbones.freezing.blocks`."""
     norm: Literal["none", "batch"] = "none"
     """`batch` adds batch normalisation to a VGG backbone that starts from random weights."""
-    input_size_hw: tuple[int, int] | None = None
-    """Another input size than the model's own, height and width in pixels."""
+    input_size_hw: tuple[int, int] | Literal["auto"] | None = None
+    """Another input size than the model's own, height and width in pixels; `auto`: as many pixels in the usual
+    proportions of the training images, and that of the weights if the run continues a detector of the same model."""
     fit: Fit = "warp"
     """How images are fitted to the input size: `warp` stretches, `letterbox` keeps proportions and fills the margin."""
     anchors: tuple[AnchorLevel, ...] | Literal["auto"] | None = None
@@ -240,6 +246,17 @@ def _field(branch: Any, part: str, name: str) -> Any:
     return branch[part]
 
 
-def default_recipe(model: str | None) -> Recipe:
-    """Return the recipe for a model without one; for None, the default detector's. It is `Recipe(model=model)`."""
-    return Recipe(model=model) if model in SEGMENTERS else Recipe()
+def default_recipe(model: str | None = None) -> Recipe:
+    """Return the recipe of a run that names none: what has proven itself on users' own data.
+
+    A detector's default boxes are fitted to the data, and a model with the backbone that comes with the package starts
+    from it. Everything else is as in `Recipe()`, whose defaults are those of 0.1.0.
+
+    Args:
+        model: a detector or segmenter; None for the default detector, `lite320-fine2`.
+    """
+    model = model or DEFAULT_MODEL
+    known = SEGMENTERS.get(model) or MODELS.get(model)
+    weights = shipped.BACKBONE if known is not None and known.backbone == shipped.BACKBONE else None
+    anchors = "auto" if model in MODELS else None
+    return Recipe(model=model, weights=weights, anchors=anchors)

@@ -47,7 +47,7 @@ from singleshot.training.fit import fit
 from singleshot.training.load_pretrained import model_of, new_network, resumed_network
 from singleshot.training.loggers import CsvLog, NoObserver, Observer, SilentObserver
 from singleshot.training.ranks import Heartbeat, Ranks, batch_for
-from singleshot.training.recipe import Recipe, default_recipe
+from singleshot.training.recipe import NO_WEIGHTS, Recipe, default_recipe
 from singleshot.training.run_folder import RunFolder
 from singleshot.training.setup import SetupOptions, set_up
 from singleshot.training.state import begun, find, identity
@@ -128,8 +128,8 @@ def train(
         recipe: every choice; None takes the defaults for users' own data, and of the weights' model if there are
             `weights`, as the command line does.
         out: the run's folder; see `run_folder`.
-        weights: to start from: a file, a name of `weights import`, or `owner/name` on the hub; None for those of the
-            recipe.
+        weights: to start from: a file, a known name, or `owner/name` on the hub; `none` for random ones; None for
+            those of the recipe.
         val: the validation split, of the same classes; None reads `val_split` if `data` is a folder.
         train_split: the split to train on.
         val_split: the split to evaluate after each epoch, or a share (below 1) of the images of `train_split`; None
@@ -233,7 +233,7 @@ def train(
         else:
             initial = new_network(recipe, data.label_map.names, data.colours, data.samples)
         if on_start is not None and ranks.first:
-            for line in filter(None, (initial.report, initial.note)):
+            for line in (*initial.notes, *([initial.report] if initial.report is not None else [])):
                 on_start(str(line))
         provenance = provenance_of(data, recipe)
         if initial.provenance is not None:
@@ -304,10 +304,14 @@ def _choice(out: Path, existing: bool) -> ClassChoice | None:
 def recipe_for(recipe: Recipe | None, weights: str | Path | None) -> Recipe:
     """Return the recipe of a run from some weights: the given one, or the default one of the weights' own model.
 
+    `none` leaves out the weights of the recipe.
+
     Raises DataError for a segmenter's weights without a recipe, and what `find_weights` raises.
     """
     if weights is None:
-        return recipe or Recipe()
+        return recipe or default_recipe()
+    if weights == NO_WEIGHTS:
+        return replace(recipe or default_recipe(), weights=None)
     if recipe is None:
         recipe = default_recipe(model_of(find_weights(weights)))
     return replace(recipe, weights=str(weights))
