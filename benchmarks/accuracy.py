@@ -32,7 +32,9 @@ import torch
 
 from benchmarks.timing import machine
 from singleshot.cli.train import find_recipe
+from singleshot.config import to_json_dict
 from singleshot.data import divide
+from singleshot.data.augment.sampling import WHOLE, CropSampler
 from singleshot.evaluation.loop import eval_loader, evaluate_split
 from singleshot.evaluation.voc import CollectDetections
 from singleshot.metrics.bootstrap import interval, resampled_map
@@ -53,6 +55,12 @@ SIGMOID = ["scores=sigmoid", "loss.quality=2"]
 BOXES = ["loss.box_iou=giou", "loss.box_iou_weight=5"]
 START = ["model=lite320-fine2", "weights=residual-fine2"]
 MOSAIC = ["augmentation.mosaic_probability=0.5"]
+MILD = [
+    "augmentation.expand_probability=0.2",
+    "augmentation.max_expand=1.5",
+    "augmentation.samplers="
+    + json.dumps([to_json_dict(each) for each in (WHOLE, CropSampler(scale=(0.5, 1.0), aspect_ratio=(0.75, 1.34)))]),
+]
 VARIANTS: dict[str, list[str]] = {
     "today": [],
     "nothing": ["model=lite320-fine2", "weights=null"],
@@ -64,6 +72,10 @@ VARIANTS: dict[str, list[str]] = {
     "start+giou+mosaic": [*START, "anchors=auto", *BOXES, *MOSAIC],
     "start+aligned": [*START, "anchors=auto", "loss.matching=task-aligned", *BOXES, *SIGMOID],
     "start+atss": [*START, "anchors=auto", "loss.matching=atss"],
+    "start+mild": [*START, "anchors=auto", *MILD],
+    "start+mild+proportions": [*START, "anchors=auto", "input_size_hw=auto", *MILD],
+    "start+mild+giou": [*START, "anchors=auto", *MILD, *BOXES],
+    "start+mild+aligned": [*START, "anchors=auto", *MILD, "loss.matching=task-aligned", *BOXES, *SIGMOID],
     "start+slow-backbone": [*START, "anchors=auto", "optimizer.trunk_lr=0.3"],
     "anchors": ["anchors=auto"],
     "proportions": ["input_size_hw=auto"],

@@ -21,7 +21,7 @@ from singleshot.preprocess import normalise
 from singleshot.segmentation.fcn import FCN, config_for
 from singleshot.segmentation.loss import PixelLossConfig
 from singleshot.structures import Batch
-from singleshot.training.recipe import Recipe, default_recipe, override
+from singleshot.training.recipe import SHORT_RUNS, Recipe, default_recipe, override
 from singleshot.training.run import train
 from singleshot.training.setup import Setup, SetupOptions, set_up
 
@@ -156,4 +156,4 @@ def test_b32_void_masks_are_counted_in_the_epochs_row_and_nothing_else_ends_the_
 def test_the_defaults_of_a_segmenter_ask_for_no_boxes() -> None:
     recipe = default_recipe("fcn8s-lite")
     assert recipe.model == "fcn8s-lite" and all(sampler.is_free for sampler in recipe.augmentation.samplers)
-    assert default_recipe("vgg300") == Recipe(model="vgg300", anchors="auto")
+    assert default_recipe("vgg300") == Recipe(model="vgg300", anchors="auto", augmentation=SHORT_RUNS)

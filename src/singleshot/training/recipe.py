@@ -46,6 +46,15 @@ PIXELS = Augmentation(
 """Scale from half to one and a half times, crop, mirror and colour, for pictures with masks."""
 
 
+SHORT_RUNS = Augmentation(
+    expand_probability=0.2,
+    max_expand=1.5,
+    samplers=(WHOLE, CropSampler(scale=(0.5, 1.0), aspect_ratio=(0.75, 1.34))),
+)
+"""Milder than SSD's own augmentation, which pays off over a hundred epochs: after 500 steps on 296 photographs of cards
+AP50 was 0.57 with that, and 0.88 with this and fitted anchors (docs/log.md)."""
+
+
 class _ByModel(int):
     """A batch size that was not given."""
 
@@ -249,8 +258,9 @@ def _field(branch: Any, part: str, name: str) -> Any:
 def default_recipe(model: str | None = None) -> Recipe:
     """Return the recipe of a run that names none: what has proven itself on users' own data.
 
-    A detector's default boxes are fitted to the data, and a model with the backbone that comes with the package starts
-    from it. Everything else is as in `Recipe()`, whose defaults are those of 0.1.0.
+    A model with the backbone that comes with the package starts from it. A detector's default boxes are fitted to the
+    data, and its augmentation is that of short runs. Everything else is as in `Recipe()`, whose defaults are those of
+    0.1.0.
 
     Args:
         model: a detector or segmenter; None for the default detector, `lite320-fine2`.
@@ -258,5 +268,6 @@ def default_recipe(model: str | None = None) -> Recipe:
     model = model or DEFAULT_MODEL
     known = SEGMENTERS.get(model) or MODELS.get(model)
     weights = shipped.BACKBONE if known is not None and known.backbone == shipped.BACKBONE else None
-    anchors = "auto" if model in MODELS else None
-    return Recipe(model=model, weights=weights, anchors=anchors)
+    if model in SEGMENTERS:
+        return Recipe(model=model, weights=weights)
+    return Recipe(model=model, weights=weights, anchors="auto", augmentation=SHORT_RUNS)
