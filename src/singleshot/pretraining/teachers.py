@@ -171,7 +171,8 @@ def load_teacher(name: TeacherName = "lite0", file: Path | None = None) -> Teach
     }
     preprocess = Preprocess(mean_rgb=(127.0, 127.0, 127.0), std_rgb=(128.0, 128.0, 128.0))
     # Folded, and with activations in place, it takes 0.65 of the time: more than half of a step was the teacher's.
-    return Teacher(name, folded(network.eval()).requires_grad_(False), preprocess, provenance)
+    folded(network.eval())
+    return Teacher(name, network.requires_grad_(False), preprocess, provenance)
 
 
 def _packaged_file() -> Path:
