@@ -68,7 +68,7 @@ def info(
     rows = [(name, value) for name, value in facts.items() if not (origins and name in ("started_from", "teachers"))]
     for name, value in [*rows, *origins]:
         shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        terminal.show(visible(f"{name + ':':18}{shown}"))
+        terminal.show(visible(f"{name + ':':17} {shown}"))
     outputs.write_json(json_file, facts)
 
 

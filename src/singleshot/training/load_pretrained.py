@@ -187,7 +187,9 @@ def load_pretrained(network: SSD | FCN, source: Source) -> LoadReport:
         names = [name for name in state if _part(name) == part]
         new = [name for name in names if name not in loaded]
         left_out = [name for name in given if _part(name) == part and name not in loaded]
-        layers = list(dict.fromkeys(name.rpartition(".")[0].rpartition(".")[2] for name in new))
+        # The layer's own name, such as fc6 or lateral, without the numbers of those within it.
+        names_of_new = ([word for word in name.split(".")[:-1] if not word.isdigit()] for name in new)
+        layers = list(dict.fromkeys(words[-1] for words in names_of_new if words))
         remark = f"new: {', '.join(layers)}" if part == "backbone" and 0 < len(layers) <= 4 else ""
         rows.append(LoadRow(part, len(names) - len(new), len(new), len(left_out), remark))
     return LoadReport((*rows, classes) if classes else tuple(rows))
