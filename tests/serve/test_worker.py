@@ -44,7 +44,7 @@ def test_h21_a_killed_worker_is_replaced_within_seconds(program: Program) -> Non
 @pytest.mark.slow
 def test_h21_a_worker_that_hangs_is_killed_and_replaced(weights_file: Path) -> None:
     async def main() -> None:
-        async with Worker(weights_file, "small", Settings(answer_s=1.0, batch_size=1)) as worker:
+        async with Worker(weights_file, "small", Settings(answer_s=5.0, batch_size=1)) as worker:
             (answer,) = await worker.run([PredictRequest(jpeg())])
             assert answer.status == 200 and worker.pid is not None
             first = worker.pid
