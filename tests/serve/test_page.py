@@ -151,6 +151,19 @@ def test_every_control_is_reachable_by_keyboard(opened: Opened) -> None:
 
 
 @browser_test
+def test_a_file_that_is_given_before_the_models_are_known_waits_for_them(opened: Opened) -> None:
+    held: list[Any] = []
+    opened.page.route("**/v1/models", lambda route: held.append(route))
+    opened.page.reload()
+    opened.page.set_input_files("#file", {"name": "a.jpg", "mimeType": "image/jpeg", "buffer": jpeg((90, 120), 3)})
+    opened.page.wait_for_timeout(200)
+    assert opened.page.locator("#panel").is_hidden() and opened.predictions == 0
+    held[0].continue_()
+    opened.page.wait_for_selector("#panel:not([hidden])", timeout=60_000)
+    assert opened.predictions == 1 and opened.complaints == []
+
+
+@browser_test
 def test_a_phone_needs_no_horizontal_scrolling(browser: Any, program: Program) -> None:
     opened = Opened(browser, program.port, 360, 740)
     opened.show(jpeg((90, 120), 3))

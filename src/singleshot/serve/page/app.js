@@ -259,7 +259,7 @@ const attempt = (work) =>
 function take(file) {
   $("camera").setAttribute("aria-pressed", "false");
   $("stop").hidden = true;
-  attempt(file.type.startsWith("video/") ? showVideo(file) : showPicture(file));
+  attempt(ready.then(() => (file.type.startsWith("video/") ? showVideo(file) : showPicture(file))));
 }
 
 $("file").addEventListener("change", ({ target }) => {
@@ -278,7 +278,7 @@ document.addEventListener("paste", ({ clipboardData }) => {
 });
 $("camera").addEventListener("click", ({ target }) => {
   if (target.getAttribute("aria-pressed") === "true") target.setAttribute("aria-pressed", "false");
-  else attempt(showCamera());
+  else attempt(ready.then(showCamera));
 });
 $("stop").addEventListener("click", () => {
   $("stop").hidden = true;
@@ -298,7 +298,8 @@ $("save-picture").addEventListener("click", () => attempt(savePicture()));
 $("token-form").addEventListener("submit", (event) => {
   event.preventDefault();
   sessionStorage.setItem("token", $("token").value);
-  attempt(start());
+  ready = start();
+  attempt(ready);
 });
 let lastWidth = 0; // drawing changes the stage's height, which must not draw again
 new ResizeObserver(([{ contentRect }]) => {
@@ -307,4 +308,5 @@ new ResizeObserver(([{ contentRect }]) => {
   paintScreen();
 }).observe($("stage"));
 
-attempt(start());
+let ready = start(); // what a user gives before the models are known waits for them
+attempt(ready);
