@@ -51,6 +51,16 @@ def test_the_demo_refuses_a_file_as_its_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("given", "stored"), [((), "residual-fine2"), (("--weights", "none"), None)])
+def test_the_demo_starts_from_the_backbone_in_the_package_or_as_train_does(
+    tmp_path: Path, given: tuple[str, ...], stored: str | None
+) -> None:
+    few = ("--minutes", "0.02", "--train", "16", "--test", "2", "--no-masks", "--out", tmp_path / "d")
+    assert run(*few, *given).exit_code == 0
+    assert json.loads((tmp_path / "d" / "train" / "recipe.json").read_text())["weights"] == stored
+
+
+@pytest.mark.slow
 def test_evaluate_repeats_the_results_of_the_demo_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     few = ("--minutes", "0.1", "--train", "16", "--test", "8", "--no-masks")

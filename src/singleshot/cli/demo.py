@@ -2,7 +2,7 @@
 
 A detector is trained on the boxes of the scenes, then a segmenter on their masks, which starts from the detector's
 backbone. Each is trained until its score on scenes that were held back stops rising, or its recipe's epochs are done:
-a slow machine takes longer and reaches the same score. How long it will take here is said after the first steps. Both
+the clock does not end it. How long it will take here is said after the first steps. Both
 are evaluated on unseen scenes, and some of these are drawn. In the end the detector that comes with the package looks
 at a real photograph and at a frame of a real video.
 """
@@ -51,6 +51,7 @@ def demo(
     from singleshot.evaluation.miou import miou_table
     from singleshot.evaluation.voc import as_text, voc_table
     from singleshot.recipes import streets_demo, streets_demo_masks
+    from singleshot.training.run import recipe_for
 
     data = out / "data"
     _check_folder(out, data)
@@ -58,7 +59,7 @@ def demo(
     _draw_scenes(data, seed, train, test)
     limits: dict[str, Any] = {"seed": seed} | ({} if minutes is None else {"epochs": None, "minutes": minutes})
     recipe = dataclasses.replace(streets_demo.RECIPE, **limits)
-    recipe = recipe if weights is None else dataclasses.replace(recipe, weights=weights)
+    recipe = recipe_for(recipe, weights)
     report, facts = _train_and_evaluate(recipe, data, "voc", run_folder, out / "pictures")
     summary = report.as_json() | facts | {"data": str(data), "curves": str(out / "curves.png")}
     summary["total_seconds"] = round(time.monotonic() - started, 1)

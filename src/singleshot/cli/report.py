@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -44,29 +44,13 @@ def report(
 
     outputs.check(json_file=json_file, json_keys=JSON_KEYS, inputs=(data, *runs), overwrite=overwrite)
     chosen = None if splits is None else split_file.read(splits)
+    options: dict[str, Any] = {"data": data, "split": split, "splits": chosen, "data_format": data_format}
+    options |= {"out": out, "overwrite": overwrite, "workers": workers}
     if len(runs) == 1:
-        page = report_of_run(
-            runs[0],
-            data=data,
-            split=split,
-            splits=chosen,
-            data_format=data_format,
-            out=out,
-            overwrite=overwrite,
-            workers=workers,
-        )
+        page = report_of_run(runs[0], **options)
         facts = {"page": str(page), "runs": [{"run": runs[0].name}]}
     else:
-        compared = comparison.compare_runs(
-            runs,
-            data=data,
-            split=split,
-            splits=chosen,
-            data_format=data_format,
-            out=out,
-            overwrite=overwrite,
-            workers=workers,
-        )
+        compared = comparison.compare_runs(runs, **options)
         page, facts = compared.page, compared.as_json()
         for name in compared.recipe:
             terminal.note(f"the recipes differ in {name}")

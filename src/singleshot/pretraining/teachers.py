@@ -170,7 +170,7 @@ def load_teacher(name: TeacherName = "lite0", file: Path | None = None) -> Teach
         "training_data": "ImageNet ILSVRC 2012",
     }
     preprocess = Preprocess(mean_rgb=(127.0, 127.0, 127.0), std_rgb=(128.0, 128.0, 128.0))
-    # Folded, and with activations in place, it takes 0.65 of the time: more than half of a step was the teacher's.
+    # Folded, because a large part of a step is the teacher's.
     folded(network.eval())
     return Teacher(name, network.requires_grad_(False), preprocess, provenance)
 

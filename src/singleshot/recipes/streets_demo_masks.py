@@ -1,4 +1,4 @@
-"""The demo's recipe for masks: street scenes, a light segmenter, three minutes on two idle cores.
+"""The demo's recipe for masks: street scenes, a light segmenter, minutes on two cores.
 
     singleshot demo
 
