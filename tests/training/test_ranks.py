@@ -28,7 +28,7 @@ from tests.training.conftest import draw_squares
 
 BASE = ["--batch-size", "4", "--input-size", "64x96", "--workers", "1", "--precision", "fp32"]
 # Plain SGD: Adam's first steps are the gradient's sign, and turn its last bits into whole steps.
-# From nothing: a pre-trained backbone halves the loss in three steps here, and what the order of a sum changes grows with it.
+# From random weights: with a pre-trained backbone the loss halves in three steps, and rounding errors grow with it.
 PLAIN = ["--set", "optimizer.kind=sgd", "--set", "optimizer.lr=0.001", "--set", "augmentation.samplers=[]"]
 PLAIN += ["--weights", "none"]
 
