@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import cv2
@@ -94,6 +95,23 @@ def test_near_copies_and_their_copies_are_one_group(tmp_path: Path) -> None:
     paths = _photographs(tmp_path, 1, 2, 1, 3, 2, 1)
     (tmp_path / "broken.jpg").write_bytes(b"no image")
     assert duplicates.near_identical_groups([*paths, tmp_path / "broken.jpg"]) == [[0, 2, 5], [1, 4]]
+
+
+def test_thousands_of_shots_of_a_fixed_camera_are_one_group_and_a_fault_each_in_little_memory(tmp_path: Path) -> None:
+    (path,) = _photographs(tmp_path, 1)
+    shots = [Path(f"{number:05}.jpg") for number in range(4000)]
+    prints = dict.fromkeys(shots, file_fingerprint(path))
+    digests = {shot: shot.name.encode() for shot in shots}
+    splits = {"train": _places("train", *map(str, shots[:3000])), "val": _places("val", *map(str, shots[3000:]))}
+    tracemalloc.start()
+    try:
+        (group,) = duplicates.near_identical_groups(list(prints.values()))
+        faults = duplicates.near_copies_across_splits(prints, digests, splits)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert group == list(range(4000)) and [fault.file for fault in faults] == shots[3000:]
+    assert peak < 200 << 20  # all eight million pairs would be twenty times as much
 
 
 def test_no_images_make_no_groups() -> None:

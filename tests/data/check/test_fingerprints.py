@@ -7,6 +7,10 @@ import pytest
 from singleshot.data.check.fingerprints import FINGERPRINT_BYTES, fingerprint, near_copies
 
 
+def _pairs(fingerprints: list[bytes]) -> np.ndarray:
+    return np.concatenate([np.zeros((0, 2), np.int64), *near_copies(fingerprints)])
+
+
 def _photograph(seed: int, size_hw: tuple[int, int] = (240, 320)) -> np.ndarray:
     """Draw an image with detail at several scales, as a photograph has."""
     rng = np.random.default_rng(seed)
@@ -37,18 +41,18 @@ COPIES = {
 @pytest.mark.parametrize("kind", COPIES)
 def test_a_copy_is_found_for_each_of_twenty_images(kind: str) -> None:
     images = [_photograph(seed) for seed in range(20)]
-    found = near_copies([fingerprint(image) for image in [*images, *map(COPIES[kind], images)]])
+    found = _pairs([fingerprint(image) for image in [*images, *map(COPIES[kind], images)]])
     assert found.tolist() == [[index, index + 20] for index in range(20)]
 
 
 def test_different_images_are_no_copies() -> None:
-    assert len(near_copies([fingerprint(_photograph(seed)) for seed in range(300)])) == 0
+    assert len(_pairs([fingerprint(_photograph(seed)) for seed in range(300)])) == 0
 
 
 def test_real_different_photographs_are_no_copies(shared) -> None:
     paths = sorted((shared / "data" / "photos").glob("*.jpg"))
     images = [cv2.imread(str(path))[:, :, ::-1] for path in paths]
-    found = near_copies([fingerprint(np.ascontiguousarray(image)) for image in images])
+    found = _pairs([fingerprint(np.ascontiguousarray(image)) for image in images])
     assert len(images) > 3 and len(found) == 0
 
 
@@ -59,17 +63,29 @@ def test_flat_images_and_drawings_on_one_ground_are_no_copies() -> None:
         drawing = np.full((160, 200, 3), 230, np.uint8)
         cv2.rectangle(drawing, (x, 40), (x + 40, 100), (40, 60, 200), -1)
         drawings.append(drawing)
-    assert len(near_copies([fingerprint(image) for image in flat + drawings])) == 0
+    assert len(_pairs([fingerprint(image) for image in flat + drawings])) == 0
 
 
 def test_no_image_and_unread_images_have_no_copies() -> None:
     one = fingerprint(_photograph(1))
     assert len(one) == FINGERPRINT_BYTES
-    assert near_copies([]).shape == near_copies([one]).shape == near_copies([b"", b"", one]).shape == (0, 2)
+    assert _pairs([]).shape == _pairs([one]).shape == _pairs([b"", b"", one]).shape == (0, 2)
 
 
 def test_pairs_far_apart_in_a_long_list_are_found() -> None:
     rng = np.random.default_rng(0)
     many = [rng.bytes(FINGERPRINT_BYTES) for _ in range(700)]
     many[0] = many[699] = fingerprint(_photograph(3))
-    assert near_copies(many).tolist() == [[0, 699]]
+    assert _pairs(many).tolist() == [[0, 699]]
+
+
+def test_what_a_caller_declines_is_not_compared() -> None:
+    rng = np.random.default_rng(0)
+    same = [fingerprint(_photograph(3))] * 200 + [rng.bytes(FINGERPRINT_BYTES)]
+    assert len(_pairs(same)) == 200 * 199 // 2
+    seen = np.zeros(len(same), bool)
+    blocks = []
+    for pairs in near_copies(same, lambda first, second: ~seen[second]):
+        blocks.append(len(pairs))
+        seen[pairs[:, 1]] = True
+    assert blocks == [199 + 198 + 197 + 196]

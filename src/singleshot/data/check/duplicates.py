@@ -103,7 +103,17 @@ def near_identical_groups(images: Sequence[Path | bytes]) -> list[list[int]]:
         The indices of the images of each group of two or more, ascending, in the order of their first ones; [] where
         no image repeats another. Copies of copies are in one group.
     """
-    return _groups(near_copies([each if isinstance(each, bytes) else file_fingerprint(each) for each in images]))
+    group_of = np.arange(len(images))
+    members = {index: [index] for index in range(len(images))}
+    fingerprints = [each if isinstance(each, bytes) else file_fingerprint(each) for each in images]
+    for pairs in near_copies(fingerprints, lambda first, second: group_of[first] != group_of[second]):
+        for first, second in pairs.tolist():
+            one, other = sorted((int(group_of[first]), int(group_of[second])))
+            if one != other:
+                joined = members.pop(other)
+                members[one] += joined
+                group_of[joined] = one
+    return [sorted(group) for _, group in sorted(members.items()) if len(group) > 1]
 
 
 def near_copies_across_splits(
@@ -121,28 +131,35 @@ def near_copies_across_splits(
         for place in places:
             members.setdefault(place.image, []).append(split)
     paths = sorted(path for path in fingerprints if path in members)
-    faults: dict[Path, Fault] = {}
-    for first, second in near_copies([fingerprints[path] for path in paths]).tolist():
-        for one, other in ((paths[first], paths[second]), (paths[second], paths[first])):
-            pairs = [(a, b) for a in members[one] for b in members[other] if are_disjoint(a, b)]
-            if not pairs or digests.get(one) == digests.get(other) or one in faults or other in faults:
-                continue
-            (split, other_split) = pairs[0]
-            if list(splits).index(split) < list(splits).index(other_split):
-                continue  # named once, in the later split
-            message = f"is {split}'s, and nearly the same image as {other.name} of {other_split}"
-            faults[one] = make_fault("near-duplicate-across-splits", message, one)
-    return list(faults.values())
+    order = {split: index for index, split in enumerate(splits)}
+    numbers: dict[tuple[str, ...], int] = {}
+    set_of = np.array([numbers.setdefault(tuple(members[path]), len(numbers)) for path in paths], np.int64)
+    leaking = np.array([[_leaking_pair(one, other, order) is not None for other in numbers] for one in numbers], bool)
+    contents: dict[bytes | None, int] = {}
+    content = np.array([contents.setdefault(digests.get(path), len(contents)) for path in paths], np.int64)
+    reported = np.zeros(len(paths), bool)
+
+    def undecided(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        apart = leaking[set_of[first], set_of[second]] | leaking[set_of[second], set_of[first]]
+        return apart & (content[first] != content[second]) & ~reported[first] & ~reported[second]
+
+    faults = []
+    for pairs in near_copies([fingerprints[path] for path in paths], undecided):
+        for first, second in pairs.tolist():
+            for one, other in ((first, second), (second, first)):
+                leak = _leaking_pair(members[paths[one]], members[paths[other]], order)
+                if leak is None or reported[one] or reported[other]:
+                    continue
+                message = f"is {leak[0]}'s, and nearly the same image as {paths[other].name} of {leak[1]}"
+                faults.append(make_fault("near-duplicate-across-splits", message, paths[one]))
+                reported[one] = True
+    return faults
 
 
-def _groups(pairs: np.ndarray) -> list[list[int]]:
-    group_of: dict[int, list[int]] = {}
-    for first, second in pairs.tolist():
-        one, other = group_of.setdefault(first, [first]), group_of.setdefault(second, [second])
-        if one is not other:
-            one += other
-            group_of |= dict.fromkeys(other, one)
-    return sorted(sorted(group) for group in {id(group): group for group in group_of.values()}.values())
+def _leaking_pair(one: Sequence[str], other: Sequence[str], order: Mapping[str, int]) -> tuple[str, str] | None:
+    """Return the first two disjoint splits of two images, if the first image's is the later: a leak is named there."""
+    apart = next(((a, b) for a in one for b in other if are_disjoint(a, b)), None)
+    return apart if apart is not None and order[apart[0]] >= order[apart[1]] else None
 
 
 def without_leaks(train: Dataset, val: Dataset) -> tuple[list[Sample], list[Fault]]:

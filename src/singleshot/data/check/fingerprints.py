@@ -12,12 +12,12 @@ Difference hash: N. Krawetz, "Kind of Like That" (hackerfactor.com, 2013).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from numpy import ndarray
 
 from singleshot.errors import SingleshotError
@@ -32,7 +32,8 @@ MIN_CORRELATION = 0.95
 """Thumbnails of near copies correlate at least so much."""
 MIN_CONTRAST = 4.0
 """Standard deviation of a thumbnail, in grey levels of 255, below which an image is flat."""
-ROWS_AT_A_TIME = 256
+FIRST_ROWS, MOST_ROWS, PAIRS_AT_A_TIME = 4, 256, 1 << 14
+"""Blocks start small and double, because what the first ones find spares later comparisons."""
 _HASH_BYTES = 2 * GRID * GRID // 8
 FINGERPRINT_BYTES = 2 * _HASH_BYTES + THUMBNAIL * THUMBNAIL
 
@@ -60,21 +61,27 @@ def file_fingerprint(path: Path) -> bytes:
         return b""
 
 
-def near_copies(fingerprints: Sequence[bytes]) -> Int[ndarray, "P 2"]:
-    """Find images that are near copies of each other, mirrored or not.
+def near_copies(
+    fingerprints: Sequence[bytes],
+    wanted: Callable[[Int[ndarray, " P"], Int[ndarray, " P"]], Bool[ndarray, " P"]] | None = None,
+) -> Iterator[Int[ndarray, "P 2"]]:
+    """Yield the images that are near copies of each other, mirrored or not.
 
     Args:
         fingerprints: of each image; an empty one, for an image that could not be read, equals nothing.
+        wanted: asked for every block, with the first and second indices of pairs with similar hashes: which of them are
+            compared further. A caller that has learned enough about some images declines their pairs, because `n` shots
+            of a fixed camera are `n`² / 2 pairs.
 
-    Returns:
-        Pairs of indices (first, second), first < second, in order; (0, 2) where nothing is repeated.
+    Yields:
+        Pairs of indices (first, second), first < second, in order, block by block; nothing where no image is repeated.
 
-    Every pair is compared, `ROWS_AT_A_TIME` images with all later ones at a time: a second for 10,000 images, with
-    memory for some rows of distances and never for all of them.
+    Every pair is compared, a block of at most `MOST_ROWS` images with all later ones at a time: a second for 10,000
+    images, with memory for one block and never for all pairs.
     """
     known = np.array([index for index, each in enumerate(fingerprints) if each], np.int64)
     if len(known) < 2:
-        return np.zeros((0, 2), np.int64)
+        return
     table = np.frombuffer(b"".join(fingerprints[index] for index in known), np.uint8)
     table = table.reshape(len(known), FINGERPRINT_BYTES)
     hashes = np.ascontiguousarray(table[:, : 2 * _HASH_BYTES]).view(np.uint64).reshape(len(known), 2, 2)
@@ -83,15 +90,23 @@ def near_copies(fingerprints: Sequence[bytes]) -> Int[ndarray, "P 2"]:
     usable = np.flatnonzero(contrast >= MIN_CONTRAST)
     known, hashes, grey = known[usable], hashes[usable], grey[usable]
     grey = (grey - grey.mean(axis=(1, 2), keepdims=True)) / contrast[usable, None, None]
-    found = [np.zeros((0, 2), np.int64)]
-    for start in range(0, len(known), ROWS_AT_A_TIME):
-        rows = slice(start, start + ROWS_AT_A_TIME)
+    start, count = 0, FIRST_ROWS
+    while start < len(known):
+        rows = slice(start, start + count)
+        found = []
         for mirrored in (0, 1):
             different = hashes[rows, 0][:, None] ^ hashes[start:, mirrored][None]
             bits = np.bitwise_count(different[..., 0]) + np.bitwise_count(different[..., 1])
             first, second = np.nonzero(np.triu(bits <= MAX_BITS, 1))
             first, second = first + start, second + start
-            other = grey[second][:, :, ::-1] if mirrored else grey[second]
-            alike = (grey[first] * other).mean(axis=(1, 2)) >= MIN_CORRELATION
-            found.append(np.stack([known[first[alike]], known[second[alike]]], axis=1))
-    return np.unique(np.concatenate(found), axis=0)
+            if wanted is not None:
+                chosen = wanted(known[first], known[second])
+                first, second = first[chosen], second[chosen]
+            for some in range(0, len(first), PAIRS_AT_A_TIME):
+                one, two = first[some : some + PAIRS_AT_A_TIME], second[some : some + PAIRS_AT_A_TIME]
+                other = grey[two][:, :, ::-1] if mirrored else grey[two]
+                alike = (grey[one] * other).mean(axis=(1, 2)) >= MIN_CORRELATION
+                found.append(np.stack([known[one[alike]], known[two[alike]]], axis=1))
+        if found:
+            yield np.unique(np.concatenate(found), axis=0)
+        start, count = start + count, min(2 * count, MOST_ROWS)
