@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
@@ -308,6 +308,8 @@ class Inputs:
 class Result(ABC):
     """What a predictor returns for one image: `Detections` of a detector, `Segmentation` of a segmenter."""
 
+    preview: Callable[[Any], bytes] | None
+
     @property
     @abstractmethod
     def detections(self) -> Detections:
@@ -334,6 +336,10 @@ class Result(ABC):
         """Return the class name of each tracked object by its number; empty where nothing is tracked."""
         return {}
 
+    def _repr_png_(self) -> bytes | None:
+        """Return what a notebook shows, see `prediction.preview`; None, for plain text, where there is no preview."""
+        return None if self.preview is None else self.preview(self)
+
 
 @dataclass(frozen=True)
 class Segmentation(Result):
@@ -344,12 +350,14 @@ class Segmentation(Result):
         class_names: names by class id.
         colours: (C, 3) uint8 RGB by class id.
         probabilities: (C, H, W) float32 in 0…1 if they were requested; they sum to 1 over C.
+        preview: draws the result as a PNG for a notebook; None: nobody knows the image. It is no part of a comparison.
     """
 
     class_ids: UInt8[ndarray, "H W"]
     class_names: tuple[str, ...]
     colours: UInt8[ndarray, "C 3"] = field(repr=False)
     probabilities: Float[ndarray, "C H W"] | None = field(default=None, repr=False)
+    preview: Callable[[Any], bytes] | None = field(default=None, repr=False, compare=False)
 
     @property
     def size_hw(self) -> tuple[int, int]:
@@ -401,6 +409,7 @@ class Detections(Result):
         class_names: (N,) the names of `class_ids`, as an array of text.
         size_hw: height and width of the image.
         track_ids: (N,) the number of each object, the same in all frames of a video; None: not tracked.
+        preview: draws the result as a PNG for a notebook; None: nobody knows the image. It is no part of a comparison.
 
     N is 0 where nothing is detected.
     """
@@ -411,6 +420,7 @@ class Detections(Result):
     class_names: Any = field(repr=False)
     size_hw: tuple[int, int]
     track_ids: Int[ndarray, " N"] | None = None
+    preview: Callable[[Any], bytes] | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         count = len(self.boxes_xyxy)
@@ -443,7 +453,7 @@ class Detections(Result):
             raise NoSuchDetectionError(f"an index that does not fit {count} detections ({error})") from error
         tracks = None if self.track_ids is None else self.track_ids[keep]
         rows = (self.boxes_xyxy[keep], self.scores[keep], self.class_ids[keep], self.class_names[keep])
-        return Detections(*rows, self.size_hw, tracks)
+        return Detections(*rows, self.size_hw, tracks, self.preview)
 
     def above(self, threshold: float) -> Detections:
         """Return those with a score of at least `threshold`."""

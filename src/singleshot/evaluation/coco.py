@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from singleshot.data.load.samples import areas_of
-from singleshot.evaluation.voc import DetectionMetric, MeanAP, as_text, check_length
+from singleshot.evaluation.html_table import html_table
+from singleshot.evaluation.voc import DetectionMetric, MeanAP, as_text, check_length, map_line
 from singleshot.metrics.coco_ap import MAX_DETECTIONS, CocoFigures, CocoTruths, coco_ap
 from singleshot.metrics.detections import FlatDetections, GroundTruths
 from singleshot.structures import Dataset, Detections, Sample
@@ -43,6 +44,10 @@ class CocoReport(MeanAP):
     def summary(self) -> dict[str, float | None]:
         """COCO's twelve figures by name; None where the split has no object of that kind."""
         return {name: getattr(self.figures, name) for name in SUMMARY}
+
+    def _repr_html_(self) -> str:
+        """Returns the scores as a table, which a notebook shows."""
+        return html_table(coco_table(self), map_line("coco", self.map, self.images))
 
     def as_json(self) -> dict[str, Any]:
         """Returns what `evaluate --metric coco --json` writes: `ap_small` and its like beside `map` and `ap`."""

@@ -17,6 +17,7 @@ from numpy import ndarray
 
 from singleshot.data.masks import kitti_road
 from singleshot.errors import DataError
+from singleshot.evaluation.html_table import html_table
 from singleshot.evaluation.loop import Metric
 from singleshot.metrics.road_maxf import LEVELS, ROAD, RoadFigures, as_values, figures, histogram
 from singleshot.structures import VOID, Batch, Dataset, Segmentation
@@ -63,6 +64,10 @@ class MaxfReport:
     def columns(self) -> dict[str, float | None]:
         """Returns the figures for `log.csv`, by column."""
         return {"maxf": self.maxf}
+
+    def _repr_html_(self) -> str:
+        """Returns the scores as a table, which a notebook shows."""
+        return html_table(maxf_table(self))
 
     def as_json(self) -> dict[str, Any]:
         """Returns what `evaluate --json` writes: the scores of `urban` in `plane` at the top, then everything."""

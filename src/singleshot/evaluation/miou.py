@@ -18,6 +18,7 @@ from singleshot.data.masks import cityscapes
 from singleshot.data.masks import files as mask_files
 from singleshot.data.masks.cityscapes import AVERAGE_SIZES, CATEGORIES, CATEGORY_OF, EVALUATED
 from singleshot.errors import DataError
+from singleshot.evaluation.html_table import html_table
 from singleshot.evaluation.loop import Metric
 from singleshot.evaluation.voc import as_text
 from singleshot.metrics.mean_iou import IoUFigures, confusion, empty_matrix, figures, grouped
@@ -57,6 +58,10 @@ class MiouReport:
         """Returns the figures for `log.csv`, by column."""
         figures = {"miou": self.figures.miou, "pixel_accuracy": self.figures.pixel_accuracy}
         return figures | {f"iou_{label}": iou for label, iou in self.figures.iou.items()}
+
+    def _repr_html_(self) -> str:
+        """Returns the scores as a table, which a notebook shows."""
+        return html_table(miou_table(self))
 
     def as_json(self) -> dict[str, Any]:
         """Returns what `evaluate --json` writes; null for a class that neither truth nor prediction has."""

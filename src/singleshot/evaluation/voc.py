@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from singleshot.evaluation.html_table import html_table
 from singleshot.evaluation.loop import Metric, Report
 from singleshot.metrics.bootstrap import interval, resampled_map
 from singleshot.metrics.detections import FlatDetections, GroundTruths
@@ -87,6 +88,10 @@ class VocReport(MeanAP):
     at_thresholds: Mapping[float, MeanAP]
     ap_by_size: tuple[SizeBand, ...] = ()
     map_interval: tuple[float, float] | None = None
+
+    def _repr_html_(self) -> str:
+        """Returns the scores as a table, which a notebook shows."""
+        return html_table(voc_table(self), map_line(self.metric, self.map, self.images, self.map_interval))
 
     def as_json(self) -> dict[str, Any]:
         """Returns what `evaluate --json` writes: null for a class without objects and for an open upper size."""

@@ -14,6 +14,7 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from singleshot.errors import SingleshotError, UsageError
+from singleshot.prediction.preview import Preview
 from singleshot.structures import Detections, Segmentation
 
 BATCH_SIZE = 8
@@ -86,6 +87,10 @@ class ImageResult:
     def source(self) -> str:
         """Where the frame comes from."""
         return self.frame.source
+
+    def _repr_png_(self) -> bytes:
+        """Return the frame with its result as a PNG, which a notebook shows."""
+        return Preview.of(self.frame.image)(self.result)
 
 
 @dataclass(frozen=True, eq=False)

@@ -42,6 +42,7 @@ from singleshot.prediction.backends.backend import refuse_fork
 from singleshot.prediction.backends.host import default_threads
 from singleshot.prediction.choosing import Choice, Threshold, choice
 from singleshot.prediction.frames import BATCH_SIZE, ImageResult, check_batch_size
+from singleshot.prediction.preview import Preview
 from singleshot.prediction.stream import StreamOptions, stream
 from singleshot.prediction.tiles import Tiling
 from singleshot.segmentation import postprocess as masks
@@ -144,15 +145,16 @@ class Predictor(ABC, Generic[Raw, Result]):
         """
         check_batch_size(batch_size)
         if not isinstance(source, list | tuple):
-            return self._results([as_array(source)])[0]
+            return self._results([source])[0]
         results: list[Result] = []
         for start in range(0, len(source), batch_size):
-            results += self._results([as_array(image) for image in source[start : start + batch_size]])
+            results += self._results(source[start : start + batch_size])
         return results
 
-    def _results(self, images: Sequence[UInt8[ndarray, "_ _ 3"]]) -> list[Result]:
-        inputs = self.preprocess(images)
-        return self.postprocess(self.forward(inputs), inputs.sizes_hw)
+    def _results(self, images: Sequence[Image]) -> list[Result]:
+        inputs = self.preprocess([as_array(image) for image in images])
+        results = self.postprocess(self.forward(inputs), inputs.sizes_hw)
+        return [replace(each, preview=Preview.of(image)) for each, image in zip(results, images, strict=True)]
 
     @torch.inference_mode()
     def _run_network(self, images: UInt8[Tensor, "B H W 3"]) -> Any:
