@@ -34,6 +34,39 @@ def test_the_time_that_is_left_is_said_once_from_the_speed_of_the_first_steps(
     )
 
 
+def test_a_disturbance_of_the_first_steps_changes_nothing_if_it_is_short_and_is_corrected_if_it_is_long(
+    clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    bar = DemoBar("detector", streets_demo.RECIPE, 50)
+    for step in range(1, 26):
+        clock[0] += 20.0 if step == 12 else 0.2
+        bar.step(epoch=0, step=step, done=step / 1225, parts={}, rate=0.1, images=16)
+    assert "takes about 4.0 minutes on this machine" in capsys.readouterr().err
+    bar = DemoBar("detector", streets_demo.RECIPE, 50)
+    for step in range(1, 401):
+        clock[0] += 4.0 if step <= 40 else 0.2
+        bar.step(epoch=0, step=step, done=step / 1300, parts={}, rate=0.1, images=16)
+    first, corrected = capsys.readouterr().err.splitlines()
+    assert "takes about 85 minutes on this machine" in first
+    # After 100 steps 35 of the 95 that were timed were slow: 1200 are left, at 0.2 s each.
+    less = ", or less if its score stops rising"
+    assert corrected == f"corrected: training the detector takes about 4.0 minutes more{less} (80 images/s)"
+
+
+def test_a_line_with_a_score_says_how_long_is_left_with_the_validations_to_come(
+    clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    bar = DemoBar("detector", replace(streets_demo.RECIPE, epochs=4), 50)
+    for epoch in range(2):
+        clock[0] += 10.0  # for the validation of the epoch before
+        for step in range(epoch * 10 + 1, epoch * 10 + 11):
+            clock[0] += 1.0
+            bar.step(epoch=epoch, step=step, done=step / 40, parts={}, rate=0.1, images=16)
+    bar.epoch({"epoch": 2, "val_map": 0.61, "seconds": 41.0})
+    # 20 of 40 steps of a second, and two of four pauses of eleven.
+    assert capsys.readouterr().err.endswith("held back, after 41 seconds, at most 42 seconds left\n")
+
+
 def test_a_run_of_few_steps_and_one_without_scenes_that_are_held_back_promise_nothing(
     clock: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -306,7 +306,8 @@ def test_a_default_recipe_starts_from_the_backbone_in_the_package_and_says_so(mo
     for name, tensor in source.tensors.items():
         assert torch.equal(loaded[name], tensor.to(loaded[name].dtype)), name
     assert re.match(
-        r"starting from residual-fine2, distilled from .* \(Apache-2\.0\); --weights none starts", start.notes[0]
+        r"starting from the pre-trained backbone residual-fine2, .* \(Apache-2\.0\); --weights none starts",
+        start.notes[0],
     )
     assert start.provenance is not None and start.provenance["sha256"] == source.sha256
     assert "new: lateral, smooth" in str(start.report)

@@ -114,9 +114,12 @@ def _train_and_evaluate(
     masks = data_format == "masks"
     many = len(read.read(data, "train", layout=data_format, with_masks=masks)) >= HOLD_BACK_FROM
     held_back = len(read.read(data, "val", layout=data_format, with_masks=masks)) if many else 0
-    options = {"out": folder, "data_format": data_format, "val_split": "val" if held_back else None, "overwrite": True}
+    val_split = "val" if held_back else None
+    options = {"out": folder, "data_format": data_format, "val_split": val_split, "overwrite": True}
+    if masks:
+        terminal.note(f"starting from the backbone of {recipe.weights}")
     with DemoBar("segmenter" if masks else "detector", recipe, held_back) as bar:
-        trained = run.train(data, recipe, observer=bar, **options)
+        trained = run.train(data, recipe, observer=bar, on_start=terminal.note, **options)
     terminal.note(f"trained for {in_words(trained.seconds)}, {trained.steps} steps")
     # The stored weights are evaluated, as by `singleshot evaluate`: training computes in another number format.
     model: Any = load(trained.weights)

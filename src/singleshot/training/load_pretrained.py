@@ -106,7 +106,8 @@ def new_network(
         source = weights.read_any(path) if recipe.is_segmentation else weights.read(path)
         if recipe.weights == shipped.BACKBONE:
             title, licence = source.provenance["title"], source.provenance["licence"]
-            notes = (f"starting from {title} ({licence}); --weights none starts from random weights",)
+            other = "--weights none starts from random weights"
+            notes = (f"starting from the pre-trained backbone {title} ({licence}); {other}",)
     # A detector that is trained on keeps the anchors and the input size that its weights have learned with.
     continues = isinstance(source, WeightsFile) and source.network.config.model == recipe.model
     size_hw = recipe.input_size_hw
