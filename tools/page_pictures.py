@@ -1,10 +1,13 @@
-"""Pictures of the product's own pages for the documentation, in a light and a dark scheme, from a real run.
+r"""Pictures of the product's own pages for the documentation, in a light and a dark scheme, from a real run.
 
     singleshot serve everyday --port 8765 &
-    python -m tools.page_pictures docs/images --server http://127.0.0.1:8765 --report runs/demo/train/report.html
+    python -m tools.page_pictures docs/images --server http://127.0.0.1:8765 \
+        --report runs/demo/train/report-test.html --comparison comparison.html
 
-writes `server-light.jpg`, `server-dark.jpg`, `report-light.jpg` and `report-dark.jpg`. The server's page is shown the
-photograph that the package ships. Needs Playwright and Chromium, as the tests of the pages do (`make browser`).
+writes `server-light.jpg`, `server-dark.jpg`, and the same of `report` and `comparison`. The server's page is shown the
+photograph that the package ships. The other two are the pages of `singleshot report RUN` and `singleshot report A B`;
+those in docs/images are of the demo's run, and of one with its recipe that ended after 719 steps. Needs Playwright and
+Chromium, as the tests of the pages do (`make browser`).
 """
 
 from __future__ import annotations
@@ -18,6 +21,8 @@ from typing import Any, Literal
 ROOT = Path(__file__).parents[1]
 PHOTO = ROOT / "src" / "singleshot" / "starts" / "cat.jpg"
 SIZE = {"width": 1100, "height": 600}
+REPORT_SIZE = {"width": 1100, "height": 1000}
+"""Tall enough for the summary of a report and its first charts."""
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 
@@ -28,11 +33,18 @@ def show_photo(page: Any) -> None:
     page.wait_for_selector("#panel:not([hidden])", timeout=300_000)
 
 
-def take(browser: Any, address: str, out: Path, name: str, prepare: Callable[[Any], None] | None = None) -> list[Path]:
+def take(
+    browser: Any,
+    address: str,
+    out: Path,
+    name: str,
+    prepare: Callable[[Any], None] | None = None,
+    size: dict[str, int] = SIZE,
+) -> list[Path]:
     """Write `NAME-light.jpg` and `NAME-dark.jpg` of the upper part of the page at an address; return their paths."""
     written = []
     for scheme in SCHEMES:
-        page = browser.new_page(viewport=SIZE, color_scheme=scheme)
+        page = browser.new_page(viewport=size, color_scheme=scheme)
         page.goto(address, timeout=300_000)
         if prepare is not None:
             prepare(page)
@@ -49,7 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, help="folder of the pictures")
     parser.add_argument("--server", help="address of a running `singleshot serve everyday`")
-    parser.add_argument("--report", type=Path, help="report.html of a run")
+    parser.add_argument("--report", type=Path, help="the report of a run")
+    parser.add_argument("--comparison", type=Path, help="the comparison of two runs")
     options = parser.parse_args(arguments)
     names = ("chromium", "chromium-browser", "google-chrome")
     found = next((path for path in map(shutil.which, names) if path), None)
@@ -59,8 +72,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         browser = playwright.chromium.launch(executable_path=found, args=list(FLAGS), timeout=300_000)
         if options.server:
             take(browser, options.server, options.out, "server", show_photo)
-        if options.report:
-            take(browser, options.report.resolve().as_uri(), options.out, "report")
+        for name, page in (("report", options.report), ("comparison", options.comparison)):
+            if page:
+                take(browser, page.resolve().as_uri(), options.out, name, size=REPORT_SIZE)
         browser.close()
 
 
