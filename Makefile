@@ -45,7 +45,8 @@ FUZZ_MINUTES ?= 2
 READY_DATA ?=
 
 test-long: .venv/.installed-dev  ## ten minutes of a stream, the container's commands, the GPU suite on a CPU, and every fuzz target for FUZZ_MINUTES=2: about an hour
-	SINGLESHOT_LONG=1 READY_DATA="$(READY_DATA)" $(BIN)/python -m pytest -s tests/prediction/test_network_camera.py tests/test_dockerfile.py tests/starts tests/benchmarks/test_gpu_suite.py
+	SINGLESHOT_LONG=1 READY_DATA="$(READY_DATA)" $(BIN)/python -m pytest -s tests/prediction/test_network_camera.py tests/test_dockerfile.py tests/starts tests/benchmarks/test_gpu_suite.py \
+	  tests/cli/test_export.py
 	$(PIP) install --quiet --constraint constraints.txt --editable ".[wandb,mlflow]"
 	$(BIN)/python -m pytest tests/training/test_trackers.py
 	$(BIN)/python -m benchmarks.export_table

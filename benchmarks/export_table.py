@@ -91,6 +91,8 @@ def rows(models: list[str], formats: list[str], data: Path | None, runtime: Path
 
 def _row(model: str, kind: str, source: Any, opened: Any, folder: Path, data: Path | None, runtime: Path | None) -> Row:
     file_format, precision = kind.rsplit("-", 1)
+    compiled = precision == "compiled"
+    precision = "fp32" if compiled else precision
     if precision == "int8" and data is None:
         return Row(model, kind, "int8 needs --data")
     if file_format == "browser" and runtime is None:
@@ -100,7 +102,8 @@ def _row(model: str, kind: str, source: Any, opened: Any, folder: Path, data: Pa
             source,
             format=file_format,
             precision=precision,
-            out=_target(folder, model, file_format, precision),
+            out=_target(folder, model, file_format, kind.rsplit("-", 1)[1]),
+            compile=compiled,
             calibration_data=data if precision == "int8" else None,
             runtime=runtime if file_format == "browser" else None,
             overwrite=True,
@@ -115,7 +118,7 @@ def _row(model: str, kind: str, source: Any, opened: Any, folder: Path, data: Pa
         proof = f"{found.raw:.1e} of the outputs, {found.box_px:.3f} px, {found.score:.4f}; {found.agreement:.1%} equal"
     ms, lost = "–", "–"
     if file_format not in ("coreml", "browser"):
-        export = singleshot.load(made.path, device="cpu")
+        export = singleshot.load(made.path, device="cpu", trust=compiled)
         ms = f"{_time(export):.1f}"
         if made.cost is None and data is not None and precision != "fp32":
             lost = _lost(opened, export, data)
@@ -155,6 +158,7 @@ def _time(model: Any) -> float:
 def main() -> None:
     """Print the table."""
     every = [f"{name}-{precision}" for name, known in PRECISIONS.items() for precision in known]
+    every.insert(2, "pt2-compiled")
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", default="everyday,vgg300,lite320,lite320-fine,fcn8s-fine")
     parser.add_argument("--formats", default=",".join(every))

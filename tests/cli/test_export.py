@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import json
+import os
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
+import singleshot
 from singleshot.cli.main import app
-from singleshot.errors import CannotCreateError, UsageError
+from singleshot.errors import CannotCreateError, DataError, UsageError
 from tests.exporting import made
 
 
@@ -67,6 +71,34 @@ def test_an_export_with_another_opset_is_compared_with_the_model_too(tmp_path: P
     assert result.exit_code == 0 and "export:" in result.output
     with pytest.raises(UsageError, match="--opset with --format onnx"):
         run("export", weights, "--format", "pt2", "--opset", "17")
+
+
+def test_an_export_with_a_fixed_batch_gives_the_same_detections(tmp_path: Path):
+    weights = made.write_weights(tmp_path)
+    result = run("export", weights, "--format", "onnx", "--fixed-batch", "2")
+    assert result.exit_code == 0 and "both have the same                    100.00%" in result.output
+    with pytest.raises(UsageError, match="--fixed-batch 1 --format onnx"):
+        run("export", weights, "--format", "pt2", "--fixed-batch", "2")
+    with pytest.raises(UsageError, match="--compile with --format pt2"):
+        run("export", weights, "--format", "onnx", "--compile")
+
+
+@pytest.mark.skipif(not os.environ.get("SINGLESHOT_LONG"), reason="compiles for a minute: make test-long runs it")
+def test_a_compiled_archive_is_compared_with_the_model_and_opened_only_with_trust(tmp_path: Path):
+    weights, photo = made.write_weights(tmp_path), made.pictures(1)[0]
+    result = run("export", weights, "--format", "pt2", "--compile", "--json", tmp_path / "e.json")
+    target = tmp_path / "d-compiled.pt2"
+    assert result.exit_code == 0 and json.loads((tmp_path / "e.json").read_text())["path"] == str(target)
+    assert "--trust" in result.output and "both have the same" in result.output
+    with pytest.raises(DataError, match="carries data/aotinductor/") as caught:
+        singleshot.load(target)
+    assert "--trust" in str(caught.value)
+    found, wanted = singleshot.load(target, trust=True).predict(photo), made.detector().predict(photo)
+    assert isinstance(found, singleshot.Detections) and isinstance(wanted, singleshot.Detections)
+    assert len(found) == len(wanted) > 0
+    np.testing.assert_allclose(found.boxes_xyxy, wanted.boxes_xyxy, atol=0.5)
+    with zipfile.ZipFile(target) as archive:
+        assert not [name for name in archive.namelist() if name.endswith(".cpp")]
 
 
 def test_an_openvino_export_says_the_setting_that_its_comparison_holds_for(tmp_path: Path):

@@ -24,6 +24,20 @@ def test_the_number_of_images_and_their_size_are_left_open():
     assert [each.dim_param or each.dim_value for each in shape.dim] == ["batch", "height", "width", 3]
 
 
+def test_a_fixed_batch_gives_what_any_number_of_images_gives():
+    fixed = to_onnx(DetectorProgram(made.network(), OperatorSuppression(), "whole"), 2)
+    assert fixed.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 2
+    images = np.stack([made.pictures(1)[0][:90, :120]] * 3)
+    images[1:] = images[1:, ::-1]
+    backend = OnnxBackend(fixed.SerializeToString(), made.record())
+    assert backend.fixed_batch == 2
+    for count in (1, 2, 3):
+        found, wanted = backend.run(images[:count]), OnnxBackend(made.onnx_bytes(), made.record()).run(images[:count])
+        for name in made.record().output_names:
+            assert found[name].shape == wanted[name].shape
+            np.testing.assert_allclose(found[name], wanted[name], atol=1e-4, rtol=1e-5)
+
+
 def test_the_best_of_each_class_are_picked_before_the_suppression():
     nodes = made.onnx_model().graph.node
     kinds = [node.op_type for node in nodes]

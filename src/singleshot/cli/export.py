@@ -56,6 +56,16 @@ def export(
     opset: Annotated[
         int | None, typer.Option("--opset", help="For onnx: an opset below 18, for older runtimes.", min=1)
     ] = None,
+    fixed_batch: Annotated[
+        int | None,
+        typer.Option("--fixed-batch", help="For onnx: take exactly so many images at once, not any number.", min=1),
+    ] = None,
+    compile: Annotated[
+        bool,
+        typer.Option(
+            "--compile", help="For pt2: compile for this CPU, in minutes, by the C++ compiler. Open it with --trust."
+        ),
+    ] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the results to this file.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
 ) -> None:
@@ -77,7 +87,7 @@ def export(
     built = check_choice(file_format, chosen)
     with terminal.download(f"fetching {weights}") as observer:
         source = find_weights(weights, observer=observer)
-    target = target_of(weights, source, *built, raw=raw, out=out)
+    target = target_of(weights, source, *built, raw=raw, compiled=compile, out=out)
     inputs = [source, calibration, check_pictures, runtime]
     written = () if built[0] in FOLDERS else files_of(target)  # `run` looks at folders itself
     outputs.check(*written, json_file=json_file, json_keys=JSON_KEYS, inputs=inputs, overwrite=overwrite)
@@ -95,6 +105,8 @@ def export(
         batch_size=batch_size,
         runtime=runtime,
         opset=opset,
+        fixed_batch=fixed_batch,
+        compile=compile,
         overwrite=overwrite,
     )
     if made.parity is not None:
@@ -109,6 +121,8 @@ def export(
     terminal.show(f"export: {made.path}")
     if file_format == "coreml" and made.parity is not None:
         terminal.warn("compared was the saved graph with its weights, computed here by torch: Core ML needs macOS")
+    if compile:
+        terminal.show("it holds machine code for this CPU and torch: open it with --trust (trust=True in Python)")
     if built[0] == "openvino":
         terminal.show(OPENVINO_SETTING)
     if file_format == "browser":

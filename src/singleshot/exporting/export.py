@@ -51,6 +51,21 @@ MOST_COMPARED = 100
 
 
 @dataclass(frozen=True)
+class Settings:
+    """What some formats can be asked for besides precision and form.
+
+    Args:
+        opset: of `onnx`; None for the usual one.
+        fixed_batch: of `onnx`: the only number of images that it takes; None for any.
+        compiled: of `pt2`: machine code for this processor.
+    """
+
+    opset: int | None = None
+    fixed_batch: int | None = None
+    compiled: bool = False
+
+
+@dataclass(frozen=True)
 class Exported:
     """The result of an export.
 
@@ -82,6 +97,8 @@ def export(
     batch_size: int | None = None,
     runtime: str | Path | None = None,
     opset: int | None = None,
+    fixed_batch: int | None = None,
+    compile: bool = False,
     overwrite: bool = False,
     observer: Observer | None = None,
 ) -> Exported:
@@ -104,6 +121,10 @@ def export(
         batch_size: images that go through together when what int8 costs is measured; None as in `evaluate`.
         runtime: for `browser`: the folder of the unpacked npm package onnxruntime-web.
         opset: for `onnx`: of its operators; None for 18. The file has the lowest IR version that these need.
+        fixed_batch: for `onnx`: the only number of images that the model takes at once, for runtimes that want it
+            constant; None for any number.
+        compile: for `pt2`: compile it for this machine's processor, which takes minutes and a C++ compiler. The file
+            holds machine code: it is opened with `trust=True`.
         overwrite: replace an existing file.
         observer: receives the progress of a download.
 
@@ -125,6 +146,10 @@ def export(
         raise UsageError("pictures to compare on, and no comparison", remedy="Leave one of the two out")
     if opset is not None and chosen != "onnx":
         raise UsageError(f"{chosen} has no opset", remedy="Give --opset with --format onnx")
+    if fixed_batch is not None and (chosen != "onnx" or fixed_batch < 1):
+        raise UsageError("a fixed batch is a positive number for onnx", remedy="Give --fixed-batch 1 --format onnx")
+    if compile and chosen != "pt2":
+        raise UsageError(f"{chosen} is not compiled here", remedy="Give --compile with --format pt2")
     where = device_of(device)
     if batch_size is not None:
         check_batch_size(batch_size)
@@ -134,7 +159,8 @@ def export(
     if runtime is not None:
         browser.runtime_version(Path(runtime))
     source = find_weights(weights_file, observer=observer)
-    target = target_of(weights_file, source, chosen, accuracy, raw=raw, out=out)
+    target = target_of(weights_file, source, chosen, accuracy, raw=raw, compiled=compile, out=out)
+    settings = Settings(opset=opset, fixed_batch=fixed_batch, compiled=compile)
     _check_target(target, chosen, overwrite)
     model, sha256 = _model(source, where)
     if postprocess:
@@ -151,14 +177,14 @@ def export(
         beside = tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent)
     with beside as folder:
         made = Path(folder) / target.name
-        built = build(model.network, record, chosen, made, inputs, opset)
+        built = build(model.network, record, chosen, made, inputs, settings)
         found = parity.compare(model, built.export, built.probe, images, accuracy) if check else None
         scarce = found is not None and found.compared < parity.FEW and not found.failures()
         if scarce and model.task == "detection":
             # The images have few objects of its classes. The same graph with a lower threshold has boxes to compare.
             keen = model.with_postprocess(score_threshold=parity.telling_threshold(model, images))
             stated = replace(record, config=keen.network.config)
-            trial = build(keen.network, stated, chosen, Path(folder) / f"trial{SUFFIXES[chosen]}", inputs, opset)
+            trial = build(keen.network, stated, chosen, Path(folder) / f"trial{SUFFIXES[chosen]}", inputs, settings)
             found = parity.compare(keen, trial.export, trial.probe, images, accuracy)
         if found is not None:
             found.require()
@@ -179,6 +205,7 @@ def target_of(
     precision: Precision,
     *,
     raw: bool = False,
+    compiled: bool = False,
     out: str | Path | None = None,
 ) -> Path:
     """Return the target of an export: `out`, or beside the weights, or in the working folder for fetched weights.
@@ -189,23 +216,25 @@ def target_of(
         file_format: see `default_path`, as for the next two.
         precision: of the export.
         raw: whether it is raw.
+        compiled: whether it is compiled.
         out: the path that the user gave, if any.
     """
     if out is not None:
         return Path(out)
-    fetched = not Path(weights_file).exists()
-    return default_path(
-        Path(f"{Path(weights_file).name}.fetched") if fetched else source, file_format, precision, raw=raw
-    )
+    beside = source if Path(weights_file).exists() else Path(f"{Path(weights_file).name}.fetched")
+    return default_path(beside, file_format, precision, raw=raw, compiled=compiled)
 
 
-def default_path(weights_file: Path, file_format: Format, precision: Precision, *, raw: bool = False) -> Path:
+def default_path(
+    weights_file: Path, file_format: Format, precision: Precision, *, raw: bool = False, compiled: bool = False
+) -> Path:
     """Return the path of an export beside its weights.
 
     >>> str(default_path(Path("runs/a/best.safetensors"), "onnx", "int8"))
     'runs/a/best-int8.onnx'
     """
     parts = [weights_file.stem, *([precision] if precision != "fp32" else []), *(["raw"] if raw else [])]
+    parts += ["compiled"] if compiled else []
     return weights_file.with_name("-".join(parts) + SUFFIXES[file_format])
 
 
@@ -361,7 +390,7 @@ def build(
     file_format: Format,
     path: Path,
     inputs: Sequence[Any],
-    opset: int | None = None,
+    settings: Settings = Settings(),
 ) -> Built:
     """Write `path`, and open it.
 
@@ -371,7 +400,7 @@ def build(
         file_format: the format.
         path: the target; an `.xml` gets its `.bin` beside it.
         inputs: images of the input size for calibration; only for int8.
-        opset: of `onnx`; None for the usual one.
+        settings: of `onnx` and `pt2`.
 
     Raises:
         UsageError: the model cannot be written with that opset.
@@ -379,8 +408,8 @@ def build(
         StorageError: the disk is full or failing.
     """
     makers = {
-        "pt2": _pt2,
-        "onnx": functools.partial(_onnx, opset=opset),
+        "pt2": functools.partial(_pt2, settings=settings),
+        "onnx": functools.partial(_onnx, settings=settings),
         "openvino": _openvino,
         "ncnn": _ncnn,
         "litert": _litert,
@@ -391,26 +420,27 @@ def build(
         return makers[file_format](network, record, path, inputs)
 
 
-def _pt2(network: SSD | FCN, record: ExportRecord, path: Path, _inputs: Sequence[Any]) -> Built:
-    from singleshot.exporting.pt2 import to_pt2, write
+def _pt2(network: SSD | FCN, record: ExportRecord, path: Path, _inputs: Sequence[Any], *, settings: Settings) -> Built:
+    from singleshot.exporting.pt2 import to_pt2, write, write_compiled
     from singleshot.prediction.backends.pt2 import Pt2Backend, open_pt2
 
-    write(to_pt2(_program(network, LoopSuppression(), record.form, record.precision)), path, record.texts())
-    export = open_pt2(path)
+    program = to_pt2(_program(network, LoopSuppression(), record.form, record.precision))
+    (write_compiled if settings.compiled else write)(program, path, record.texts())
+    export = open_pt2(path, trust=settings.compiled)
     if record.form == "raw" or record.task == "segmentation":
         return Built(export, export)
+    # Not compiled: a second compilation would only show again what the compiled boxes and scores show.
     both = _program(network, LoopSuppression(), "both", record.precision)
     return Built(export, Pt2Backend(to_pt2(both), record, both.output_names))
 
 
-def _onnx(
-    network: SSD | FCN, record: ExportRecord, path: Path, inputs: Sequence[Any], *, opset: int | None = None
-) -> Built:
+def _onnx(network: SSD | FCN, record: ExportRecord, path: Path, inputs: Sequence[Any], *, settings: Settings) -> Built:
     from singleshot.exporting import onnx
     from singleshot.prediction.backends.onnx import OnnxBackend, open_onnx
 
-    model = onnx.to_onnx(_program(network, OperatorSuppression(), _probed(record.form), record.precision))
-    model = onnx.at_opset(model, onnx.OPSET if opset is None else opset)
+    program = _program(network, OperatorSuppression(), _probed(record.form), record.precision)
+    model = onnx.to_onnx(program, settings.fixed_batch)
+    model = onnx.at_opset(model, onnx.OPSET if settings.opset is None else settings.opset)
     if record.precision == "int8":
         model = onnx.quantised(model, inputs)
     path.write_bytes(onnx.with_texts(onnx.with_outputs(model, record.output_names), record.texts()).SerializeToString())
@@ -463,7 +493,7 @@ def _coreml(network: SSD | FCN, record: ExportRecord, path: Path, _inputs: Seque
 
 def _browser(network: SSD | FCN, record: ExportRecord, path: Path, inputs: Sequence[Any]) -> Built:
     path.mkdir()  # the page is added when parity is proven
-    return _onnx(network, record, path / browser.MODEL, inputs)
+    return _onnx(network, record, path / browser.MODEL, inputs, settings=Settings())
 
 
 def _probed(form: Literal["whole", "raw"]) -> Form:

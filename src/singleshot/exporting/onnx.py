@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import UInt8
 from numpy import ndarray
@@ -29,8 +30,12 @@ from singleshot.prediction.extras import needs_extra, quiet
 OPSET = 18
 
 
-def to_onnx(program: DetectorProgram | SegmenterProgram) -> Any:
+def to_onnx(program: DetectorProgram | SegmenterProgram, fixed_batch: int | None = None) -> Any:
     """Convert the program to an `onnx.ModelProto` whose outputs have the program's names.
+
+    Args:
+        program: takes any number of images of any size.
+        fixed_batch: the only number of images that the model takes; None for any number.
 
     Raises ConfigError if the packages of the extra `export` are missing.
     """
@@ -38,8 +43,9 @@ def to_onnx(program: DetectorProgram | SegmenterProgram) -> Any:
         import onnxscript  # noqa: F401  (the exporter needs it and says so in its own way)
     height, width = program.config.input_size_hw
     # Sizes that the exporter cannot take for constants.
-    example = torch.zeros(2, height + 17, width + 29, 3, dtype=torch.uint8)
+    example = torch.zeros(fixed_batch or 2, height + 17, width + 29, 3, dtype=torch.uint8)
     batch, high, wide = (torch.export.Dim(name) for name in ("batch", "height", "width"))
+    sizes = {1: high, 2: wide} if fixed_batch else {0: batch, 1: high, 2: wide}
     with warnings.catch_warnings(), quiet("torch.onnx", "onnxscript"):
         warnings.simplefilter("ignore")
         made = torch.onnx.export(
@@ -47,7 +53,7 @@ def to_onnx(program: DetectorProgram | SegmenterProgram) -> Any:
             (example,),
             input_names=[INPUT],
             output_names=list(program.output_names),
-            dynamic_shapes={INPUT: {0: batch, 1: high, 2: wide}},
+            dynamic_shapes={INPUT: sizes},
             custom_translation_table={OPERATOR: _non_max_suppression},
             opset_version=OPSET,
             external_data=False,
@@ -158,8 +164,9 @@ def quantised(model: Any, inputs: Sequence[UInt8[ndarray, "1 H W 3"]]) -> Any:
 
         def get_next(self) -> Any:
             picture = next(self.rest, None)
-            return None if picture is None else {INPUT: picture}
+            return None if picture is None else {INPUT: np.repeat(picture, batch, axis=0)}
 
+    batch = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value or 1
     own = type(model)()
     own.CopyFrom(model)  # the quantiser moves the tensors of its input into files
     with tempfile.TemporaryDirectory() as folder, quiet("root"):

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
 
@@ -43,11 +44,26 @@ class OnnxBackend:
         chosen = providers(onnxruntime.get_available_providers(), cuda)
         self._session: Any = onnxruntime.InferenceSession(data, options, providers=chosen)
         self.output_names: tuple[str, ...] = tuple(output.name for output in self._session.get_outputs())
+        size = self._session.get_inputs()[0].shape[0]
+        self.fixed_batch: int | None = size if isinstance(size, int) else None
+        """The number of images that a file exported with a fixed batch takes; None where it takes any number."""
 
     def run(self, images: UInt8[ndarray, "B H W 3"]) -> Mapping[str, Any]:
-        """Run the model, as `Backend.run`. Raises UsageError in a forked process."""
+        """Run the model, as `Backend.run`. Raises UsageError in a forked process.
+
+        With a fixed batch, images go through in parts of its size; a last part is filled up with black images.
+        """
         refuse_fork(self._process, "ONNX Runtime")
-        return dict(zip(self.output_names, self._session.run(self.output_names, {INPUT: images}), strict=True))
+        if self.fixed_batch in (None, len(images)):
+            return dict(zip(self.output_names, self._session.run(self.output_names, {INPUT: images}), strict=True))
+        count = -len(images) % self.fixed_batch
+        filled = np.concatenate([images, np.zeros((count, *images.shape[1:]), np.uint8)])
+        parts = [
+            self._session.run(self.output_names, {INPUT: filled[start : start + self.fixed_batch]})
+            for start in range(0, len(filled), self.fixed_batch)
+        ]
+        joined = [np.concatenate(each)[: len(images)] for each in zip(*parts, strict=True)]
+        return dict(zip(self.output_names, joined, strict=True))
 
 
 def providers(available: Sequence[str], cuda: int | None) -> list[Any]:

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import UInt8
 from numpy import ndarray
 
-from singleshot.errors import DataError, InputMissingError
+from singleshot.errors import DataError, InputMissingError, UsageError
 from singleshot.prediction.backends.backend import ExportRecord, parse, refused
 from singleshot.prediction.extras import quiet
 
@@ -24,10 +24,10 @@ class Pt2Backend:
     """A program as a torch module. It uses torch's number of threads.
 
     Args:
-        program: a `torch.export.ExportedProgram`; `open_pt2` reads one from a file.
+        program: a `torch.export.ExportedProgram`, or a compiled one, which can be called; `open_pt2` reads both.
         record: the record in it.
         output_names: of its outputs, in order.
-        device: where it computes.
+        device: where it computes; a compiled program computes on the CPU.
     """
 
     def __init__(
@@ -35,11 +35,14 @@ class Pt2Backend:
     ) -> None:
         self.record, self.output_names = record, output_names
         self._device = device or torch.device("cpu")
+        if not isinstance(program, torch.export.ExportedProgram):
+            self._module: Any = program
+            return
         if self._device.type != "cpu":
             from torch.export.passes import move_to_device_pass
 
             program = move_to_device_pass(program, self._device)
-        self._module: Any = program.module()
+        self._module = program.module()
 
     @torch.inference_mode()
     def run(self, images: UInt8[ndarray, "B H W 3"]) -> Mapping[str, Any]:
@@ -57,10 +60,13 @@ def open_pt2(path: Path, *, device: torch.device | None = None, trust: bool = Fa
         trust: open it even if it could run code of its author.
 
     Raises:
-        DataError: not an archive of ours, damaged, or one that could run code.
+        DataError: not an archive of ours, damaged, one that could run code, or compiled for another processor.
+        UsageError: a compiled archive on another device than the CPU.
         InputMissingError: there is no such file.
     """
     record = parse(record_text(path, trust=trust), path)
+    if is_compiled(path):
+        return _open_compiled(path, record, device)
     try:
         with warnings.catch_warnings(), quiet("torch.export", "torch._export"):
             warnings.simplefilter("ignore")
@@ -75,6 +81,27 @@ def open_pt2(path: Path, *, device: torch.device | None = None, trust: bool = Fa
     raise DataError(what, kind="other-outputs", remedy="Export it again with `singleshot export`", file=path)
 
 
+def is_compiled(path: Path) -> bool:
+    """Return whether an archive holds machine code, as `--compile` writes it, in place of a program."""
+    with zipfile.ZipFile(path) as archive:
+        return any(COMPILED in name for name in archive.namelist())
+
+
+def _open_compiled(path: Path, record: ExportRecord, device: torch.device | None) -> Pt2Backend:
+    """Open a compiled archive, which the caller has decided to trust."""
+    if device is not None and device.type != "cpu":
+        remedy = "Use --device cpu, or the weights that the file was made from"
+        raise UsageError(f"it was compiled for the CPU and does not run on {device}", remedy=remedy, file=path)
+    from torch._inductor import aoti_load_package
+
+    try:
+        with quiet("torch._inductor"):
+            return Pt2Backend(aoti_load_package(str(path)), record, record.output_names)
+    except Exception as error:  # torch raises exceptions of many classes
+        raise refused("torch", error, path) from error
+
+
+COMPILED = "/data/aotinductor/"
 MOST_BYTES, MOST_TEXT = 8 << 30, 256 << 20
 _NAMES = """
     __and__.Tensor __or__.Tensor _assert_tensor_metadata.default abs.default adaptive_avg_pool2d.default add.Tensor
