@@ -42,7 +42,7 @@ from singleshot.metrics.detections import FlatDetections, GroundTruths
 from singleshot.metrics.voc_ap import mean_ap, voc_ap
 from singleshot.prediction.predictor import Detector
 from singleshot.streets import write
-from singleshot.structures import Dataset
+from singleshot.structures import Dataset, Detections
 from singleshot.training import run
 from singleshot.training.devices import open_fabric
 from singleshot.training.load_pretrained import new_network
@@ -143,10 +143,14 @@ def step_seconds(recipes: dict[str, Recipe], train: Dataset) -> dict[str, float]
 
 
 def score(detector: Detector, test: Dataset) -> tuple[dict[str, float], dict[str, list[float]]]:
-    """Return AP50, AP75 and AP50:95, and each of them for every drawing of the bootstrap."""
-    found, there = evaluate_split(detector, eval_loader(detector, test), CollectDetections(test))
+    """Return AP50, AP75 and AP50:95 of a detector, and each of them for every drawing of the bootstrap."""
+    return judged(*evaluate_split(detector, eval_loader(detector, test), CollectDetections(test)))
+
+
+def judged(found: list[Detections], there: Dataset) -> tuple[dict[str, float], dict[str, list[float]]]:
+    """Return the same of the detections in each image of a split."""
     flat, truths = FlatDetections.from_images(found), GroundTruths.from_samples(there.samples)
-    count, figures, drawn = len(test.label_map), {}, {}
+    count, figures, drawn = len(there.label_map), {}, {}
     for name, thresholds in THRESHOLDS.items():
         means = [mean_ap(voc_ap(flat, truths, count, metric="voc12", iou_threshold=each)) for each in thresholds]
         figures[name] = float(np.mean([0.0 if mean is None else mean for mean in means]))
