@@ -66,9 +66,10 @@ class ResidualPyramid(Backbone):
         first, second = layout.stem
         self.stem = nn.Sequential(_convolution(3, first, stride=2), _convolution(first, second, stride=2))
         widths = [second, *(stage.width for stage in layout.stages)]
-        self.stages = nn.ModuleList(
-            _stage(stage, width, layout.projected) for stage, width in zip(layout.stages, widths, strict=False)
-        )
+        self.stages = nn.ModuleList()
+        for stage, width in zip(layout.stages, widths, strict=False):
+            later = [_Residual(stage.width, stage.width, 1, layout.projected) for _ in range(stage.blocks - 1)]
+            self.stages.append(nn.Sequential(_Residual(width, stage.width, stage.stride, layout.projected), *later))
         self.lateral = nn.ModuleList(
             _convolution(width, layout.merged, kernel=1, activated=False) for width in widths[-3:]
         )
@@ -79,7 +80,9 @@ class ResidualPyramid(Backbone):
             for channels, out in zip(inputs, layout.extras, strict=False)
         )
         self.channels = (layout.merged, layout.merged, *inputs)
-        self.halvings = _halvings(layout)
+        # The stem halves twice, then each stage that strides, then each extra map.
+        halved = [2 + sum(stage.stride == 2 for stage in layout.stages[: end + 1]) for end in range(len(layout.stages))]
+        self.halvings = (*halved[-3:], *range(halved[-1] + 1, halved[-1] + 1 + len(layout.extras)))
         initialise(self)
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> tuple[Tensor, ...]:
@@ -144,21 +147,6 @@ class _Residual(nn.Module):
         if self.shortcut is not None:
             out = out + self.shortcut(features)
         return F.relu(features + out if self.added else out)
-
-
-def _halvings(layout: ResidualLayout) -> tuple[int, ...]:
-    """Return `Backbone.halvings`: the stem halves twice, then the stages that stride, then each extra map."""
-    strides = [stage.stride == 2 for stage in layout.stages]
-    counts = [2 + sum(strides[: index + 1]) for index in range(len(strides))]
-    return (*counts[-3:], *range(counts[-1] + 1, counts[-1] + 1 + len(layout.extras)))
-
-
-def _stage(stage: Stage, channels: int, projected: bool) -> nn.Sequential:
-    blocks = [
-        _Residual(stage.width if index else channels, stage.width, 1 if index else stage.stride, projected)
-        for index in range(stage.blocks)
-    ]
-    return nn.Sequential(*blocks)
 
 
 def _convolution(channels: int, out: int, *, kernel: int = 3, stride: int = 1, activated: bool = True) -> nn.Sequential:

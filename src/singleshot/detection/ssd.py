@@ -325,7 +325,9 @@ class SSD(Freezable):
             _head(config.heads, width, count * 4) for width, count in zip(channels, counts, strict=True)
         )
         if config.scores == "sigmoid":
-            _start_unlikely(self.class_heads)
+            for head in self.class_heads:  # every class of every anchor begins with 1 %, as below all together
+                last = list(head.modules())[-1]
+                nn.init.constant_(last.get_parameter("bias"), -math.log(99.0))
         elif config.trunk in residual.LAYOUTS:
             _start_as_background(self.class_heads, self.columns)
         anchors = anchors_cxcywh(config.anchors, config.input_size_hw, config.clip_anchors)
@@ -379,12 +381,6 @@ def _start_as_background(class_heads: nn.ModuleList, columns: int) -> None:
     for head in class_heads:
         bias = head.get_parameter("bias").detach()  # shares the parameter's memory
         bias.view(-1, columns)[:, 0] = math.log(99.0 * (columns - 1))
-
-
-def _start_unlikely(class_heads: nn.ModuleList) -> None:
-    """Let every class of every anchor begin with 1 %, for the same reason, where each class has a sigmoid."""
-    for head in class_heads:
-        nn.init.constant_(next(reversed(list(head.modules()))).get_parameter("bias"), -math.log(99.0))
 
 
 def _pyramid(backbone: BackboneName, extras: Extras, norm: Norm = "none", padding: Padding = "symmetric") -> Backbone:

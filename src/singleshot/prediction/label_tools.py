@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
-from xml.sax.saxutils import quoteattr
+from xml.sax.saxutils import escape, quoteattr
 
 from singleshot.structures import Detections
 
@@ -104,7 +104,8 @@ def label_studio_config(class_names: Sequence[str]) -> str:
 
 def cvat_head(class_names: Sequence[str]) -> str:
     """Return the beginning of a CVAT file, up to the first image; the end is `</annotations>`."""
-    labels = "".join(f"        <label><name>{_text(name)}</name></label>\n" for name in class_names)
+    spaces = {"\n": "&#10;", "\r": "&#13;", "\t": "&#9;"}
+    labels = "".join(f"        <label><name>{escape(name, spaces)}</name></label>\n" for name in class_names)
     return (
         '<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n  <version>1.1</version>\n  <meta>\n    <task>\n'
         f"      <labels>\n{labels}      </labels>\n    </task>\n  </meta>\n"
@@ -128,7 +129,3 @@ def cvat_image(found: Detections, number: int, name: str) -> str:
     ]
     head = f'  <image id="{number}" name={quoteattr(name)} width="{width}" height="{height}">\n'
     return f"{head}{''.join(lines)}  </image>\n"
-
-
-def _text(value: str) -> str:
-    return quoteattr(value)[1:-1].replace("&quot;", '"')

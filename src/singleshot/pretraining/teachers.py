@@ -153,7 +153,13 @@ def load_teacher(name: TeacherName = "lite0", file: Path | None = None) -> Teach
         DataError: the file is not the published one.
         InputMissingError, NotPermittedError: it cannot be read.
     """
-    path = file or _packaged_file()
+    path = file
+    if path is None:
+        found = importlib.util.find_spec(_PACKAGE)  # finds the package's folder and imports nothing
+        if found is None or found.origin is None:
+            message = f"{_PACKAGE} is not installed"
+            raise ConfigError(message, remedy="pip install 'singleshot[pretrain]'")
+        path = Path(found.origin).parent / _FILE
     with os_errors(path, "read"):
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if digest != _SHA256:  # before anything of it is parsed
@@ -173,11 +179,3 @@ def load_teacher(name: TeacherName = "lite0", file: Path | None = None) -> Teach
     # Folded, because a large part of a step is the teacher's.
     folded(network.eval())
     return Teacher(name, network.requires_grad_(False), preprocess, provenance)
-
-
-def _packaged_file() -> Path:
-    found = importlib.util.find_spec(_PACKAGE)  # finds the package's folder and imports nothing
-    if found is None or found.origin is None:
-        message = f"{_PACKAGE} is not installed"
-        raise ConfigError(message, remedy="pip install 'singleshot[pretrain]'")
-    return Path(found.origin).parent / _FILE

@@ -82,7 +82,8 @@ class Metrics:
 
     def text(self, *, held_bytes: int, states: Sequence[ModelState]) -> str:
         """Return all metrics, and the current values given here; `states` are in the order of the models."""
-        labels = {name: f'model="{_escaped(name)}"' for name in self.models}
+        escapes = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
+        labels = {name: f'model="{name.translate(escapes)}"' for name in self.models}
         lines = _described("singleshot_build_info", "gauge", "1, with the version of the server.")
         lines.append(f'singleshot_build_info{{version="{__version__}"}} 1')
         lines += _described("singleshot_http_responses_total", "counter", "Responses by status code.")
@@ -114,7 +115,3 @@ class Metrics:
 
 def _described(name: str, kind: str, help_text: str) -> list[str]:
     return [f"# HELP {name} {help_text}", f"# TYPE {name} {kind}"]
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

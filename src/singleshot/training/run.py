@@ -179,13 +179,15 @@ def train(
     with Heartbeat(ranks, recipe.rank_timeout_s, lambda: kill_processes(child_processes(fabric))):
         used = None
         if not isinstance(data, Dataset):
-            root = Path(data)
+            root, resumed = Path(data), Path(out) / SPLIT_FILE
+            if choice is None and existing and resumed.is_file():
+                choice = split_file.read(resumed).choice
             options: dict[str, Any] = {
                 "with_masks": recipe.is_segmentation,
                 "layout": data_format,
                 "allow_unlabelled": allow_unlabelled,
                 "fix_boxes": fix_boxes,
-                "choice": _choice(Path(out), existing) if choice is None else choice,
+                "choice": choice,
             }
             chosen = divide.for_training(
                 root,
@@ -294,11 +296,6 @@ def train(
         data,
         val,
     )
-
-
-def _choice(out: Path, existing: bool) -> ClassChoice | None:
-    """Return the classes that the run to resume read; None for a new one."""
-    return split_file.read(out / SPLIT_FILE).choice if existing and (out / SPLIT_FILE).is_file() else None
 
 
 def recipe_for(recipe: Recipe | None, weights: str | Path | None) -> Recipe:
