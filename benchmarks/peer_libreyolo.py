@@ -28,7 +28,7 @@ def work(request: dict[str, Any]) -> dict[str, Any]:
     sheet.write_text(f"train: {images}\nval: {images}\nnames:\n{names}", encoding="utf-8")
     durations: list[float] = []
 
-    def train(epochs: int, name: str) -> Any:
+    def train(epochs: int, name: str, **settings: Any) -> Any:
         model = libreyolo.LibreYOLO9(None, size="t", nb_classes=len(request["names"]), device="cpu")
         durations.clear()
         model.train(
@@ -43,10 +43,11 @@ def work(request: dict[str, Any]) -> dict[str, Any]:
             name=name,
             exist_ok=True,
             callbacks=lambda event: durations.append(event.epoch_seconds),
+            **settings,
         )
         return model
 
-    train(1, "trial")
+    train(1, "trial", no_aug_epochs=0)  # with mosaic, as most epochs
     epochs = max(1, round(request["minutes"] * 60 / durations[0]))
     began = time.monotonic()
     model = train(epochs, "train")
