@@ -195,21 +195,30 @@ def contains(folder: Path, names: Iterable[str]) -> bool:
 
 def matching(folder: Path, pattern: str) -> list[Path]:
     """Return the files and folders below a folder that match a pattern, sorted, without those that are never data."""
-    found = folder.glob(pattern)
-    return sorted(path for path in found if not any(map(is_helper, path.relative_to(folder).parts)))
+    depth = len(folder.parts)
+    return sorted(path for path in folder.glob(pattern) if not any(map(is_helper, path.parts[depth:])))
 
 
 def subfolders(folder: Path) -> list[Path]:
     """Return the folders in a folder, sorted; [] where it cannot be listed."""
-    try:
-        return sorted(path for path in folder.iterdir() if path.is_dir() and not is_helper(path.name))
-    except OSError:
-        return []
+    return [path for path, is_folder in _entries(folder) if is_folder]
 
 
 def files_in(folder: Path) -> list[Path]:
     """Return the files in a folder, without folders, sorted; [] where it cannot be listed."""
+    return [path for path, is_folder in _entries(folder) if not is_folder]
+
+
+def _entries(folder: Path) -> list[tuple[Path, bool]]:
+    """Return what lies in a folder, sorted, and whether it is a folder: only links are asked for one by one."""
     try:
-        return sorted(path for path in folder.iterdir() if not path.is_dir() and not is_helper(path.name))
+        with os.scandir(folder) as entries:
+            found = [
+                (path, path.is_dir() if entry.is_symlink() else entry.is_dir(follow_symlinks=False))
+                for entry in entries
+                if not is_helper(entry.name)
+                for path in (folder / entry.name,)
+            ]
     except OSError:
         return []
+    return sorted(found)

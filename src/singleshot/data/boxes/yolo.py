@@ -309,7 +309,7 @@ def yaml_file(root: Path) -> Path | None:
     if root.is_file():
         return root if root.suffix.lower() in (".yaml", ".yml") else None
     with os_errors(root, "read"):
-        inside = folders.matching(root, "*") if root.is_dir() else []
+        inside = folders.matching(root, "*.[yY]*[mM][lL]") if root.is_dir() else []
     files = [path for path in inside if path.suffix.lower() in (".yaml", ".yml")]
     named = [path for path in files if path.stem in ("data", "dataset")]
     return named[0] if named else files[0] if len(files) == 1 else None
