@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from singleshot.data.faults import make_fault
-from singleshot.errors import Fault, os_errors
+from singleshot.errors import Fault, SingleshotError, os_errors
 
 _HELPERS = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin"})
 
@@ -201,24 +201,20 @@ def matching(folder: Path, pattern: str) -> list[Path]:
 
 def subfolders(folder: Path) -> list[Path]:
     """Return the folders in a folder, sorted; [] where it cannot be listed."""
-    return [path for path, is_folder in _entries(folder) if is_folder]
+    try:
+        return [folder / entry.name for entry in entries(folder) if _is_folder(entry)]
+    except SingleshotError:
+        return []
 
 
 def files_in(folder: Path) -> list[Path]:
     """Return the files in a folder, without folders, sorted; [] where it cannot be listed."""
-    return [path for path, is_folder in _entries(folder) if not is_folder]
-
-
-def _entries(folder: Path) -> list[tuple[Path, bool]]:
-    """Return what lies in a folder, sorted, and whether it is a folder: only links are asked for one by one."""
     try:
-        with os.scandir(folder) as entries:
-            found = [
-                (path, path.is_dir() if entry.is_symlink() else entry.is_dir(follow_symlinks=False))
-                for entry in entries
-                if not is_helper(entry.name)
-                for path in (folder / entry.name,)
-            ]
-    except OSError:
+        return [folder / entry.name for entry in entries(folder) if not _is_folder(entry)]
+    except SingleshotError:
         return []
-    return sorted(found)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Return whether an entry is a folder or leads to one. Only links are looked up, so that long folders are fast."""
+    return entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and Path(entry.path).is_dir())
