@@ -191,7 +191,7 @@ def test_detections_give_one_detection_by_index_and_one_after_the_other() -> Non
     for index in (0, -2, np.int64(0)):
         assert len(found[index]) == 1 and found[index].scores[0] == np.float32(0.9)
     assert list(found[:0]) == [] and len(found[found.scores > 0.6]) == 1
-    for wrong in (2, -3, np.array([True]), np.array([5])):
+    for wrong in (2, -3, np.array([True]), np.array([5]), None, True, np.bool_(True), 1.5, "car"):
         with pytest.raises(SingleshotError, match="detection") as raised:
             found[wrong]
         assert isinstance(raised.value, IndexError)

@@ -443,7 +443,9 @@ class Detections(Result):
         Raises NoSuchDetectionError, which is an IndexError too, for an index or a mask that does not fit.
         """
         count = len(self)
-        if isinstance(keep, int | np.integer) and not isinstance(keep, bool):
+        if keep is None or isinstance(keep, bool | np.bool_):  # NumPy would add an axis
+            raise NoSuchDetectionError(f"{keep} is not an index of a detection")
+        if isinstance(keep, int | np.integer):
             if not -count <= keep < count:
                 raise NoSuchDetectionError(f"there is no detection {keep}: the image has {count}")
             keep = [keep]

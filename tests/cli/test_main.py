@@ -56,6 +56,8 @@ def test_importing_the_package_does_not_import_torch() -> None:
         (("train", "--data", ".", "--epochs", "many"), 2, "'--epochs'"),
         (("demo", "--minutes"), 2, "'--minutes' requires an argument"),
         (("predict",), 2, "'[WEIGHTS] SOURCES...'. See singleshot predict --help."),
+        (("predict", "a.jpg", "--out"), 2, "requires an argument. See singleshot predict --help."),
+        (("data", "check", ".", "--split"), 2, "requires an argument. See singleshot data check --help."),
         (("demo", "--minutes", "-1", "--out", "d"), 2, "'--minutes': Input should be greater than"),
         (("demo", "--minutes", "0", "--out", "d"), 2, "'--minutes': Input should be greater than"),
     ],

@@ -92,6 +92,53 @@ def test_what_is_no_image_on_standard_input_is_one_line(
     assert ended == code and shown == "" and said in lines
 
 
+def test_what_is_wrong_with_standard_input_names_no_file_to_delete(
+    untrained: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with piped(b"no image at all", tmp_path):
+        code, _, said = run(capfd, untrained, "-")
+    assert code == 65 and "-: not an image. Pipe a whole image." in said and "delete" not in said
+
+
+def test_a_closed_standard_input_and_a_terminal_are_named_and_do_not_hang(untrained: Path) -> None:
+    command = [sys.executable, "-m", "singleshot", "predict", str(untrained), "-"]
+    closed = subprocess.run(
+        ["sh", "-c", 'exec "$@" <&-', "sh", *command], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert closed.returncode == 66 and "standard input is closed. Pipe an image" in closed.stderr
+    leader, terminal_end = os.openpty()
+    kept = os.dup(0)
+    os.dup2(terminal_end, 0)
+    try:
+        with pytest.raises(InputMissingError, match="standard input is a terminal"):
+            read_standard_input()
+    finally:
+        os.dup2(kept, 0)
+        for each in (kept, leader, terminal_end):
+            os.close(each)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")
+def test_a_full_disk_behind_standard_output_is_74_and_behind_standard_error_nothing(
+    untrained: Path, images: list[Path]
+) -> None:
+    command = [sys.executable, "-m", "singleshot", "predict", str(untrained), str(images[0])]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+        assert done.returncode == 74 and done.stderr == "singleshot: error: the disk is full. Free space.\n"
+        command.append("--track")  # gives a warning
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=full, timeout=60, check=False)
+        assert done.returncode == 0 and done.stdout
+
+
+def test_a_report_is_never_called_like_standard_output(
+    untrained: Path, images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, _, said = run(capfd, untrained, images[0], "--json", "-")
+    assert code == 2 and "--save ndjson -" in said and list(tmp_path.iterdir()) == []
+
+
 def test_a_file_that_is_called_like_standard_input_is_named_with_its_folder(
     images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -38,6 +38,18 @@ def test_the_edge_of_a_map_is_never_its_largest_value():
     assert compute("max_pool", halved).shape == (1, 1, 2, 2)
 
 
+def test_the_last_window_of_an_average_counts_what_is_within_the_map():
+    x = torch.arange(9.0).reshape(1, 1, 3, 3)
+    given = {
+        "x": x, "kernel_sizes": [2, 2], "strides": [2, 2], "pad_type": "custom", "pad": [0, 0, 0, 0],
+        "ceil_mode": True, "exclude_padding_from_average": True,
+    }  # fmt: skip
+    assert compute("avg_pool", given).tolist() == [[[[2.0, 3.5], [6.5, 8.0]]]]
+    for wrong in ({"pad": [1, 1, 0, 0]}, {"pad_type": "same"}, {"exclude_padding_from_average": False}):
+        with pytest.raises(ValueError, match="avg_pool"):
+            compute("avg_pool", given | wrong)
+
+
 def test_a_slice_keeps_to_its_masks():
     x = torch.arange(12.0).reshape(1, 1, 3, 4)
     given = {

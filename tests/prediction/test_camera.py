@@ -55,3 +55,12 @@ def test_d11_a_camera_that_falls_silent_or_ends_is_an_error_that_says_which(hang
 def test_a_camera_that_is_not_there_is_a_missing_input() -> None:
     with pytest.raises(InputMissingError, match="camera 7"):
         list(camera.frames(7, open_capture=lambda _index: Capture(0, there=False)))
+
+
+@pytest.mark.parametrize("index", [-1, 100, 2024, 10**20])
+def test_a_number_that_no_camera_has_never_reaches_opencv(index: int) -> None:
+    """OpenCV crashes at −1, takes 2024 for another way to open camera 24, and cannot read larger numbers."""
+    opened: list[int] = []
+    with pytest.raises(InputMissingError, match=f"there is no camera {index}: they are numbered from 0 to 99"):
+        list(camera.frames(index, open_capture=opened.append))
+    assert opened == []

@@ -106,6 +106,43 @@ def test_a_batch_of_no_images_is_refused(detector: Detector, images: list, batch
         next(iter(detector.stream(images, batch_size=batch_size)))
 
 
+WRONG_TYPES = """
+import sys
+import numpy as np
+import singleshot
+
+image = np.zeros((64, 96, 3), np.uint8)
+model = singleshot.load(sys.argv[1])
+name = model.label_map.names[0]
+calls = {
+    "load(None)": lambda: singleshot.load(None),
+    "load(bytes)": lambda: singleshot.load(b"best.safetensors"),
+    "load(device=0)": lambda: singleshot.load(sys.argv[1], device=0),
+    **{f"batch_size={x!r}": lambda x=x: model.predict(image, batch_size=x) for x in (None, 1.5, "4")},
+    **{f"stream batch_size={x!r}": lambda x=x: next(model.stream([image], batch_size=x)) for x in (1.5, "4")},
+    **{f"threshold={x!r}": lambda x=x: model.predict(image, threshold=x) for x in ("0.5,car=0.3", [0.5], {name: None})},
+    "classes of text": lambda: next(model.stream([image], classes=name)),
+}
+for label, call in calls.items():
+    try:
+        call()
+    except singleshot.SingleshotError as error:
+        print(label, "->", error)
+"""
+
+
+def test_arguments_of_a_wrong_type_are_refused_in_one_line(detector: Detector, tmp_path: Path):
+    """In a process of its own, without the type checks of these tests."""
+    weights.save(tmp_path / "w.safetensors", detector.network, {})
+    command = [sys.executable, "-c", WRONG_TYPES, str(tmp_path / "w.safetensors")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 12 and all(line.endswith(".") for line in lines), lines
+    assert any(line.startswith("threshold='0.5,car=0.3'") and "Give a number of 0 to 1" in line for line in lines)
+    assert f"Give a list: [{detector.label_map.names[0]!r}]" in lines[-1]
+
+
 def test_the_default_threshold_is_a_half(detector: Detector, images: list):
     assert (detector.predict(images[0]).scores >= 0.5).all()
 

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from singleshot.errors import InputMissingError, UsageError
+from singleshot.errors import DataError, InputMissingError, UsageError
 from singleshot.prediction.sources import Sources, resolve
 from tests.prediction.videos import make
 
@@ -79,3 +80,34 @@ def test_a_phones_files_are_used_or_counted_in_one_line(tmp_path: Path) -> None:
     assert resolve([tmp_path / "a.jpg"]).warning() is None
     with pytest.raises(InputMissingError, match="--recursive"):
         resolve([(tmp_path / "only").mkdir() or tmp_path / "only"])
+
+
+def test_a_folder_without_images_says_what_is_in_it(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    for name in ("a.HEICS", "b.heics", "deep/c.jpg"):
+        (tmp_path / name).write_bytes(b"\xff\xd8\xff")
+    with pytest.raises(InputMissingError) as caught:
+        resolve([tmp_path])
+    assert str(caught.value).endswith(
+        f"no images or videos in this folder; 2 files are not read (2 .heics; first {tmp_path / 'a.HEICS'}); "
+        f"1 subfolder is not read (first {tmp_path / 'deep'}): add --recursive. "
+        "Name a folder of them, or add --recursive."
+    )
+
+
+def test_links_to_folders_are_not_followed_and_counted(tmp_path: Path) -> None:
+    (tmp_path / "set" / "deep").mkdir(parents=True)
+    (tmp_path / "set" / "deep" / "a.jpg").write_bytes(b"\xff\xd8\xff")
+    (tmp_path / "set" / "round").symlink_to(tmp_path / "set", target_is_directory=True)
+    found = resolve([tmp_path / "set"], recursive=True)
+    assert found.images == (tmp_path / "set" / "deep" / "a.jpg",)
+    assert found.warning() == (
+        f"1 link to a folder is not read (first {tmp_path / 'set' / 'round'}): name what they lead to"
+    )
+
+
+def test_a_pipe_by_its_name_is_refused_with_the_name_of_standard_input(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    for name in (tmp_path / "pipe.jpg", "/dev/null"):
+        with pytest.raises(DataError, match=r"not a plain file.*give -"):
+            resolve([name])

@@ -133,6 +133,12 @@ def test_a_mixed_source_or_none_at_all_is_refused_in_one_line_or_is_empty(model:
         list(model.stream(source))
 
 
+def test_bytes_are_no_source_and_no_numbers_of_cameras(model: Detector) -> None:
+    for source in (b"x", bytearray(b"x"), [b"x"]):
+        with pytest.raises(UsageError, match=r"bytes.* not a source"):
+            list(model.stream(source))
+
+
 def test_a_cameras_result_is_of_its_newest_frame_when_it_is_asked_for(
     model: Detector, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -197,6 +197,17 @@ def test_an_unknown_query_name_is_refused_with_the_known_one(stub: Stub, path: s
     assert code(stub.ask(get("/v1/model?x=1"))) == (422, "unknown-parameter")
 
 
+@pytest.mark.parametrize("path", ["/v1/predict?threshold=0.5&threshold=0.6", "/v1/predict?model=stub&model=stub"])
+def test_a_query_name_that_is_given_twice_is_refused(stub: Stub, path: str) -> None:
+    assert code(stub.post(jpeg(), "Content-Type: image/jpeg", path=path)) == (422, "repeated-parameter")
+
+
+def test_every_error_of_the_description_has_a_request_id(stub: Stub) -> None:
+    responses = httpx.get(f"{stub.address}/openapi.json").json()["paths"]["/v1/predict"]["post"]["responses"]
+    errors = [each["content"]["application/json"]["schema"] for number, each in responses.items() if number != "200"]
+    assert errors and all("request_id" in schema["properties"]["error"]["required"] for schema in errors)
+
+
 @pytest.mark.parametrize("path", ["/healthz", "/v1/model", "/metrics", "/"])
 def test_head_has_the_status_of_get_and_no_body(stub: Stub, path: str) -> None:
     answer = stub.ask(get(path).replace(b"GET ", b"HEAD ", 1))

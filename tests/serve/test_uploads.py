@@ -259,6 +259,8 @@ def test_base64_in_json_is_the_file_itself(stub: Stub) -> None:
         (as_json(image="aGk=", threshold=1.01), (422, "bad-threshold")),
         (b'{"image": "aGk=", "threshold": 1e999}', (422, "bad-threshold")),
         (b'{"image": "aGk=", "threshold": NaN}', (400, "bad-json")),
+        (b'{"image": "aGk=", "image": "aG8="}', (400, "bad-json")),
+        (as_json(image="aG\nk="), (422, "bad-base64")),
     ],
 )
 def test_json_that_is_wrong_is_refused_in_one_line(stub: Stub, data: bytes, wanted: tuple[int, str]) -> None:

@@ -10,6 +10,7 @@ import os
 import re
 import signal
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import typer
@@ -91,7 +92,7 @@ def run(arguments: list[str] | None = None) -> None:
         code = 0 if isinstance(end.__context__, BrokenPipeError) else end.code
     except USAGE_ERROR as error:
         code = error.exit_code  # pyright: ignore[reportAttributeAccessIssue]
-        sys.stderr.write(usage_message(error))
+        sys.stderr.write(usage_message(error, arguments))
     except SingleshotError as error:
         if debug:
             raise
@@ -115,8 +116,13 @@ def run(arguments: list[str] | None = None) -> None:
     sys.exit(code)
 
 
-def usage_message(error: Exception) -> str:
-    """Format a usage error as one line like our own errors; the help text if no command was named."""
+def usage_message(error: Exception, arguments: Sequence[str] = ()) -> str:
+    """Format a usage error as one line like our own errors; the help text if no command was named.
+
+    Args:
+        error: from typer.
+        arguments: the command line, which names the command where the error does not know it: `--out` without a value.
+    """
     message = error.format_message()  # pyright: ignore[reportAttributeAccessIssue]
     if type(error).__name__ == "NoArgsIsHelpError":
         return f"{message}\n"
@@ -133,5 +139,7 @@ def usage_message(error: Exception) -> str:
     elif message.endswith("?"):  # of several suggestions the first is the nearest
         message, remedy = re.sub(r"(Did you mean '[^']*'), .*\?$", r"\1?", message), ""
     else:
-        remedy = f" See {'singleshot' if context is None else context.command_path} --help."
+        words = arguments[: 2 if arguments[:1] in (["benchmark"], ["data"], ["weights"]) else 1]
+        named = " ".join(["singleshot", *(word for word in words if not word.startswith("-"))])
+        remedy = f" See {named if context is None else context.command_path} --help."
     return f"singleshot: error: {visible(sentence(' '.join(message.split())))}{remedy}\n"

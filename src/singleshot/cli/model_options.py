@@ -54,6 +54,7 @@ def with_nms(model: Any, changes: dict[str, Any]) -> Detector | Segmenter:
     if not changes:
         return model
     if model.task == "segmentation":
-        option = next(iter(changes)).replace("_", "-")
+        name, value = next(iter(changes.items()))
+        option = "per-class-nms" if value is False else name.replace("_", "-")
         raise UsageError(f"a segmenter has no --{option}", remedy="Omit it, or give a detector's weights")
     return model.with_postprocess(**changes)

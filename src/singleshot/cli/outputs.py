@@ -39,10 +39,13 @@ def check(
         overwrite: whether existing files may be replaced; inputs never are.
 
     Raises:
-        UsageError: an output is an input, a file inside an input folder, or named twice.
+        UsageError: an output is an input, a file inside an input folder, or named twice; or the report is `-`.
         CannotCreateError: an output exists, or is a folder, or its folder cannot be created.
         NotPermittedError: no permission to write.
     """
+    if json_file == Path("-"):
+        remedy = "Name a file; predict writes JSON on standard output with --save ndjson -"
+        raise UsageError("--json writes no standard output", remedy=remedy)
     outputs = [file for file in (*files, json_file) if file is not None]
     sources = [Path(source) for source in inputs if source is not None]
     # Ten thousand images have as many copies: each file and each folder is looked up once.

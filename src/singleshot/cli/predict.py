@@ -131,7 +131,8 @@ def predict(
             given = {"--save": save, "--json": json_file, "--tiles": tiles, "--tile-size": tile_size, "--track": track}
             given |= {"--backend": backend, "--bf16": bf16, "--trust": trust, "--batch-size": batch_size}
             given |= {"--device": None if device == "auto" else device, "--max-detections": max_detections}
-            given |= {"--nms-iou": nms_iou, "--class-agnostic-nms": class_agnostic_nms is not None}
+            nms_option = "--per-class-nms" if class_agnostic_nms is False else "--class-agnostic-nms"
+            given |= {"--nms-iou": nms_iou, nms_option: class_agnostic_nms is not None}
             if named is None:
                 terminal.note(f"model: {EVERYDAY}")
             _refuse(given, "--engine writes only detections.json into --out, without", "Omit it")
@@ -162,7 +163,7 @@ def predict(
             from singleshot.prediction.video_reader import import_av
 
             import_av()
-        kinds = _split(save) or []
+        kinds = list(dict.fromkeys(_split(save) or []))
         # Whether it is a segmenter is known only after loading, which comes after the checks of the outputs.
         detection_kinds = [kind for kind in kinds if kind in KINDS]
         targets = plan(found, weights, detection_kinds, out=out, json_file=json_file, overwrite=overwrite)
@@ -186,6 +187,8 @@ def predict(
             facts: dict[str, Any] = {"classes": list(model.label_map.names)}
             options = StreamOptions(drawing=out is not None, batch_size=batch_size)
         else:
+            if track and not videos:
+                terminal.warn("--track has no effect on images: it numbers objects through a video, camera or stream")
             chosen = model.choice(thresholds, _split(classes))
             stored = choosing.stored_table(model.label_map, model.display_thresholds)
             table = stored if thresholds is None else thresholds

@@ -26,7 +26,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from singleshot.errors import SHOWN_FAULTS, Fault, visible
+from singleshot.errors import SHOWN_FAULTS, Fault, from_os_error, visible
 
 T = TypeVar("T")
 
@@ -57,22 +57,40 @@ def quiet(on: bool = True) -> Iterator[None]:
 
 
 def show(result: object, style: str | None = None) -> None:
-    """Print a line or a table on stdout. Lines are not wrapped: a file is not 80 columns wide."""
+    """Print a line or a table on stdout. Lines are not wrapped: a file is not 80 columns wide.
+
+    Raises BrokenPipeError where the reader has gone, StorageError where stdout is a file and the disk is full.
+    """
     if _quiet:
         return
-    out.print(result, style=style, soft_wrap=isinstance(result, str))
+    try:
+        out.print(result, style=style, soft_wrap=isinstance(result, str))
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise from_os_error(error, None, "write", elsewhere="Write to another file") from error
 
 
 def note(line: str) -> None:
     """Print a line on stderr."""
     if not _quiet:
-        err.print(line, soft_wrap=True)
+        _tell(line)
 
 
 def warn(line: str | None) -> None:
     """Print a warning on stderr; nothing for None."""
     if line is not None:
-        err.print(f"singleshot: warning: {line}", soft_wrap=True)
+        _tell(f"singleshot: warning: {line}")
+
+
+def _tell(line: str) -> None:
+    """Print a line on stderr. Where that cannot be written to, nobody can be told, and the work goes on."""
+    try:
+        err.print(line, soft_wrap=True)
+    except BrokenPipeError:
+        raise
+    except OSError:
+        pass
 
 
 def warn_left_out(faults: Sequence[Fault], more: str = "") -> None:

@@ -127,6 +127,8 @@ def compute(kind: str, given: Mapping[str, Any], values: Sequence[Tensor] = ()) 
         return _convolution(kind, x, given)
     if kind == "max_pool":
         return _max_pool(x, given)
+    if kind == "avg_pool":
+        return _avg_pool(x, given)
     if kind == "pad":
         flat = [int(each) for each in given["pad"]]
         pairs = [flat[at : at + 2] for at in range(0, len(flat), 2)]
@@ -187,6 +189,16 @@ def _max_pool(x: Tensor, given: Mapping[str, Any]) -> Tensor:
     padded = F.pad(x, [pad[2], pad[3], pad[0], pad[1]], value=-torch.inf)
     sizes, strides = list(given["kernel_sizes"]), list(given["strides"])
     return F.max_pool2d(padded, sizes, strides, ceil_mode=bool(given.get("ceil_mode", False)))
+
+
+def _avg_pool(x: Tensor, given: Mapping[str, Any]) -> Tensor:
+    """Without padding; with `ceil_mode` the last window may reach beyond the edge, and averages what is within."""
+    ceil = bool(given.get("ceil_mode", False))
+    if given["pad_type"] not in ("valid", "custom") or any(int(each) for each in given.get("pad", [])):
+        raise ValueError("avg_pool with padding")
+    if ceil and not bool(given["exclude_padding_from_average"]):
+        raise ValueError("avg_pool that counts cells beyond the edge")
+    return F.avg_pool2d(x, list(given["kernel_sizes"]), list(given["strides"]), ceil_mode=ceil, count_include_pad=False)
 
 
 def _slice(x: Tensor, given: Mapping[str, Any]) -> Tensor:

@@ -20,6 +20,8 @@ from singleshot.errors import InputMissingError, StorageError
 from singleshot.prediction.frames import Frame
 
 SILENCE_S = 10.0
+CAMERAS = 100
+"""OpenCV takes the hundreds of a number for the way to open a camera, and crashes at a negative one."""
 CLOSE_S = 0.2
 """Seconds to wait for the reading thread when a camera is closed; one that is blocked is abandoned."""
 
@@ -30,7 +32,7 @@ def frames(
     """Yield the frames of a camera until the caller stops.
 
     Args:
-        index: of the camera, from 0.
+        index: of the camera, from 0 to 99.
         silence_s: time limit of one frame.
         open_capture: opens the camera; for tests.
 
@@ -38,6 +40,9 @@ def frames(
         InputMissingError: there is no such camera, or it is in use.
         StorageError: it was unplugged, or gave no frame for `silence_s`.
     """
+    if not 0 <= index < CAMERAS:
+        remedy = "Check the number, or the path if a file or folder is meant"
+        raise InputMissingError(f"there is no camera {index}: they are numbered from 0 to {CAMERAS - 1}", remedy=remedy)
     capture = open_capture(index)
     if not capture.isOpened():
         raise InputMissingError(f"camera {index} cannot be opened", remedy="See whether another program uses it")

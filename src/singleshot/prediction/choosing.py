@@ -63,14 +63,20 @@ def choice(
         stored: the model's own threshold of each class, by class id; None for `DEFAULT`.
 
     Raises:
-        UsageError: a class that the detector does not know, or a threshold beyond 0…1.
+        UsageError: a class that the detector does not know, a threshold beyond 0…1 or of another type, or a text in
+            place of a list of classes.
 
     >>> choice(LabelMap(("car", "bus")), {"bus": 0.25}).thresholds
     array([0.5 , 0.25], dtype=float32)
     """
-    table: dict[str, float] = (
-        dict(threshold or {}) if threshold is None or isinstance(threshold, Mapping) else {"": float(threshold)}
-    )
+    if isinstance(classes, str):  # its letters would be taken for names
+        raise UsageError(f"classes={classes!r} is not a list of classes", remedy=f"Give a list: [{classes!r}]")
+    given = {} if threshold is None else threshold if isinstance(threshold, Mapping) else {"": threshold}
+    try:
+        table = {name: float(value) for name, value in given.items()}
+    except (TypeError, ValueError):
+        remedy = 'Give a number of 0 to 1, or one for some classes: {"car": 0.3}'
+        raise UsageError(f"{threshold!r} is not a threshold", remedy=remedy) from None
     for name in [*table, *(classes or ())]:
         if name and name not in label_map.names:
             near = nearest(name, label_map.names)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
 
@@ -23,8 +24,8 @@ CHUNK_PIXELS = 4_000_000
 
 
 def check_batch_size(batch_size: int) -> None:
-    """Raise UsageError for a batch size below 1."""
-    if batch_size < 1:
+    """Raise UsageError for a batch size that is not a whole number of 1 or more."""
+    if not isinstance(batch_size, int | np.integer) or batch_size < 1:
         raise UsageError(f"a batch of {batch_size} images", remedy="Give a batch_size of 1 or more")
 
 

@@ -6,6 +6,8 @@ without an answer is the one at fault; a new child goes on with the next.
 
 from __future__ import annotations
 
+import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -94,16 +96,27 @@ def read_standard_input() -> UInt8[ndarray, "H W 3"]:
     """Return the image that is piped into this process, as `read_image` returns that of a file.
 
     Raises:
-        InputMissingError: nothing came.
+        InputMissingError: nothing came, or standard input is a terminal or closed.
         DataError: what came is not an image, or is larger than a file may be.
         StorageError: the pipe failed.
     """
-    with os_errors(STANDARD_INPUT, "read"), open(0, "rb", closefd=False) as stream:
-        data = stream.read(MAX_FILE_BYTES + 1)
+    remedy = "Pipe an image into this command: singleshot predict WEIGHTS - < street.jpg"
+    if sys.__stdin__ is None:  # closed: by now its number may belong to a file of ours, which would never end
+        raise InputMissingError("standard input is closed", remedy=remedy, file=STANDARD_INPUT)
+    with os_errors(STANDARD_INPUT, "read"):
+        if os.isatty(0):
+            raise InputMissingError("standard input is a terminal", remedy=remedy, file=STANDARD_INPUT)
+        with open(0, "rb", closefd=False) as stream:
+            data = stream.read(MAX_FILE_BYTES + 1)
     if not data:
-        remedy = "Pipe an image into this command: singleshot predict WEIGHTS - < street.jpg"
         raise InputMissingError("nothing came on standard input", remedy=remedy, file=STANDARD_INPUT)
     if len(data) > MAX_FILE_BYTES:
         what, remedy = f"more than {MAX_FILE_BYTES >> 20} MiB", "Name videos and large files by their path"
         raise DataError(what, kind="too-large-picture", remedy=remedy, file=STANDARD_INPUT)
-    return decode_image(data, file=STANDARD_INPUT)
+    try:
+        return decode_image(data, file=STANDARD_INPUT)
+    except DataError as error:
+        if error.remedy != REPLACE:
+            raise
+        # There is no file to replace or delete.
+        raise DataError(error.message, kind=error.kind, remedy="Pipe a whole image", file=STANDARD_INPUT) from error

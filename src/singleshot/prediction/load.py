@@ -6,6 +6,7 @@ something on the network.
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, TypeVar, get_args
@@ -72,6 +73,9 @@ def load(
         ConfigError: the backend's packages are not installed.
     """
     where = device_of(device)
+    if not isinstance(path, str | os.PathLike):
+        remedy = "Give a path, a known name, or owner/name on the hub"
+        raise UsageError(f"{type(path).__name__} is not a weights file", remedy=remedy)
     file = find_weights(path, observer=observer)
     chosen = _backend(file, backend)
     if chosen == "torch":

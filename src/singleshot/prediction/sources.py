@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from singleshot.data.folders import is_helper
-from singleshot.errors import InputMissingError, UsageError, os_errors, visible
+from singleshot.errors import DataError, InputMissingError, UsageError, os_errors, visible
 from singleshot.images import IMAGE_SUFFIXES
 from singleshot.prediction.image_reader import STANDARD_INPUT
 from singleshot.prediction.network_camera import Address, is_stream
@@ -34,7 +34,8 @@ class Sources:
         cameras: numbers of cameras.
         streams: addresses of streams on the network.
         unread: what a folder contains besides and is not read: files whose suffix is not an image's or a video's, and
-            subfolders. Hidden ones and those of other programs (`Thumbs.db`) do not count.
+            subfolders; with `recursive` those that are links. Hidden ones and those of other programs (`Thumbs.db`) do
+            not count.
     """
 
     images: tuple[Path, ...] = ()
@@ -50,18 +51,34 @@ class Sources:
 
     def warning(self) -> str | None:
         """Return one line that counts `unread` by suffix and names the first; None if there are none."""
-        folders = [path for path in self.unread if path.is_dir()]
-        files = Counter(path.suffix.lower() or "without a suffix" for path in self.unread if path not in folders)
-        parts = []
-        if files:
-            count, kinds = files.total(), ", ".join(f"{count} {suffix}" for suffix, count in files.most_common(5))
-            first = next(path for path in self.unread if path not in folders)
-            parts.append(f"{count} {'file is' if count == 1 else 'files are'} not read ({kinds}; first {first})")
-        if folders:
-            count = len(folders)
-            noun = "subfolder is" if count == 1 else "subfolders are"
-            parts.append(f"{count} {noun} not read (first {folders[0]}): add --recursive")
-        return visible("; ".join(parts)) or None
+        return _unread(self.unread)
+
+
+def _unread(paths: Sequence[Path]) -> str | None:
+    """Count files by suffix, subfolders, and subfolders that are links, and name the first of each in one line."""
+    folders = [path for path in paths if path.is_dir()]
+    files = [path for path in paths if path not in folders]
+    kinds = Counter(path.suffix.lower() or "without a suffix" for path in files)
+    by_kind = ", ".join(f"{count} {suffix}" for suffix, count in kinds.most_common(5)) + "; "
+    parts = [
+        _counted(files, "file is", "files are", details=by_kind),
+        _counted([path for path in folders if not path.is_symlink()], "subfolder is", "subfolders are"),
+        _counted([path for path in folders if path.is_symlink()], "link to a folder is", "links to folders are"),
+    ]
+    if parts[1] is not None:
+        parts[1] += ": add --recursive"
+    if parts[2] is not None:
+        parts[2] += ": name what they lead to"
+    return visible("; ".join(part for part in parts if part is not None)) or None
+
+
+def _counted(paths: Sequence[Path], one: str, many: str, *, details: str = "") -> str | None:
+    """Say how many of these are not read, and which is the first; None for none.
+
+    >>> _counted([Path("a/b"), Path("a/c")], "subfolder is", "subfolders are")
+    '2 subfolders are not read (first a/b)'
+    """
+    return f"{len(paths)} {one if len(paths) == 1 else many} not read ({details}first {paths[0]})" if paths else None
 
 
 def resolve(names: Sequence[str | Path], *, recursive: bool = False, allow_network: bool = False) -> Sources:
@@ -76,6 +93,7 @@ def resolve(names: Sequence[str | Path], *, recursive: bool = False, allow_netwo
 
     Raises:
         InputMissingError: nothing of that name, an empty folder, or a pattern that fits nothing.
+        DataError: a pipe or a device by its name.
         UsageError: a network address that is not allowed, or not of a stream.
     """
     files: dict[Path, None] = {}
@@ -90,6 +108,10 @@ def resolve(names: Sequence[str | Path], *, recursive: bool = False, allow_netwo
             inside, others = _inside(path, recursive)
             files |= dict.fromkeys(inside)
             unread += others
+        elif path.is_fifo() or path.is_char_device():
+            # The processes that read images could not even see a shell's <(…).
+            remedy = "Name a file, or give - and pipe the image into this command: … - < street.jpg"
+            raise DataError("not a plain file", kind="not-a-file", remedy=remedy, file=path)
         elif path.exists() or path.is_symlink():
             files[path if path != STANDARD_INPUT else path.absolute()] = None
         elif text.isdecimal() and text.isascii():
@@ -133,13 +155,13 @@ def _inside(folder: Path, recursive: bool) -> tuple[list[Path], list[Path]]:
         folders = [path for path in entries if path.is_dir()]
         files += [path for path in entries if path.suffix.lower() in known and not path.is_dir()]
         others += [path for path in entries if path.suffix.lower() not in known and not path.is_dir()]
-        if recursive:
-            waiting += [path for path in reversed(folders) if not path.is_symlink()]
-        else:
-            others += folders
+        followed = [path for path in folders if recursive and not path.is_symlink()]
+        waiting += reversed(followed)
+        others += [path for path in folders if path not in followed]
     if not files:
+        message = "; ".join(filter(None, ["no images or videos in this folder", _unread(others)]))
         remedy = "Name a folder of them" if recursive else "Name a folder of them, or add --recursive"
-        raise InputMissingError("no images or videos in this folder", remedy=remedy, file=folder)
+        raise InputMissingError(message, remedy=remedy, file=folder)
     return files, others
 
 

@@ -229,8 +229,9 @@ def chunks(items: Iterable[Item], size: int) -> Iterator[Chunk]:
 
 def _frames(source: Any, allow_network: bool) -> Iterator[tuple[Iterable[Frame], bool, bool]]:
     """The runs of frames in a source, and whether each is one scene in motion."""
-    if isinstance(source, bool) or source is None:
-        raise UsageError(f"{source} is not a source", remedy="Name files or a camera, or give images")
+    if isinstance(source, bool | bytes | bytearray) or source is None:
+        what = "bytes" if isinstance(source, bytes | bytearray) else source
+        raise UsageError(f"{what} is not a source", remedy="Name files or a camera, or give images")
     if isinstance(source, int):
         yield camera.frames(source), True, True
         return

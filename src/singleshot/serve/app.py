@@ -53,7 +53,7 @@ _MASK = {"type": "string", "contentEncoding": "base64", "description": "8-bit gr
 _CLASSES = _rows({**_NAMED, "share": _NUMBER})
 _SEGMENTATION = _object({"size_hw": _SIZE, "classes": _CLASSES, "mask_png": _MASK})
 _STRING = {"type": "string"}
-_ERROR = _object({"error": _object({"code": _STRING, "message": _STRING})})
+_ERROR = _object({"error": _object({"code": _STRING, "message": _STRING, "request_id": _STRING})})
 
 
 def _json(schema: dict[str, Any]) -> dict[str, Any]:
@@ -206,7 +206,10 @@ def build(settings: Settings, models: Sequence[ServedModel], metrics: Metrics) -
 
 
 def _check_names(request: Request, known: set[str]) -> None:
-    """Refuse an unknown query parameter, which would otherwise be ignored."""
+    """Refuse an unknown query parameter, and one that is given twice: otherwise one would be ignored."""
+    given = [name for name, _ in request.query_params.multi_items()]
+    if len(given) > len(set(given)):
+        raise Refusal(422, "repeated-parameter", "A query parameter is given more than once.")
     if not set(request.query_params) <= known:
         names = ", ".join(sorted(known))
         message = f"The query parameters of this path: {names}." if known else "This path has no query parameters."

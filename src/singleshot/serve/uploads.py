@@ -196,7 +196,7 @@ def _is_json(content_type: str) -> bool:
 
 def _json_upload(body: bytes) -> Upload:
     try:
-        fields = json.loads(body, parse_constant=_no_number)
+        fields = json.loads(body, parse_constant=_no_number, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         raise Refusal(400, "bad-json", "The JSON cannot be read.") from error
     if not isinstance(fields, dict) or FIELD not in fields or not set(fields) <= {FIELD, "threshold"}:
@@ -208,13 +208,21 @@ def _json_upload(body: bytes) -> Upload:
     try:
         data = base64.b64decode(image.encode("ascii") if isinstance(image, str) else b"!", validate=True)
     except ValueError as error:
-        message = f"{FIELD} must be the image file in base64, without a prefix such as data:image/jpeg;base64,"
+        message = f"{FIELD} must be the image file in base64, without line breaks and without the prefix of a data URL."
         raise Refusal(422, "bad-base64", message) from error
     return Upload(data, None if threshold is None else float(threshold))
 
 
 def _no_number(name: str) -> float:
     raise ValueError(name)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make a dict of an object's fields; of one that is given twice, json would keep the last without a word."""
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise ValueError("a field is given twice")
+    return fields
 
 
 def _form_image(body: bytes, boundary: bytes) -> bytes:

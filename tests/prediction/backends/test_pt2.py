@@ -149,7 +149,13 @@ def test_e3_functions_as_arguments_and_towers_of_powers_are_not_opened_without_t
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("flavour", ["vgg300", "vgg512-2017", "lite320", "fcn8s", "fcn8s-2017", "fcn8s-lite"])
+@pytest.mark.parametrize(
+    "flavour",
+    [
+        *("vgg300", "vgg512-2017", "ssd300-torchvision", "lite320", "lite320-fine2", "mobilenetv2-300"),
+        *("fcn8s", "fcn8s-2017", "fcn8s-lite", "fcn8s-fine2"),
+    ],
+)
 def test_every_network_of_ours_is_made_of_operators_that_are_known(flavour: str, tmp_path: Path):
     names = ("a", "b")
     if flavour.startswith("fcn"):

@@ -105,16 +105,17 @@ COMPILED = "/data/aotinductor/"
 MOST_BYTES, MOST_TEXT = 8 << 30, 256 << 20
 _NAMES = """
     __and__.Tensor __or__.Tensor _assert_tensor_metadata.default abs.default adaptive_avg_pool2d.default add.Tensor
-    arange.default argmax.default bitwise_and.Scalar bitwise_not.default cat.default clamp.default clone.default
-    concatenate.default contiguous.default conv2d.default conv_transpose2d.input detach_.default div.Tensor
-    div.Tensor_mode dropout.default eq.Scalar eq.Tensor exp.default expand.default flip.default floor.default
-    gather.default ge.Tensor gt.Scalar gt.Tensor hardsigmoid_.default hardswish_.default hardtanh_.default index.Tensor
-    index_select.default lift_fresh_copy.default lt.Scalar lt.Tensor max.default max_pool2d.default maximum.default
-    minimum.default mul.Tensor pad.default permute.default reciprocal.default relu.default relu_.default
-    remainder.Scalar repeat.default reshape.default round.default rsub.Scalar scalar_tensor.default sigmoid.default
-    slice.Tensor softmax.int sqrt.default square.default stack.default sub.Tensor sum.dim_IntList sym_size.int to.device
-    to.dtype topk.default transpose.int unbind.int unsqueeze.default upsample_bilinear2d.vec upsample_nearest2d.vec
-    view.dtype where.ScalarOther where.ScalarSelf where.self zeros.default
+    arange.default argmax.default avg_pool2d.default bitwise_and.Scalar bitwise_not.default cat.default
+    clamp.default clone.default concatenate.default contiguous.default conv2d.default conv_transpose2d.input
+    detach_.default div.Tensor div.Tensor_mode dropout.default eq.Scalar eq.Tensor exp.default expand.default
+    flip.default floor.default gather.default ge.Tensor gt.Scalar gt.Tensor hardsigmoid_.default hardswish_.default
+    hardtanh_.default index.Tensor index_select.default lift_fresh_copy.default lt.Scalar lt.Tensor max.default
+    max_pool2d.default maximum.default minimum.default mul.Tensor pad.default permute.default reciprocal.default
+    relu.default relu_.default remainder.Scalar repeat.default reshape.default round.default rsub.Scalar
+    scalar_tensor.default sigmoid.default slice.Tensor softmax.int sqrt.default square.default stack.default
+    sub.Tensor sum.dim_IntList sym_size.int to.device to.dtype topk.default transpose.int unbind.int
+    unsqueeze.default upsample_bilinear2d.vec upsample_nearest2d.vec view.dtype where.ScalarOther where.ScalarSelf
+    where.self zeros.default
 """
 OPERATORS = frozenset(_NAMES.split())
 """The torch operators that our exports consist of."""
