@@ -44,11 +44,13 @@ FUZZ_MINUTES ?= 2
 # objectron_solution_packed_assets.data (tools/ready_detector.py): compares everyday with LiteRT, where that is installed.
 READY_DATA ?=
 
-test-long: .venv/.installed-dev  ## ten minutes of a stream, the container's commands, the GPU suite on a CPU, and every fuzz target for FUZZ_MINUTES=2: about an hour
+test-long: .venv/.installed-dev  ## ten minutes of a stream, the container's commands, the GPU suite on a CPU, the notebooks, and every fuzz target for FUZZ_MINUTES=2: about an hour
 	SINGLESHOT_LONG=1 READY_DATA="$(READY_DATA)" $(BIN)/python -m pytest -s tests/prediction/test_network_camera.py tests/test_dockerfile.py tests/starts tests/benchmarks/test_gpu_suite.py \
 	  tests/cli/test_export.py
 	$(PIP) install --quiet --constraint constraints.txt --editable ".[wandb,mlflow]"
 	$(BIN)/python -m pytest tests/training/test_trackers.py
+	$(PIP) install --quiet --constraint constraints.txt --editable ".[notebooks]"
+	SINGLESHOT_LONG=1 $(BIN)/python -m pytest tests/examples/test_notebooks.py
 	$(BIN)/python -m benchmarks.export_table
 	$(MAKE) --no-print-directory dist ARGS=
 	@set -e; for each in $$(cd tests/fuzz && grep -l "TARGET = Target(" *.py | grep -v test_fuzz | sed "s/\.py$$//"); do \

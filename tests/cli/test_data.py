@@ -59,6 +59,13 @@ def test_check_shows_twenty_faults_of_a_kind_and_counts_the_rest() -> None:
     assert "  … and 5 more: use --json FILE for all" in shown and shown[-1] == "clipped-box  warning      25"
 
 
+def test_check_shows_three_notes_of_a_kind_so_that_they_do_not_hide_faults() -> None:
+    faults = tuple(Fault(Path("a.JPG"), None, "capital-extension", "note", "in capitals.") for _ in range(311))
+    shown = data.audit_lines(Audit("voc", 311, 0, ("cat",), faults))
+    assert sum(line.startswith("  a.JPG:") for line in shown) == 3
+    assert "  … and 308 more: use --json FILE for all" in shown and shown[-1] == "capital-extension  note        311"
+
+
 def test_check_writes_neither_into_the_data_nor_over_a_file(own: Path, tmp_path: Path) -> None:
     before = sorted(own.rglob("*"))
     result = check(own, "--json", own / "faults.json")

@@ -58,7 +58,7 @@ def test_export_prints_parity_and_sizes_and_other_commands_open_the_file(tmp_pat
     result = run(
         "export", weights, "--format", "pt2", "--out", out, "--json", tmp_path / "e.json", "--check-pictures", photos
     )
-    assert result.exit_code == 0 and "parity on 11 pictures" in result.output and "weights" in result.output
+    assert result.exit_code == 0 and "parity on 11 images" in result.output and "weights" in result.output
     facts = json.loads((tmp_path / "e.json").read_text())
     assert facts["path"] == str(out) and facts["parity"]["box_px"] < 0.5 and facts["bytes"] == out.stat().st_size
     result = run("predict", out, photos / "road1.jpg", "--json", tmp_path / "p.json", "--threshold", "0.1")

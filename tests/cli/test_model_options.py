@@ -77,7 +77,7 @@ def test_settings_given_to_export_are_stored_in_the_export(lively: Path, scenes:
     out = tmp_path / "e.pt2"
     options = ("--max-detections", "20", "--nms-iou", "0.3", "--class-agnostic-nms", "--device", "cpu")
     shown = run("export", lively, "--format", "pt2", "--out", out, "--batch-size", "2", *options).output
-    assert "both have the same" in shown
+    assert "the same in both" in shown
     model, original = singleshot.load(out), singleshot.load(lively)
     assert isinstance(model, Detector) and isinstance(original, Detector)
     settings = model.network.config.postprocess

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import inspect
+import os
+import subprocess
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,6 +11,7 @@ import numpy as np
 import pytest
 from rich.table import Table
 
+from singleshot.cli import terminal
 from singleshot.cli.terminal import TrainingBar, bar, downloads, frame_rate, frames_bar, show, warn
 
 
@@ -18,6 +22,35 @@ def test_without_a_terminal_an_epoch_prints_one_line_and_no_bar(capfd: pytest.Ca
     shown = capfd.readouterr()
     assert shown.out == ""
     assert shown.err.strip() == "epoch 1  train_class 1.250  9 img/s  3 s"
+
+
+def test_a_notebook_that_asks_for_colour_in_a_pipe_gets_no_bar() -> None:
+    code = "from singleshot.cli.terminal import bar, note\nwith bar('images', 2) as advance:\n advance(1)\nnote('end')"
+    environment = os.environ | {"FORCE_COLOR": "1", "TERM": "xterm-color"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    assert (done.stdout, done.stderr) == ("", "end\n")
+
+
+def test_without_a_terminal_a_long_epoch_says_how_far_it_is(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(terminal.time, "monotonic", lambda: now[0])
+    watching = TrainingBar()
+    for step in range(1, 61):
+        now[0] += 1.0
+        watching.step(epoch=0, step=step, done=step / 100, parts={"class": 1.25}, rate=0.01, images=8)
+    # After 10 s, then 15, 22.5 … s later.
+    assert capfd.readouterr().err.splitlines() == [
+        "training: 10%  1:30 left",
+        "training: 25%  1:15 left",
+        "training: 48%  0:52 left",
+    ]
+
+
+def test_an_epoch_without_a_step_has_no_speed(capfd: pytest.CaptureFixture[str]) -> None:
+    TrainingBar().epoch({"epoch": 6, "val_map": 0.151, "images_per_second": 0.0, "seconds": 127.0})
+    assert capfd.readouterr().err == "epoch 6  val_map 0.151  127 s\n"
 
 
 def test_an_epoch_is_one_line_in_a_log_however_long(capfd: pytest.CaptureFixture[str]) -> None:

@@ -299,12 +299,14 @@ def test_a_folder_that_fits_two_layouts_says_which_was_taken_and_how_to_choose_t
     for tool in (first, second):
         EXPORTS[tool][1](tmp_path)
     split = read.splits(tmp_path)[0]
-    assert f"taken for {taken} ({other}), split {split}" in read.describe(read.read(tmp_path, split))
+    title, option = other.split(": ")
+    said = f"taken for {taken} (it fits {title} too: {option})"
+    assert f"{said}, split {split}" in read.describe(read.read(tmp_path, split))
     chosen = other.rpartition(" ")[2]
     assert read.read(tmp_path, read.splits(tmp_path, layout=chosen)[0], layout=chosen).layout == chosen
     for command in (("check", "--workers", "0"), ("stats",)):
         result = CliRunner().invoke(app, ["data", command[0], str(tmp_path), *command[1:]])
-        assert f"taken for {taken} ({other})" in " ".join(result.stderr.split()), result.output
+        assert said in " ".join(result.stderr.split()), result.output
 
 
 def test_voc_with_lists_and_masks_names_no_other_layout(tmp_path: Path) -> None:

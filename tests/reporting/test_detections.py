@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from singleshot.reporting.detections import beside, crop
+from singleshot.reporting.detections import beside, corners, crop
 
 NO_BOXES = np.zeros((0, 4))
 
@@ -23,3 +23,14 @@ def test_a_crop_contains_the_box_and_stays_in_the_image() -> None:
         assert part.size and (part == image[top : top + part.shape[0], left : left + part.shape[1]]).all()
     part, (left, top) = crop(image, np.array([80.0, 40.0, 120.0, 60.0]))
     assert (left, top, *part.shape[:2]) == (64, 14, 72, 72)  # 40 · 0.9 on each side of (100, 50)
+
+
+def test_a_curve_keeps_its_corners_among_thousands_of_false_detections() -> None:
+    hits = np.zeros(5000, np.bool_)
+    hits[[2, 3, 7, 40, 2500]] = True
+    recall, precision = hits.cumsum() / 6, hits.cumsum() / np.arange(1, 5001)
+    kept = corners(recall)
+    assert len(kept) == 10 and (kept[0], kept[-1]) == (1, 4999)
+    for value in np.unique(recall[recall > 0]):  # the vertical line at each recall has both its ends
+        of_all, of_kept = precision[recall == value], precision[kept][recall[kept] == value]
+        assert (of_all.max(), of_all.min()) == (of_kept.max(), of_kept.min())

@@ -287,7 +287,7 @@ def test_auto_anchors_are_fitted_to_the_training_split():
     assert isinstance(config, SSDConfig) and config.anchors != plain.anchors
     assert [level.anchors_per_cell for level in config.anchors] == [level.anchors_per_cell for level in plain.anchors]
     assert len(start.notes) == 1
-    assert re.search(r"of 12 objects overlap none by IoU 0\.5, \d+% with the model's own", start.notes[0])
+    assert re.search(r"of 12 objects match one \(IoU 0\.5 or more\), \d+% match one of the model's own", start.notes[0])
 
 
 def test_auto_anchors_of_a_detector_that_is_trained_on_are_its_own(detector: Path):

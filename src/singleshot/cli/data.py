@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 CHECK_KEYS = ("format", "faults")
 STATS_KEYS = ("split", "classes", "picture_sizes")
 MAX_NAMES = 20
+SHOWN_NOTES = 3
+"""Of each kind of note, which need not be acted upon; of faults and warnings `SHOWN_FAULTS`."""
 
 Folder = Annotated[Path, typer.Argument(help="A data folder.")]
 Split = Annotated[
@@ -102,9 +104,10 @@ def audit_lines(found: Audit) -> list[str]:
         return [*lines, "no faults"]
     for kind, severity, count in counts:
         examples = [fault for fault in found.faults if (fault.kind, fault.severity) == (kind, severity)]
-        lines += ["", f"{kind} ({severity})", *(f"  {fault}" for fault in examples[:SHOWN_FAULTS])]
-        if count > SHOWN_FAULTS:
-            lines.append(f"  … and {count - SHOWN_FAULTS} more: use --json FILE for all")
+        shown = SHOWN_NOTES if severity == "note" else SHOWN_FAULTS
+        lines += ["", f"{kind} ({severity})", *(f"  {fault}" for fault in examples[:shown])]
+        if count > shown:
+            lines.append(f"  … and {count - shown} more: use --json FILE for all")
     width = max(len(kind) for kind, _, _ in counts)
     return [*lines, "", *(f"{kind:<{width}}  {severity:<7}  {count:>6}" for kind, severity, count in counts)]
 

@@ -33,7 +33,7 @@ class DemoBar(TrainingBar):
     """
 
     def __init__(self, model: str, recipe: Recipe, held_back: int) -> None:
-        super().__init__()
+        super().__init__(plain=False)
         self._model, self._recipe, self._held_back = model, recipe, held_back
         self._last: tuple[float, float, int] | None = None
         self._recent: deque[tuple[float, float, int]] = deque(maxlen=RECENT)

@@ -39,6 +39,7 @@ EXTRAS = {
     "weights import of HDF5 files": ("import",),
     "images in HEIC": ("heic",),
     "pretrain without --teacher-file": ("pretrain",),
+    "the notebooks of the documentation": ("notebooks", "export", "openvino"),
 }
 """Tasks of a user, and the extras that each requires; none for the core."""
 _REQUIREMENT = re.compile(

@@ -150,6 +150,7 @@ def predict(
             return
         from singleshot.cli.predict_outputs import open_outputs, plan
         from singleshot.prediction.annotations import KINDS, NDJSON
+        from singleshot.prediction.frames import ImageResult
         from singleshot.prediction.image_reader import ImageReader
         from singleshot.prediction.load import load
         from singleshot.prediction.predict_files import predict_images
@@ -199,8 +200,15 @@ def predict(
         outputs = stack.enter_context(open_outputs(targets, model, kinds, facts))
         if reader is not None:
             results = predict_images(model, found.images, options, reader)
+            empty = 0
             for item in terminal.track(results, "images", len(found.images)):
                 outputs.add_image(item)
+                empty += isinstance(item, ImageResult) and not item.result.classes()
+            if empty and thresholds is None and model.task == "detection":
+                least = f"a score of {table['']:g}" if set(table) == {""} else "the stored scores"
+                terminal.note(f"nothing from {least} on in {empty} of {len(found.images)} images; see --threshold")
+            if out is not None:
+                terminal.note(f"drawn copies: {out}")
         stopped = False
         for source in videos:
             try:

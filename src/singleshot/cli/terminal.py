@@ -2,7 +2,7 @@
 
 Names of files and classes are printed as they are, never interpreted as rich markup. Progress bars appear on a terminal
 only; elsewhere (a file, CI, a notebook) progress is a plain line now and then (`PLAIN_FIRST_S`), and a training run
-leaves one line an epoch.
+leaves one line an epoch too.
 """
 
 from __future__ import annotations
@@ -54,6 +54,11 @@ def quiet(on: bool = True) -> Iterator[None]:
         yield
     finally:
         _quiet = before
+
+
+def is_terminal() -> bool:
+    """Return whether bars can be drawn on stderr. rich alone believes a notebook, which asks for colours in a pipe."""
+    return err.is_terminal and err.file.isatty()
 
 
 def show(result: object, style: str | None = None) -> None:
@@ -146,7 +151,7 @@ def frame_rate(done: float | int, total: float | int | None, elapsed_s: float) -
 def _progress(label: str, *columns: ProgressColumn, transient: bool = True) -> Progress:
     """Make a progress display with a label and a bar, which shows nothing where stderr is not a terminal."""
     first = (TextColumn(label, markup=False), BarColumn(bar_width=24))
-    return Progress(*first, *columns, console=err, transient=transient, disable=_quiet or not err.is_terminal)
+    return Progress(*first, *columns, console=err, transient=transient, disable=_quiet or not is_terminal())
 
 
 class _PlainProgress:
@@ -164,7 +169,7 @@ class _PlainProgress:
     def update(self, done: float | int, total: float | int | None) -> None:
         """Print a line if it is time for one."""
         now = time.monotonic()
-        if err.is_terminal or now - self._last < self._pause_s:
+        if is_terminal() or now - self._last < self._pause_s:
             return
         self._last, self._pause_s = now, min(1.5 * self._pause_s, PLAIN_RAREST_S)
         note(f"{visible(self._label)}: {self._text(done, total, now - self._start)}")
@@ -178,6 +183,17 @@ def plain_progress(done: float | int, total: float | int | None, elapsed_s: floa
     """
     left = round((total - done) * elapsed_s / done) if done and total else None
     return f"{done:.0f}/{total:.0f}" + ("" if left is None else f"  {left // 60}:{left % 60:02d} left")
+
+
+def plain_share(done: float | int, total: float | int | None, elapsed_s: float) -> str:
+    """Return the figures of a line of progress of what has no number of items.
+
+    >>> plain_share(0.25, 1.0, 10.0), plain_share(0.0, 1.0, 10.0)
+    ('25%  0:30 left', '0%')
+    """
+    share = done / (total or 1.0)
+    left = round((1 - share) * elapsed_s / share) if share else None
+    return f"{share:.0%}" + ("" if left is None else f"  {left // 60}:{left % 60:02d} left")
 
 
 @contextmanager
@@ -232,7 +248,7 @@ def downloads(transient: bool = False) -> Iterator[Callable[[str, int, int | Non
     def advance(name: str, done: int, total: int | None) -> None:
         if name not in tasks:
             tasks[name] = progress.add_task(name, total=total)
-            if not err.is_terminal:
+            if not is_terminal():
                 note(name if total is None or not transient else f"{name}, {total / 1e6:.0f} MB")
         progress.update(tasks[name], completed=done, total=total)
 
@@ -248,9 +264,14 @@ def download(label: str) -> Iterator[Callable[[int, int | None], None]]:
 
 
 class TrainingBar:
-    """Observes a training run: shows its losses, the learning rate, images per second and the time left."""
+    """Observes a training run: shows its losses, the learning rate, images per second and the time left.
 
-    def __init__(self) -> None:
+    Args:
+        plain: where stderr is not a terminal, print how far the training is now and then.
+    """
+
+    def __init__(self, *, plain: bool = True) -> None:
+        self._plain = _PlainProgress("training", plain_share) if plain else None
         self._bar = Progress(
             TextColumn("epoch {task.fields[epoch]}", markup=False),
             BarColumn(bar_width=24),
@@ -259,7 +280,7 @@ class TrainingBar:
             _TimeLeft(),
             console=err,
             transient=True,
-            disable=not err.is_terminal,
+            disable=not is_terminal(),
         )
         self._task = self._bar.add_task("", total=1.0, epoch=1, figures="")
         self._window_start, self._window_images, self._rate = time.monotonic(), 0, 0.0
@@ -282,12 +303,15 @@ class TrainingBar:
         losses = "  ".join(f"{name} {value:.3f}" for name, value in parts.items())
         figures = f"{losses}  lr {rate:.2g}  {self._rate:.0f} img/s"
         self._bar.update(self._task, completed=done, epoch=epoch + 1, figures=figures)
+        if self._plain is not None:
+            self._plain.update(done, 1.0)
 
     def epoch(self, row: Mapping[str, Any]) -> None:
         """Print one line with the figures of an epoch."""
         figures = [f"{name} {row[name]:.3f}" for name in EPOCH_COLUMNS if row.get(name) is not None]
-        speed = f"{row['images_per_second']:.0f} img/s  {row['seconds']:.0f} s"
-        note("  ".join([f"epoch {row['epoch']}", *figures, speed]))
+        # Time that is up between two epochs leaves the next one without a step.
+        speed = [f"{row['images_per_second']:.0f} img/s"] if row["images_per_second"] else []
+        note("  ".join([f"epoch {row['epoch']}", *figures, *speed, f"{row['seconds']:.0f} s"]))
 
     def warn(self, line: str) -> None:
         """Print a warning."""

@@ -165,7 +165,8 @@ def coverage_warning(samples: Sequence[Sample], config: SSDConfig) -> str | None
     height, width = config.input_size_hw
     return (
         f"{share:.0%} of the objects overlap no anchor of {config.model} at {height}x{width} by IoU "
-        f"{IOU_THRESHOLD:g}, and are hard to learn. `singleshot data anchors` shows which, and fits the anchors"
+        f"{IOU_THRESHOLD:g}, and are hard to learn. `singleshot data anchors` shows which; fitted anchors (--anchors) "
+        f"or a larger --input-size match more"
     )
 
 

@@ -352,7 +352,8 @@ def others(root: Path, layout: str, *, masks: bool = False) -> list[Layout]:
 
 def alternatives(root: Path, layout: str, *, masks: bool = False) -> str:
     """Return how to choose the other layouts that a folder fits, in brackets to follow its name; "" for none."""
-    return "".join(f" ({READERS[name].title}: --data-format {name})" for name in others(root, layout, masks=masks))
+    found = others(root, layout, masks=masks)
+    return "".join(f" (it fits {READERS[name].title} too: --data-format {name})" for name in found)
 
 
 def _warnings(dataset: Dataset) -> str:

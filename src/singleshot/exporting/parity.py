@@ -111,13 +111,14 @@ class Parity:
     def __str__(self) -> str:
         bounds = self.bounds
         but = f", but for {self.let_pass} scored below {SURE:g}" if self.let_pass else ""
+        head = f"parity on {self.pictures} images, {self.compared} compared"
         return "\n".join(
             [
-                f"parity on {self.pictures} pictures, {self.compared} compared   found      allowed",
-                f"  network's outputs, equal pictures   {self.raw:9.2e}   {bounds.raw:9.0e}   of the largest",
-                f"  boxes, from picture to box          {self.box_px:9.4f}   {bounds.box_px:9g}   pixels{but}",
+                f"{head:<37}{'difference':>10}   {'allowed':>9}",
+                f"  network's outputs, equal images     {self.raw:9.2e}   {bounds.raw:9.0e}   of the largest",
+                f"  boxes, from image to box            {self.box_px:9.4f}   {bounds.box_px:9g}   pixels{but}",
                 f"  scores                              {self.score:9.5f}   {bounds.score:9g}",
-                f"  both have the same                  {self.agreement:9.2%}   {bounds.agreement:9.0%}   or more",
+                f"  the same in both                    {self.agreement:9.2%}   {bounds.agreement:9.0%}   or more",
             ]
         )
 

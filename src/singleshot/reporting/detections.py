@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from numpy import ndarray
 
 from singleshot import boxes
@@ -121,6 +121,19 @@ def curves(report: VocReport) -> Html:
     )
 
 
+def corners(recall: Float[ndarray, " N"]) -> Int[ndarray, " K"]:
+    """Return the points of a precision-recall curve at which recall rises, the last before each, and the last of all.
+
+    The others lie on vertical lines between these: false detections lower precision and leave recall. A detector has
+    thousands of them at low scores, among which evenly spaced points would miss the few that matter.
+
+    >>> corners(np.array([0.5, 0.5, 0.5, 0.5, 1.0, 1.0, 1.0])).tolist(), corners(np.zeros(0)).tolist()
+    ([0, 3, 4, 6], [])
+    """
+    rises = np.flatnonzero(np.diff(recall, prepend=0.0) > 0)
+    return np.unique(np.concatenate([rises, rises[rises > 0] - 1, np.arange(len(recall))[-1:]]))
+
+
 def _curve(name: str, result: ClassResult) -> Html:
     marks = []
     for shape, threshold in enumerate(THRESHOLDS):
@@ -129,7 +142,9 @@ def _curve(name: str, result: ClassResult) -> Html:
             label = f"score ≥ {threshold:g}: recall {point[0]:.2f}, precision {point[1]:.2f}"
             marks.append(Mark(*point, shape, label))
     start = result.precision[:1] if len(result.precision) else np.zeros(1)
-    line = thinned(Line(name, np.append(0.0, result.recall), np.append(start, result.precision), tuple(marks)))
+    keep = corners(result.recall)
+    x, y = np.append(0.0, result.recall[keep]), np.append(start, result.precision[keep])
+    line = thinned(Line(name, x, y, tuple(marks)))
     title = f"{name}  AP {result.ap:.3f}"
     return chart([line], Frame(title, "recall (precision upwards)", (0.0, 1.0), (0.0, 1.0), width=340, height=250))
 

@@ -130,8 +130,9 @@ def new_network(
             found = anchor_fit.report(samples, config)
             config = replace(config, anchors=found.suggested)
             text = (
-                f"anchors fitted to the training split: {found.unreached_fitted:.0%} of {len(found.best_iou)} objects "
-                f"overlap none by IoU {anchor_fit.IOU_THRESHOLD:g}, {found.unreached:.0%} with the model's own"
+                f"anchors fitted to the training split: {1 - found.unreached_fitted:.0%} of {len(found.best_iou)} "
+                f"objects match one (IoU {anchor_fit.IOU_THRESHOLD:g} or more), {1 - found.unreached:.0%} match one of "
+                f"the model's own"
             )
             notes = (*notes, text)
         network = SSD(config)

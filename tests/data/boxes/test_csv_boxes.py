@@ -41,7 +41,7 @@ def test_the_cards_have_the_same_boxes_in_csv_and_in_xml(shared: Path) -> None:
 
 def test_a_folder_of_xml_and_csv_says_which_was_taken_and_how_to_choose_the_other(shared: Path) -> None:
     text = read.describe(read.read(shared / "data" / "cards", "test"))
-    assert "taken for Pascal VOC without lists (CSV with a header: --data-format csv), split test" in text
+    assert "taken for Pascal VOC without lists (it fits CSV with a header too: --data-format csv), split test" in text
 
 
 def test_open_images_fractions_become_pixels_and_groups_are_crowds(tmp_path: Path) -> None:
