@@ -204,8 +204,9 @@ def predict(
             for item in terminal.track(results, "images", len(found.images)):
                 outputs.add_image(item)
                 empty += isinstance(item, ImageResult) and not item.result.classes()
-            if empty and thresholds is None and model.task == "detection":
-                least = f"a score of {table['']:g}" if set(table) == {""} else "the stored scores"
+            least_shown = facts.get("threshold")  # a segmenter has none
+            if empty and thresholds is None and least_shown is not None:
+                least = f"a score of {least_shown:g}" if isinstance(least_shown, float) else "the stored scores"
                 terminal.note(f"nothing from {least} on in {empty} of {len(found.images)} images; see --threshold")
             if out is not None:
                 terminal.note(f"drawn copies: {out}")
