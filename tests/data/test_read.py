@@ -13,14 +13,15 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from singleshot.cli.main import app
-from singleshot.data import cache, read
+from singleshot.data import cache, divide, read
 from singleshot.data.boxes import voc
 from singleshot.data.check import audit
+from singleshot.data.class_choice import ClassChoice
 from singleshot.data.masks import kitti_road
 from singleshot.errors import ConfigError, Fault, InputMissingError, NotPermittedError, UsageError
 from singleshot.structures import Dataset, LabelMap, Sample
 from tests.data.conftest import close
-from tests.data.exports import EXPORTS
+from tests.data.exports import EXPORTS, MASK_EXPORTS
 from tests.data.layouts import LAYOUTS, Content
 
 
@@ -258,6 +259,7 @@ def test_bccd_is_reported_as_it_is(shared: Path) -> None:
     [
         ([], "it is empty"),
         (["notes.md"], "there is no image below it"),
+        (["Annotations/a.xml"], r"there is no image below it\. Put the images into it"),
         (["a.jpg", "b.jpg"], r"2 images and no annotations\. Annotate them"),
         (["a.jpg", "a.txt"], r"1 images, 1 \.txt of the same names\. If these are YOLO labels, add classes\.txt"),
         (["x/a.jpg", "y/a.xml"], r"1 images, 1 \.xml of the same names\. Export Pascal VOC"),
@@ -316,3 +318,60 @@ def test_voc_with_lists_and_masks_names_no_other_layout(tmp_path: Path) -> None:
     (tmp_path / "ImageSets" / "Segmentation" / "train.txt").write_text("a\n")
     assert read.recognise(tmp_path, with_masks=True) == "masks"
     assert read.others(tmp_path, "voc") == [] and read.others(tmp_path, "masks", masks=True) == []
+
+
+@pytest.mark.parametrize("suffix", [".xml", ".json", ".txt"])
+def test_annotations_without_any_image_are_no_data_set(suffix: str, tmp_path: Path) -> None:
+    tool = {".xml": "labelImg", ".json": "labelme", ".txt": "KITTI"}[suffix]
+    EXPORTS[tool][1](tmp_path)
+    for path in [*tmp_path.rglob("*.jpg"), *tmp_path.rglob("*.png")]:
+        path.unlink()
+    with pytest.raises(InputMissingError, match="there is no image below it"):
+        read.recognise(tmp_path)
+
+
+def test_masks_of_all_splits_keep_the_classes_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    MASK_EXPORTS["mmsegmentation"][1](tmp_path)
+    for kind, suffix in (("img_dir", ".jpg"), ("ann_dir", ".png")):
+        (tmp_path / kind / "val").mkdir()
+        (tmp_path / kind / "train" / f"c{suffix}").rename(tmp_path / kind / "val" / f"c{suffix}")
+    (tmp_path / "classes.txt").write_text("zebra\ncat\nant\n")
+    one = read.read(tmp_path, "train", with_masks=True)
+    for every in (read.read_pool(tmp_path, with_masks=True), read.read(tmp_path, "all", with_masks=True)):
+        assert (len(every), every.label_map.names) == (3, ("zebra", "cat", "ant"))
+        assert (every.mask_code, every.label_map) == (one.mask_code, one.label_map)
+
+
+@pytest.fixture
+def uneven(tmp_path: Path) -> Path:
+    """COCO with two dogs and a cat to train on, and a file of cats alone to validate on, with other ids."""
+    EXPORTS["COCO"][1](tmp_path)
+    file = tmp_path / "annotations" / "instances_train2017.json"
+    content = json.loads(file.read_text())
+    images, boxes = content["images"], content["annotations"]
+    file.write_text(json.dumps(content | {"images": images[:2]}))
+    (tmp_path / "val2017").mkdir()
+    (tmp_path / "train2017" / "c.jpg").rename(tmp_path / "val2017" / "c.jpg")
+    val = {"images": images[2:], "categories": [{"id": 5, "name": "bird"}, {"id": 7, "name": "cat"}]}
+    box = boxes[0] | {"image_id": images[2]["id"], "category_id": 7}
+    (tmp_path / "annotations" / "instances_val2017.json").write_text(json.dumps(val | {"annotations": [box]}))
+    return tmp_path
+
+
+def test_all_splits_together_have_the_classes_of_each(uneven: Path) -> None:
+    pool = read.read_pool(uneven)
+    assert (pool.label_map.names, pool.category_ids) == (("cat", "dog", "bird"), (1, 2, 5))
+    assert [sample.class_ids.tolist() for sample in pool.samples] == [[0, 1], [1], [0]]
+    assert [fault for fault in pool.faults if fault.severity != "note"] == []
+    assert read.class_names(uneven) == ("cat", "dog", "bird")
+
+
+def test_a_class_that_one_splits_file_lacks_may_be_chosen_and_renamed(uneven: Path) -> None:
+    val = read.read(uneven, "val", choice=ClassChoice(("dog", "pet"), {"cat": "pet"}))
+    assert (val.label_map.names, [sample.class_ids.tolist() for sample in val.samples]) == (("dog", "pet"), [[1]])
+    train = read.read(uneven, "train", choice=ClassChoice(("bird", "dog")))
+    assert [sample.class_ids.tolist() for sample in train.samples] == [[1], [1]]
+    chosen = divide.for_training(uneven, "train", "val", choice=ClassChoice(("dog",)))
+    assert (len(chosen.train), chosen.val is not None and len(chosen.val)) == (2, 1)
+    with pytest.raises(UsageError, match="--classes: no class 'dgo'"):
+        read.read(uneven, "val", choice=ClassChoice(("dgo",)))

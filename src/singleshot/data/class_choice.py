@@ -39,6 +39,11 @@ class ClassChoice:
     def __bool__(self) -> bool:
         return bool(self.classes or self.rename)
 
+    def check(self, there: Sequence[str]) -> None:
+        """Raise UsageError for a name that is none of a data set's own classes, with the nearest."""
+        check_names(self.rename, there, "--rename")
+        check_names(self.classes, [self.rename.get(name, name) for name in there], "--classes")
+
 
 def parse(classes: str | None, rename: Sequence[str] | None) -> ClassChoice:
     """Return the choice of the command line. Raises UsageError for an empty or repeated name, or no `old=new`.
@@ -70,15 +75,11 @@ def apply(dataset: Dataset, choice: ClassChoice, label_map: LabelMap | None = No
     Returns:
         The data set with new ids. Objects of classes that were not chosen are counted in a note (`filled-field`); in
         masks their pixels are void. Where nothing was chosen, a class that `label_map` does not have is a fault
-        (`unknown-class`) with its number of objects.
-
-    Raises UsageError for a name that there is not, with the nearest.
+        (`unknown-class`) with its number of objects. Whether there are all the names of the choice is not looked at: a
+        split's own file may lack some.
     """
     own = dataset.label_map.names
     names = tuple(choice.rename.get(name, name) for name in own)
-    if choice.strict:
-        check_names(choice.rename, own, "--rename")
-        check_names(choice.classes, names, "--classes")
     wanted = choice.classes or tuple(dict.fromkeys(names))
     target = label_map or LabelMap(wanted)
     is_chosen = [not choice.classes or name in choice.classes for name in names]

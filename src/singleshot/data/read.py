@@ -7,10 +7,12 @@ the layout can be named instead. A new layout is a module with `fits`, `splits`,
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import repeat
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -39,7 +41,7 @@ from singleshot.data.masks import cityscapes, kitti_road, outlines, roboflow
 from singleshot.data.masks import folders as mask_folders
 from singleshot.data.splits import joined
 from singleshot.data.tree import ALL, SPLIT_OF, probe
-from singleshot.errors import InputMissingError, NotPermittedError, UsageError, os_errors
+from singleshot.errors import InputMissingError, NotPermittedError, SingleshotError, UsageError, os_errors
 from singleshot.images import IMAGE_SUFFIXES, pixel_limit
 from singleshot.structures import Dataset, LabelMap
 
@@ -206,7 +208,8 @@ def read(
         choice: which classes are read, and under which names; None for all, as they are.
         cache: use the cache.
 
-    Raises what `recognise` and the layout's reader raise; UsageError for a layout that does not exist.
+    Raises what `recognise` and the layout's reader raise; UsageError for a layout that does not exist, and for a name
+    of `choice` that no split of the data set has.
     """
     root = Path(root)
     if choice:
@@ -215,6 +218,11 @@ def read(
             layout=layout, annotated=annotated, allow_unlabelled=allow_unlabelled, fix_boxes=fix_boxes,
             with_masks=with_masks, with_images=with_images, cache=cache,
         )  # fmt: skip
+        if choice.strict:
+            try:
+                choice.check(whole.label_map.names)
+            except UsageError:  # COCO has classes for each split, and another one may have these
+                choice.check(class_names(root, layout=layout, with_masks=with_masks, with_images=with_images))
         return class_choice.apply(whole, choice, label_map)
     chosen = check_name(layout) or recognise(root, with_masks=with_masks)
     if chosen == "labelme" and with_masks:
@@ -268,15 +276,37 @@ def read_pool(root: Path | str, names: Sequence[str] | None = None, **options: A
     if not names:
         raise InputMissingError("no split", remedy="Name one by --split", file=root)
     parts: list[tuple[str, Dataset]] = []
+    label_map: LabelMap | None = options.get("label_map")
+    # COCO's files, and the folders of a VOCdevkit, have classes of their own each. Elsewhere those of one split are
+    # those of the whole folder, and need not be collected from all its annotations once more.
+    chosen = check_name(layout) or recognise(root, with_masks=with_masks)
+    is_shared = chosen != "coco" and not (chosen == "voc" and len(voc.folders_in(root)) > 1)
     for name in names:
-        names_so_far: dict[str, Any] = {"label_map": parts[0][1].label_map if parts else None}
-        part = read(root, name, **(names_so_far | options))
+        of_part: dict[str, Any] = {**options, "label_map": label_map}
+        part = read(root, name, **of_part)
+        label_map = part.label_map if is_shared else label_map
         parts.append((name, part))
     first = parts[0][1]
     if len(parts) == 1:
         return first
-    whole = joined(root, ALL, parts, first.label_map if not first.mask_code else None)
-    return replace(whole, mask_code=first.mask_code, colours=first.colours, category_ids=first.category_ids)
+    ids: dict[str, int | None] = {}
+    for _, part in parts:
+        for name, category_id in zip(part.label_map.names, part.category_ids or repeat(None), strict=False):
+            ids.setdefault(name, category_id)
+    in_order = LabelMap(tuple(ids)) if first.category_ids else None
+    whole = joined(root, ALL, parts, label_map or in_order)
+    category_ids = tuple(ids[name] for name in whole.label_map.names) if first.category_ids else ()
+    return replace(whole, mask_code=first.mask_code, colours=first.colours, category_ids=category_ids)
+
+
+def class_names(root: Path | str, **options: Any) -> tuple[str, ...]:
+    """Return the class names of all splits that can be read, each once. Takes the options of `read`."""
+    layout, with_masks = options.get("layout"), options.get("with_masks", False)
+    names: dict[str, None] = {}
+    for split in splits(root, layout=layout, with_masks=with_masks):
+        with contextlib.suppress(SingleshotError):  # whoever reads that split is told
+            names |= dict.fromkeys(read(root, split, **options).label_map.names)
+    return tuple(names)
 
 
 def usual_name(split: str) -> str:
@@ -389,7 +419,9 @@ def _contents(root: Path) -> tuple[str, str]:
     if not images and not paths and any(path.is_symlink() for path in root.iterdir()):
         return ": there are only links below it", "Put copies in their place, or use --follow-links"
     if not images:
-        return (": there is no image below it", "") if paths else (": it is empty", "")
+        is_annotated = any(path.suffix.lower() in (".xml", ".json", ".txt", ".csv") for path in paths)
+        remedy = f"Put the images into it{_nearby(root)}" if is_annotated else ""
+        return (": there is no image below it", remedy) if paths else (": it is empty", "")
     counts = ", ".join(
         [f"{images} images", *(f"{count} {suffix} of the same names" for suffix, count in others.items())]
     )

@@ -14,7 +14,7 @@ from singleshot.data.split_file import SplitFile
 from singleshot.errors import Fault, InputMissingError, UsageError
 from singleshot.streets import write
 from tests.data.conftest import VocFolder
-from tests.data.exports import MASK_EXPORTS
+from tests.data.exports import EXPORTS, MASK_EXPORTS
 from tests.data.series import series
 
 
@@ -286,3 +286,21 @@ def test_given_splits_are_checked_in_place_of_the_folders_own(tmp_path: Path) ->
     assert (found.images, found.objects) == (7, 7)
     assert [fault.kind for fault in found.faults] == ["near-duplicate-across-splits"]
     assert audit.audit(tmp_path, splits=torn, split="val").images == 1
+
+
+@pytest.mark.parametrize("tool", EXPORTS)
+def test_a_name_to_rename_that_there_is_not_is_an_error_in_every_layout_with_and_without_classes(
+    tool: str, tmp_path: Path
+) -> None:
+    EXPORTS[tool][1](tmp_path)
+    for classes in (None, ("dog",), ("dog", "cat"), ("bird",)):
+        for rename in ({"dgo": "dog"}, {"dgo": "bird"}, {"cat": "dog", "dgo": "dog"}):
+            with pytest.raises(UsageError, match="--rename: no class 'dgo'"):
+                audit.audit(tmp_path, classes=classes, rename=rename)
+    pets = audit.audit(tmp_path, classes=("pet",), rename={"cat": "pet", "dog": "pet"})
+    assert (pets.classes, pets.objects, pets.is_fatal) == (("pet",), 3, False)
+
+
+def test_a_class_without_objects_may_be_renamed_though_classes_are_given(tmp_path: Path) -> None:
+    root = _yolo(tmp_path / "yolo", "train", "val")
+    assert not audit.audit(root, classes=("dog", "puss", "cat"), rename={"cat": "puss"}).is_fatal

@@ -115,8 +115,7 @@ def audit(
 
     Raises:
         InputMissingError: no such folder or layout, not the split that was named, or none of them.
-        UsageError: `classes` for a data set of masks; or no class has a name of `rename`, which is looked up in VOC and
-            where `classes` is None.
+        UsageError: `classes` for a data set of masks; or no class has a name of `rename`.
         NotPermittedError: a folder may not be listed.
         StoppedError: the processes cannot be started.
     """
@@ -129,7 +128,9 @@ def audit(
     if splits is not None:
         label_map = _own_names(classes, rename)
         options = {"layout": layout, "label_map": label_map, "allow_unlabelled": allow_unlabelled, "cache": False}
-        (pool,) = _renamed([read.read_pool(root, **options)], classes, rename)
+        own = read.read_pool(root, **options)
+        _check_rename(root, layout, [own], classes, rename)
+        (pool,) = _renamed([own], classes, rename)
         names = [split] if split is not None else list(splits.splits)
         chosen = [split_file.select(pool, splits, name) for name in names]
         return _audit_datasets(chosen, split is None, processes, progress)
@@ -149,6 +150,7 @@ def audit(
     datasets, faults = _read(root, layout, names, _own_names(classes, rename), allow_unlabelled)
     if faults and (split is not None or not datasets) and faults[0].kind == "missing-split":
         raise InputMissingError(faults[0].message, file=faults[0].file, line=faults[0].line)
+    _check_rename(root, layout, datasets, classes, rename)
     datasets = _renamed(datasets, classes, rename)
     complete = len(datasets) == len(names) and classes is None
     audits = [_audit_datasets(datasets, complete, processes, progress)] if datasets else []
@@ -163,12 +165,30 @@ def _own_names(classes: tuple[str, ...] | None, rename: Mapping[str, str]) -> La
     return LabelMap(tuple(dict.fromkeys([*kept, *(old for old, new in rename.items() if new in classes)])))
 
 
+def _check_rename(
+    root: Path,
+    layout: str,
+    datasets: Sequence[Dataset],
+    classes: tuple[str, ...] | None,
+    rename: Mapping[str, str],
+) -> None:
+    """Raise UsageError for a name to rename that no split has."""
+    there = {name for dataset in datasets for name in dataset.label_map.names}
+    if classes is not None:  # the reader was given these names: those that are used are the data set's own
+        there = {
+            dataset.label_map.names[class_id]
+            for dataset in datasets
+            for sample in dataset.samples
+            for class_id in sample.class_ids.tolist()
+        }
+    if datasets and not set(rename) <= there:
+        class_choice.check_names(rename, read.class_names(root, layout=layout, cache=False), "--rename")
+
+
 def _renamed(datasets: Sequence[Dataset], classes: tuple[str, ...] | None, rename: Mapping[str, str]) -> list[Dataset]:
-    """Return data sets under their new names. Raises UsageError for one to rename that none of them has."""
-    if not rename or not datasets:
+    """Return data sets under their new names."""
+    if not rename:
         return list(datasets)
-    if classes is None:
-        class_choice.check_names(rename, [name for each in datasets for name in each.label_map.names], "--rename")
     target = None if classes is None else LabelMap(classes)
     choice = ClassChoice(rename=rename, strict=False)
     return [class_choice.apply(dataset, choice, target) for dataset in datasets]
