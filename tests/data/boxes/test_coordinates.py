@@ -19,6 +19,7 @@ CASES: list[tuple[np.ndarray, np.ndarray, Form, str]] = [
     (XYXY, SIZE_WH, "xywh", "corners"),
     (FRACTIONS, SIZE_WH, "xyxy inclusive", "fractions"),
     (XYWH, SIZE_WH, "xyxy inclusive", "width and height"),
+    (XYXY, ONE, "xyxy fractions", "pixels"),
 ]
 
 
@@ -31,7 +32,12 @@ def test_boxes_of_another_kind_are_told_by_most_of_them(
 
 @pytest.mark.parametrize(
     ("numbers", "sizes_wh", "form"),
-    [(CXCYWH, ONE, "cxcywh fractions"), (XYWH, SIZE_WH, "xywh"), (XYXY, SIZE_WH, "xyxy inclusive")],
+    [
+        (CXCYWH, ONE, "cxcywh fractions"),
+        (XYWH, SIZE_WH, "xywh"),
+        (XYXY, SIZE_WH, "xyxy inclusive"),
+        (FRACTIONS, ONE, "xyxy fractions"),
+    ],
 )
 def test_boxes_of_the_formats_own_kind_and_no_boxes_are_left_alone(
     numbers: np.ndarray, sizes_wh: np.ndarray, form: Form

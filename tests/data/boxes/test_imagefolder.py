@@ -97,3 +97,11 @@ def test_a_bad_field_of_csv_has_its_line(tmp_path: Path) -> None:
     text(tmp_path / "metadata.csv", 'file_name,objects\na.jpg,"')
     with pytest.raises(DataError, match="not CSV"):
         read.read(tmp_path, "all")
+
+
+def test_names_above_a_folder_that_is_no_splits_are_another_data_sets(tmp_path: Path) -> None:
+    put(tmp_path / "pets", row(category=1))
+    text(tmp_path / "classes.txt", "car\nlorry\n")
+    dataset = read.read(tmp_path / "pets", "all")
+    assert dataset.label_map.names == ("1",)
+    assert [fault.kind for fault in dataset.faults] == ["assumed-classes"]

@@ -6,10 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from singleshot.data import read
 from singleshot.data.boxes import records
+from singleshot.data.boxes.check_box import CONTINUOUS, INCLUSIVE
+from singleshot.data.boxes.coordinates import Form
 from singleshot.data.boxes.records import Object, Record
 from singleshot.errors import DataError
 from singleshot.structures import LabelMap
+from tests.data.exports import EXPORTS
 
 BOX = (0.0, 0.0, 9.0, 9.0)
 NAMES = LabelMap(("cat", "dog"))
@@ -70,3 +74,36 @@ def test_images_without_annotation_are_left_out_or_background() -> None:
     kinds = [records.unlabelled(images, ".xml", allow=allow)[0].kind for allow in (False, True)]
     assert kinds == ["missing-annotation", "unlabelled"]
     assert records.unlabelled([], ".xml", allow=False) == []
+
+
+@pytest.mark.parametrize(
+    ("layout", "boxes", "relative", "words"),
+    [
+        ("labelme", [(0.1, 0.2, 0.5, 0.6)], False, "fractions"),
+        ("kitti_objects", [(10, 20, 9, 12), (30, 10, 20, 15)], False, "width and height"),
+        ("voc_xml", [(-0.9, -0.8, 0.5, 0.6)], False, "fractions"),  # as the file has it: 0.1, 0.2
+        ("voc_xml", [(9, 19, 9, 12), (29, 9, 20, 15)], False, "width and height"),
+        ("imagefolder", [(10, 20, 60, 50), (20, 5, 70, 20)], False, "corners"),  # written 10, 20, 50, 30
+        ("imagefolder", [(0.1, 0.2, 0.5, 0.6)], False, "fractions"),
+        ("csv", [(10, 20, 50, 30)], True, "pixels"),
+    ],
+)
+def test_boxes_of_another_kind_are_one_fatal_fault_and_none_is_used(
+    layout: str, boxes: list[tuple[float, float, float, float]], relative: bool, words: str, tmp_path: Path
+) -> None:
+    Image.new("RGB", (60, 40)).save(tmp_path / "a.png")
+    items = [Object("dog", (float(a), float(b), float(c), float(d)), n) for n, (a, b, c, d) in enumerate(boxes, 3)]
+    record = Record(tmp_path / "a.png", tmp_path / "a.txt", None, items, relative)
+    rule = INCLUSIVE if layout == "voc_xml" else CONTINUOUS
+    form: Form = "xywh" if layout == "imagefolder" else "xyxy inclusive"
+    found = records.dataset(tmp_path, layout, "all", [record], NAMES, [], rule=rule, form=form)
+    (fault,) = found.faults
+    assert (fault.kind, fault.severity, fault.file.name, fault.line) == ("other-coordinates", "fatal", "a.txt", 3)
+    assert words in fault.message and len(found.samples[0].boxes_xyxy) == 0
+
+
+@pytest.mark.parametrize("tool", EXPORTS)
+def test_the_boxes_of_no_tool_are_taken_for_another_kind(tool: str, tmp_path: Path) -> None:
+    EXPORTS[tool][1](tmp_path)
+    kinds = {fault.kind for name in read.splits(tmp_path) for fault in read.read(tmp_path, name, cache=False).faults}
+    assert "other-coordinates" not in kinds

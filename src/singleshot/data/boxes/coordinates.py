@@ -17,12 +17,13 @@ from numpy import ndarray
 
 from singleshot.structures import Sample
 
-Form = Literal["cxcywh fractions", "xywh", "xyxy inclusive"]
-"""How YOLO, COCO and Pascal VOC write a box."""
+Form = Literal["cxcywh fractions", "xywh", "xyxy inclusive", "xyxy fractions"]
+"""How YOLO, COCO, Pascal VOC and Open Images write a box; continuous corners are told from others as inclusive ones."""
 MIN_BOXES = 2
 """Fewer boxes are no evidence for corners or sizes; fractions and pixels differ enough to be told by one."""
 ROUNDING = 0.02
 _PIXELS = "pixels (or percent), not fractions of the image. Divide x and width by its width, y and height by its height"
+_PIXEL_CORNERS = "pixels (or percent), not fractions of the image. Divide x by its width and y by its height"
 _FRACTIONS = "fractions of the image, not pixels. Multiply x and width by its width, y and height by its height"
 
 
@@ -33,7 +34,7 @@ def other_kind(
 
     Args:
         numbers: (N, 4) the numbers of each box as written.
-        sizes_wh: width and height of each box's image, in pixels; of the form `cxcywh fractions` (1, 1).
+        sizes_wh: width and height of each box's image, in pixels; not used for fractions.
         form: the format's.
 
     >>> other_kind(np.array([[80.0, 60.0, 40.0, 30.0]]), np.ones((1, 2)), "cxcywh fractions")
@@ -52,6 +53,8 @@ def other_kind(
         if len(numbers) >= MIN_BOXES and ordered and _most(over):
             return "corners (x1 y1 x2 y2), not centres and sizes. Write x and y of the centre, then width and height"
         return None
+    if form == "xyxy fractions":
+        return _PIXEL_CORNERS if _most((second > 1 + ROUNDING).all(axis=1)) else None
     if _most(((numbers >= 0) & (numbers <= 1)).all(axis=1) & (second > 0).all(axis=1) & (sizes_wh > 2).all(axis=1)):
         return _FRACTIONS
     if len(numbers) < MIN_BOXES:

@@ -22,6 +22,7 @@ from typing import Any
 
 import yaml
 
+from singleshot.data import tree
 from singleshot.data.boxes import listed
 from singleshot.data.boxes.fields import is_text, number_list, parse_json, shown
 from singleshot.data.boxes.listed import Entry
@@ -56,7 +57,7 @@ def read(root: Path | str, split: str, *, label_map: LabelMap | None = None) -> 
         DataError: a file is not UTF-8 (`not-text`) or not CSV (`bad-csv`), or the split is empty (`empty-split`).
     """
     root = Path(root)
-    return listed.read(root, split, LAYOUT, files(root), load, label_map)
+    return listed.read(root, split, LAYOUT, files(root), load, label_map, form="xywh")
 
 
 def load(file: Path) -> tuple[list[Entry], list[Fault]]:
@@ -150,8 +151,11 @@ def _pairs(objects: Any, file: Path, line: int) -> tuple[list[tuple[tuple[float,
 
 
 def _class_names(folder: Path) -> tuple[str, ...]:
-    """Return the names of numbered categories: of `classes.txt`, or of the card, in the folder or the one above it."""
-    for near in (folder, folder.parent):
+    """Return the names of numbered categories: of `classes.txt`, or of the card, in the folder.
+
+    They may be in the one above it too if this one is a split's: else that is another data set's, perhaps.
+    """
+    for near in (folder, folder.parent) if folder.name.lower() in tree.SPLIT_OF else (folder,):
         try:
             text = file_bytes(near / "classes.txt", MAX_CARD_BYTES).decode("utf-8-sig", "replace")
             return tuple(line.strip() for line in text.splitlines() if line.strip())

@@ -18,6 +18,7 @@ from pathlib import Path
 from singleshot.data import folders, tree
 from singleshot.data.boxes import records
 from singleshot.data.boxes.check_box import CONTINUOUS, BoxRule
+from singleshot.data.boxes.coordinates import Form
 from singleshot.data.boxes.records import Object, Record
 from singleshot.data.faults import make_fault
 from singleshot.errors import Fault, InputMissingError, NotPermittedError, os_errors
@@ -74,6 +75,7 @@ def read(
     *,
     allow_unlabelled: bool = False,
     rule: BoxRule = CONTINUOUS,
+    form: Form = "xyxy inclusive",
 ) -> Dataset:
     """Read one split, in the order in which the files first name its images.
 
@@ -86,6 +88,7 @@ def read(
         label_map: the classes; None for those of all splits.
         allow_unlabelled: take an image that nobody has annotated for one without objects; else it is left out.
         rule: what the format calls a box; boxes as fractions are continuous whatever it is.
+        form: how it writes one, see `records.dataset`.
 
     Raises:
         InputMissingError: no such split.
@@ -110,7 +113,7 @@ def read(
     if not kept and not faults:
         top = root if root.is_dir() else root.parent
         raise tree.empty_split(next((file for file in files if split_of(file, top) == split), root))
-    return records.dataset(root, layout, split, kept, label_map, faults, rule=rule)
+    return records.dataset(root, layout, split, kept, label_map, faults, rule=rule, form=form)
 
 
 @dataclass

@@ -7,7 +7,7 @@ boxes are checked by the one rule, and faults get their file and line, or their 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from singleshot.boxes import clip
 from singleshot.data import tree
 from singleshot.data.boxes import class_names
 from singleshot.data.boxes.check_box import CONTINUOUS, USABLE, BoxRule, check_box
+from singleshot.data.boxes.coordinates import Form, other_kind
 from singleshot.data.faults import make_fault
 from singleshot.data.orientation import image_size
 from singleshot.errors import DataError, Fault, InputMissingError
@@ -134,15 +135,25 @@ def dataset(
     faults: Iterable[Fault],
     *,
     rule: BoxRule = CONTINUOUS,
+    form: Form = "xyxy inclusive",
 ) -> Dataset:
     """Return the samples of a split, in the order of its records.
+
+    Args:
+        root: the folder, or the annotation file itself.
+        layout: the name of the layout.
+        split: the split's name.
+        records: its images.
+        label_map: the classes.
+        faults: what is wrong with the files.
+        rule: what the format calls a box.
+        form: how it writes one. Where most boxes are of another, none is used (`other-coordinates`, fatal).
 
     Raises DataError where there is neither a sample nor a fault (`empty-split`).
     """
     faults = list(faults)
     class_ids = {name: class_id for class_id, name in enumerate(label_map.names)}
-    samples = []
-    outlines = 0
+    located: list[tuple[Record, str, tuple[int, int]]] = []
     base = root if root.is_dir() else root.parent
     for record, image_id in zip(records, tree.image_ids([each.image for each in records], base), strict=True):
         try:
@@ -154,8 +165,15 @@ def dataset(
             faults.append(make_fault("missing-picture", "no such image", record.image))
             continue
         faults += [] if turned is None else [turned]
-        if turned is not None and turned.severity == "fatal":
-            continue
+        if turned is None or turned.severity != "fatal":
+            located.append((record, image_id, size_hw))
+    odd = _other_coordinates([(record, size_hw) for record, _, size_hw in located], rule, form)
+    if odd is not None:  # one fault instead of one for each box
+        faults.append(odd)
+        located = [(replace(record, objects=()), image_id, size_hw) for record, image_id, size_hw in located]
+    samples = []
+    outlines = 0
+    for record, image_id, size_hw in located:
         sample, found = _sample(record, image_id, size_hw, class_ids, rule)
         samples.append(sample)
         faults += found
@@ -163,6 +181,26 @@ def dataset(
     if not samples and not faults:
         raise tree.empty_split(root)
     return Dataset(root, layout, split, label_map, tuple(samples), tuple(dict.fromkeys(faults)), outlines=outlines)
+
+
+def _other_coordinates(records: Sequence[tuple[Record, tuple[int, int]]], rule: BoxRule, form: Form) -> Fault | None:
+    """Return a fatal fault where most boxes of some records are not of a format's form; see `coordinates`."""
+    rows = [(item.box_xyxy, size_hw[::-1]) for record, size_hw in records for item in record.objects]
+    if not rows:
+        return None
+    numbers = np.array([box for box, _ in rows], np.float64)
+    is_relative = next(record.relative for record, _ in records if record.objects)
+    if form == "xywh":
+        numbers[:, 2:] -= numbers[:, :2]
+    else:
+        numbers[:, :2] += 0 if is_relative else rule.smallest_side_px  # as the file has them
+    sizes_wh = np.array([size_wh for _, size_wh in rows], np.float64)
+    kind = other_kind(numbers, sizes_wh, "xyxy fractions" if is_relative else form)
+    if kind is None:
+        return None
+    record, item = next((record, record.objects[0]) for record, _ in records if record.objects)
+    line = None if item.path else item.place
+    return make_fault("other-coordinates", f"most of the {len(rows)} boxes look like {kind}", record.file, line)
 
 
 def _sample(
