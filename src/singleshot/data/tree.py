@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -124,6 +125,12 @@ def probe(root: Path, limit: int = MAX_PROBED, *, of_each: int | None = None) ->
             else:
                 waiting.append(Path(entry.path))
         limit -= len(entries)
+
+
+def has_images(root: Path) -> bool:
+    """Return whether there is an image below a folder, among the first files of each folder or the first of all."""
+    probed = chain(probe(root, of_each=1000), probe(root))  # the second only where images come late in a large folder
+    return any(path.suffix.lower() in IMAGE_SUFFIXES for path in probed)
 
 
 def read_tree(root: Path, suffix: str) -> Tree:

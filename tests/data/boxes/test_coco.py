@@ -19,6 +19,7 @@ from singleshot.data.boxes.writing import items
 from singleshot.data.check.audit import audit
 from singleshot.errors import DataError, InputMissingError, SingleshotError
 from singleshot.structures import Dataset, LabelMap, Sample
+from tests.data.exports import labelme
 
 CONTENT: dict[str, Any] = {
     "images": [
@@ -608,3 +609,17 @@ def test_a_rotation_is_named_by_reader_or_check_where_the_entry_has_no_size(tmp_
     Image.new("RGB", (60, 40), (90, 120, 60)).save(tmp_path / "train2017" / "b.jpg", exif=exif)
     found = [fault for fault in audit(tmp_path).faults if fault.kind == "rotated-picture"]
     assert [fault.file.name for fault in found] == ([] if orientation == 1 else ["b.jpg"])
+
+
+def test_json_of_another_tool_in_annotations_is_not_cocos(tmp_path: Path) -> None:
+    labelme(tmp_path)
+    for suffix, folder in ((".jpg", "images"), (".json", "annotations")):
+        (tmp_path / folder).mkdir()
+        for path in tmp_path.glob(f"*{suffix}"):
+            path.rename(tmp_path / folder / path.name)
+    assert coco.split_files(tmp_path) == {} and read_any.recognise(tmp_path) == "labelme"
+    # What is called as COCO's is COCO's, whatever is wrong with it.
+    (tmp_path / "annotations" / "instances_train.json").write_text("")
+    assert list(coco.split_files(tmp_path)) == ["train"]
+    (tmp_path / "annotations" / "instances_train.json").rename(tmp_path / "annotations" / "val2017.json")
+    assert list(coco.split_files(tmp_path)) == ["val2017"]

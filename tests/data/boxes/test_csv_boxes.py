@@ -55,6 +55,20 @@ def test_open_images_fractions_become_pixels_and_groups_are_crowds(tmp_path: Pat
     assert b.crowd is not None and (b.crowd.tolist(), b.difficult.tolist()) == ([True], [True])
 
 
+def test_open_images_ids_have_the_names_of_its_class_descriptions(tmp_path: Path) -> None:
+    rows = "ImageID,LabelName,XMin,XMax,YMin,YMax\na,/m/01yrx,0.25,0.5,0,1\na,/m/0bt9lr,0.5,1,0,1\n"
+    (tmp_path / "annotations").mkdir()
+    root = put(tmp_path, "annotations/train-annotations-bbox.csv", rows, "train/a.jpg")
+    (root / "annotations" / "bbox_labels_600_hierarchy.json").write_text('{"LabelName": "/m/0bl9f", "Subcategory": []}')
+    assert read.recognise(root) == "csv"  # a JSON in `annotations` is not COCO's by that alone
+    without = read.read(root, "train", cache=False)
+    assert without.label_map.names == ("/m/01yrx", "/m/0bt9lr")
+    assert [(fault.kind, fault.severity) for fault in without.faults] == [("assumed-classes", "note")]
+    (root / "oidv7-class-descriptions-boxable.csv").write_text("LabelName,DisplayName\n/m/01yrx,Cat\n/m/0bt9lr,Dog\n")
+    dataset = read.read(root, "train", cache=False)
+    assert (dataset.label_map.names, dataset.faults) == (("Cat", "Dog"), ())
+
+
 def test_files_are_splits_and_classes_are_those_of_all(tmp_path: Path) -> None:
     put(tmp_path, "train_labels.csv", HEADER + "a.jpg,60,40,cat,1,1,60,40\n", "images/train/a.jpg")
     put(tmp_path, "test_labels.csv", HEADER + "b.jpg,60,40,dog,1,1,9,9\n", "images/test/b.jpg")

@@ -55,6 +55,26 @@ def test_rectangles_polygons_and_circles_are_boxes_and_points_are_counted(tmp_pa
     assert audit.audit(tmp_path).objects == 3
 
 
+def test_rotated_rectangles_and_masks_are_the_boxes_around_them_and_other_shapes_are_counted_by_name(
+    tmp_path: Path,
+) -> None:
+    corners = ((20, 5), (30, 15), (20, 25), (10, 15))
+    put(
+        tmp_path,
+        "a",
+        shape("oriented_rectangle", *corners),
+        shape("rotation", *corners),
+        shape("mask", (3, 4), (12, 8)) | {"mask": "iVBORw0KGgo"},  # the first and the last pixel
+        shape("point", (3, 3)),
+        shape("linestrip", (3, 3), (4, 4), (5, 5)),
+        shape("point", (4, 3)),
+    )
+    dataset = read.read(tmp_path, "all")
+    assert dataset.samples[0].boxes_xyxy.tolist() == [[10, 5, 30, 25], [10, 5, 30, 25], [3, 4, 13, 9]]
+    notes = [fault.message for fault in dataset.faults]
+    assert notes == ["1 linestrip, 2 point: shapes that are no boxes, and are not read."]
+
+
 @pytest.mark.parametrize(
     ("bad", "kind", "path"),
     [

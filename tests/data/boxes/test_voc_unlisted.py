@@ -95,3 +95,11 @@ def test_other_xml_and_an_empty_folder_are_not_taken_for_it(tmp_path: Path) -> N
     put(tmp_path / "a.jpg", None)
     with pytest.raises(InputMissingError, match=r"no split 'train'\. There are: all"):
         voc_unlisted.read(tmp_path, "train")
+
+
+def test_voc_with_an_empty_folder_of_lists_is_read_without_lists(tmp_path: Path) -> None:
+    put(tmp_path / "JPEGImages" / "a.jpg", tmp_path / "Annotations" / "a.xml", ("cat", 1, 1, 9, 9))
+    (tmp_path / "ImageSets" / "Main").mkdir(parents=True)
+    assert (read.recognise(tmp_path), read.splits(tmp_path)) == ("voc_xml", ["all"])
+    (tmp_path / "ImageSets" / "Main" / "train.txt").write_text("a\n")
+    assert (read.recognise(tmp_path), read.splits(tmp_path)) == ("voc", ["train"])

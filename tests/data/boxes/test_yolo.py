@@ -133,6 +133,15 @@ def test_a2_an_image_in_a_list_that_is_not_there_is_named(root: Path) -> None:
     assert [sample.image_id for sample in dataset.samples] == ["b", "a"]
 
 
+def test_a_description_may_name_images_themselves(root: Path) -> None:
+    train = "[images/train/b.jpg, images/train/a.jpg, images/train/b.jpg]"
+    (root / "data.yaml").write_text(f"train: {train}\nval: images/val/c.jpg\nnames: [car, bus]\n")
+    dataset = yolo.read(root, "train")
+    assert [sample.image_id for sample in dataset.samples] == ["b", "a"] and dataset.faults == ()
+    assert [len(sample.boxes_xyxy) for sample in dataset.samples] == [0, 1]
+    assert root / "labels" / "train" / "a.txt" in set(yolo.sources(root, "train"))
+
+
 def test_a5_an_image_that_a_list_names_twice_is_used_once(root: Path) -> None:
     (root / "data.yaml").write_text(YAML.replace("images/train", "train.txt"))
     (root / "train.txt").write_text("images/train/b.jpg\n\n./images/train/b.jpg\n")

@@ -107,3 +107,18 @@ def test_text_files_that_are_no_labels_make_no_yolo_data_set(tmp_path: Path) -> 
     (root / "masks" / "x.txt").unlink()
     assert yolo_names.find(root) is None
     assert yolo_names.find(root / "none") is None
+
+
+def test_darknets_files_may_have_other_names_and_other_data_files_are_none(tmp_path: Path) -> None:
+    texts = {
+        "data/a.data": "x = 1\n",
+        "data/voc.data": "classes=2\ntrain=/home/me/darknet/data/train.txt\nnames=data/voc.names\n",
+        "data/voc.names": "cat\ndog\n",
+        "data/train.txt": "/home/me/darknet/data/obj/a.jpg\n",
+    }
+    root = export(tmp_path, {"data/obj/a.jpg": "data/obj/a.txt"}, texts)
+    assert (read.recognise(root), read.splits(root)) == ("yolo", ["train"])
+    dataset = read.read(root, "train")
+    assert (dataset.label_map.names, len(dataset.samples[0].boxes_xyxy)) == (("cat", "dog"), 1)
+    (root / "data" / "voc.data").unlink()
+    assert yolo_names.find(root) is None

@@ -90,6 +90,19 @@ def test_later_shapes_lie_over_earlier_ones_and_ignored_ones_are_void(tmp_path: 
     assert read.read(tmp_path, "all", layout="labelme", with_masks=True).layout == "labelme_masks"
 
 
+def test_rotated_rectangles_are_drawn_and_the_rectangle_of_an_embedded_mask_is_void(tmp_path: Path) -> None:
+    put(
+        tmp_path,
+        shape("dog", (20, 10), (30, 20), (20, 30), (10, 20), kind="oriented_rectangle"),
+        shape("dog", (50, 30), (54, 33), kind="mask") | {"mask": "iVBORw0KGgo"},
+    )
+    dataset = read.read(tmp_path, "all", with_masks=True)
+    assert dataset.mask_code is not None and dataset.label_map.names == ("_background_", "dog")
+    drawn = files.read(tmp_path / "a.json", dataset.mask_code)
+    assert (drawn == VOID).sum() == 5 * 4 and (drawn[30:34, 50:55] == VOID).all()
+    assert abs(int((drawn == 1).sum()) - 200) <= 20  # a square on its corner
+
+
 @pytest.mark.parametrize(
     ("content", "kind"),
     [

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from singleshot import boxes
-from singleshot.data import folders
+from singleshot.data import folders, tree
 from singleshot.data.boxes.check_box import USABLE, check_box
 from singleshot.data.boxes.class_names import unknown_class, variant_faults
 from singleshot.data.boxes.coco_segmentation import EMPTY, OUTLINE, Runs, checked
@@ -46,6 +46,8 @@ _PREFIX = re.compile(r"(?:instances|image_info|annotations)_", re.IGNORECASE)
 _KEYPOINTS = "person_keypoints_"
 _OTHER_TASKS = ("captions_", _KEYPOINTS, "panoptic_", "stuff_")
 _SPLIT_FILES = ("labels.json", "annotations.json", "result.json")
+MAX_OTHERS = 200
+"""More JSON files of other names than this in `annotations` are one for each image."""
 _LISTS = re.compile(rb'"(?:images|annotations)"\s*:\s*\[')
 _HEAD_BYTES = 65536
 _YEAR = re.compile(r"(?:-dev)?[0-9]{4}$")
@@ -407,7 +409,7 @@ def split_files(root: Path) -> dict[str, Path]:
         found = {path.parent.name: path for path in folders.matching(root, f"*/{EXPORT_FILE}")}
         if (root / EXPORT_FILE).is_file():
             found.setdefault(root.name, root / EXPORT_FILE)
-        inside = folders.matching(root, "annotations/*.json")
+        inside = _in_annotations(root)
         inside += [path for path in folders.matching(root, "*.json") if path.name != EXPORT_FILE and _is_coco(path)]
         for path in [path for path in inside if not path.name.startswith(_OTHER_TASKS)]:
             found.setdefault(_PREFIX.sub("", path.stem, count=1), path)
@@ -418,6 +420,24 @@ def split_files(root: Path) -> dict[str, Path]:
             found = {path.parent.name: path for path in reversed(files)}
             found = dict(sorted(found.items()))
     return found
+
+
+def _in_annotations(root: Path) -> list[Path]:
+    """Return the JSON files in `annotations`: those that are called as COCO's are, and of others those that are COCO's.
+
+    Many others are a file for each image, of another tool, and none of them is opened.
+    """
+    found = folders.matching(root, "annotations/*.json")
+    own = {
+        path
+        for path in found
+        if _PREFIX.match(path.name)
+        or path.name.startswith(_OTHER_TASKS)
+        or _YEAR.sub("", path.stem.lower()) in tree.SPLIT_OF
+    }
+    others = [path for path in found if path not in own]
+    own |= {path for path in others if len(others) <= MAX_OTHERS and _is_coco(path)}
+    return [path for path in found if path in own]
 
 
 def _is_coco(path: Path) -> bool:

@@ -6,6 +6,10 @@
 The columns may be in any order, and others are not read. Pixels are those of VOC's XML, from which the tutorials'
 script makes the file: 1-based and inclusive, so the same boxes come from both. Splits and images are those of
 `listed`. A crowd (`IsGroupOf`) is evaluated as one and never trained on.
+
+Open Images names its classes by ids (`/m/01yrx`). Their names are in a file of its own beside the boxes or in the
+folder above (`class-descriptions-boxable.csv`, with a number of the version before it; in FiftyOne's download
+`metadata/classes.csv`); without it the ids are the names, with a note.
 """
 
 from __future__ import annotations
@@ -13,8 +17,10 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from singleshot.data import folders, tree
 from singleshot.data.boxes import listed
 from singleshot.data.boxes.check_box import INCLUSIVE
 from singleshot.data.boxes.listed import Entry
@@ -29,6 +35,9 @@ MAX_BYTES = 2 * 2**30
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _IMAGES = ("filename", "imageid", "image", "image_id")
 _CLASSES = ("class", "labelname", "label", "class_name")
+DESCRIPTIONS = "class-descriptions"
+"""Part of the name of Open Images' file of class names."""
+_INNER = ("annotations", "labels", "boxes")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]{1,9}\.?[0-9]{0,30}|\.[0-9]{1,30})(?:[eE][+-]?[0-9]{1,2})?", re.ASCII)
 
 
@@ -42,7 +51,8 @@ def read(root: Path | str, split: str, *, label_map: LabelMap | None = None) -> 
 
     Returns:
         Samples with float64 boxes; `box_places` are lines. Kinds of fault: `bad-line`, `not-a-number`,
-        `missing-picture`, `unknown-class`, and those of `check_box`, `class_names` and `images`.
+        `missing-picture`, `unknown-class`, `assumed-classes` (a note), and those of `check_box`, `class_names` and
+        `images`.
 
     Raises:
         InputMissingError: no such folder or split.
@@ -72,10 +82,38 @@ def load(file: Path) -> tuple[list[Entry], list[Fault]]:
             objects.setdefault(name, []).append(found)
         else:
             of_image.setdefault(name, []).append(make_fault(*found, file, line))
+    if any(item.name.startswith("/m/") for items in objects.values() for item in items):
+        display = _display_names(file.parent)
+        objects = {
+            image: [replace(item, name=display.get(item.name, item.name)) for item in items]
+            for image, items in objects.items()
+        }
+        unnamed = {item.name for items in objects.values() for item in items if item.name.startswith("/m/")}
+        if unnamed:
+            message = f"{len(unnamed)} classes are ids without a name, such as {min(unnamed)}; the ids are their names"
+            remedy = f"Put {DESCRIPTIONS}-boxable.csv beside it"
+            faults.append(make_fault("assumed-classes", message, file, remedy=remedy))
     return [
         Entry(name, objects.get(name, ()), sizes_hw[name], line, relative=relative, faults=of_image.get(name, ()))
         for name, line in first.items()
     ], faults
+
+
+def _display_names(folder: Path) -> dict[str, str]:
+    """Return Open Images' names by id, of the file of class descriptions near its boxes; {} where there is none."""
+    near = (
+        [folder, folder.parent] if folder.name.lower() in _INNER or folder.name.lower() in tree.SPLIT_OF else [folder]
+    )
+    found = [path for each in near for path in folders.files_in(each) if DESCRIPTIONS in path.name]
+    found.sort(key=lambda path: "boxable" not in path.name)
+    found += [each / "metadata" / "classes.csv" for each in near]
+    for path in found:
+        try:
+            rows = csv.reader(file_bytes(path, MAX_BYTES).decode("utf-8-sig").splitlines(), strict=True)
+            return {row[0]: row[1].strip() for row in rows if len(row) == 2 and row[1].strip()}
+        except (SingleshotError, UnicodeDecodeError, csv.Error):
+            continue
+    return {}
 
 
 def _size_hw(row: dict[str, str]) -> tuple[int, int] | None:

@@ -96,11 +96,11 @@ def _objects(file: Path) -> tuple[list[Object], list[Fault]]:
 
 
 def fits(root: Path) -> bool:
-    """Return whether one of the first text files below a folder has KITTI's columns."""
+    """Return whether one of the first text files below a folder has KITTI's columns, and there are images."""
     if not root.is_dir():
         return False
     files = [path for path in tree.probe(root, MAX_PROBED, of_each=100) if path.suffix == ".txt"]
-    return any(_is_label(path) for path in files[:10])
+    return any(_is_label(path) for path in files[:10]) and tree.has_images(root)
 
 
 def _is_label(file: Path) -> bool:

@@ -1,13 +1,18 @@
 """LabelMe's JSON, a file for each image: `shapes` of labelled points, in continuous pixels.
 
-A rectangle has two opposite corners in any order, a polygon becomes the box around it, a circle (centre, point on it)
-the square around it. Other shapes (points, lines) are no boxes: they are counted in a note. The image is the file with
-the JSON's name; `imagePath` is not used, and a copy of the image inside the JSON (`imageData`) is never decoded.
+A rectangle has two opposite corners in any order. A polygon and a rotated rectangle (`oriented_rectangle`, in
+X-AnyLabeling `rotation`) become the box around them, a circle (centre, point on it) the square around it. A `mask`
+has the first and the last pixel of its rectangle, which is the box. Other shapes (points, lines) are no boxes: a note
+counts them by name. The image is the file with the JSON's name; `imagePath` is not used, and pixels inside the JSON
+(`imageData` and `mask`) are never decoded.
+
+Format: labelme 5 and 6, `_label_file.py`.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +29,7 @@ LAYOUT = "labelme"
 MAX_BYTES = 256 * 2**20
 MAX_PROBED = 5000
 _HEAD_BYTES = 65536
-LEAST_POINTS = {"rectangle": 2, "circle": 2, "polygon": 3}
+LEAST_POINTS = {"rectangle": 2, "circle": 2, "polygon": 3, "oriented_rectangle": 4, "rotation": 4, "mask": 2}
 """By kind of shape that is read: the points that it needs at least."""
 
 
@@ -82,7 +87,7 @@ def _records(pairs: tree.Pairs, allow_unlabelled: bool) -> tuple[list[Record], l
 def _objects(shapes: list[Any], file: Path) -> tuple[list[Object], list[Fault]]:
     """Return the boxes of a file's shapes, and the faults of the others."""
     objects, faults = [], []
-    unused = 0
+    unused: Counter[str] = Counter()
     for index, shape in enumerate(shapes):
         path = f"shapes[{index}]"
         if not isinstance(shape, dict) or not is_text(shape.get("label")):
@@ -90,7 +95,7 @@ def _objects(shapes: list[Any], file: Path) -> tuple[list[Object], list[Fault]]:
             continue
         kind = shape.get("shape_type", "polygon")
         if not isinstance(kind, str) or kind not in LEAST_POINTS:
-            unused += 1
+            unused[kind[:40] if is_text(kind) else "shape without a type"] += 1
             continue
         rows = shape.get("points")
         points = [number_list(row, 2) for row in rows] if isinstance(rows, list) else []
@@ -104,9 +109,12 @@ def _objects(shapes: list[Any], file: Path) -> tuple[list[Object], list[Fault]]:
         if kind == "circle":
             radius = math.hypot(xs[1] - xs[0], ys[1] - ys[0])
             box = enclosing.of_ellipse(xs[0], ys[0], radius, radius)
+        elif kind == "mask":
+            box = (box[0], box[1], box[2] + 1, box[3] + 1)
         objects.append(Object(str(shape["label"]), box, index, path=path, outline=kind != "rectangle"))
     if unused:
-        faults.append(make_fault("filled-field", f"{unused} shapes are no boxes or polygons and are not read", file))
+        names = ", ".join(f"{count} {name}" for name, count in sorted(unused.items()))
+        faults.append(make_fault("filled-field", f"{names}: shapes that are no boxes, and are not read", file))
     return objects, faults
 
 
@@ -114,11 +122,11 @@ def _objects(shapes: list[Any], file: Path) -> tuple[list[Object], list[Fault]]:
 
 
 def fits(root: Path) -> bool:
-    """Return whether one of the first JSON files below a folder is LabelMe's."""
+    """Return whether one of the first JSON files below a folder is LabelMe's, and there are images."""
     if not root.is_dir():
         return False
     files = [path for path in tree.probe(root, MAX_PROBED, of_each=100) if path.suffix.lower() == ".json"]
-    return any(_is_labelme(path) for path in files[:5])
+    return any(_is_labelme(path) for path in files[:5]) and tree.has_images(root)
 
 
 def _is_labelme(file: Path) -> bool:

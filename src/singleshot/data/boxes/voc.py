@@ -344,8 +344,8 @@ def shown(item: AnnotatedObject) -> str:
 
 
 def fits(root: Path) -> bool:
-    """Return whether a folder is a VOC folder or a devkit."""
-    return bool(folders_in(root))
+    """Return whether a folder is a VOC folder or a devkit, with a list in it; without lists it is `voc_unlisted`'s."""
+    return any(split_files(folder) for folder in folders_in(root))
 
 
 def splits(root: Path) -> list[str]:

@@ -121,7 +121,7 @@ def fits(root: Path) -> bool:
             head = stream.read(_HEAD_BYTES)
     except (DataError, InputMissingError, NotPermittedError):
         return False
-    return b"<annotation>" in head or b"<annotation " in head
+    return (b"<annotation>" in head or b"<annotation " in head) and tree.has_images(root)
 
 
 def splits(root: Path) -> list[str]:

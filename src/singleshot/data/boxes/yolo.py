@@ -295,6 +295,8 @@ def sources(root: Path, split: str) -> Iterator[Path]:
         if source.is_dir():
             labels = labels_folder(source, top)
             yield from [labels] if labels != source else []
+        elif source.suffix.lower() in IMAGE_SUFFIXES:
+            yield from label_files(source, top)
         else:
             for _, _, image in _listed(source, description):
                 yield image
@@ -426,7 +428,7 @@ def _image_files(sources: Sequence[Path], description: Description) -> _ImageFil
     """Return the images of some folders, sorted by name, and of some lists, in their order; each once.
 
     Args:
-        sources: the folders and lists.
+        sources: the folders, lists and images.
         description: the data set's description, in its folder. A link in a source that leads out of both is a fault
             and not followed.
     """
@@ -441,6 +443,8 @@ def _image_files(sources: Sequence[Path], description: Description) -> _ImageFil
             found = list(_walk(source, outermost))
             faults += [each for each in found if isinstance(each, Fault)]
             files |= dict.fromkeys(sorted(each for each in found if isinstance(each, Path)))
+        elif source.suffix.lower() in IMAGE_SUFFIXES:  # a description may name images themselves
+            files.setdefault(source)
         else:
             listed, repeats = split_lists.without_repeats(_listed(source, description), source)
             faults += repeats

@@ -1,6 +1,6 @@
 """YOLO data sets without a `data.yaml`: darknet's `obj.data`, or class names in a text file beside images and labels.
 
-    obj.data, obj.names, train.txt, obj_train_data/     CVAT's YOLO 1.1, darknet
+    obj.data, obj.names, train.txt, obj_train_data/     CVAT's YOLO 1.1, darknet; both may have another name (voc.data)
     classes.txt, notes.json, images/, labels/           Label Studio
     train/a.jpg, train/a.txt, train/classes.txt         labelImg, makesense; `_darknet.labels` of Roboflow
 
@@ -10,6 +10,7 @@ The splits are those of `obj.data`, or else those that folders name (see `data.t
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,11 +31,25 @@ def find(root: Path) -> Path | None:
     """Return the file that describes a data set: `obj.data`, or class names where images have labels; or None."""
     if not root.is_dir():
         return None
-    data = next((path for path in (root / "obj.data", root / "data" / "obj.data") if path.is_file()), None)
+    data = next(_data_files(root), None)
     if data is not None:
         return data
     names = next(_names_files(root), None)
     return names if names is not None and _has_labels(root) else None
+
+
+def _data_files(root: Path) -> Iterator[Path]:
+    """Yield the descriptions of darknet in a folder and its `data`: `obj.data`, and others that name their classes."""
+    for folder in (root, root / "data"):
+        found = [path for path in folders.files_in(folder) if path.suffix == ".data"]
+        yield from sorted((path for path in found if _is_data(path)), key=lambda path: path.name != "obj.data")
+
+
+def _is_data(file: Path) -> bool:
+    try:
+        return file.name == "obj.data" or bool(re.search(rb"(?m)^\s*names\s*=", file_bytes(file, MAX_BYTES)))
+    except SingleshotError:
+        return False
 
 
 def _names_files(root: Path) -> Iterator[Path]:
@@ -78,7 +93,7 @@ def describe(file: Path, root: Path) -> Description:
         ConfigError: it names no classes, one twice, or a list that does not exist, with its line.
         InputMissingError, NotPermittedError: a file may not be read, or there is none.
     """
-    if file.name == "obj.data":
+    if file.suffix == ".data":
         return _of_data(file, root)
     names = read_names(file)
     for other in _names_files(root):

@@ -4,7 +4,9 @@ A pixel has the class of a shape if its centre lies inside, by the even-odd rule
 belongs to it, one on a right or lower edge does not, so that two polygons with a common edge share no pixel and leave
 none out. (labelme's own export draws the outline too: its masks are half a pixel larger on every side.) Later shapes
 lie over earlier ones. What no shape covers is the class `_background_`, and shapes called `__ignore__` are void, as
-labelme's own scripts have it. Polygons, rectangles and circles are drawn; other shapes are counted in a note.
+labelme's own scripts have it. Polygons, rectangles and circles are drawn. A shape that is a mask itself, a PNG inside
+the JSON, is not decoded: its rectangle is void, since neither its class nor the background would be true of it. Other
+shapes are counted in a note.
 
 Masks are drawn from the JSON whenever they are needed; nothing is written. The layout is only taken where masks are
 wanted: for a detector the same folder has boxes (`boxes.labelme`).
@@ -103,14 +105,16 @@ def draw(file: Path, code: MaskCode) -> UInt8[ndarray, "H W"]:
             message = f"shapes[{index}] is of class {name!r}, which the data set does not have"
             raise DataError(message, kind="unknown-mask-value", remedy="Correct it", file=file)
         class_id = VOID if name == IGNORED else code.values[code.names.index(name)]
+        (x1, y1), (x2, y2) = numbers[0], numbers[1]
         if kind == "circle":
-            (x, y), (px, py) = numbers[0], numbers[1]
-            inside = circle((height, width), (x, y), math.hypot(px - x, py - y))
+            inside = circle((height, width), (x1, y1), math.hypot(x2 - x1, y2 - y1))
+        elif kind in ("rectangle", "mask"):
+            if kind == "mask":
+                x1, x2, y1, y2 = min(x1, x2), max(x1, x2) + 1, min(y1, y2), max(y1, y2) + 1
+                class_id = VOID
+            inside = polygon((height, width), [(x1, y1), (x2, y1), (x2, y2), (x1, y2)])
         else:
-            (x1, y1), (x2, y2) = numbers[0], numbers[1]
-            inside = polygon(
-                (height, width), numbers if kind == "polygon" else [(x1, y1), (x2, y1), (x2, y2), (x1, y2)]
-            )
+            inside = polygon((height, width), numbers)
         mask[inside] = class_id
     return mask
 
