@@ -77,7 +77,7 @@ def convert(
     done.notes = note(masks, "mask is", "masks are", "not carried over: conversions are of boxes") + done.notes
     message = "called by the names of their folders too: others have their name"
     done.notes += note(renamed_images, "image is", "images are", message)
-    if datasets[0].layout == "voc":
+    if datasets[0].layout in ("voc", "voc_xml"):
         done.notes.append("VOC's pose, truncated, occluded and part tags are not read, and so not carried over")
     return done
 

@@ -58,6 +58,18 @@ PROBED: tuple[Layout, ...] = (
 """Layouts that are recognised by files anywhere below a folder: too slow to try on every folder nearby."""
 MAX_NEARBY = 200
 MAX_COUNTED = 5000
+_REMEDIES = {
+    ".txt": "If these are YOLO labels, add classes.txt with the name of a class in every line",
+    ".xml": "Export Pascal VOC, whose files begin with <annotation>, or CVAT for images 1.1",
+    ".json": "Export LabelMe, COCO or YOLO, or the JSON of Label Studio or VIA; if it is one of these, it is damaged",
+    ".jsonl": "Call it metadata.jsonl and give each line `file_name` and `objects`",
+    ".csv": "Begin it with the header filename,width,height,class,xmin,ymin,xmax,ymax",
+    ".tfrecord": "TFRecord is not read; export COCO or Pascal VOC",
+    ".record": "TFRecord is not read; export COCO or Pascal VOC",
+    ".parquet": "Parquet is not read; export COCO or imagefolder",
+    ".zip": "Unpack it",
+}
+"""By the suffix of files that are in no layout: what to do about them."""
 _YEAR = re.compile(r"(?:-dev)?[0-9]{4}$")
 
 
@@ -419,19 +431,20 @@ def _contents(root: Path) -> tuple[str, str]:
     if not images and not paths and any(path.is_symlink() for path in root.iterdir()):
         return ": there are only links below it", "Put copies in their place, or use --follow-links"
     if not images:
-        is_annotated = any(path.suffix.lower() in (".xml", ".json", ".txt", ".csv") for path in paths)
-        remedy = f"Put the images into it{_nearby(root)}" if is_annotated else ""
+        found = next((suffix for suffix in _REMEDIES if any(path.suffix.lower() == suffix for path in paths)), "")
+        remedy = _REMEDIES[found] if found in (".tfrecord", ".record", ".parquet", ".zip") else ""
+        remedy = f"Put the images into it{_nearby(root)}" if found and not remedy else remedy
         return (": there is no image below it", remedy) if paths else (": it is empty", "")
+    apart = Counter(path.suffix.lower() for path in paths if path.stem not in stems)
+    known = [suffix for suffix in _REMEDIES if others.get(suffix)]
+    known += [suffix for suffix in _REMEDIES if suffix not in known and suffix != ".txt" and apart[suffix]]
     counts = ", ".join(
         [f"{images} images", *(f"{count} {suffix} of the same names" for suffix, count in others.items())]
+        + [f"{apart[suffix]} {suffix}" for suffix in known if suffix not in others]
     )
-    if ".txt" in others:
-        return f": {counts}", "If these are YOLO labels, add classes.txt with the name of a class in every line"
-    if ".xml" in others:
-        return f": {counts}", "Export Pascal VOC: its files begin with <annotation>"
-    if ".json" in others:
-        return f": {counts}", "Export LabelMe, COCO or YOLO"
-    if not any(path.suffix.lower() in (".txt", ".xml", ".json", ".csv", ".yaml", ".png") for path in paths):
+    if known and (others or not _nearby(root)):  # else those files may be the other folder's
+        return f": {counts}", _REMEDIES[known[0]]
+    if not known and not any(path.suffix.lower() in (".txt", ".yaml", ".png") for path in paths):
         return f": {counts} and no annotations", f"Annotate them, see docs/how-to/own-data.md{_nearby(root)}"
     return f": {counts}", ""
 

@@ -69,6 +69,16 @@ def test_open_images_ids_have_the_names_of_its_class_descriptions(tmp_path: Path
     assert (dataset.label_map.names, dataset.faults) == (("Cat", "Dog"), ())
 
 
+@pytest.mark.parametrize("delimiter", [";", "\t", ", "])
+def test_columns_may_be_separated_by_semicolons_tabs_and_spaces_after_commas(delimiter: str, tmp_path: Path) -> None:
+    text = (HEADER + "a.jpg,60,40,cat,1,1,60,40\n").replace(",", delimiter)
+    root = put(tmp_path, "labels.csv", text.replace("\n", "\r\n"), "a.jpg")
+    assert read.recognise(root) == "csv"
+    dataset = read.read(root, "all")
+    assert (dataset.label_map.names, dataset.faults) == (("cat",), ())
+    assert dataset.samples[0].boxes_xyxy.tolist() == [[0, 0, 60, 40]]
+
+
 def test_files_are_splits_and_classes_are_those_of_all(tmp_path: Path) -> None:
     put(tmp_path, "train_labels.csv", HEADER + "a.jpg,60,40,cat,1,1,60,40\n", "images/train/a.jpg")
     put(tmp_path, "test_labels.csv", HEADER + "b.jpg,60,40,dog,1,1,9,9\n", "images/test/b.jpg")

@@ -3,9 +3,9 @@
     filename,width,height,class,xmin,ymin,xmax,ymax                    pixels as Pascal VOC has them
     ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsGroupOf  fractions of the image
 
-The columns may be in any order, and others are not read. Pixels are those of VOC's XML, from which the tutorials'
-script makes the file: 1-based and inclusive, so the same boxes come from both. Splits and images are those of
-`listed`. A crowd (`IsGroupOf`) is evaluated as one and never trained on.
+The columns may be in any order, separated by commas, semicolons or tabs, and others are not read. Pixels are those of
+VOC's XML, from which the tutorials' script makes the file: 1-based and inclusive, so the same boxes come from both.
+Splits and images are those of `listed`. A crowd (`IsGroupOf`) is evaluated as one and never trained on.
 
 Open Images names its classes by ids (`/m/01yrx`). Their names are in a file of its own beside the boxes or in the
 folder above (`class-descriptions-boxable.csv`, with a number of the version before it; in FiftyOne's download
@@ -151,7 +151,9 @@ def _rows(file: Path) -> Iterator[tuple[int, dict[str, str], bool]]:
         text = file_bytes(file, MAX_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError("not UTF-8 text", kind="not-text", remedy="Save it as UTF-8", file=file, line=1) from error
-    reader = csv.reader(text.splitlines(), strict=True)
+    lines = text.splitlines()
+    delimiter = _delimiter(lines[0] if lines else "")
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
     try:
         header = next(reader, [])
         names = _columns(header)
@@ -166,6 +168,11 @@ def _rows(file: Path) -> Iterator[tuple[int, dict[str, str], bool]]:
     except csv.Error as error:
         line = reader.line_num
         raise DataError(f"not CSV: {error}", kind="bad-csv", remedy="Correct it", file=file, line=line) from error
+
+
+def _delimiter(header: str) -> str:
+    """Return what separates the columns of a header: a comma, or the semicolon or tab that it has instead."""
+    return max(",;\t", key=header.count)
 
 
 def _columns(header: Sequence[str]) -> list[str] | None:
@@ -197,7 +204,7 @@ def _has_header(file: Path) -> bool:
             head = stream.readline(4096).decode("utf-8-sig", "replace")
     except SingleshotError:
         return False
-    return _columns(next(csv.reader([head]), [])) is not None
+    return _columns(next(csv.reader([head], delimiter=_delimiter(head)), [])) is not None
 
 
 def splits(root: Path) -> list[str]:
