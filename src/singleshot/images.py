@@ -53,6 +53,12 @@ IMAGE_SUFFIXES = (
     *((".avif",) if _HAS_AVIF else ()),
 )
 """Suffixes of image files; of two files with one stem, the one whose suffix comes first here is used."""
+_HEIC_REMEDY = "Convert it to JPEG, or run pip install 'singleshot[heic]'"
+UNREAD_SUFFIXES = {
+    **({} if _HAS_HEIC else {".heic": _HEIC_REMEDY, ".heif": _HEIC_REMEDY}),
+    **({} if _HAS_AVIF else {".avif": "Convert it to JPEG"}),
+}
+"""Suffixes of image files that cannot be read here, with the remedy."""
 PilImage = Image.Image
 MAX_PIXELS = 50_000_000
 """The largest image that is read, unless `allow_pixels` says otherwise."""

@@ -34,6 +34,14 @@ def test_a_pattern_that_fits_folders_alone_fits_nothing(tmp_path: Path) -> None:
     assert caught.value.exit_code == 66
 
 
+def test_a_pattern_in_a_folder_with_brackets_in_its_name(tmp_path: Path) -> None:
+    (tmp_path / "a[x]").mkdir()
+    for name in ("1.jpg", "2.jpg"):
+        (tmp_path / "a[x]" / name).write_bytes(b"\xff\xd8\xff")
+    assert [path.name for path in resolve([str(tmp_path / "a[x]" / "*.jpg")]).images] == ["1.jpg", "2.jpg"]
+    assert [path.name for path in resolve([str(tmp_path / "a[x]" / "[2].jpg")]).images] == ["2.jpg"]
+
+
 def test_nothing_named_is_nothing_to_look_at() -> None:
     assert resolve([]) == Sources()
 

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from singleshot.data.faults import make_fault
 from singleshot.errors import Fault, SingleshotError, os_errors
+from singleshot.images import UNREAD_SUFFIXES
 
 _HELPERS = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin"})
 
@@ -56,6 +57,14 @@ def unfollowed(path: Path) -> Fault:
         return make_fault("linked-folder", message, path, remedy="Delete it")
     remedy = "Name that folder in data.yaml, or use --follow-links"
     return make_fault("linked-folder", "a link to a folder, which is not followed", path, remedy=remedy)
+
+
+def unread(path: Path) -> Fault | None:
+    """Return the fault of an image whose format cannot be read here (HEIC without its extra), or None."""
+    remedy = UNREAD_SUFFIXES.get(path.suffix.lower())
+    if remedy is None:
+        return None
+    return make_fault("stranger-file", "an image that cannot be read here", path, remedy=remedy, severity="warning")
 
 
 class Listing(NamedTuple):

@@ -51,7 +51,8 @@ class Tree(NamedTuple):
         root: the folder.
         images: sorted by path.
         files: those with the suffix that was asked for, sorted by path.
-        faults: of links (see `folders.link_fault`); links to folders are not followed (`linked-folder`).
+        faults: of links (see `folders.link_fault`), of links to folders, which are not followed (`linked-folder`), and
+            of images that cannot be read here (see `folders.unread`).
     """
 
     root: Path
@@ -141,7 +142,8 @@ def read_tree(root: Path, suffix: str) -> Tree:
     paths = [path for path in found if isinstance(path, Path)]
     images = tuple(path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES)
     files = tuple(path for path in paths if path.suffix.lower() == suffix)
-    return Tree(root, images, files, tuple(fault for fault in found if isinstance(fault, Fault)))
+    unread = [fault for path in paths if (fault := folders.unread(path)) is not None]
+    return Tree(root, images, files, (*(fault for fault in found if isinstance(fault, Fault)), *unread))
 
 
 def split_and_name(path: Path, root: Path) -> tuple[str, str]:

@@ -125,7 +125,9 @@ def resolve(names: Sequence[str | Path], *, recursive: bool = False, allow_netwo
         elif _is_address(text):
             raise UsageError(f"{text} is no local file", remedy="Fetch it first: only local files are read")
         elif glob.has_magic(text):
-            fitting = sorted(Path(each) for each in glob.glob(text, recursive=True))  # noqa: PTH207 (`Path.glob` knows no absolute patterns)
+            folder = next((each for each in path.parents if each.is_dir()), Path())  # may have brackets in its name
+            pattern = os.path.join(glob.escape(str(folder)), path.relative_to(folder))  # noqa: PTH118
+            fitting = sorted(Path(each) for each in glob.glob(pattern, recursive=True))  # noqa: PTH207 (`Path.glob` knows no absolute patterns)
             named = set(path.parts)
             found = [each for each in fitting if each.is_file() and not any(map(is_helper, {*each.parts} - named))]
             if not found:

@@ -12,6 +12,7 @@ from singleshot.data.check import audit
 from singleshot.data.check.audit import Audit, in_order
 from singleshot.data.split_file import SplitFile
 from singleshot.errors import Fault, InputMissingError, UsageError
+from singleshot.images import UNREAD_SUFFIXES
 from singleshot.streets import write
 from tests.data.conftest import VocFolder
 from tests.data.exports import EXPORTS, MASK_EXPORTS
@@ -304,3 +305,21 @@ def test_a_name_to_rename_that_there_is_not_is_an_error_in_every_layout_with_and
 def test_a_class_without_objects_may_be_renamed_though_classes_are_given(tmp_path: Path) -> None:
     root = _yolo(tmp_path / "yolo", "train", "val")
     assert not audit.audit(root, classes=("dog", "puss", "cat"), rename={"cat": "puss"}).is_fatal
+
+
+UNLISTED = [tool for tool, (layout, _) in EXPORTS.items() if layout != "coco" and tool != "CVAT YOLO 1.1"]
+"""Tools whose images are those of a folder. A list of images would name another one, which is a fault of its own."""
+
+
+@pytest.mark.parametrize("tool", UNLISTED)
+def test_an_image_that_cannot_be_read_here_is_named_with_the_remedy(
+    tool: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As HEIC without its extra."""
+    monkeypatch.setitem(UNREAD_SUFFIXES, ".xyz", "Run pip install xyz")
+    EXPORTS[tool][1](tmp_path)
+    image = next(path for path in tmp_path.rglob("*") if path.suffix in (".jpg", ".png"))
+    (image.parent / "other.xyz").write_bytes(b"x")
+    found = [fault for fault in audit.audit(tmp_path).faults if fault.file.name == "other.xyz"]
+    assert [(fault.kind, fault.severity) for fault in found] == [("stranger-file", "warning")]
+    assert found[0].message == "an image that cannot be read here. Run pip install xyz."

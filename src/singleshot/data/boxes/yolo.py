@@ -509,6 +509,8 @@ def _walk(folder: Path, top: Path, way: frozenset[str] = frozenset()) -> Iterato
             yield from _walk(path, top, way)
         elif is_image:
             yield path
+        elif (fault := folders.unread(path)) is not None:
+            yield fault
 
 
 def _listed(source: Path, description: Description) -> Iterator[tuple[int, str, Path]]:

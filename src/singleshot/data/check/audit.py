@@ -29,6 +29,7 @@ from singleshot.data.check.duplicates import Place
 from singleshot.data.check.images import ImageReport, fault_of, reports, size_fault
 from singleshot.data.class_choice import ClassChoice
 from singleshot.data.faults import make_fault
+from singleshot.data.folders import unread
 from singleshot.data.masks import files as mask_files
 from singleshot.data.split_file import SplitFile
 from singleshot.errors import DataError, Fault, InputMissingError, SingleshotError, UsageError, sentence
@@ -245,7 +246,7 @@ def _audit_voc(
     label_map, warnings = folder.classes(annotations)
     faults += [*folder.faults, *warnings, *(fault_of(error, path) for path, error in errors.items())]
     faults += [
-        make_fault("stranger-file", "not an image by its name, and not read", path)
+        unread(path) or make_fault("stranger-file", "not an image by its name, and not read", path)
         for path in folder.image_listing.files
         if path.suffix.lower() not in IMAGE_SUFFIXES
     ]
