@@ -136,6 +136,17 @@ def test_a_linked_folder_is_entered_and_a_loop_ends(tmp_path: Path) -> None:
     assert read.recognise(data) == "voc_xml"
 
 
+@pytest.mark.parametrize("tool", ["Pascal VOC", "labelme", "KITTI", "CVAT for images 1.1", "Label Studio YOLO", "VIA"])
+def test_a_link_to_the_data_folder_itself_is_named_and_not_entered_in_any_layout(tool: str, tmp_path: Path) -> None:
+    EXPORTS[tool][1](tmp_path / "data")
+    image = next(path for path in (tmp_path / "data").rglob("*") if path.suffix in (".jpg", ".png"))
+    (image.parent / "again").symlink_to(tmp_path / "data")
+    folders.follow_links()
+    assert read.recognise(tmp_path / "data") == EXPORTS[tool][0]
+    pool = read.read_pool(tmp_path / "data", cache=False)
+    assert len(pool) == 3 and {fault.kind for fault in pool.faults if fault.severity != "note"} == {"linked-folder"}
+
+
 SCRIPT = """
 import resource, subprocess, sys
 done = subprocess.run([sys.executable, "-m", "singleshot", *sys.argv[1:]], capture_output=True, text=True)

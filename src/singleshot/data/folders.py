@@ -50,6 +50,11 @@ def enters(path: Path, inside: frozenset[str]) -> bool:
     return links_are_followed() and path.is_dir() and os.path.realpath(path) not in inside
 
 
+def around(folder: Path) -> frozenset[str]:
+    """Return the real paths of the folders around a folder, to none of which a link in it may lead."""
+    return frozenset(map(os.path.realpath, folder.absolute().parents))
+
+
 def unfollowed(path: Path) -> Fault:
     """Return the fault of a link to a folder that is not entered."""
     if links_are_followed():
@@ -72,7 +77,8 @@ class Listing(NamedTuple):
 
     Args:
         files: the files and folders that may be used, sorted by name; pipes and devices too, which `images` refuses.
-        faults: links that lead out of the data or nowhere (`outside-link`, `broken-link`); they are not in `files`.
+        faults: links that lead out of the data or nowhere (`outside-link`, `broken-link`), and those to folders that
+            are not entered (`linked-folder`); they are not in `files`.
     """
 
     files: tuple[Path, ...]
@@ -101,7 +107,7 @@ def is_helper(name: str) -> bool:
 
 
 def listing(folder: Path, top: Path) -> Listing:
-    """List a folder and the folders in it, and check its links. Links to folders are listed and not followed.
+    """List a folder and the folders in it, and check its links. Links to folders are entered as `enters` says.
 
     Args:
         folder: the folder; it may be a link itself.
@@ -111,11 +117,11 @@ def listing(folder: Path, top: Path) -> Listing:
     """
     resolved = top.resolve()
     fault = link_fault(folder, resolved) if folder.is_symlink() else None
-    files, faults = _listed(folder, resolved)
+    files, faults = _listed(folder, resolved, around(folder))
     return Listing(tuple(sorted(files)), tuple(([] if fault is None else [fault]) + faults))
 
 
-def _listed(folder: Path, top: Path, way: frozenset[str] = frozenset()) -> tuple[list[Path], list[Fault]]:
+def _listed(folder: Path, top: Path, way: frozenset[str]) -> tuple[list[Path], list[Fault]]:
     """Return the files below a folder and the faults of its links; `way` are the real paths of the folders above it."""
     files: list[Path] = []
     faults: list[Fault] = []
@@ -128,6 +134,8 @@ def _listed(folder: Path, top: Path, way: frozenset[str] = frozenset()) -> tuple
             faults += inside[1]
         elif entry.is_symlink() and (fault := link_fault(path, top)) is not None:
             faults.append(fault)
+        elif entry.is_symlink() and entry.is_dir():
+            faults.append(unfollowed(path))
         else:
             files.append(path)
     return files, faults

@@ -107,9 +107,10 @@ def probe(root: Path, limit: int = MAX_PROBED, *, of_each: int | None = None) ->
 
     At most `of_each` files of each folder are looked at, so that a folder of many images does not hide the labels.
 
-    Links are left out unless they are followed (`folders.follow_links`).
+    Links are left out unless they are followed (`folders.follow_links`), and then each folder is looked into once.
     """
     waiting = [root]
+    entered = {os.path.realpath(root)}
     while waiting and limit > 0:
         try:
             entries = folders.entries(waiting.pop(0))
@@ -123,7 +124,10 @@ def probe(root: Path, limit: int = MAX_PROBED, *, of_each: int | None = None) ->
                 continue
             if not entry.is_dir():
                 yield Path(entry.path)
-            else:
+            elif not folders.links_are_followed():
+                waiting.append(Path(entry.path))
+            elif (place := os.path.realpath(entry.path)) not in entered:
+                entered.add(place)
                 waiting.append(Path(entry.path))
         limit -= len(entries)
 

@@ -32,6 +32,7 @@ from singleshot.structures import Dataset, LabelMap
 
 LAYOUT = "csv"
 MAX_BYTES = 2 * 2**30
+MAX_NAMES_BYTES = 64 * 2**20
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _IMAGES = ("filename", "imageid", "image", "image_id")
 _CLASSES = ("class", "labelname", "label", "class_name")
@@ -109,7 +110,7 @@ def _display_names(folder: Path) -> dict[str, str]:
     found += [each / "metadata" / "classes.csv" for each in near]
     for path in found:
         try:
-            rows = csv.reader(file_bytes(path, MAX_BYTES).decode("utf-8-sig").splitlines(), strict=True)
+            rows = csv.reader(file_bytes(path, MAX_NAMES_BYTES).decode("utf-8-sig").splitlines(), strict=True)
             return {row[0]: row[1].strip() for row in rows if len(row) == 2 and row[1].strip()}
         except (SingleshotError, UnicodeDecodeError, csv.Error):
             continue

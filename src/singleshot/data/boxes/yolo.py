@@ -440,7 +440,7 @@ def _image_files(sources: Sequence[Path], description: Description) -> _ImageFil
         if source.is_dir():
             inside = source.resolve()
             outermost = top.resolve() if inside.is_relative_to(top.resolve()) else inside
-            found = list(_walk(source, outermost))
+            found = list(_walk(source, outermost, folders.around(source)))
             faults += [each for each in found if isinstance(each, Fault)]
             files |= dict.fromkeys(sorted(each for each in found if isinstance(each, Path)))
         elif source.suffix.lower() in IMAGE_SUFFIXES:  # a description may name images themselves
@@ -489,7 +489,7 @@ def labels_folder(images: Path, top: Path) -> Path:
     return base.joinpath(*parts)
 
 
-def _walk(folder: Path, top: Path, way: frozenset[str] = frozenset()) -> Iterator[Path | Fault]:
+def _walk(folder: Path, top: Path, way: frozenset[str]) -> Iterator[Path | Fault]:
     """Yield the images below a folder and the faults of links; folders are entered as `folders.enters` says."""
     way |= {os.path.realpath(folder)}
     for entry in folders.entries(folder):
