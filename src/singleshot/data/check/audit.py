@@ -174,6 +174,8 @@ def _check_rename(
     rename: Mapping[str, str],
 ) -> None:
     """Raise UsageError for a name to rename that no split has."""
+    if not rename:
+        return
     there = {name for dataset in datasets for name in dataset.label_map.names}
     if classes is not None:  # the reader was given these names: those that are used are the data set's own
         there = {
