@@ -3,9 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from singleshot.data import folders
-from singleshot.errors import InputMissingError, NotPermittedError
+from singleshot.data.check import audit
+from singleshot.errors import InputMissingError, NotPermittedError, SingleshotError
 from tests.data.conftest import close
 
 
@@ -57,3 +59,34 @@ def test_the_extension_that_is_listed_first_gets_the_id_and_the_other_a_warning(
     (fault,) = folders.unused_duplicates(files, found, (".jpg", ".png"))
     assert (fault.kind, fault.severity, fault.file) == ("duplicate-id", "warning", Path("a.PNG"))
     assert folders.by_stem([], (".jpg",)) == {}
+
+
+LONG = ["x" * 300 + ".jpg", "/".join(["y" * 200] * 30) + ".jpg", "a/b/../" * 1000 + "c.jpg"]
+
+
+@pytest.mark.parametrize("name", LONG, ids=["a name", "a path", "dots"])
+@pytest.mark.parametrize(
+    "texts",
+    [
+        {"data.yaml": "names: [c]\ntrain: NAME\nval: images\n"},
+        {"data.yaml": "names: [c]\ntrain: train.txt\n", "train.txt": "images/a.png\nNAME\n"},
+        {"obj.data": "names = NAME\ntrain = train.txt\n", "train.txt": "images/a.png\n"},
+        {"obj.data": "names = obj.names\ntrain = NAME\n", "obj.names": "c\n"},
+        {"classes.txt": "c 9 9 9\n", "train.txt": "images/a.png masks/a.png\nNAME NAME\na NAME b.png\n"},
+    ],
+    ids=["yaml", "list", "names", "train", "masks"],
+)
+def test_a_name_in_a_file_may_be_longer_than_any_file_name(texts: dict[str, str], name: str, tmp_path: Path) -> None:
+    for folder in ("images", "labels", "masks"):
+        (tmp_path / folder).mkdir()
+        Image.new("RGB", (60, 40)).save(tmp_path / folder / "a.png")
+    (tmp_path / "labels" / "a.png").unlink()
+    (tmp_path / "labels" / "a.txt").write_text("0 .5 .5 .5 .5\n")
+    for file, text in texts.items():
+        (tmp_path / file).write_text(text.replace("NAME", name))
+    try:
+        faults = [str(fault) for fault in audit.audit(tmp_path).faults]
+    except SingleshotError as error:
+        faults = [str(error)]
+    assert all("\n" not in fault for fault in faults)
+    assert not folders.exists(Path(LONG[0])) and not folders.is_file(Path(LONG[0]))

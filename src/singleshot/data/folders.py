@@ -216,6 +216,16 @@ def matching(folder: Path, pattern: str) -> list[Path]:
     return sorted(path for path in folder.glob(pattern) if not any(map(is_helper, path.parts[depth:])))
 
 
+def exists(path: Path) -> bool:
+    """Return whether there is a file or folder of a name from a file; False for one longer than names may be."""
+    return os.path.exists(path)  # noqa: PTH110 (Path.exists raises for such a name)
+
+
+def is_file(path: Path) -> bool:
+    """Return whether there is a file of a name from a file; False for one longer than names may be."""
+    return os.path.isfile(path)  # noqa: PTH113 (Path.is_file raises for such a name)
+
+
 def subfolders(folder: Path) -> list[Path]:
     """Return the folders in a folder, sorted; [] where it cannot be listed."""
     try:

@@ -354,7 +354,7 @@ def _sources_and_notes(description: Description, split: str) -> list[tuple[Path,
         names = (split, *ALIASES.get(split, ()))
         usual = [top / folder for name in names for folder in (f"{name}/{IMAGES}", f"{IMAGES}/{name}")]
         ends = [end for end in _ends_below(top, written) if len(end.relative_to(top).parts) > 1 or end.name in names]
-        source = next((path for path in [*first, *ends, *usual] if path.exists()), None)
+        source = next((path for path in [*first, *ends, *usual] if folders.exists(path)), None)
         if source is None:
             raise InputMissingError(
                 f"the images of {split!r} do not exist: {text}",
@@ -450,7 +450,7 @@ def _image_files(sources: Sequence[Path], description: Description) -> _ImageFil
             faults += repeats
             files |= dict.fromkeys(listed)
             lines |= {path: (source, line) for path, line in listed.items() if line is not None}
-    outside = [path for path in files if not path.is_relative_to(top) and path.is_file()]
+    outside = [path for path in files if not path.is_relative_to(top) and folders.is_file(path)]
     if outside:
         message = f"{len(outside)} images lie outside the data's folder, the first is {outside[0]}"
         faults.append(make_fault("outside-folder", message, description.file))
@@ -460,7 +460,7 @@ def _image_files(sources: Sequence[Path], description: Description) -> _ImageFil
 def label_file(image: Path, top: Path) -> Path:
     """Return the labels of an image: the first of `label_files` that exists, or else the first."""
     files = label_files(image, top)
-    return next((path for path in files if path.exists()), files[0])
+    return next((path for path in files if folders.exists(path)), files[0])
 
 
 def label_files(image: Path, top: Path) -> list[Path]:
@@ -526,7 +526,7 @@ def _listed(source: Path, description: Description) -> Iterator[tuple[int, str, 
         name = _slashed(text).removeprefix("./")
         tried = [path for folder in (source.parent, top, _base(description)) for path in _joined(folder, name)]
         tried += _ends_below(top, name)
-        path = next((path for path in tried if path.is_file()), tried[0] if tried else source.parent / name)
+        path = next((path for path in tried if folders.is_file(path)), tried[0] if tried else source.parent / name)
         yield line, text, _below(path, top)
 
 

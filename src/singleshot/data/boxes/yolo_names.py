@@ -124,7 +124,7 @@ def _of_data(file: Path, root: Path) -> Description:
             found = _end(text, file, root)
             splits[split] = (text if found is None else found.relative_to(root).as_posix(),)
             lines[split] = line
-    if not any((root / text).exists() for (text,) in splits.values()):  # an export without lists of its images
+    if not any(folders.exists(root / text) for (text,) in splits.values()):  # an export without lists of its images
         splits = _folders(root)
         lines = dict.fromkeys(splits, 1)
     return Description(file, "", splits, lines, read_names(names_file), (), folder=root)
@@ -134,7 +134,7 @@ def _end(text: str, file: Path, root: Path) -> Path | None:
     """Return the longest end of a path that exists beside a file or below the root."""
     parts = [part for part in text.replace("\\", "/").split("/") if part not in ("", ".", "..")]
     ends = [base.joinpath(*parts[start:]) for start in range(len(parts)) for base in (root, file.parent)]
-    return next((path for path in ends if path.is_file()), None)
+    return next((path for path in ends if folders.is_file(path)), None)
 
 
 def read_names(file: Path) -> tuple[str, ...]:

@@ -34,7 +34,16 @@ from typing import Any
 from singleshot.classes import VOC
 from singleshot.data.boxes.fields import is_text, read_json
 from singleshot.data.faults import make_fault
-from singleshot.data.folders import by_stem, contains, files_in, matching, name_below, subfolders, unused_duplicates
+from singleshot.data.folders import (
+    by_stem,
+    contains,
+    files_in,
+    is_file,
+    matching,
+    name_below,
+    subfolders,
+    unused_duplicates,
+)
 from singleshot.data.masks.files import Pair, masks_without_image, samples_of
 from singleshot.errors import DataError, Fault, InputMissingError
 from singleshot.images import IMAGE_SUFFIXES
@@ -277,7 +286,7 @@ def _columns(text: str, folder: Path) -> tuple[str, str] | None:
     if len(words) == 2:
         return words[0], words[1]
     cuts = [(text[:at].rstrip(), text[at + 1 :].lstrip()) for at, letter in enumerate(text) if letter == " "]
-    existing = {cut for cut in cuts if all(cut) and all(_below(folder, name).is_file() for name in cut)}
+    existing = {cut for cut in cuts if all(cut) and all(is_file(_below(folder, name)) for name in cut)}
     return existing.pop() if len(existing) == 1 else None
 
 
@@ -290,7 +299,7 @@ def _below(folder: Path, name: str) -> Path:
     parts = name_below(name).split("/")
     is_plain = name.replace("\\", "/").removeprefix("./") == "/".join(parts)
     ends = [folder.joinpath(*parts[start:]) for start in range(1 if is_plain else len(parts))]
-    return next((path for path in ends if path.is_file()), ends[0])
+    return next((path for path in ends if is_file(path)), ends[0])
 
 
 def find_classes(folder: Path) -> Path | None:
