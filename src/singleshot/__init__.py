@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from singleshot.exporting.export import export
     from singleshot.prediction.load import load
     from singleshot.prediction.predictor import Detector, Segmenter
+    from singleshot.prediction.select import select
     from singleshot.pretraining.pretrain import pretrain
     from singleshot.reporting.comparison import compare_runs
     from singleshot.reporting.report import report
@@ -48,6 +49,7 @@ __all__ = [
     "pretrain",
     "report",
     "review",
+    "select",
     "train",
 ]
 
@@ -70,6 +72,7 @@ _HOME = {
     "pretrain": "pretraining.pretrain",
     "report": "reporting.report",
     "review": "reporting.review",
+    "select": "prediction.select",
     "train": "training.run",
 }
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from singleshot import weights
 from singleshot.detection.ssd import SSD, config_for
-from singleshot.errors import DataError, InputMissingError, UsageError
+from singleshot.errors import ConfigError, DataError, InputMissingError, UsageError
 from singleshot.prediction.load import load
 from singleshot.prediction.predictor import Detector, as_array
 from singleshot.structures import Detections
@@ -206,6 +206,10 @@ def test_other_thresholds_make_another_detector_with_the_same_weights(detector: 
 def test_a_setting_that_postprocessing_does_not_have_is_refused(detector: Detector):
     with pytest.raises(TypeError, match="nms_iuo"):
         detector.with_postprocess(nms_iuo=0.5)
+    for wrong in ({"max_detections": 1.5}, {"class_agnostic_nms": "yes"}, {"nms_iou": "0.5"}, {"nms_iou": None}):
+        with pytest.raises(ConfigError, match=rf"postprocess\.{next(iter(wrong))}"):
+            detector.with_postprocess(**wrong)
+    assert detector.with_postprocess(max_detections=np.int64(3)).network.config.postprocess.max_detections == 3
 
 
 def test_a_saved_detector_is_loaded_with_names_and_answers_the_same(detector: Detector, images: list, tmp_path: Path):

@@ -21,11 +21,10 @@ from torch import Tensor
 
 from singleshot.backbones.blank import without_memory
 from singleshot.detection.coding import RawDetections
-from singleshot.detection.postprocess import Postprocess
 from singleshot.detection.ssd import SSD
 from singleshot.errors import UsageError
 from singleshot.prediction.backends.backend import DETECTIONS, Backend
-from singleshot.prediction.predictor import Detector, Segmenter
+from singleshot.prediction.predictor import Detector, Segmenter, changed_postprocess
 from singleshot.preprocess import boxes_to_pixels, inner_size_hw
 from singleshot.structures import Detections, Inputs
 
@@ -94,7 +93,7 @@ class ExportedDetector(Detector):
             what = "an exported detector has its thresholds built in"
             raise UsageError(what, remedy="Export the weights again with these, or with --raw")
         config = self.network.config
-        changed: Postprocess = replace(config.postprocess, **changes)
+        changed = changed_postprocess(config.postprocess, changes)
         with torch.device("meta"):
             return replace(self, network=SSD(replace(config, postprocess=changed)).eval())
 

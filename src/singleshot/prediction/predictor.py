@@ -18,7 +18,7 @@ import copy
 import functools
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, TypeVar, overload
@@ -33,6 +33,7 @@ from torch import Tensor
 from singleshot import images, preprocess
 from singleshot.backbones.folding import foldable, folded
 from singleshot.classes import colours
+from singleshot.config import from_json_dict, to_json_dict
 from singleshot.detection.coding import RawDetections, fold_unnamed
 from singleshot.detection.postprocess import Postprocess, postprocess
 from singleshot.detection.ssd import SSD
@@ -282,12 +283,21 @@ class Detector(Predictor[RawDetections, Detections]):
 
             model = model.with_postprocess(nms_iou=0.6, max_detections=100, class_agnostic_nms=True)
 
-        `weights.save` and `export` store what it says. Raises ConfigError for a value out of its range.
+        `weights.save` and `export` store what it says. Raises ConfigError for a value out of its range or of another
+        type, such as 1.5 detections.
         """
-        changed: Postprocess = replace(self.network.config.postprocess, **changes)
+        changed = changed_postprocess(self.network.config.postprocess, changes)
         network = SSD(replace(self.network.config, postprocess=changed)).to(self.device).eval()
         network.load_state_dict(self.network.state_dict(), assign=True)
         return replace(self, network=network)
+
+
+def changed_postprocess(settings: Postprocess, changes: Mapping[str, Any]) -> Postprocess:
+    """Return settings with other values. Raises as `Detector.with_postprocess`, and TypeError for an unknown one."""
+    unknown = [name for name in changes if not hasattr(settings, name)]
+    if unknown:
+        raise TypeError(f"with_postprocess() got an unexpected keyword argument {unknown[0]!r}")
+    return from_json_dict(Postprocess, to_json_dict(settings) | dict(changes), "postprocess")
 
 
 @dataclass(frozen=True)
