@@ -297,7 +297,8 @@ def changed_postprocess(settings: Postprocess, changes: Mapping[str, Any]) -> Po
     unknown = [name for name in changes if not hasattr(settings, name)]
     if unknown:
         raise TypeError(f"with_postprocess() got an unexpected keyword argument {unknown[0]!r}")
-    return from_json_dict(Postprocess, to_json_dict(settings) | dict(changes), "postprocess")
+    plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in changes.items()}
+    return from_json_dict(Postprocess, to_json_dict(settings) | plain, "postprocess")
 
 
 @dataclass(frozen=True)
