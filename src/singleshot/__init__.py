@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from singleshot.exporting.export import export
     from singleshot.prediction.load import load
     from singleshot.prediction.predictor import Detector, Segmenter
-    from singleshot.prediction.select import select
     from singleshot.pretraining.pretrain import pretrain
     from singleshot.reporting.comparison import compare_runs
     from singleshot.reporting.report import report
@@ -49,7 +48,6 @@ __all__ = [
     "pretrain",
     "report",
     "review",
-    "select",
     "train",
 ]
 
@@ -72,7 +70,6 @@ _HOME = {
     "pretrain": "pretraining.pretrain",
     "report": "reporting.report",
     "review": "reporting.review",
-    "select": "prediction.select",
     "train": "training.run",
 }
 

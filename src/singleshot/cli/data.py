@@ -1,6 +1,6 @@
 """`singleshot data …`: check, count, draw and convert a data set before anything is trained on it.
 
-`data anchors`, `data make`, `data fetch`, `data review` and `data select` are in files of their own; `main` adds them.
+`data anchors`, `data make`, `data fetch` and `data review` are in files of their own; `main` adds them.
 """
 
 from __future__ import annotations
@@ -35,9 +35,7 @@ JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the results
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")]
 
 app = typer.Typer(
-    help="Check, count, draw, convert, review, select, make and fetch data.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
+    help="Check, count, draw, convert, review, make and fetch data.", no_args_is_help=True, rich_markup_mode=None
 )
 
 

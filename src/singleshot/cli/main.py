@@ -21,7 +21,6 @@ from singleshot.cli import (
     data_anchors,
     data_make,
     data_review,
-    data_select,
     demo,
     doctor,
     evaluate,
@@ -56,7 +55,6 @@ data.app.command("anchors")(data_anchors.anchors)
 data.app.command("make")(data_make.make)
 data.app.command("fetch")(data_make.fetch)
 data.app.command("review")(data_review.review)
-data.app.command("select")(data_select.select)
 app.add_typer(benchmark.app, name="benchmark")
 app.add_typer(data.app, name="data")
 app.add_typer(weights.app, name="weights")
