@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from singleshot.errors import ConfigError, DataError, SingleshotError
+from singleshot.errors import ConfigError, DataError, SingleshotError, UsageError
 from singleshot.structures import (
     Batch,
     BoxTargets,
@@ -195,3 +195,10 @@ def test_detections_give_one_detection_by_index_and_one_after_the_other() -> Non
         with pytest.raises(SingleshotError, match="detection") as raised:
             found[wrong]
         assert isinstance(raised.value, IndexError)
+
+
+def test_a_segmentation_has_no_items_and_says_what_it_has() -> None:
+    found: Any = Segmentation(np.zeros((2, 3), np.uint8), ("road",), np.zeros((1, 3), np.uint8))
+    for wrong in (lambda: found[0], lambda: list(found), lambda: next(iter(found))):
+        with pytest.raises(UsageError, match="Use class_ids"):
+            wrong()

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, Generic, NoReturn, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -363,6 +363,10 @@ class Segmentation(Result):
     def size_hw(self) -> tuple[int, int]:
         """Height and width of the image."""
         return self.class_ids.shape[0], self.class_ids.shape[1]
+
+    def __getitem__(self, index: Any) -> NoReturn:
+        """Raise UsageError, as iterating does: it is one result for one image, and no list of objects."""
+        raise UsageError("a segmentation has no items", remedy="Use class_ids, the class of every pixel, or shares()")
 
     @property
     def detections(self) -> Detections:
