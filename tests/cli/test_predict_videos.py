@@ -19,7 +19,7 @@ from typer.testing import CliRunner, Result
 
 from singleshot.cli import main, predict_outputs
 from singleshot.cli.main import app
-from singleshot.errors import CannotCreateError, InputMissingError, UsageError
+from singleshot.errors import CannotCreateError, DataError, InputMissingError, UsageError
 from singleshot.prediction import camera
 from singleshot.prediction.frames import Frame
 from singleshot.prediction.video_reader import VideoReader
@@ -74,8 +74,9 @@ def test_d2_saved_files_of_a_damaged_video_are_named_partial(untrained: Path, tm
 
 def test_d11_a_pipe_is_refused_at_once(untrained: Path, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "live.mp4")
-    result = run(untrained, tmp_path / "live.mp4")
-    assert result.exit_code == 65 and "not a plain file" in " ".join(result.stderr.split())
+    with pytest.raises(DataError, match="not a plain file") as caught:
+        run(untrained, tmp_path / "live.mp4")
+    assert caught.value.exit_code == 65
 
 
 def test_a_pixel_aspect_ratio_is_kept(untrained: Path, tmp_path: Path) -> None:

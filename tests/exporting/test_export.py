@@ -147,7 +147,7 @@ def test_h2_a_full_disk_leaves_no_file(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_h2_a_full_disk_while_the_file_is_made_is_reported_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    def full(*_: object) -> None:
+    def full(*_: object, settings: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(exporting, "_pt2", full)

@@ -225,7 +225,7 @@ def test_a_saved_detector_is_loaded_with_names_and_answers_the_same(detector: De
 
 
 FORKS = """
-import multiprocessing, sys
+import faulthandler, multiprocessing, sys
 import numpy as np, torch
 from singleshot.prediction.load import load
 
@@ -233,8 +233,15 @@ torch.set_num_threads(2)
 detector = load(sys.argv[1], device="cpu", bf16=False)
 images = list(np.load(sys.argv[2]).values())
 expected = detector.predict(images, threshold=0.0)
+
+def predict():
+    faulthandler.dump_traceback_later(90, exit=True)  # says where it hangs
+    answers = detector.predict(images, threshold=0.0)
+    faulthandler.cancel_dump_traceback_later()
+    return answers
+
 with multiprocessing.get_context("fork").Pool(1) as pool:
-    answers = pool.apply_async(detector.predict, (images,), {"threshold": 0.0}).get(timeout=60)
+    answers = pool.apply_async(predict).get(timeout=100)
 for answer, wanted in zip(answers, expected, strict=True):
     assert len(wanted) and np.array_equal(answer.class_ids, wanted.class_ids)
     np.testing.assert_allclose(answer.boxes_xyxy, wanted.boxes_xyxy, atol=1e-3)
@@ -248,5 +255,5 @@ def test_a_process_forked_after_a_prediction_answers_too(detector: Detector, ima
     weights.save(tmp_path / "w.safetensors", detector.network, {})
     np.savez(tmp_path / "images.npz", *images)
     command = [sys.executable, "-c", FORKS, str(tmp_path / "w.safetensors"), str(tmp_path / "images.npz")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=250)
     assert done.returncode == 0, done.stderr
