@@ -47,6 +47,7 @@ FIRST = ("vgg300", "lite320-fine2", "fcn8s-fine2", "lite320", "fcn8s-2017", "vgg
 FIRST_ON_CPU = ("lite320-fine2", "fcn8s-fine2", "lite320", "mobilenetv2-300", "fcn8s-lite", "vgg300")
 """These models first; the others follow while there is time."""
 TINY_HW = (96, 128)
+"""Of every model on a CPU but VGG-16 detectors, whose last maps need about their own size."""
 ALIKE_PX, ALIKE_SCORE, ALIKE_SHARE = 0.5, 0.01, 0.97
 """Detections are the same within these, and so many must be: as for exports."""
 
@@ -74,7 +75,8 @@ def _recipe(place: Place, model: str, precision: Precision = "fp32") -> Recipe:
     """A recipe for two images; every background anchor is trained, since mining chooses between almost equal losses."""
     chosen = steps.recipe(model, 2, precision, None)
     loss = replace(chosen.loss, negatives_per_match=1e6)
-    return replace(chosen, loss=loss, input_size_hw=None if place.cuda else TINY_HW)
+    tiny = not place.cuda and (model not in ssd.MODELS or ssd.MODELS[model].backbone != "vgg16")
+    return replace(chosen, loss=loss, input_size_hw=TINY_HW if tiny else None)
 
 
 def _step(recipe: Recipe, device: str) -> tuple[TrainingStep, Any]:

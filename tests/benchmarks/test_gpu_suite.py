@@ -12,9 +12,13 @@ import pytest
 import torch
 
 from benchmarks import gpu_suite
+from benchmarks.gpu import correctness
 from benchmarks.gpu.limits import Traffic
 from benchmarks.gpu.rows import NO_TIME, Check, NotRunError, Place, Row, at_least, run_checks, within
 from benchmarks.gpu_suite import NO_CUDA, STAGES, Stage, markdown, time_boxes
+from singleshot.classes import VOC
+from singleshot.detection import ssd
+from singleshot.segmentation import fcn
 
 
 def made(checks: list[Check], place: Place) -> list[Row]:
@@ -127,6 +131,15 @@ def test_results_of_a_stage_that_dies_count_and_the_reason_is_given(
     assert states == [("passed", ""), ("failed", "its process ended with -11")]
     assert len(stored["stages"]["limits"]["rows"]) == 1
     assert "5 passed, 1 failed, 0 measured, 1 not run" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("model", [*ssd.MODELS, *fcn.MODELS])
+def test_every_model_has_an_input_size_on_a_cpu_that_it_can_process(model: str, tmp_path: Path) -> None:
+    recipe = correctness._recipe(place(tmp_path), model)
+    config_for = fcn.config_for if recipe.is_segmentation else ssd.config_for
+    config = config_for(model, VOC, recipe.input_size_hw)
+    height, width = config.input_size_hw
+    assert height * width <= 512 * 512
 
 
 def test_results_of_another_run_are_not_replaced(tmp_path: Path) -> None:
