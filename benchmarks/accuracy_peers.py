@@ -5,8 +5,9 @@
     python -m benchmarks.accuracy_peers --data bccd --train-split trainval --minutes 10 --out runs/peers-bccd
 
 A data set is written once as YOLO (`data.convert`), and all train on that copy, one after the other: `singleshot train
---data DIR --val-split none --minutes M` from the shipped backbone, the same from random weights, and the peers from
-random weights, each by its own recipe (`peer_ultralytics.py`, `peer_ssdlite.py`, `peer_libreyolo.py`) at 320 × 320.
+--data DIR --val-split none --minutes M` from the shipped backbone, the same from random weights, the other light models
+(lite320 from random weights, mobilenetv2-300 from `everyday`), and the peers from random weights, each by its own
+recipe (`peer_ultralytics.py`, `peer_ssdlite.py`, `peer_libreyolo.py`) at 320 × 320.
 The minutes are those of training by the clock, so nothing else may run on the machine. All images but the test images
 are trained on, and the weights at the end count. The peers write what they detect as JSON; AP50, AP75 and AP50:95 are
 computed here, as for our own models (`accuracy.py`).
@@ -38,7 +39,12 @@ from singleshot.metrics.bootstrap import interval
 from singleshot.prediction.load import load_detector
 from singleshot.structures import Dataset, Detections, LabelMap
 
-OURS = {"ours": [], "ours-from-nothing": ["--weights", "none"]}
+OURS = {
+    "ours": [],
+    "ours-from-nothing": ["--weights", "none"],
+    "ours-lite320": ["--model", "lite320", "--weights", "none"],
+    "ours-everyday": ["--weights", "everyday"],
+}
 PEERS = ("ultralytics", "ssdlite", "libreyolo")
 COCO = (
     "Users of these peers usually start from weights trained on COCO, which cannot be had here. Published with such a "
@@ -111,7 +117,8 @@ def train_ours(name: str, data: Data, options: argparse.Namespace, out: Path) ->
     facts = json.loads(report.read_text(encoding="utf-8"))
     recipe = json.loads((out / "recipe.json").read_text(encoding="utf-8"))
     figures, drawn = score(load_detector(facts["weights"]), data.test)
-    title = f"singleshot, {'random weights' if recipe['weights'] is None else 'shipped backbone'}"
+    start = {None: "random weights", "everyday": "everyday"}.get(recipe["weights"], "shipped backbone")
+    title = f"singleshot {recipe['model']}, {start}"
     row = {"title": title, "seconds": seconds, "steps": facts["steps"], "batch": recipe["batch_size"]}
     return {**row, "figures": figures, "drawn": drawn}
 

@@ -2,19 +2,23 @@
 
     python -m benchmarks.export_table --models everyday,lite320 --formats onnx-fp32,ncnn-fp16 --runtime package
 
-Formats whose extra is not installed are listed as such. Models that have no shipped weights are untrained, with heads
-whose scores are spread; those have a proof and a time and no score. With `--data`, the score before and after is that
-of the split, for models with its classes.
+`--models` takes names and weights files. Formats whose extra is not installed are listed as such. Models that have no
+shipped weights are untrained, with heads whose scores are spread; those have a proof and a time and no score. With
+`--data`, the score before and after is that of the split, for models with its classes. `--figures FILE` also writes the
+table as the pages show it (docs/figures/exports.json).
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import shlex
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +38,7 @@ from singleshot.segmentation import fcn
 
 NAMES = ("car", "pedestrian", "traffic light")
 CALLS = 15
+COLUMNS = ["model", "format", "MB", "ms", "score lost", "proven: outputs, boxes, scores, detections in both"]
 
 
 @dataclass(frozen=True)
@@ -47,8 +52,10 @@ class Row:
     ms: str = "–"
     lost: str = "–"
 
-    def __str__(self) -> str:
-        return f"| {self.model} | {self.format} | {self.size_mb} | {self.ms} | {self.lost} | {self.proof} |"
+    @property
+    def cells(self) -> list[str]:
+        """The texts in the order of `COLUMNS`."""
+        return [self.model, self.format, self.size_mb, self.ms, self.lost, self.proof]
 
 
 def untrained(model: str, folder: Path) -> Path:
@@ -83,10 +90,10 @@ def rows(models: list[str], formats: list[str], data: Path | None, runtime: Path
             known = model in MODELS or model in fcn.MODELS
             source: Any = untrained(model, folder) if known else model
             opened = singleshot.load(source, device="cpu")
-            plain = _time(opened)
-            yield Row(model, "torch fp32", "the model itself", "–", f"{plain:.1f}")
+            label = model if known or not Path(model).suffix else f"{opened.network.config.model}, trained"
+            yield Row(label, "torch fp32", "the model itself", "–", f"{_time(opened):.1f}")
             for kind in formats:
-                yield _row(model, kind, source, opened, folder, data, runtime)
+                yield replace(_row(model, kind, source, opened, folder, data, runtime), model=label)
 
 
 def _row(model: str, kind: str, source: Any, opened: Any, folder: Path, data: Path | None, runtime: Path | None) -> Row:
@@ -164,12 +171,20 @@ def main() -> None:
     parser.add_argument("--formats", default=",".join(every))
     parser.add_argument("--data", type=Path, help="images for int8; a data set for the score lost")
     parser.add_argument("--runtime", type=Path, help="the unpacked npm package onnxruntime-web")
+    parser.add_argument("--figures", type=Path, help="also write the table to this JSON file")
     chosen = parser.parse_args()
-    print(f"{processor()}, torch {torch.__version__} with {torch.get_num_threads()} threads, median of {CALLS}")
-    print("| model | format | MB | ms CPU | score lost | proven: outputs, boxes, scores, detections |")
-    print("|---|---|---|---|---|---|")
+    threads = torch.get_num_threads()
+    computer = f"{processor()}, torch {torch.__version__} with {threads} threads, median of {CALLS}"
+    print(f"{computer}\n| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
+    made = []
     for row in rows(chosen.models.split(","), chosen.formats.split(","), chosen.data, chosen.runtime):
-        print(row, flush=True)
+        print(f"| {' | '.join(row.cells)} |", flush=True)
+        made.append(row.cells)
+    if chosen.figures is not None:
+        command = shlex.join(["python", "-m", "benchmarks.export_table", *sys.argv[1:]])
+        day = time.strftime("%Y-%m-%d")
+        found = {"command": [command], "date": day, "machine": computer, "columns": COLUMNS, "rows": made, "quoted": []}
+        chosen.figures.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
