@@ -3,10 +3,10 @@
     singleshot demo
 
 Its limit is a number of epochs, so that the score does not depend on the machine; a slower one takes longer. With
-scenes to validate on it ends earlier, after 8 epochs at the least, once 6 epochs have not raised their score. There are
-many scenes and few epochs, so augmentation is mild: the reference's strong one pays off over a hundred. Default boxes
-are fitted to the scenes (`singleshot data anchors`): those of the model match no anchor to 34 % of the objects, these
-to 28 %. After 719 steps of 16 mAP was 0.892 (one seed, 200 unseen scenes; docs/log.md).
+scenes to validate on it ends earlier once 6 epochs have not raised their score. There are many scenes and few epochs, so
+augmentation is mild: the reference's strong one pays off over a hundred. Default boxes are fitted to the scenes
+(`singleshot data anchors`): those of the model match no anchor to 34 % of the objects, these to 28 %. 16 epochs in place
+of 10 (`--set epochs=16`) raise mAP from 0.886 to 0.909 (seed 0, 200 unseen scenes) and take a minute and a half more.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ RECIPE = Recipe(
     weights="residual-fine2",
     input_size_hw=(240, 320),
     anchors=FITTED,
-    epochs=16,
+    epochs=10,
     batch_size=16,
     optimizer=OptimizerConfig(kind="adamw", lr=3e-3, weight_decay=0.05, clip_norm=10.0, bias_lr=1.0),
     schedule=Schedule(kind="cosine", warmup_steps=100),
