@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
+import importlib.util
 import json
 import os
 import signal
@@ -32,6 +33,20 @@ ROOT = Path(__file__).parents[1]
 BEGUN_WITHIN = 0.85
 """Share of a stage's time within which its checks are begun; at the end of it the process is ended."""
 FAILED = 70
+NEEDED = {
+    "torch": "torch",
+    "numpy": "numpy",
+    "cv2": "opencv-python-headless",
+    "PIL": "pillow",
+    "numba": "numba",
+    "safetensors": "safetensors",
+    "filelock": "filelock",
+    "typer": "typer",
+    "rich": "rich",
+    "jaxtyping": "jaxtyping",
+    "yaml": "pyyaml",
+}
+"""What every stage imports, with the package that brings it; lightning or lightning-fabric is needed too."""
 NO_CUDA = "needs a CUDA device"
 
 
@@ -67,12 +82,23 @@ def time_boxes(stages: tuple[Stage, ...], seconds: float) -> Iterator[tuple[Stag
         yield stage, left * stage.weight / sum(each.weight for each in stages[index:])
 
 
+def missing() -> list[str]:
+    """Return the packages that the suite needs and this Python has not."""
+    names = [package for module, package in NEEDED.items() if importlib.util.find_spec(module) is None]
+    if not any(importlib.util.find_spec(module) for module in ("lightning_fabric", "lightning")):
+        names.append("lightning-fabric")
+    return names
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the stages; returns 70 if a check failed, else 0."""
     chosen = _arguments(arguments)
     if chosen.child is not None:
         _stage(chosen)
         return 0
+    if packages := missing():
+        install = f"python -m pip install --no-index --no-deps --find-links wheels {' '.join(packages)}"
+        raise SystemExit(f"gpu_suite: error: {', '.join(packages)} not installed. Carry the wheels, and run {install}")
     out: Path = chosen.out
     if out.exists() and any(out.iterdir()):
         raise SystemExit(f"gpu_suite: error: {out} is not empty. Give another --out")

@@ -1,8 +1,9 @@
 """The whole predict call on a CPU: our runtimes side by side, and beside torchvision's eager detectors.
 
-One decoded 1280x720 frame, a batch of one, two threads unless told otherwise, wall time. All networks are untrained;
-their last layers say "background", so that little is suppressed, as on most real frames. int8 scales are measured on
-that one frame: right for a stopwatch and for nothing else.
+One decoded 1280x720 frame, a batch of one, two threads unless told otherwise, wall time. Networks but `everyday` are
+untrained; the last layers of detectors say "background", so that little is suppressed, as on most real frames. int8
+scales are measured on that one frame: right for a stopwatch and for nothing else. Beside vgg300 runs torchvision's
+ssd300_vgg16, beside the light detectors its ssdlite320; ncnn is measured where it is installed.
 
     .venv/bin/python -m benchmarks.predict_cpu --model lite320 --peers ~/peers
 """
@@ -10,11 +11,13 @@ that one frame: right for a stopwatch and for nothing else.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,26 +27,33 @@ from benchmarks.timing import Seconds, interleaved, machine, ratio, table
 TARGETS = {"vgg300": {"torch bf16": 2.6, "openvino": 1.3, "openvino int8": 5.0}, "lite320": {"best": 4.0}}
 
 
-def exports(weights: Path, image: np.ndarray, folder: Path) -> dict[str, tuple[Path, dict[str, object]]]:
+def exports(weights: Path | str, image: np.ndarray, folder: Path) -> dict[str, tuple[Path, dict[str, object]]]:
     """Files to open, each with how: every format, and OpenVINO's three precisions."""
     import cv2
 
     import singleshot
+    from singleshot.exporting.export import SUFFIXES
 
     (folder / "pictures").mkdir()
     cv2.imwrite(str(folder / "pictures" / "frame.png"), image[:, :, ::-1])
-    made = {}
-    for name, file_format, precision in (
+    made: dict[str, tuple[Path, dict[str, object]]] = {}
+    wanted = [
         ("pt2", "pt2", "fp32"),
         ("onnx", "onnx", "fp32"),
         ("onnx int8", "onnx", "int8"),
         ("openvino", "openvino", "fp32"),
         ("openvino int8", "openvino", "int8"),
-    ):
+    ]
+    if importlib.util.find_spec("ncnn") and importlib.util.find_spec("pnnx"):
+        wanted += [("ncnn", "ncnn", "fp32"), ("ncnn fp16", "ncnn", "fp16")]
+    for name, file_format, precision in wanted:
         data = folder / "pictures" if precision == "int8" else None
-        done = singleshot.export(weights, format=file_format, precision=precision, check=False, calibration_data=data)
+        out = folder / f"{name.replace(' ', '-')}{SUFFIXES[file_format]}"
+        how: dict[str, Any] = {"format": file_format, "precision": precision, "out": out, "calibration_data": data}
+        done = singleshot.export(weights, check=False, **how)
         made[name] = (done.path, {})
-    return made | {"openvino bf16": (made["openvino"][0], {"bf16": True})}
+    made["openvino bf16"] = (made["openvino"][0], {"bf16": True})
+    return made
 
 
 def background(network: object) -> None:
@@ -57,7 +67,7 @@ def background(network: object) -> None:
 def run() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
-    parser.add_argument("--model", choices=("vgg300", "lite320"), default="lite320")
+    parser.add_argument("--model", default="lite320", help="a model, or everyday")
     parser.add_argument("--classes", type=int, default=20)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=15)
@@ -69,28 +79,36 @@ def run() -> None:
 
     import singleshot
     from singleshot import weights
-    from singleshot.detection.ssd import SSD, config_for
+    from singleshot.detection import ssd
+    from singleshot.segmentation import fcn
 
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     image = np.random.default_rng(0).integers(0, 256, (45, 80, 3), dtype=np.uint8).repeat(16, 0).repeat(16, 1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        network = SSD(config_for(options.model, [f"class {i}" for i in range(options.classes)])).eval()
-        background(network)
-        file = folder / "w.safetensors"
-        weights.save(file, network, {})
+        names = [f"class {index}" for index in range(options.classes)]
+        file: Path | str = folder / "w.safetensors"
+        if options.model in fcn.MODELS:
+            weights.save(file, fcn.FCN(fcn.config_for(options.model, names)).eval(), {})
+        elif options.model in ssd.MODELS:
+            network = ssd.SSD(ssd.config_for(options.model, names)).eval()
+            background(network)
+            weights.save(file, network, {})
+        else:
+            file = options.model
         models = {"torch": singleshot.load(file), "torch bf16": singleshot.load(file, bf16=True)}
         for title, (path, how) in exports(file, image, folder).items():
             models[title] = singleshot.load(path, threads=options.threads, device="cpu", **how)  # pyright: ignore[reportArgumentType]
         calls: dict[str, Callable[[], object]] = {
             title: (lambda model=model: model.predict(image)) for title, model in models.items()
         }
-        if options.peers is None:
+        if options.peers is None or options.model in fcn.MODELS:
             _report(calls, options.model, options.repeats)
             return
         np.save(folder / "frame.npy", image)
-        request = {"model": options.model, "classes": options.classes, "threads": options.threads}
+        peer_model = "vgg300" if options.model.startswith("vgg") else "lite320"
+        request = {"model": peer_model, "classes": options.classes, "threads": options.threads}
         with Peer("benchmarks/peer_predict.py", environment=options.peers) as peer:
             ask = {**request, "file": str(folder / "frame.npy")}
             calls["torchvision"] = lambda: Seconds(peer.ask(**ask)["seconds"])
@@ -107,7 +125,7 @@ def _report(calls: dict[str, Callable[[], object]], model: str, repeats: int) ->
     best = min((name for name in times if name != "torchvision"), key=lambda name: times[name].median_s)
     for name in calls:
         if name != "torchvision":
-            aim = TARGETS[model].get(name) or (TARGETS[model].get("best") if name == best else None)
+            aim = TARGETS.get(model, {}).get(name) or (TARGETS.get(model, {}).get("best") if name == best else None)
             said = f"   aim {aim}" if aim else ""
             low = times["torchvision"].least_s / times[name].most_s
             high = times["torchvision"].most_s / times[name].least_s

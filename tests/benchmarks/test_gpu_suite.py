@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import time
@@ -140,6 +141,16 @@ def test_every_model_has_an_input_size_on_a_cpu_that_it_can_process(model: str, 
     config = config_for(model, VOC, recipe.input_size_hw)
     height, width = config.input_size_hw
     assert height * width <= 512 * 512
+
+
+def test_what_is_not_installed_is_named_before_the_first_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert gpu_suite.missing() == []
+    found = importlib.util.find_spec
+    lacks = {"PIL", "lightning_fabric", "lightning"}
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in lacks else found(name))
+    with pytest.raises(SystemExit, match=r"error: pillow, lightning-fabric not installed\. .* pillow lightning-fabric"):
+        gpu_suite.main(["--device", "cpu", "--out", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
 
 
 def test_results_of_another_run_are_not_replaced(tmp_path: Path) -> None:
