@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
+from singleshot import drawing
 from singleshot.classes import colours
 from singleshot.drawing import class_colour_image, draw, draw_boxes, draw_masks
 from singleshot.errors import UsageError
@@ -160,3 +164,24 @@ def test_void_is_black_and_another_size_is_refused() -> None:
     assert class_colour_image(segmentation(ids)).max() == 0
     with pytest.raises(UsageError, match="4×4"):
         draw_masks(np.zeros((5, 4, 3), np.uint8), segmentation(ids))
+
+
+def test_a_few_labels_are_placed_alike_with_and_without_compiled_code() -> None:
+    generator = np.random.default_rng(3)
+    for _ in range(20):
+        corners = generator.integers(0, 60, (8, 2, 2))
+        boxes = np.concatenate([corners.min(1), corners.max(1)], axis=1)
+        chips_hw = generator.integers(1, 40, (8, 2))
+        compiled = drawing._places(boxes, chips_hw, 60, 64)
+        assert np.array_equal(drawing._places.py_func(boxes, chips_hw, 60, 64), compiled)
+
+
+def test_the_first_image_with_few_labels_loads_no_compiled_code() -> None:
+    program = (
+        "import numpy as np; from singleshot import drawing; "
+        "boxes = np.array([[1, 2, 30, 40], [3, 4, 50, 60]], np.float32); colours = np.zeros((2, 3), np.uint8); "
+        "drawing.draw_boxes(np.zeros((90, 90, 3), np.uint8), boxes, ['a 0.5', 'b 0.4'], colours); "
+        "print(len(drawing._places.signatures))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "0"

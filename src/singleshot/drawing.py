@@ -24,6 +24,8 @@ from singleshot.structures import Detections, Segmentation
 
 FILL_OPACITY = 0.12
 LONGEST_LABEL = 40
+FEW_LABELS = 12
+"""Labels of an image up to which the compiled loop is not loaded for them alone."""
 MASK_OPACITY = 0.5
 
 
@@ -97,7 +99,10 @@ def draw_boxes(
     labelled = [index for index in order if labels[index]]
     if labelled:
         chips = [_chip(_shortened(labels[index]), colour_tuples[index], font_size) for index in labelled]
-        places = _places(pixels[labelled], np.array([chip.shape[:2] for chip in chips]), height, width).tolist()
+        # Loading the compiled loop takes 0.4 s of a first prediction; Python places a few labels in a millisecond.
+        few = len(chips) <= FEW_LABELS and not _places.signatures  # pyright: ignore[reportFunctionMemberAccess]
+        place = _places.py_func if few else _places  # pyright: ignore[reportFunctionMemberAccess]
+        places = place(pixels[labelled], np.array([chip.shape[:2] for chip in chips]), height, width).tolist()
         for chip, (x1, y1, x2, y2) in zip(reversed(chips), reversed(places), strict=True):
             canvas[y1:y2, x1:x2] = chip[: y2 - y1, : x2 - x1]
     return canvas
