@@ -122,9 +122,8 @@ def report(
     copies = folder / "pictures" if out is None else None
     page.check_target(target, overwrite=overwrite)
     model = load(weights)
-    if data is not None and not isinstance(data, Dataset):
-        data = SplitChoice(Path(data), split, splits, data_format)
-    dataset, warning = _dataset(run, model, data, weights)
+    choice = SplitChoice(Path(data), split, splits, data_format) if isinstance(data, str | Path) else data
+    dataset, warning = _dataset(run, model, choice, weights)
     log = training.read_log(folder / "log.csv")
     names = {"data": "trained on", "split": "split", "images": "training images", "date": "started"}
     origin = [(label, str(model.provenance[name])) for name, label in names.items() if name in model.provenance]
