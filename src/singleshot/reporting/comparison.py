@@ -158,7 +158,7 @@ def compare_runs(
             page.section("By class", class_table(paired, names)),
             page.section("Images on which they differ most", shown.most_different),
         ]
-        size = f"{len(shown.dataset)} images of {shown.dataset.split}, {mean.truths} {mean.unit}."
+        size = f"{len(shown.dataset)} images of {shown.dataset.split}, {mean.truths:,} {mean.unit}."
         lead.append(page.paragraph(size, "soft"))
     sections.append(page.section("Machine", page.table(("", ""), machine(), words=(0, 1))))
     title = f"Comparison of {', '.join(names)}"
