@@ -124,7 +124,7 @@ def test_upper_bounds_are_those_of_the_package() -> None:
 def test_every_extra_belongs_to_a_task_of_a_user() -> None:
     text = (Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8")
     extras = set(tomllib.loads(text)["project"]["optional-dependencies"])
-    assert {extra for each in doctor.EXTRAS.values() for extra in each} == extras - {"dev", "docs"}
+    assert {extra for each in doctor.EXTRAS.values() for extra in each} == extras
 
 
 def test_a_package_that_is_pinned_is_a_requirement_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -145,3 +145,22 @@ def test_an_option_that_an_engine_would_ignore_is_refused(
     with pytest.raises(UsageError, match=option[0]):
         run(untrained, folder, "--engine", "process", "--out", tmp_path / "out", *option)
     assert not (tmp_path / "out").exists()
+
+
+def test_predict_says_where_the_drawn_copies_are_and_in_how_many_images_nothing_reached_the_threshold(
+    untrained: Path, folder: Path, tmp_path: Path
+) -> None:
+    said = run(untrained, folder, "--out", tmp_path / "out").stderr
+    assert "nothing from a score of 0.5 on in 3 of 3 images; see --threshold" in said
+    assert f"drawn copies: {tmp_path / 'out'}" in said
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0.jpg", "1.jpg", "2.jpg"]
+
+
+def test_the_lines_about_drawings_and_empty_images_come_only_where_they_are_true(
+    untrained: Path, folder: Path, tmp_path: Path
+) -> None:
+    everything = run(untrained, folder, "--threshold", "0", "--out", tmp_path / "out").stderr
+    assert "nothing from" not in everything and "drawn copies" in everything
+    chosen = run(untrained, folder, "--threshold", "0.99").stderr
+    assert "nothing from" not in chosen, "whoever chose the threshold knows it"
+    assert "drawn copies" not in chosen, "without --out there are none"

@@ -326,6 +326,20 @@ def test_voc_with_lists_and_masks_names_no_other_layout(tmp_path: Path) -> None:
     assert read.others(tmp_path, "voc") == [] and read.others(tmp_path, "masks", masks=True) == []
 
 
+def test_voc_whose_lists_of_boxes_are_gone_has_boxes_unless_masks_are_wanted(tmp_path: Path) -> None:
+    make_voc(tmp_path)
+    objects = sum(len(read.read(tmp_path, name).samples[0].class_ids) for name in read.splits(tmp_path)[:1])
+    for file in (tmp_path / "ImageSets" / "Main").iterdir():
+        file.unlink()
+    picture(tmp_path / "SegmentationClass" / "a.png")
+    (tmp_path / "ImageSets" / "Segmentation").mkdir()
+    (tmp_path / "ImageSets" / "Segmentation" / "train.txt").write_text("a\n")
+    assert read.recognise(tmp_path) == "voc_xml" and read.recognise(tmp_path, with_masks=True) == "masks"
+    whole = read.read(tmp_path, "all")
+    assert len(whole.samples[0].class_ids) == objects > 0 and whole.samples[0].mask_path is None
+    assert {sample.image_path.parent.name for sample in whole.samples} == {"JPEGImages"}, "masks are no images"
+
+
 @pytest.mark.parametrize("suffix", [".xml", ".json", ".txt"])
 def test_annotations_without_any_image_are_no_data_set(suffix: str, tmp_path: Path) -> None:
     tool = {".xml": "labelImg", ".json": "labelme", ".txt": "KITTI"}[suffix]

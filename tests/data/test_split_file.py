@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from singleshot.data import split_file
+from singleshot.data.check import audit
 from singleshot.data.class_choice import ClassChoice
 from singleshot.data.split_file import SplitFile
 from singleshot.errors import DataError, InputMissingError
@@ -47,6 +48,19 @@ def test_a_split_is_selected_from_the_pool_and_an_image_that_is_gone_is_a_fault(
     chosen = split_file.select(pool, splits, "val")
     assert [sample.image_id for sample in chosen.samples] == ["b"]
     assert [fault.kind for fault in chosen.faults] == ["missing-picture"]
+    assert [fault.file for fault in chosen.faults] == [pool.root], "there is no file of these splits"
     assert split_file.select(pool, splits, "train").faults == ()
     with pytest.raises(InputMissingError, match=r"no split 'test'\. There are: train, val"):
         split_file.select(pool, splits, "test")
+
+
+def test_messages_name_the_file_of_the_splits_and_not_the_data_folder(tmp_path: Path) -> None:
+    series(tmp_path / "data", {"a": 1})
+    file = tmp_path / "other.json"
+    SplitFile({"train": ("x/b.png", "x/c.png")}).write(file)
+    found = audit.audit(tmp_path / "data", splits=split_file.read(file))
+    missing = [fault for fault in found.faults if fault.kind == "missing-picture"]
+    assert [fault.file for fault in missing] == [file, file] and "x/b.png of train is not in" in missing[0].message
+    with pytest.raises(InputMissingError) as refused:
+        audit.audit(tmp_path / "data", split="val", splits=split_file.read(file))
+    assert refused.value.file == file

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from singleshot.evaluation.paired import compare_detectors, only_class
+from singleshot.evaluation.paired import compare_detectors, compare_segmenters, only_class
 from singleshot.metrics.detections import FlatDetections, GroundTruths
 from singleshot.structures import Dataset, Detections, LabelMap, Sample
 
@@ -42,7 +42,7 @@ def test_a_class_that_only_one_detector_finds_differs_by_more_than_chance_and_th
     cars = [found(index, (0,)) for index in range(IMAGES)]
     mean, car, person, train = compare_detectors([both, cars], split, metric="voc12")
     assert [row.name for row in (mean, car, person, train)] == [None, *NAMES]
-    assert (mean.objects, car.objects, person.objects, train.objects) == (60, 40, 20, 0)
+    assert (mean.truths, car.truths, person.truths, train.truths) == (60, 40, 20, 0)
     assert person.values == (1.0, 0.0) and person.differences == (0.0, -1.0)
     assert person.intervals == ((1.0, 1.0), (0.0, 0.0)) and person.difference_intervals[1] == (-1.0, -1.0)
     assert person.differs(1) and mean.differs(1) and mean.differences[1] == -0.5
@@ -75,3 +75,36 @@ def test_only_the_rows_of_a_class_remain_as_class_0(split: Dataset) -> None:
     found_persons, persons = only_class(flat, GroundTruths.from_samples(split.samples), 1)
     assert len(found_persons) == len(persons) == 20
     assert not found_persons.class_ids.any() and set(persons.image_indices % 2) == {1}
+
+
+def pixels(right: int, true: int, predicted: int) -> np.ndarray:
+    """One image: its pixels of one class, and as many again that are background and right."""
+    return np.array([[right, true], [true, true], [predicted, true]])
+
+
+def test_iou_of_segmenters_is_that_of_the_pixels_of_all_images_with_the_interval_of_the_difference() -> None:
+    half = np.stack([pixels(50, 100, 50)] * IMAGES)
+    whole = np.stack([pixels(100, 100, 100)] * IMAGES)
+    mean, thing, rest = compare_segmenters([half, whole], ("thing", "rest"))
+    assert (mean.truths, thing.truths, mean.unit) == (8000, 4000, "pixels")
+    assert thing.values == (0.5, 1.0) and rest.values == (1.0, 1.0) and mean.values[0] == pytest.approx(0.75)
+    assert thing.intervals == ((0.5, 0.5), (1.0, 1.0)), "all images are alike, so no drawing differs"
+    assert thing.difference_intervals[1] == (0.5, 0.5) and thing.differs(1) and not thing.differs(0)
+
+
+def test_one_image_of_forty_is_no_more_than_chance_for_segmenters_too() -> None:
+    good = np.stack([pixels(100, 100, 100)] * IMAGES)
+    one = np.concatenate([good[1:], pixels(0, 100, 0)[None]])
+    thing = compare_segmenters([good, one], ("thing", "rest"))[1]
+    assert thing.differences[1] == pytest.approx(-1 / 40) and not thing.differs(1)
+    low, high = thing.intervals[1] or (0.0, 0.0)
+    assert 0.91 < low < 0.975 < high == 1.0, "the image is left out of a third of the drawings"
+
+
+def test_a_class_that_nobody_has_and_a_split_without_images_have_no_iou() -> None:
+    images = np.stack([np.array([[9, 0], [9, 0], [9, 0]])] * 3)
+    mean, there, nowhere = compare_segmenters([images, images], ("there", "nowhere"))
+    assert mean.values == there.values == (1.0, 1.0) and nowhere.values == (None, None)
+    assert nowhere.intervals == (None, None) and not nowhere.differs(1)
+    for row in compare_segmenters([images[:0], images[:0]], ("there", "nowhere")):
+        assert row.values == (None, None) and row.intervals == (None, None) and row.truths == 0

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from singleshot.metrics.bootstrap import interval, resampled_map
+from singleshot.metrics.bootstrap import drawings, interval, resampled_map
 from singleshot.metrics.detections import FlatDetections, GroundTruths
 from singleshot.metrics.voc_ap import Metric, mean_ap, voc_ap
 
@@ -88,3 +88,10 @@ def test_without_detections_every_drawing_scores_nought_and_without_objects_none
     assert interval(resampled_map(none, truths, CLASSES, images=12, metric="voc12")) == (0.0, 0.0)
     nothing = GroundTruths(np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros(0, bool), np.zeros(0, np.int64))
     assert interval(resampled_map(found, nothing, CLASSES, images=12, metric="voc07")) is None
+
+
+def test_every_drawing_has_as_many_images_as_the_split_and_the_seed_settles_it() -> None:
+    drawn = drawings(7, samples=5, seed=2)
+    assert drawn.shape == (5, 7) and drawn.sum(axis=1).tolist() == [7] * 5 and drawn.min() >= 0
+    assert np.array_equal(drawn, drawings(7, samples=5, seed=2)) and not np.array_equal(drawn, drawings(7, samples=5))
+    assert drawings(1, samples=2).tolist() == [[1], [1]]

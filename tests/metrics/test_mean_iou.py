@@ -3,7 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from singleshot.metrics.mean_iou import confusion, empty_matrix, figures, grouped
+from singleshot.metrics.mean_iou import (
+    class_iou,
+    confusion,
+    empty_matrix,
+    figures,
+    grouped,
+    mean_over_classes,
+    pixels_by_class,
+)
 
 VOID = 255
 
@@ -115,3 +123,20 @@ def test_a_category_of_which_half_was_given_to_no_class_has_an_iou_of_a_half() -
     # Ten true pixels of road, five of them answered as unlabelled: the development kit's fn is row − tp = 5.
     found = figures(grouped(np.array([[5, 0, 5], [0, 0, 0]]), [0, 0], 1), ["flat"])
     assert found.iou["flat"] == 0.5
+
+
+def test_sums_of_pixels_by_class_give_the_iou_of_summed_matrices() -> None:
+    rng = np.random.default_rng(0)
+    matrices = [np.pad(rng.integers(0, 50, (3, 3)), ((0, 1), (0, 2))) for _ in range(4)]  # the fourth class is nowhere
+    apart = sum(pixels_by_class(matrix) for matrix in matrices)
+    assert np.array_equal(apart, pixels_by_class(sum(matrices, empty_matrix(4))))
+    found = figures(sum(matrices, empty_matrix(4)), "abcd")
+    iou = class_iou(apart)
+    assert iou[:3].tolist() == list(found.iou.values())[:3] and np.isnan(iou[3]) and found.iou["d"] is None
+    assert float(mean_over_classes(iou)) == pytest.approx(found.miou)
+    assert np.array_equal(class_iou(np.stack([apart, 2 * apart]))[1], iou, equal_nan=True)
+
+
+def test_the_mean_over_no_class_is_not_a_number() -> None:
+    assert np.isnan(mean_over_classes(class_iou(np.zeros((2, 3, 5), np.int64)))).tolist() == [True, True]
+    assert class_iou(np.array([[5], [10], [5]])).tolist() == [0.5]

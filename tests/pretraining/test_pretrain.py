@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -65,6 +66,7 @@ def test_a_run_leaves_an_fp16_backbone_that_says_where_it_comes_from(done: Pretr
     assert (facts["licence"], facts["steps"], facts["images"]) == ("Apache-2.0", 7, 22)  # two are the probe's
     assert facts["teachers"][0]["file_sha256"].startswith("57934424")
     assert len(facts["images_sha256"]) == 64
+    assert not any(Path(word).is_absolute() for word in shlex.split(facts["command"])), "no folder of this machine"
     assert done.weights.stat().st_size < 6_000_000
 
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
@@ -16,19 +15,15 @@ from typer.testing import CliRunner
 import singleshot
 from singleshot import weights
 from singleshot.cli.main import app
-from singleshot.data import split_file
+from singleshot.data import read, split_file
 from singleshot.data.boxes import voc
 from singleshot.detection.ssd import SSD, config_for
 from singleshot.errors import CannotCreateError, DataError, InputMissingError, UsageError
-from singleshot.evaluation.paired import Paired
-from singleshot.metrics.detections import FlatDetections, GroundTruths
-from singleshot.reporting.comparison import compare_runs, curves, image_counts, recipe_differences, verdict
+from singleshot.reporting.comparison import compare_runs, curves, recipe_differences
 from singleshot.segmentation.fcn import FCN
 from singleshot.segmentation.fcn import config_for as fcn_config
 from singleshot.streets import write
-from singleshot.structures import Dataset
 from singleshot.training.recipe import Recipe
-from tests.reporting.conftest import found_in, nothing_in
 
 LOG = """\
 epoch,step,train_class,train_box,val_map,lr,images_per_second,seconds
@@ -96,6 +91,34 @@ def test_runs_are_compared_on_data_with_recipes_curves_intervals_and_images(
     assert compare_runs(two, data=street_folder, split="test").page.is_file(), "a report of ours is replaced"
 
 
+def test_segmenters_are_compared_on_data_by_iou_with_intervals_and_masks_side_by_side(
+    two: tuple[Path, Path], street_folder: Path, tmp_path: Path
+) -> None:
+    for seed, folder in enumerate(two):
+        torch.manual_seed(seed)
+        network = FCN(fcn_config("fcn8s-fine", write.MASK_NAMES, (64, 96)))
+        weights.save(folder / "best.safetensors", network, {"metric": "miou"})
+    call = ["report", *map(str, two), "--data", str(street_folder), "--split", "test", "--workers", "0"]
+    done = CliRunner().invoke(app, [*call, "--json", str(tmp_path / "c.json")], catch_exceptions=False)
+    assert done.exit_code == 0 and "95 % interval" in done.output, done.output
+    markup = (two[0] / "comparison.html").read_text(encoding="utf-8")
+    made = Texts(markup)
+    assert made.open == [], "every element is closed"
+    assert {"By class", "Images on which they differ most", "IoU of a", "IoU of b", "mean IoU of a"} <= set(made.texts)
+    assert "(left)" in markup and "right the truth" in markup and markup.count("base64") >= 4
+    figures = json.loads((tmp_path / "c.json").read_text())
+    assert figures["map"] is None and figures["ap"] == {} and set(figures["iou"]) == set(write.MASK_NAMES)
+    dataset = read.read(street_folder, "test", with_masks=True)
+    for place, folder in enumerate(two):
+        alone = singleshot.evaluate(folder / "best.safetensors", dataset, metric="miou")
+        assert figures["miou"]["values"][place] == pytest.approx(alone.score), "the figures are those of evaluate"
+        iou = {name: row["values"][place] for name, row in figures["iou"].items()}
+        assert iou == pytest.approx(dict(alone.as_json()["iou"]))
+    assert figures["miou"]["pixels"] == alone.as_json()["pixels"] and figures["iou"]["road"]["pixels"] > 0
+    for low, high in figures["miou"]["intervals"]:
+        assert 0 <= low <= high <= 1
+
+
 def test_without_data_recipes_and_curves_are_compared_and_the_page_says_so(two: tuple[Path, Path]) -> None:
     made = compare_runs(two, out=two[1] / "c.html")
     text = " ".join(Texts(made.page.read_text(encoding="utf-8")).texts)
@@ -132,7 +155,7 @@ def test_what_cannot_be_compared_is_refused_with_a_remedy(
     shutil.copytree(two[0], segmenter)
     network = FCN(fcn_config("fcn8s-fine", ("road", "other"), (64, 96)))
     weights.save(segmenter / "best.safetensors", network, {})
-    with pytest.raises(UsageError, match="segmenters"):
+    with pytest.raises(UsageError, match="detectors and segmenters are not compared"):
         compare_runs([two[0], segmenter], data=street_folder)
     assert compare_runs([two[0], segmenter]).page.is_file(), "their curves are"
 
@@ -146,22 +169,3 @@ def test_curves_of_runs_without_an_epoch_say_so() -> None:
     assert "No run has finished an epoch." in curves(["a", "b"], [[], []])
     drawn = curves(["<a>", "b"], [[{"epoch": 1.0, "val_map": 0.5, "seconds": 60.0}], []])
     assert "minutes of training" in drawn and "&lt;a&gt;" in drawn and "<a>" not in drawn
-
-
-def test_objects_found_and_false_detections_are_counted_by_image(scenes: Dataset) -> None:
-    truths, classes, images = GroundTruths.from_samples(scenes.samples), len(scenes.label_map), len(scenes)
-    right, false, objects = image_counts(FlatDetections.from_images(nothing_in(scenes)), truths, classes, images)
-    assert not right.any() and not false.any()
-    assert objects.tolist() == [int((~sample.difficult).sum()) for sample in scenes.samples]
-    right, false, _ = image_counts(FlatDetections.from_images(found_in(scenes)), truths, classes, images)
-    assert np.all(false > 0) and np.all(right <= objects) and right.sum() > 0
-
-
-def test_the_verdict_is_a_sentence_for_each_other_run() -> None:
-    mean = Paired(None, 9, (0.5, 0.7, 0.51), (None,) * 3, (0.0, 0.2, 0.01), ((0.0, 0.0), (0.1, 0.3), (-0.1, 0.1)))
-    assert verdict(mean, ["a", "b", "c"]) == (
-        "b is better than a by more than chance (b: +0.200, 95 % interval +0.100 to +0.300). "
-        "c and a differ by no more than chance (+0.010, 95 % interval -0.100 to +0.100)."
-    )
-    nothing = Paired(None, 0, (None, None), (None, None), (None, None), (None, None))
-    assert "no object to find" in verdict(nothing, ["a", "b"])

@@ -30,7 +30,7 @@ from singleshot.training.criterion import DetectionCriterion
 from singleshot.training.fit import is_good
 from singleshot.training.ranks import Ranks
 from singleshot.training.recipe import Recipe, default_recipe, override
-from singleshot.training.run import provenance_of, recipe_for, this_command, train
+from singleshot.training.run import command_for_others, provenance_of, recipe_for, this_command, train
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*tensor cores.*", "ignore::FutureWarning")
 
@@ -268,8 +268,23 @@ def test_a_command_with_spaces_can_be_typed_again(monkeypatch: pytest.MonkeyPatc
     assert shlex.split(this_command())[1:] == sys.argv[1:]
 
 
-def test_what_a_file_says_of_its_making_is_plain_json_without_folders_of_this_machine(squares: Path) -> None:
+def test_the_command_in_a_file_has_no_absolute_folder_and_is_otherwise_as_typed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    typed = ["/opt/bin/singleshot", "pretrain", "--images", f"{tmp_path}/my pool", f"--out={tmp_path}/b.safetensors"]
+    monkeypatch.setattr(sys, "argv", [*typed, "--weights", "starts/a=b.safetensors", "--set", "lr=0.1", "--steps", "7"])
+    expected = "singleshot pretrain --images 'my pool' --out=b.safetensors"
+    assert command_for_others() == f"{expected} --weights starts/a=b.safetensors --set lr=0.1 --steps 7"
+    monkeypatch.setattr(sys, "argv", [""])
+    assert command_for_others() == "python"
+
+
+def test_what_a_file_says_of_its_making_is_plain_json_without_folders_of_this_machine(
+    squares: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["singleshot", "train", "--data", str(squares)])
     facts = provenance_of(voc.read(squares, "train"), tiny())
+    assert facts["command"] == f"singleshot train --data {squares.name}"
     assert json.loads(json.dumps(facts)) == facts
     assert facts["data"] == squares.name and facts["split"] == "train" and facts["images"] > 0
     assert facts["date"].endswith("+00:00") and str(squares) not in facts["data"]

@@ -148,8 +148,8 @@ def user_data(workload: Workload, root: Path | str, splits: Path | None = None) 
     if splits is not None:
         chosen = split_file.read(splits)
         pool = read.read_pool(root, with_masks=workload.is_segmentation)
-        val_data = split_file.select(pool, chosen, "val", splits) if "val" in chosen.splits else None
-        train_data = split_file.select(pool, chosen, "train", splits)
+        val_data = split_file.select(pool, chosen, "val") if "val" in chosen.splits else None
+        train_data = split_file.select(pool, chosen, "train")
         return WorkloadData(train_data, val_data, f"{root.name}: {len(train_data)} images of train")
     names = read.splits(root, with_masks=workload.is_segmentation)
     kinds = {name: _YEAR.sub("", name) for name in names}  # COCO's train2017

@@ -319,7 +319,7 @@ def read_split(
     _note_choice(path, data_format)
     if splits is not None:
         pool = read.read_pool(path, layout=data_format, choice=choice)
-        dataset = split_file.select(pool, split_file.read(splits), split or "train", splits)
+        dataset = split_file.select(pool, split_file.read(splits), split or "train")
     else:
         split = read.choose(path, ("train",), layout=data_format) if split is None else split
         dataset = read.read(path, split, layout=data_format, choice=choice)
@@ -357,7 +357,7 @@ def read_splits(
         made = split_file.read(splits)
         pool = read.read_pool(path, layout=data_format, choice=choice)
         pairs = [name.partition("=") for name in names or made.splits]
-        return [renamed(split_file.select(pool, made, old, splits), new or old) for old, _, new in pairs]
+        return [renamed(split_file.select(pool, made, old), new or old) for old, _, new in pairs]
     names = names if names is not None else read.splits(path, layout=data_format)
     if not names:
         raise InputMissingError("no split found", remedy="Name one with --split", file=path)

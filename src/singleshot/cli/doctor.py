@@ -40,6 +40,8 @@ EXTRAS = {
     "images in HEIC": ("heic",),
     "pretrain without --teacher-file": ("pretrain",),
     "the notebooks of the documentation": ("notebooks", "export", "openvino"),
+    "make docs, in a checkout": ("docs",),
+    "make test and make check, in a checkout": ("dev",),
 }
 """Tasks of a user, and the extras that each requires; none for the core."""
 _REQUIREMENT = re.compile(

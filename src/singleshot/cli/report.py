@@ -36,7 +36,7 @@ def report(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
 ) -> None:
-    """Write a page on a training run, or one that compares runs: recipes, curves, AP, images."""
+    """Write a page on a training run, or one that compares runs: recipes, curves, AP or IoU, images."""
     from singleshot.cli import outputs, terminal
     from singleshot.data import split_file
     from singleshot.reporting import comparison
@@ -54,6 +54,8 @@ def report(
         page, facts = compared.page, compared.as_json()
         for name in compared.recipe:
             terminal.note(f"the recipes differ in {name}")
+        for note in compared.notes:
+            terminal.warn(note.rstrip("."))
         if compared.paired:
             terminal.show(comparison.verdict(compared.paired[0], [str(each["run"]) for each in compared.runs]))
     terminal.show(f"report: {page}")

@@ -103,8 +103,7 @@ READERS: dict[Layout, Reader] = {
     "cityscapes": Reader(
         "Cityscapes", cityscapes.looks_like, cityscapes.splits, cityscapes.read, options=("annotated",)
     ),
-    "masks": Reader("images and masks", mask_folders.looks_like, mask_folders.splits, mask_folders.read),
-    "roboflow_masks": Reader("Roboflow masks", roboflow.looks_like, roboflow.splits, roboflow.read),
+    # Before `masks`: a VOC folder whose lists of boxes are gone may still have lists of masks.
     "voc_xml": Reader(
         "Pascal VOC without lists",
         voc_unlisted.fits,
@@ -113,6 +112,8 @@ READERS: dict[Layout, Reader] = {
         (*BOXES, "allow_unlabelled", "fix_boxes"),
         voc_unlisted.sources,
     ),
+    "masks": Reader("images and masks", mask_folders.looks_like, mask_folders.splits, mask_folders.read),
+    "roboflow_masks": Reader("Roboflow masks", roboflow.looks_like, roboflow.splits, roboflow.read),
     "labelme": Reader(
         "LabelMe json",
         labelme.fits,

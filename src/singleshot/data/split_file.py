@@ -41,6 +41,7 @@ class SplitFile:
         shares: by name, the share of the images that was asked for; {} for lists.
         data: the name of the data folder.
         choice: of a run: the classes that were read; all for other files. The hash does not cover it.
+        file: where they were read from, for messages; None for splits that were just made.
     """
 
     splits: Mapping[str, tuple[str, ...]]
@@ -49,6 +50,7 @@ class SplitFile:
     shares: Mapping[str, float] = field(default_factory=dict)
     data: str = ""
     choice: ClassChoice = field(default_factory=ClassChoice)
+    file: Path | None = field(default=None, compare=False)
 
     @property
     def sha256(self) -> str:
@@ -103,7 +105,7 @@ def read(file: Path) -> SplitFile:
         raise DataError("classes or rename are not as written", kind="not-a-split", remedy=remedy, file=file)
     choice = ClassChoice(tuple(classes), rename, strict=False)
     splits = {name: tuple(sorted(set(paths))) for name, paths in table.items()}
-    found = SplitFile(splits, by, seed, shares, data, choice)
+    found = SplitFile(splits, by, seed, shares, data, choice, file)
     if content.get("sha256", found.sha256) != found.sha256:
         message = "its splits are not those that were written: the hash differs"
         remedy = "Restore it, or delete its line sha256 if the change is yours"
@@ -130,28 +132,28 @@ def of_datasets(datasets: Mapping[str, Dataset]) -> SplitFile:
     return SplitFile(splits, "lists", data=data)
 
 
-def select(pool: Dataset, splits: SplitFile, split: str, file: Path | None = None) -> Dataset:
+def select(pool: Dataset, splits: SplitFile, split: str) -> Dataset:
     """Return one split of a pool of images, in the pool's order.
 
     Args:
         pool: every image of the folder.
         splits: the splits.
         split: the name of one.
-        file: the file of the splits, for messages.
 
-    An image that the folder does not have any more is a fault (`missing-picture`).
+    An image that the folder does not have any more is a fault (`missing-picture`) of the file of the splits.
 
     Raises InputMissingError where there is no such split.
     """
+    file = splits.file or pool.root
     if split not in splits.splits:
         remedy = f"There are: {', '.join(splits.splits)}"
-        raise InputMissingError(f"no split {split!r}", remedy=remedy, file=file or pool.root)
+        raise InputMissingError(f"no split {split!r}", remedy=remedy, file=file)
     wanted = set(splits.splits[split])
     keys = [key(sample.image_path, pool.root) for sample in pool.samples]
     samples = tuple(sample for sample, each in zip(pool.samples, keys, strict=True) if each in wanted)
     known = set(keys) | {key(fault.file, pool.root) for fault in pool.faults}
     missing: list[Fault] = [
-        make_fault("missing-picture", f"image {name} of {split} is not in {pool.root}", file or pool.root)
+        make_fault("missing-picture", f"image {name} of {split} is not in {pool.root}", file)
         for name in sorted(wanted - known)
     ]
     others = set(keys) - wanted  # faults of other splits' images are not this one's

@@ -42,6 +42,8 @@ _KINDS = frozenset(
     )
 )
 """Folders that only say what is in them."""
+_MASKS = frozenset(("segmentationclass", "segmentationclasspng", "segmentationobject"))
+"""VOC's folders of masks: no images to find objects in."""
 
 
 class Tree(NamedTuple):
@@ -139,12 +141,20 @@ def has_images(root: Path) -> bool:
 
 
 def read_tree(root: Path, suffix: str) -> Tree:
-    """List the images, and the files with a suffix, below a folder. Raises InputMissingError for no such folder."""
+    """List the images, and the files with a suffix, below a folder, without VOC's masks.
+
+    Raises InputMissingError for no such folder.
+    """
     if not root.is_dir():
         raise InputMissingError("no such folder", remedy="Name a folder of images and annotations", file=root)
     found = list(walk(root, root.resolve()))
     paths = [path for path in found if isinstance(path, Path)]
-    images = tuple(path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES)
+    images = tuple(
+        path
+        for path in paths
+        if path.suffix.lower() in IMAGE_SUFFIXES
+        and _MASKS.isdisjoint(part.lower() for part in path.relative_to(root).parts[:-1])
+    )
     files = tuple(path for path in paths if path.suffix.lower() == suffix)
     unread = [fault for path in paths if (fault := folders.unread(path)) is not None]
     return Tree(root, images, files, (*(fault for fault in found if isinstance(fault, Fault)), *unread))

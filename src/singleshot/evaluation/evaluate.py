@@ -198,11 +198,16 @@ def metric_for(
 
 def pixel_metric(name: PixelMetric, dataset: Dataset, *, instances: bool = True) -> MeanIoU | MaxF:
     """Return the metric of a name for a split with masks; arguments and errors as `metric_for`."""
+    check_masks(dataset)
+    return MaxF(dataset) if name == "maxf" else MeanIoU(dataset, instances=instances)
+
+
+def check_masks(dataset: Dataset) -> None:
+    """Raise DataError (`no-masks`) where images of a split have no masks."""
     without = sum(sample.mask_path is None for sample in dataset.samples)
     if without or dataset.mask_code is None:
         message = f"{without or len(dataset)} of {len(dataset)} images of {dataset.split} have no mask"
         raise DataError(message, kind="no-masks", remedy="Name a split with masks", file=dataset.root)
-    return MaxF(dataset) if name == "maxf" else MeanIoU(dataset, instances=instances)
 
 
 @dataclass(frozen=True)

@@ -1,22 +1,25 @@
-"""Whether two detectors differ by more than chance: AP of each with its interval, and the interval of the difference.
+"""Whether two models differ by more than chance: the score of each with its interval, and that of the difference.
 
-The images of a split are drawn again some hundred times (`metrics.bootstrap`), and both detectors are evaluated on the
-same drawings, so that a hard image counts against both. A difference is more than chance where the middle 95 % of its
-values are on one side of 0. Of twenty classes one will be so by chance alone.
+The score is AP of detectors and IoU of segmenters. The images of a split are drawn again some hundred times
+(`metrics.bootstrap`), and both models are evaluated on the same drawings, so that a hard image counts against both. A
+difference is more than chance where the middle 95 % of its values are on one side of 0. Of twenty classes one will be
+so by chance alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from jaxtyping import Int
 from numpy import ndarray
 
 from singleshot.evaluation.voc import check_length
-from singleshot.metrics.bootstrap import SAMPLES, interval, resampled_map
+from singleshot.metrics.bootstrap import SAMPLES, drawings, interval, resampled_map
 from singleshot.metrics.detections import FlatDetections, GroundTruths
+from singleshot.metrics.mean_iou import class_iou, mean_over_classes
 from singleshot.metrics.voc_ap import Metric as VocMetric
 from singleshot.metrics.voc_ap import mean_ap, voc_ap
 from singleshot.structures import Dataset, Detections
@@ -26,33 +29,35 @@ Bounds = tuple[float, float]
 
 @dataclass(frozen=True)
 class Paired:
-    """One figure (the mean AP, or AP of a class) of several detectors on the same images. All are fractions.
+    """One figure (AP or IoU of a class, or the mean over classes) of several models on the same images, as fractions.
 
     Args:
         name: of the class; None for the mean.
-        objects: objects to find, without the difficult ones.
-        values: by detector; None where there is nothing to find.
-        intervals: by detector, the middle 95 % of its values.
-        differences: by detector, its value less that of the first one.
-        difference_intervals: by detector, the middle 95 % of that difference.
+        truths: objects to find, without the difficult ones; of segmenters true pixels.
+        values: by model; None where there is nothing to evaluate.
+        intervals: by model, the middle 95 % of its values.
+        differences: by model, its value less that of the first one.
+        difference_intervals: by model, the middle 95 % of that difference.
+        unit: what `truths` counts.
     """
 
     name: str | None
-    objects: int
+    truths: int
     values: tuple[float | None, ...]
     intervals: tuple[Bounds | None, ...]
     differences: tuple[float | None, ...]
     difference_intervals: tuple[Bounds | None, ...]
+    unit: Literal["objects", "pixels"] = "objects"
 
-    def differs(self, detector: int) -> bool:
-        """Return whether a detector differs from the first one by more than chance."""
-        bounds = self.difference_intervals[detector]
+    def differs(self, model: int) -> bool:
+        """Return whether a model differs from the first one by more than chance."""
+        bounds = self.difference_intervals[model]
         return bounds is not None and (bounds[0] > 0 or bounds[1] < 0)
 
     def as_json(self) -> dict[str, Any]:
-        """Return the figures as JSON, lists by detector."""
+        """Return the figures as JSON, lists by model."""
         return {
-            "objects": self.objects,
+            self.unit: self.truths,
             "values": list(self.values),
             "intervals": [None if each is None else list(each) for each in self.intervals],
             "differences": list(self.differences),
@@ -97,16 +102,53 @@ def compare_detectors(
     return rows
 
 
-def _paired(name: str | None, objects: int, values: Sequence[float | None], drawings: Sequence[ndarray]) -> Paired:
-    drawings = drawings or [np.empty(0) for _ in values]
+def compare_segmenters(
+    pixels: Sequence[Int[ndarray, "N 3 C"]], names: Sequence[str], *, samples: int = SAMPLES
+) -> list[Paired]:
+    """Compare segmenters on a split: first the mean IoU, then the IoU of each class.
+
+    Args:
+        pixels: by segmenter and image, what `mean_iou.pixels_by_class` counts. At least one segmenter; without an
+            image there are no figures.
+        names: of the C classes, in the order of their ids.
+        samples: drawings of the images.
+
+    A class that neither truth nor prediction has in a drawing has no IoU there and is not in its mean.
+    """
+    images = len(pixels[0])
+    ious = [class_iou(each.sum(axis=0)) for each in pixels]
+    drawn = [np.empty((0, len(names))) for _ in pixels]
+    if images:
+        # In doubles, which hold the pixels of any split exactly and multiply much faster than whole numbers.
+        weights = drawings(images, samples=samples).astype(np.float64)
+        drawn = [class_iou(np.tensordot(weights, each.astype(np.float64), axes=1)) for each in pixels]
+    true = pixels[0].sum(axis=0)[1]
+    means = [mean_over_classes(each) for each in ious]
+    rows = [_paired(None, int(true.sum()), means, [mean_over_classes(each) for each in drawn], "pixels")]
+    for class_id, name in enumerate(names):
+        values, drawings_of = [each[class_id] for each in ious], [each[:, class_id] for each in drawn]
+        rows.append(_paired(name, int(true[class_id]), values, drawings_of, "pixels"))
+    return rows
+
+
+def _paired(
+    name: str | None,
+    truths: int,
+    values: Sequence[Any],
+    drawn: Sequence[ndarray],
+    unit: Literal["objects", "pixels"] = "objects",
+) -> Paired:
+    values = [None if value is None or np.isnan(value) else float(value) for value in values]
+    drawn = drawn or [np.empty(0) for _ in values]
     first = values[0]
     return Paired(
         name,
-        objects,
+        truths,
         tuple(values),
-        tuple(interval(each) for each in drawings),
+        tuple(interval(each) for each in drawn),
         tuple(None if value is None or first is None else value - first for value in values),
-        tuple(interval(each - drawings[0]) for each in drawings),
+        tuple(interval(each - drawn[0]) for each in drawn),
+        unit,
     )
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy import ndarray
 
 from singleshot.compiled import compiled
@@ -51,8 +51,7 @@ def resampled_map(
         samples: how many drawings.
         seed: settles the drawings.
     """
-    rng = np.random.default_rng(seed)
-    weights = np.stack([np.bincount(rng.integers(images, size=images), minlength=images) for _ in range(samples)])
+    weights = drawings(images, samples=samples, seed=seed)
     to_find = ~ground_truths.difficult
     order = np.argsort(ground_truths.class_ids[to_find], kind="stable")
     truth_images = ground_truths.image_indices[to_find][order].astype(np.int64)
@@ -67,10 +66,17 @@ def resampled_map(
             np.searchsorted(detections.class_ids[rows], np.arange(num_classes + 1)),
             truth_images,
             truth_starts,
-            weights.astype(np.int64),
+            weights,
             RECALL_STEPS if metric == "voc07" else np.empty(0),
         )
     return total / len(iou_thresholds)
+
+
+def drawings(images: int, *, samples: int = SAMPLES, seed: int = 0) -> Int[ndarray, "S N"]:
+    """Return how often each of N images, at least 1, is in each drawing of N images with replacement."""
+    rng = np.random.default_rng(seed)
+    rows = [np.bincount(rng.integers(images, size=images), minlength=images) for _ in range(samples)]
+    return np.stack(rows).astype(np.int64)
 
 
 def interval(values: Float[ndarray, " S"], level: float = LEVEL) -> tuple[float, float] | None:

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Float, Int, Real, UInt8
 from numpy import ndarray
 
 from singleshot.compiled import compiled
@@ -84,21 +84,39 @@ def confusion(truth: UInt8[ndarray, "H W"], predicted: UInt8[ndarray, "h w"], nu
 
 def figures(matrix: Int[ndarray, "C C1"], names: Sequence[str]) -> IoUFigures:
     """Compute the values of a set's counts, for classes of these names in the order of their ids."""
-    classes = len(names)
-    right, true, predicted = np.diag(matrix).astype(np.float64), matrix.sum(axis=1), matrix[:, :classes].sum(axis=0)
-    union = true + predicted - right
+    counted = pixels_by_class(matrix)
+    right, true, _ = counted
+    iou = class_iou(counted)
     pixels = int(true.sum())
-    known, occurring = union > 0, true > 0
-    iou = np.divide(right, union, out=np.zeros(classes), where=known)
-    accuracy = np.divide(right, true, out=np.zeros(classes), where=occurring)
+    known, occurring = ~np.isnan(iou), true > 0
+    accuracy = np.divide(right, true, out=np.zeros(len(names)), where=occurring)
     return IoUFigures(
         miou=float(iou[known].mean()) if known.any() else None,
         iou={name: float(value) if has else None for name, value, has in zip(names, iou, known, strict=True)},
         pixel_accuracy=float(right.sum() / pixels) if pixels else None,
         mean_accuracy=float(accuracy[occurring].mean()) if pixels else None,
-        frequency_weighted_iou=float((true * iou).sum() / pixels) if pixels else None,
+        frequency_weighted_iou=float((true * np.nan_to_num(iou)).sum() / pixels) if pixels else None,
         pixels=pixels,
     )
+
+
+def pixels_by_class(matrix: Int[ndarray, "C C1"]) -> Int[ndarray, "3 C"]:
+    """Return the right, true and predicted pixels of each class, three rows. Over a set they may be added up too."""
+    return np.stack([np.diag(matrix), matrix.sum(axis=1), matrix[:, : len(matrix)].sum(axis=0)])
+
+
+def class_iou(pixels: Real[ndarray, "*more 3 C"]) -> Float[ndarray, "*more C"]:
+    """Return the IoU of each class, 0…1, from sums of `pixels_by_class`; NaN for a class without any such pixel."""
+    right, true, predicted = np.moveaxis(pixels.astype(np.float64), -2, 0)
+    union = true + predicted - right
+    return np.divide(right, union, out=np.full(union.shape, np.nan), where=union > 0)
+
+
+def mean_over_classes(iou: Float[ndarray, "*more C"]) -> Float[ndarray, "*more"]:
+    """Return the mean over the classes that have an IoU; NaN where none has."""
+    known = ~np.isnan(iou)
+    count = known.sum(axis=-1)
+    return np.divide(np.nansum(iou, axis=-1), count, out=np.full(count.shape, np.nan), where=count > 0)
 
 
 def grouped(matrix: Int[ndarray, "C C1"], group_of: Sequence[int], groups: int) -> Int[ndarray, "G G1"]:

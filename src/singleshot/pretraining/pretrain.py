@@ -54,7 +54,7 @@ from singleshot.training.checkpoint import CheckpointConfig, Saver
 from singleshot.training.devices import memory_errors, open_fabric, resolve_precision
 from singleshot.training.loggers import Observer, SilentObserver
 from singleshot.training.optimizer import EMA, OptimizerConfig, Schedule, build, factor, set_learning_rate
-from singleshot.training.run import this_command
+from singleshot.training.run import command_for_others
 from singleshot.training.signals import StopSignals
 from singleshot.training.state import Progress, facts_of, restore, tensors_of
 
@@ -204,7 +204,7 @@ def pretrain(
             )
         provenance = {
             "made_by": "singleshot pretrain",
-            "command": this_command(),
+            "command": command_for_others(),
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "title": f"{config.backbone}, distilled from {learnt_from.provenance['title']}",
             "licence": learnt_from.provenance["licence"],

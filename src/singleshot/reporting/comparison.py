@@ -1,15 +1,14 @@
 """`singleshot report A B …`: a page that compares training runs with the first of them.
 
 From the runs' folders: the fields in which their recipes differ, and their curves over one another. With data, the best
-weights of each are evaluated on the same images: AP by class with intervals, whether a difference is more than chance
-(`evaluation.paired`), and the images on which two runs differ most, side by side.
+weights of each are evaluated on the same images (`comparison_on_data`).
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,29 +16,20 @@ import numpy as np
 from numpy import ndarray
 
 from singleshot.config import to_json_dict
-from singleshot.data.divide import for_evaluation
 from singleshot.data.split_file import SplitFile
 from singleshot.errors import DataError, InputMissingError, UsageError
-from singleshot.evaluation.loop import check_classes, eval_loader, predictions
-from singleshot.evaluation.paired import Bounds, Paired, compare_detectors
-from singleshot.evaluation.voc import CollectDetections, as_text
-from singleshot.metrics.detections import FlatDetections, GroundTruths
-from singleshot.metrics.error_kinds import FOUND, PASSED_OVER, RIGHT, UNCOUNTED, error_kinds
-from singleshot.metrics.voc_ap import Metric as VocMetric
+from singleshot.evaluation.paired import Paired
 from singleshot.prediction.load import load
-from singleshot.prediction.predictor import Predictor
 from singleshot.reporting import page, training
 from singleshot.reporting.charts import Frame, Line, chart, thinned
-from singleshot.reporting.detections import whole_image
-from singleshot.reporting.page import Album, Html
-from singleshot.reporting.pages import ERRORS_AT, machine
+from singleshot.reporting.comparison_on_data import NamedModel, class_table, compare_on_data, verdict
+from singleshot.reporting.page import Html
+from singleshot.reporting.pages import machine
+from singleshot.reporting.report import SplitChoice
 from singleshot.storage.files import file_bytes
-from singleshot.structures import Dataset, Detections
 from singleshot.training.recipe import Recipe
 from singleshot.training.run import this_command
 
-IMAGES = 4
-"""Images in each direction on which two runs differ most."""
 LONGEST_VALUE = 120
 """Characters of a field's value in the table of differences."""
 MAX_RECIPE_BYTES = 1 << 20
@@ -54,20 +44,14 @@ CHARTS = (
 
 
 @dataclass(frozen=True)
-class ComparedRun:
-    """A run as its folder shows it.
+class ComparedRun(NamedModel):
+    """A run as its folder shows it; the model is its best weights.
 
     Args:
-        name: by which the page calls it; no two runs have the same.
-        folder: of the run.
-        model: its best weights.
         recipe: the fields of its recipe by dotted name, as JSON values.
         log: the rows of its `log.csv`.
     """
 
-    name: str
-    folder: Path
-    model: Predictor[Any, Any]
     recipe: Mapping[str, Any]
     log: Sequence[training.Row]
 
@@ -93,25 +77,27 @@ class Comparison:
         page: the file.
         runs: a summary of each run.
         recipe: the fields in which recipes differ, each with its value by run.
-        paired: the mean AP and AP by class with intervals, if the runs were evaluated.
+        paired: the mean and each class with intervals, AP of detectors and IoU of segmenters, if they were evaluated.
+        notes: sentences on images that were trained on, and on images and boxes that are left out.
     """
 
     page: Path
     runs: Sequence[Mapping[str, Any]]
     recipe: Mapping[str, Sequence[Any]]
     paired: Sequence[Paired] = ()
+    notes: Sequence[str] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """Return what `report --json` writes: lists are in the order of the runs; `map` is null without data."""
+        """Return what `report --json` writes: lists are in the order of the runs.
+
+        `map` is null without data and of segmenters, for which `miou` and `iou` are added.
+        """
         by_class = {each.name: each.as_json() for each in self.paired if each.name is not None}
         mean = next((each.as_json() for each in self.paired if each.name is None), None)
-        return {
-            "page": str(self.page),
-            "runs": list(self.runs),
-            "recipe": dict(self.recipe),
-            "map": mean,
-            "ap": by_class,
-        }
+        fields = {"page": str(self.page), "runs": list(self.runs), "recipe": dict(self.recipe)}
+        if self.paired and self.paired[0].unit == "pixels":
+            return fields | {"map": None, "ap": {}, "miou": mean, "iou": by_class}
+        return fields | {"map": mean, "ap": by_class}
 
 
 def compare_runs(
@@ -138,10 +124,10 @@ def compare_runs(
         workers: processes that read images.
 
     Raises:
-        UsageError: fewer than two runs, one twice, or data for segmenters, whose masks are not compared.
+        UsageError: fewer than two runs, one twice, or data for both detectors and segmenters.
         InputMissingError: a folder has no run.
         CannotCreateError: another file exists there.
-        DataError: the runs have other classes, or divided the folder in other ways.
+        DataError: the runs have other classes, or divided the folder in other ways; or images have no masks.
     """
     folders = [Path(each) for each in runs]
     if len({each.resolve() for each in folders}) < max(2, len(folders)):
@@ -158,29 +144,26 @@ def compare_runs(
         page.section("Curves", curves(names, [each.log for each in compared])),
     ]
     lead = [page.paragraph(Html(f"Made by {page.element('code', this_command())}"), "soft")]
-    paired: list[Paired] = []
+    paired: Sequence[Paired] = ()
+    notes: Sequence[str] = ()
     if data is None:
         lead.append(page.paragraph("Nothing was evaluated: the page was made without data (--data).", "note"))
     else:
-        if any(each.model.task == "segmentation" for each in compared):
-            raise UsageError("masks of segmenters are not compared image by image", remedy="Omit --data")
-        found, dataset, notes = _evaluate(compared, Path(data), split, splits, data_format, workers)
-        metric: VocMetric = "voc07" if compared[0].model.provenance.get("metric") == "voc07" else "voc12"
-        paired = compare_detectors(found, dataset, metric=metric)
+        shown = compare_on_data(compared, SplitChoice(Path(data), split, splits, data_format, workers))
+        paired, mean, notes = shown.paired, shown.paired[0], shown.notes
         lead += [page.paragraph(note, "note") for note in notes]
-        lead.append(
-            page.tiles([(f"mAP ({metric}) of {name}", v) for name, v in zip(names, paired[0].values, strict=True)])
-        )
-        lead.append(page.paragraph(verdict(paired[0], names)))
+        lead.append(page.tiles([(f"{shown.score} of {name}", v) for name, v in zip(names, mean.values, strict=True)]))
+        lead.append(page.paragraph(verdict(mean, names)))
         sections[1:1] = [
             page.section("By class", class_table(paired, names)),
-            page.section("Images on which they differ most", _most_different(found, dataset, names)),
+            page.section("Images on which they differ most", shown.most_different),
         ]
-        lead.append(page.paragraph(f"{len(dataset)} images of {dataset.split}, {paired[0].objects} objects.", "soft"))
+        size = f"{len(shown.dataset)} images of {shown.dataset.split}, {mean.truths:,} {mean.unit}."
+        lead.append(page.paragraph(size, "soft"))
     sections.append(page.section("Machine", page.table(("", ""), machine(), words=(0, 1))))
     title = f"Comparison of {', '.join(names)}"
     page.write(target, page.document(title, page.joined(lead), sections))
-    return Comparison(target, [each.summary() for each in compared], differences, paired)
+    return Comparison(target, [each.summary() for each in compared], differences, paired, notes)
 
 
 def _read(folder: Path, name: str) -> ComparedRun:
@@ -194,7 +177,7 @@ def _read(folder: Path, name: str) -> ComparedRun:
     except ValueError as error:
         raise DataError("not JSON", remedy="Name a run whose recipe is intact", file=file) from error
     log = training.read_log(folder / "log.csv")
-    return ComparedRun(name, folder, load(weights), flattened(to_json_dict(recipe)), log)
+    return ComparedRun(name, weights, load(weights), flattened(to_json_dict(recipe)), log)
 
 
 def flattened(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -267,127 +250,3 @@ def curves(names: Sequence[str], logs: Sequence[Sequence[training.Row]]) -> Html
 
 def _column(rows: Sequence[training.Row], name: str) -> ndarray:
     return np.array([np.nan if row.get(name) is None else row[name] for row in rows], np.float64)
-
-
-def _evaluate(
-    runs: Sequence[ComparedRun],
-    data: Path,
-    split: str,
-    splits: SplitFile | None,
-    data_format: str | None,
-    workers: int,
-) -> tuple[list[list[Detections]], Dataset, list[str]]:
-    """Return the detections by run and image, the split without images that could not be read, and notes on it."""
-    datasets, notes = [], []
-    for run in runs:
-        file = run.folder / "best.safetensors"
-        options: dict[str, Any] = {"layout": data_format, "label_map": run.model.label_map, "with_masks": False}
-        dataset, warnings = for_evaluation(data, split, weights=file, splits=splits, **options)
-        check_classes(run.model, dataset)
-        if datasets and dataset.label_map != datasets[0].label_map:
-            message = f"{run.name} has other classes than {runs[0].name}"
-            raise DataError(message, kind="other-classes", remedy="Compare runs of the same classes", file=run.folder)
-        if datasets and [each.image_path for each in dataset.samples] != [
-            each.image_path for each in datasets[0].samples
-        ]:
-            message = f"{run.name} has other images in {split} than {runs[0].name}"
-            remedy = f"Pass --splits {runs[0].folder / 'split.json'}, whose images are then evaluated for all runs"
-            raise DataError(message, kind="other-images", remedy=remedy, file=run.folder)
-        datasets.append(dataset)
-        notes += [f"{run.name}: {warning}." for warning in warnings]
-    dataset, results = datasets[0], []
-    for run in runs:
-        collected = CollectDetections(dataset)
-        for batch, _, found in predictions(run.model, eval_loader(run.model, dataset, workers=workers, on_bad="skip")):
-            collected.update(batch, found)
-        results.append(collected.state())
-    readable = sorted(set.intersection(*(set(state) for state in results)))
-    if len(readable) < len(dataset):
-        notes.append(f"{len(dataset) - len(readable)} images could not be read and are left out.")
-    found = [[state[index] for index in readable] for state in results]
-    return found, replace(dataset, samples=[dataset.samples[index] for index in readable]), notes
-
-
-def verdict(mean: Paired, names: Sequence[str]) -> str:
-    """Return one sentence for each run but the first: whether its mAP differs by more than chance."""
-    sentences = []
-    for index, name in list(enumerate(names))[1:]:
-        difference, bounds = mean.differences[index], mean.difference_intervals[index]
-        if difference is None or bounds is None:
-            sentences.append(f"{name} cannot be compared with {names[0]}: there is no object to find.")
-            continue
-        interval = f"{difference:+.3f}, 95 % interval {bounds[0]:+.3f} to {bounds[1]:+.3f}"
-        if mean.differs(index):
-            better, worse = (name, names[0]) if difference > 0 else (names[0], name)
-            sentences.append(f"{better} is better than {worse} by more than chance ({name}: {interval}).")
-        else:
-            sentences.append(f"{name} and {names[0]} differ by no more than chance ({interval}).")
-    return " ".join(sentences)
-
-
-def class_table(paired: Sequence[Paired], names: Sequence[str]) -> Html:
-    """Return AP of every class and the mean, with intervals, and each difference from the first run."""
-    columns = ["class", "objects", *(f"AP of {name}" for name in names)]
-    for name in names[1:]:
-        columns += [f"{name} less {names[0]}", "more than chance?"]
-    rows = []
-    for row in (*paired[1:], paired[0]):
-        cells: list[object] = [row.name or "mean", row.objects]
-        cells += [_with_interval(value, row.intervals[index]) for index, value in enumerate(row.values)]
-        for index in range(1, len(names)):
-            bounds, difference = row.difference_intervals[index], row.differences[index]
-            shown = None if difference is None else _with_interval(difference, bounds, "+")
-            cells += [shown, "n/a" if bounds is None else "yes" if row.differs(index) else "no"]
-        rows.append(cells)
-    note = (
-        "In brackets 95 % intervals: the images are drawn again with replacement, the same drawings for all runs. Of "
-        "twenty classes one differs by more than chance by chance alone."
-    )
-    return page.joined([page.paragraph(note, "soft"), page.table(columns, rows, sums=1)])
-
-
-def _with_interval(value: float | None, bounds: Bounds | None, sign: str = "") -> str:
-    if value is None or bounds is None:
-        return as_text(value)
-    return f"{value:{sign}.3f} ({bounds[0]:{sign}.3f} to {bounds[1]:{sign}.3f})"
-
-
-def _most_different(found: Sequence[Sequence[Detections]], dataset: Dataset, names: Sequence[str]) -> Html:
-    """Return for each run but the first the images on which it is most above and most below the first."""
-    truths, classes = GroundTruths.from_samples(dataset.samples), len(dataset.label_map)
-    flat = [FlatDetections.from_images([each.above(ERRORS_AT) for each in results]) for results in found]
-    counts = [image_counts(each, truths, classes, len(dataset)) for each in flat]
-    album, parts = Album(), []
-    for other in range(1, len(names)):
-        change = (counts[other][0] - counts[other][1]) - (counts[0][0] - counts[0][1])
-        order = np.argsort(-change, kind="stable")
-        better = [index for index in order[:IMAGES].tolist() if change[index] > 0]
-        worse = [index for index in order[::-1][:IMAGES].tolist() if change[index] < 0]
-        for title, indices in ((f"{names[other]} is better", better), (f"{names[0]} is better", worse)):
-            parts.append(page.element("h3", title))
-            if not indices:
-                parts.append(page.paragraph("On no image.", "soft"))
-            for index in indices:
-                shots = []
-                for run in (0, other):
-                    right, false, objects = (int(each[index]) for each in counts[run])
-                    caption = f"{names[run]} on {dataset.samples[index].image_id}: {right} of {objects} found, "
-                    caption += f"{false} false"
-                    shots.append(whole_image(dataset, index, flat[run], truths, caption, album))
-                parts.append(Html(f"<div class='shots'>{''.join(shots)}</div>"))
-    note = f"By objects found less false detections, at a score of {ERRORS_AT:g}. "
-    note += "Annotated boxes are blue, detected ones orange."
-    return page.joined([page.paragraph(note, "soft"), *parts])
-
-
-def image_counts(
-    flat: FlatDetections, truths: GroundTruths, classes: int, images: int
-) -> tuple[ndarray, ndarray, ndarray]:
-    """Return (N,) objects found, (N,) false detections and (N,) objects to find, by image; difficult ones left out."""
-    errors = error_kinds(flat, truths, classes)
-    false = ~np.isin(errors.kinds, (RIGHT, PASSED_OVER))
-    return (
-        np.bincount(truths.image_indices[errors.fates == FOUND], minlength=images),
-        np.bincount(flat.image_indices[false], minlength=images),
-        np.bincount(truths.image_indices[errors.fates != UNCOUNTED], minlength=images),
-    )

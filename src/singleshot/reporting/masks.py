@@ -27,6 +27,8 @@ from singleshot.structures import VOID, Batch, Dataset, Segmentation
 EACH = 4
 MAX_MATRIX_CLASSES = 24
 PAIRS = 20
+WIDTH = 960
+"""Pixels of all copies of an image that are side by side."""
 
 
 @dataclass(frozen=True)
@@ -118,29 +120,36 @@ def overlays(examples: MaskExamples, album: Album) -> Html:
     """Return the worst and the best images: the prediction beside the truth."""
     parts = []
     for title, some in (("Worst images", examples.worst), ("Best images", examples.best)):
-        images = "".join(_pair(examples.dataset, example, album) for example in some)
+        images = "".join(_with_truth(examples.dataset, example, album) for example in some)
         parts += [page.element("h3", title), Html(f"<div class='shots'>{images}</div>")]
     return page.joined(parts)
 
 
-def _pair(dataset: Dataset, example: MaskExample, album: Album) -> Html:
-    sample = dataset.samples[example.index]
-    caption = f"{sample.image_id}: mean IoU {example.miou:.3f} (left the prediction, right the truth)"
+def _with_truth(dataset: Dataset, example: MaskExample, album: Album) -> Html:
+    image_id = dataset.samples[example.index].image_id
+    caption = f"{image_id}: mean IoU {example.miou:.3f} (left the prediction, right the truth)"
+    return side_by_side(dataset, example.index, (example.class_ids, example.truth), caption, album)
+
+
+def side_by_side(
+    dataset: Dataset, index: int, masks: Sequence[UInt8[ndarray, "H W"]], caption: str, album: Album
+) -> Html:
+    """Return an image of a split once under each of some masks of its size; a line where it cannot be shown."""
     try:
-        image = read_image(sample.image_path)
+        image = read_image(dataset.samples[index].image_path)
     except SingleshotError:
         return page.paragraph(f"{caption} (the image could not be read)", "soft")
-    if image.shape[:2] != example.truth.shape:
+    if any(image.shape[:2] != mask.shape for mask in masks):
         return page.paragraph(f"{caption} (the image has another size)", "soft")
     names = dataset.label_map.names
     palette = np.array(dataset.colours, np.uint8) if dataset.colours else colours(len(names))
-    small = reduced(image, 480)
+    small = reduced(image, WIDTH // len(masks))
     sides = zip(image.shape[:2], small.shape[:2], strict=True)
     indices = [np.linspace(0, side - 1, few).round().astype(int) for side, few in sides]
-    halves = []
-    for ids in (example.class_ids, example.truth):
+    copies = []
+    for ids in masks:
         # Rows and columns are picked, not mixed: a mask has no values between two classes.
         few = ids[indices[0]][:, indices[1]]
         segmentation = Segmentation(few, names, palette)
-        halves.append(draw_masks(small, segmentation, legend=not (few == VOID).any()))
-    return album.image(np.hstack(halves), caption, width=960)
+        copies.append(draw_masks(small, segmentation, legend=not (few == VOID).any()))
+    return album.image(np.hstack(copies), caption, width=WIDTH)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,43 @@ TRAIN_IMAGES = 200
 """Images of the training split that are evaluated where there are no others."""
 COPIES = 8
 """Annotated copies of images that are written into the run's folder."""
+
+
+@dataclass(frozen=True)
+class SplitChoice:
+    """The images to evaluate a run's best weights on.
+
+    Args:
+        data: the data folder.
+        split: the list of images there. Where the run divided the folder itself, its splits are used.
+        splits: take the split from here (see `data.divide.divide`) in place of the folder's own.
+        data_format: the folder's layout; None to find out.
+        workers: processes that read images.
+    """
+
+    data: Path
+    split: str = "val"
+    splits: SplitFile | None = None
+    data_format: str | None = None
+    workers: int = 0
+
+    def read(self, model: Predictor[Any, Any], weights: Path) -> tuple[Dataset, list[str]]:
+        """Return the images, with boxes for a detector and masks for a segmenter, and warnings on the choice.
+
+        Raises what `data.divide.for_evaluation` raises, and DataError where the classes are not the model's.
+        """
+        masks = model.task == "segmentation"
+        dataset, warnings = for_evaluation(
+            self.data,
+            self.split,
+            weights=weights,
+            splits=self.splits,
+            layout=self.data_format,
+            label_map=None if masks else model.label_map,
+            with_masks=masks,
+        )
+        check_classes(model, dataset)
+        return dataset, warnings
 
 
 def report(
@@ -85,7 +122,8 @@ def report(
     copies = folder / "pictures" if out is None else None
     page.check_target(target, overwrite=overwrite)
     model = load(weights)
-    dataset, warning = _dataset(run, model, data, split, splits, data_format)
+    choice = SplitChoice(Path(data), split, splits, data_format) if isinstance(data, str | Path) else data
+    dataset, warning = _dataset(run, model, choice, weights)
     log = training.read_log(folder / "log.csv")
     names = {"data": "trained on", "split": "split", "images": "training images", "date": "started"}
     origin = [(label, str(model.provenance[name])) for name, label in names.items() if name in model.provenance]
@@ -111,7 +149,7 @@ def _evaluate_detector(
     for batch, _, results in predictions(model, loader):
         collected.update(batch, results)
     found, readable = collected.compute()
-    facts = [*info.facts, _speed(len(readable), started), *_left_out(readable, loader.faults)]
+    facts = [*info.facts, _speed(len(readable), started), *left_out(readable, loader.faults)]
     for index in evenly_spaced(len(readable), COPIES):
         _write_copy(copies, readable, index, model.shown(found[index]))
     metric = "voc07" if model.provenance.get("metric") == "voc07" else "voc12"
@@ -133,7 +171,7 @@ def _evaluate_segmenter(
             if index in copied:
                 _write_copy(copies, dataset, index, result)
     speed = _speed(len(dataset) - len(loader.faults), started)
-    facts = [*info.facts, speed, *_left_out(dataset, loader.faults)]
+    facts = [*info.facts, speed, *left_out(dataset, loader.faults)]
     return write_masks(target, replace(info, facts=facts), examples, metric.compute())
 
 
@@ -144,7 +182,7 @@ def _write_copy(folder: Path | None, dataset: Dataset, index: int, result: Detec
         annotations.write_image(folder / f"{index:05}-{path.stem}.jpg", draw(read_image(path), result))
 
 
-def _left_out(dataset: Dataset, unreadable: Sequence[Fault]) -> list[tuple[str, str]]:
+def left_out(dataset: Dataset, unreadable: Sequence[Fault]) -> list[tuple[str, str]]:
     """Return facts on boxes and images that the reader left out, and on images that could not be read."""
     facts = []
     faulty = refuse_or_list([dataset], "skip")
@@ -162,10 +200,8 @@ def _speed(images: int, started: float) -> tuple[str, str]:
 def _dataset(
     run: Run | str | Path,
     model: Predictor[Any, Any],
-    data: Dataset | str | Path | None,
-    split: str,
-    splits: SplitFile | None,
-    data_format: str | None,
+    data: Dataset | SplitChoice | None,
+    weights: Path,
 ) -> tuple[Dataset | None, str | None]:
     """Return the split to evaluate on, if any, and a note about it."""
     note, own = None, data is None  # a run's own data has passed its --on-bad
@@ -180,16 +216,11 @@ def _dataset(
             )
     if data is None:
         return None, "Nothing was evaluated: the report was made without data."
-    if not isinstance(data, Dataset):
-        masks = model.task == "segmentation"
-        label_map = None if masks else model.label_map
-        file = (run.folder if isinstance(run, Run) else Path(run)) / "best.safetensors"
-        data, warnings = for_evaluation(
-            Path(data), split,
-            weights=file, splits=splits, layout=data_format, label_map=label_map, with_masks=masks,
-        )  # fmt: skip
+    if isinstance(data, SplitChoice):
+        data, warnings = data.read(model, weights)
         note = " ".join(f"{warning[:1].upper()}{warning[1:]}." for warning in warnings) or None
-    check_classes(model, data)
+    else:
+        check_classes(model, data)
     unknown = [fault for fault in data.faults if fault.kind == "unknown-class"]
     if unknown and not own:
         message = f"objects of classes that the model does not have: {len(unknown)}; here {unknown[0].message}"

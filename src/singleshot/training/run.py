@@ -367,11 +367,20 @@ def this_command() -> str:
     return shlex.join([Path(sys.argv[0]).name or "python", *sys.argv[1:]])
 
 
+def command_for_others() -> str:
+    """Return `this_command` for files that are passed on: of an absolute path, which shows folders, the name alone."""
+    arguments = []
+    for argument in sys.argv[1:]:
+        option, equals, value = argument.partition("=") if argument.startswith("-") else ("", "", argument)
+        arguments.append(f"{option}{equals}{Path(value).name}" if Path(value).is_absolute() else argument)
+    return shlex.join([Path(sys.argv[0]).name or "python", *arguments])
+
+
 def provenance_of(data: Dataset, recipe: Recipe) -> dict[str, Any]:
     """Return what weights files say about their origin: command, date (UTC), data, versions and metric, as JSON."""
     return {
         "made_by": "singleshot train",
-        "command": this_command(),
+        "command": command_for_others(),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "data": data.root.name,
         "split": data.split,
