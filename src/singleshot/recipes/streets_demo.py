@@ -3,10 +3,11 @@
     singleshot demo
 
 Its limit is a number of epochs, so that the score does not depend on the machine; a slower one takes longer. With
-scenes to validate on it ends earlier once 6 epochs have not raised their score. There are many scenes and few epochs, so
-augmentation is mild: the reference's strong one pays off over a hundred. Default boxes are fitted to the scenes
-(`singleshot data anchors`): those of the model match no anchor to 34 % of the objects, these to 28 %. 16 epochs in place
-of 10 (`--set epochs=16`) raise mAP from 0.886 to 0.909 (seed 0, 200 unseen scenes) and take a minute and a half more.
+scenes to validate on it ends earlier once 6 epochs have not raised their score. There are many scenes and few epochs,
+so augmentation is mild: the reference's strong one pays off over a hundred. Default boxes are fitted to the scenes
+(`singleshot data anchors`): those of the model match no anchor to 34 % of the objects, these to 28 %. 16 epochs in
+place of 10 (`--set epochs=16`) raise mAP from 0.886 to 0.909 (seed 0, 200 unseen scenes) and take a minute and a half
+more.
 """
 
 from __future__ import annotations
