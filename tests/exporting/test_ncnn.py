@@ -57,7 +57,7 @@ def test_a_network_that_differs_is_refused_and_leaves_nothing(tmp_path: Path, mo
     data[4:20000] = bytes(len(data[4:20000]))
     parts[1].write_bytes(data)
 
-    def broken(_program: object, path: Path, record: object) -> None:
+    def broken(_program: object, path: Path, record: object, _inputs: object) -> None:
         for part in parts:
             shutil.copy(part, path.with_suffix(part.suffix))
         ncnn.describe(path, record)  # pyright: ignore[reportArgumentType]

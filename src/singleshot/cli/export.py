@@ -25,7 +25,7 @@ def export(
     precision: Annotated[
         str | None,
         typer.Option(
-            help="fp32; bf16: pt2; fp16: onnx, openvino, ncnn, coreml, browser; int8: onnx, openvino, litert, browser."
+            help="fp32; bf16: pt2; fp16: all but pt2 and litert; int8: onnx, openvino, ncnn, litert, browser."
         ),
     ] = None,
     int8: Annotated[bool, typer.Option("--int8", help="Same as --precision int8.")] = False,

@@ -349,7 +349,7 @@ PRECISIONS: dict[Format, tuple[Precision, ...]] = {
     "pt2": ("fp32", "bf16"),
     "onnx": ("fp32", "fp16", "int8"),
     "openvino": ("fp32", "fp16", "int8"),
-    "ncnn": ("fp32", "fp16"),
+    "ncnn": ("fp32", "fp16", "int8"),
     "litert": ("fp32", "int8"),
     "coreml": ("fp32", "fp16"),
     "browser": ("fp32", "fp16", "int8"),
@@ -465,11 +465,11 @@ def _openvino(network: SSD | FCN, record: ExportRecord, path: Path, inputs: Sequ
     return Built(open_openvino(path), probe)
 
 
-def _ncnn(network: SSD | FCN, record: ExportRecord, path: Path, _inputs: Sequence[Any]) -> Built:
+def _ncnn(network: SSD | FCN, record: ExportRecord, path: Path, inputs: Sequence[Any]) -> Built:
     from singleshot.exporting import ncnn
     from singleshot.prediction.backends.ncnn import open_ncnn
 
-    ncnn.write(NetworkProgram(network), path, record)
+    ncnn.write(NetworkProgram(network), path, record, inputs)
     export = open_ncnn(path)
     return Built(export, export)
 

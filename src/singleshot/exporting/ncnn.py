@@ -1,7 +1,7 @@
 """Networks for ncnn, which runs on phones and small boards: `.ncnn.param`, `.ncnn.bin` and a `.ncnn.json`.
 
-pnnx converts a trace of the network. ncnn has no tensors of changing size, so resizing, normalisation, decoding and
-suppression stay outside, and what they need is in the JSON file (`sidecar`).
+pnnx converts a trace of the network, and `ncnn_int8` quantises what it wrote. ncnn has no tensors of changing size, so
+resizing, normalisation, decoding and suppression stay outside, and what they need is in the JSON file (`sidecar`).
 """
 
 from __future__ import annotations
@@ -10,11 +10,15 @@ import shutil
 import subprocess
 import tempfile
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import UInt8
+from numpy import ndarray
 
+from singleshot.exporting import ncnn_files, ncnn_int8
 from singleshot.exporting.program import NetworkProgram
 from singleshot.prediction.backends import sidecar
 from singleshot.prediction.backends.backend import ExportRecord
@@ -22,8 +26,16 @@ from singleshot.prediction.backends.ncnn import parts_of
 from singleshot.prediction.extras import needs_extra, quiet
 
 
-def write(program: NetworkProgram, path: Path, record: ExportRecord) -> None:
-    """Write `path` (.ncnn.param) and the two files beside it. fp16 halves the weights; the record says which.
+def write(
+    program: NetworkProgram, path: Path, record: ExportRecord, inputs: Sequence[UInt8[ndarray, "1 H W 3"]] = ()
+) -> None:
+    """Write `path` (.ncnn.param) and the two files beside it.
+
+    Args:
+        program: the network.
+        path: where to.
+        record: of the export; its precision is what is made: fp16 halves the weights, int8 quarters them.
+        inputs: images of the input size to measure 8-bit scales on; for int8 alone.
 
     Raises ConfigError where the packages of the extra `ncnn` are missing, and RuntimeError where pnnx fails.
     """
@@ -46,9 +58,23 @@ def write(program: NetworkProgram, path: Path, record: ExportRecord) -> None:
         parts = {suffix: Path(folder) / f"network.ncnn{suffix}" for suffix in (".param", ".bin")}
         if done.returncode != 0 or not all(part.is_file() for part in parts.values()):
             raise RuntimeError(f"pnnx failed with code {done.returncode}: {' '.join(done.stderr.split())[-300:]}")
+        if record.precision == "int8":
+            _quantise(parts[".param"], parts[".bin"], record, inputs)
         for suffix, part in parts_of(path).items():
             shutil.move(parts[suffix], part)
     describe(path, record)
+
+
+def _quantise(param: Path, weights: Path, record: ExportRecord, inputs: Sequence[UInt8[ndarray, "1 H W 3"]]) -> None:
+    """Rewrite a network in float32 in 8-bit integers, measured on these images."""
+    layers = ncnn_files.read(param.read_text(encoding="ascii"), weights.read_bytes())
+    sources, config = ncnn_int8.quantisable(layers), record.config.preprocess
+    images = (sidecar.input_of(list(image), config)[0].numpy() for image in inputs)
+    found = ncnn_int8.measured(param, weights, list(dict.fromkeys(sources.values())), images)
+    limits = {name: found[source].limit() for name, source in sources.items()}
+    text, data = ncnn_files.written(ncnn_int8.quantised(layers, limits))
+    param.write_text(text, encoding="ascii")
+    weights.write_bytes(data)
 
 
 def describe(path: Path, record: ExportRecord) -> None:

@@ -31,7 +31,13 @@ _NAMES = """
 """
 LAYERS = frozenset(_NAMES.split())
 """The layers that exports of ours are made of."""
-WEIGHTS_SIZES = {"Convolution": 6, "ConvolutionDepthWise": 6, "InnerProduct": 2, "Deconvolution": 6}
+WEIGHTS_SIZES = {
+    "Convolution": 6,
+    "ConvolutionDepthWise": 6,
+    "Deconvolution": 6,
+    "DeconvolutionDepthWise": 6,
+    "InnerProduct": 2,
+}
 """Which parameter of a layer says how many weights it reads."""
 
 
