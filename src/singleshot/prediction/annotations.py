@@ -33,8 +33,6 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from singleshot import boxes
-from singleshot.data.boxes.voc_xml import annotation_xml
-from singleshot.data.masks import files as mask_files
 from singleshot.drawing import class_colour_image
 from singleshot.errors import StorageError, UsageError, from_os_error, nearest
 from singleshot.metrics.road_maxf import ROAD, as_values
@@ -219,6 +217,8 @@ class Voc:
         kept = inside(result.result.detections)
         image = Path(result.source).name if _is_file(result) else f"{name}.jpg"
         names = [str(each) for each in kept.class_names]
+        from singleshot.data.boxes.voc_xml import annotation_xml  # here, since most predictions write none
+
         text = annotation_xml(image, kept.size_hw, kept.boxes_xyxy, names)
         self._folder.write(f"{name}.xml", text)
 
@@ -401,12 +401,14 @@ def mask_path(copy: Path, kind: str) -> Path:
 
 def mask_png(found: Segmentation, kind: str) -> bytes:
     """Return a segmentation as the bytes of a PNG of that kind."""
+    from singleshot.data.masks.files import encode  # here, since it brings readers that most predictions do without
+
     if kind == "ids":
-        return mask_files.encode(found.class_ids)
+        return encode(found.class_ids)
     if kind == "colours" or found.probabilities is None:
-        return mask_files.encode(class_colour_image(found))
+        return encode(class_colour_image(found))
     probability = found.probabilities[ROAD] if len(found.class_names) == 2 else found.probabilities.max(axis=0)
-    return mask_files.encode(as_values(probability))
+    return encode(as_values(probability))
 
 
 KINDS: dict[str, tuple[Callable[[Path, LabelMap], Sink], str]] = {
