@@ -24,10 +24,10 @@ SIZE_HW = (128, 160)
 
 
 @functools.cache
-def network(fit: str = "warp") -> SSD:
+def network(fit: str = "warp", size_hw: tuple[int, int] = SIZE_HW) -> SSD:
     """A detector whose scores are spread, so that what is kept is no matter of the last digit."""
     torch.manual_seed(0)
-    made = SSD(config_for("lite320-fine", NAMES, SIZE_HW, fit=fit)).eval()  # pyright: ignore[reportArgumentType]
+    made = SSD(config_for("lite320-fine", NAMES, size_hw, fit=fit)).eval()  # pyright: ignore[reportArgumentType]
     for head in made.class_heads:
         nn.init.zeros_(head.get_parameter("bias"))
         head.get_parameter("weight").data.mul_(6)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import cv2
@@ -7,7 +8,9 @@ import pytest
 import torch
 
 import singleshot
+from singleshot.backbones.layers import NearestResize
 from singleshot.errors import ConfigError
+from singleshot.exporting import litert
 from tests.exporting import made
 
 
@@ -25,6 +28,22 @@ def test_weights_that_lie_channels_last_give_the_same_network(tmp_path: Path):
 
     turned = copy.deepcopy(made.network()).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     made.weights.save(tmp_path / "d.safetensors", turned, {})
+    done = singleshot.export(tmp_path / "d.safetensors", format="litert")
+    assert done.parity is not None and done.parity.raw < 1e-4 and done.parity.compared > 100
+
+
+def test_cells_picked_by_their_index_are_those_of_a_nearest_resize():
+    for small, large in itertools.product(range(1, 34), range(1, 67)):
+        features = torch.randn(1, 2, small, 3)
+        size_hw = (large, 7)
+        assert torch.equal(litert._PickNearest()(features, size_hw), NearestResize()(features, size_hw)), (small, large)
+
+
+@pytest.mark.slow
+def test_maps_that_are_not_doubled_but_enlarged_by_a_fraction_are_resized_alike(tmp_path: Path):
+    """litert-torch resizes 8 to 15 cells by another rule than torch."""
+    pytest.importorskip("litert_torch", reason="needs the extra litert")
+    made.weights.save(tmp_path / "d.safetensors", made.network(size_hw=(120, 160)), {})
     done = singleshot.export(tmp_path / "d.safetensors", format="litert")
     assert done.parity is not None and done.parity.raw < 1e-4 and done.parity.compared > 100
 

@@ -1,4 +1,4 @@
-"""Layers that torch lacks, or has with a fault: L2 normalisation, batch normalisation, a convolution.
+"""Layers that torch lacks, or has with a fault: L2 normalisation, nearest resizing, batch normalisation, a convolution.
 
 Each says in its docstring why torch's own is not enough.
 """
@@ -41,6 +41,19 @@ class L2Norm(nn.Module):
         wide = features.float()
         norm = (wide.square().sum(dim=1, keepdim=True) + self.epsilon).sqrt()
         return (wide / norm * self.scale[:, None, None]).to(features.dtype)
+
+
+class NearestResize(nn.Module):
+    """Enlarge a map by repeating the nearest cells, as `F.interpolate` does.
+
+    A module, and no call, because an export may have to put another one in its place (`exporting/litert`).
+    """
+
+    def forward(
+        self, features: Float[Tensor, "B C h w"], size_hw: tuple[int, int]
+    ) -> Float[Tensor, "B C {size_hw[0]} {size_hw[1]}"]:
+        """Resize a map to `size_hw`."""
+        return F.interpolate(features, size=size_hw, mode="nearest")
 
 
 class Convolution(nn.Conv2d):

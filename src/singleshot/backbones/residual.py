@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from singleshot.backbones.freezing import Backbone
-from singleshot.backbones.layers import BatchNorm, Convolution
+from singleshot.backbones.layers import BatchNorm, Convolution, NearestResize
 from singleshot.backbones.mobilenet import initialise
 
 
@@ -73,6 +73,7 @@ class ResidualPyramid(Backbone):
         self.lateral = nn.ModuleList(
             _convolution(width, layout.merged, kernel=1, activated=False) for width in widths[-3:]
         )
+        self.enlarge = NearestResize()
         self.smooth = nn.ModuleList(_convolution(layout.merged, layout.merged) for _ in range(2))
         inputs = (widths[-1], *layout.extras)
         self.extras = nn.ModuleList(
@@ -105,8 +106,8 @@ class ResidualPyramid(Backbone):
         """Merge the outputs of the stages into the feature maps."""
         x = stages[-1]
         fine, middle, coarse = (lateral(x) for lateral, x in zip(self.lateral, stages[-3:], strict=True))
-        middle = _add_enlarged(middle, coarse)
-        fine = _add_enlarged(fine, middle)
+        middle = F.relu(middle + self.enlarge(coarse, (middle.shape[2], middle.shape[3])))
+        fine = F.relu(fine + self.enlarge(middle, (fine.shape[2], fine.shape[3])))
         maps = [self.smooth[0](fine), self.smooth[1](middle), x]
         for extra in self.extras:
             x = extra(x)
@@ -152,8 +153,3 @@ class _Residual(nn.Module):
 def _convolution(channels: int, out: int, *, kernel: int = 3, stride: int = 1, activated: bool = True) -> nn.Sequential:
     layers = [Convolution(channels, out, kernel, stride, kernel // 2, bias=False), BatchNorm(out)]
     return nn.Sequential(*layers, *([nn.ReLU(inplace=True)] if activated else []))
-
-
-def _add_enlarged(fine: Float[Tensor, "B C H W"], coarse: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C H W"]:
-    height, width = fine.shape[2:]
-    return F.relu(fine + F.interpolate(coarse, size=(height, width), mode="nearest"))

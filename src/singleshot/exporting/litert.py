@@ -4,7 +4,8 @@ The input is one normalised image, (1, H, W, 3), as the format's own tools expec
 and suppression stay outside, as on microcontrollers and Edge TPUs, and what they need is in the JSON file (`sidecar`).
 
 litert-torch copies the memory of weights and takes its order for rows: of weights that lie channels last it makes
-another network, without a word. `NetworkProgram` lays them in rows.
+another network, without a word. `NetworkProgram` lays them in rows. It also resizes to the nearest cell wrongly if the
+new size is no multiple of the old one, such as 8 → 15 cells: cells are picked by their index in its stead.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from typing import Any
 import torch
 from jaxtyping import UInt8
 from numpy import ndarray
+from torch import Tensor, nn
 
+from singleshot.backbones.layers import NearestResize
 from singleshot.exporting.program import NetworkProgram
 from singleshot.prediction.backends import sidecar
 from singleshot.prediction.backends.backend import ExportRecord
@@ -33,13 +36,14 @@ def write(
     """Write `path` (.tflite) and its JSON file.
 
     Args:
-        program: the network.
+        program: the network; its modules that resize are replaced.
         path: where to.
         record: of the export; its precision is what is made.
         inputs: images of the input size to measure 8-bit scales on; for int8 alone.
 
     Raises ConfigError where the packages of the extra `litert` are missing.
     """
+    _pick_nearest_by_index(program)
     with needs_extra("litert"):
         import ai_edge_litert  # noqa: F401  # pyright: ignore[reportMissingImports]
         import litert_torch  # pyright: ignore[reportMissingImports]
@@ -60,6 +64,26 @@ def write(
     outputs = {name: place for place, name in enumerate(record.output_names)}
     graph = {"input": {"shape_hwc": [height, width, 3]}, "outputs": outputs}
     sidecar.write(path.with_suffix(sidecar.SUFFIX), record, graph, {".tflite": path})
+
+
+class _PickNearest(nn.Module):
+    """`NearestResize` by picking rows and columns."""
+
+    def forward(self, features: Tensor, size_hw: tuple[int, int]) -> Tensor:
+        # In float32, as torch computes it.
+        rows, columns = (
+            (torch.arange(count, dtype=torch.float32) * (side / count)).floor().long().clamp(max=side - 1)
+            for side, count in zip(features.shape[2:], size_hw, strict=True)
+        )
+        return features.index_select(2, rows).index_select(3, columns)
+
+
+def _pick_nearest_by_index(module: nn.Module) -> None:
+    for name, child in module.named_children():
+        if isinstance(child, NearestResize):
+            setattr(module, name, _PickNearest())
+        else:
+            _pick_nearest_by_index(child)
 
 
 def _quantised(path: Path, record: ExportRecord, inputs: Sequence[UInt8[ndarray, "1 H W 3"]]) -> bytes:
