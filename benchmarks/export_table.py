@@ -118,7 +118,7 @@ def _row(model: str, kind: str, source: Any, opened: Any, folder: Path, data: Pa
     except ConfigError as error:
         return Row(model, kind, f"not installed: {error.remedy}")
     except SingleshotError as error:
-        return Row(model, kind, f"FAILED: {error}")
+        return Row(model, kind, f"FAILED: {str(error).splitlines()[0]}")
     proof = "–"
     if made.parity is not None:
         found = made.parity
@@ -141,9 +141,12 @@ def _target(folder: Path, model: str, file_format: str, precision: str) -> Path:
 
 
 def _lost(before: Any, after: Any, data: Path) -> str:
-    names = reading.splits(data, with_masks=before.task == "segmentation")
-    split = next((name for name in calibration.SPLITS if name in names), names[0])
-    dataset = reading.read(data, split, with_masks=before.task == "segmentation")
+    try:
+        names = reading.splits(data, with_masks=before.task == "segmentation")
+        split = next((name for name in calibration.SPLITS if name in names), names[0])
+        dataset = reading.read(data, split, with_masks=before.task == "segmentation")
+    except SingleshotError:  # images alone
+        return "–"
     if dataset.label_map != before.label_map:
         return "–"
     cost = calibration.cost(before, after, dataset)
