@@ -334,22 +334,25 @@ def loop(boxes_xyxy: Tensor, scores: Tensor, nms_iou: float) -> Tensor:
     areas = (x2 - x1) * (y2 - y1)
     longest = (scores > 0).sum(-1).max()
 
+    edges = torch.stack([x1, y1, x2, y2, areas])
+    order = torch.arange(x1.shape[1])
+
     def unfinished(rank: Tensor, alive: Tensor, *rest: Tensor) -> Tensor:
         return rank < rest[-1]
 
-    def step(rank: Tensor, alive: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
-        left, top, right, bottom, area, last = rest
-        mine = [edge.index_select(1, rank.reshape(1)) for edge in (left, top, right, bottom, area)]
-        width = (torch.minimum(right, mine[2]) - torch.maximum(left, mine[0])).clamp(min=0)
-        height = (torch.minimum(bottom, mine[3]) - torch.maximum(top, mine[1])).clamp(min=0)
+    def step(rank: Tensor, alive: Tensor, *rest: Tensor) -> tuple[Tensor, Tensor]:
+        left, top, right, bottom, area, every, ranks, _ = rest
+        at = rank.reshape(1)
+        my_left, my_top, my_right, my_bottom, my_area = every.index_select(2, at).unbind(0)
+        width = (torch.minimum(right, my_right) - torch.maximum(left, my_left)).clamp(min=0)
+        height = (torch.minimum(bottom, my_bottom) - torch.maximum(top, my_top)).clamp(min=0)
         common = width * height
-        hit = (common > nms_iou * (area + mine[4] - common)) & (torch.arange(left.shape[1]) > rank)
-        kept = alive & ~(hit & alive.index_select(1, rank.reshape(1)))
-        # A loop body may not return its inputs: every unchanged value is copied.
-        return (rank + 1, kept, *(each.clone() for each in (left, top, right, bottom, area, last)))
+        hit = (common > nms_iou * (area + my_area - common)) & (ranks > rank)
+        return rank + 1, alive & ~(hit & alive.index_select(1, at))
 
-    start = (torch.zeros((), dtype=torch.int64), scores > 0, x1, y1, x2, y2, areas, longest)
-    return torch.ops.higher_order.while_loop(unfinished, step, start, ())[1]
+    start = (torch.zeros((), dtype=torch.int64), scores > 0)
+    constant = (x1, y1, x2, y2, areas, edges, order, longest)
+    return torch.ops.higher_order.while_loop(unfinished, step, start, constant)[1]
 
 
 @torch.library.custom_op(
