@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import json
+import sys
+import types
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +12,7 @@ import pytest
 import singleshot
 from singleshot.errors import ConfigError, DataError, InputMissingError
 from singleshot.prediction.backends import sidecar
-from singleshot.prediction.backends.litert import open_litert, quantised, restored
+from singleshot.prediction.backends.litert import LitertBackend, open_litert, quantised, restored
 from tests.exporting import made
 
 HALF_STEPS = {"quantization": (0.5, -10), "dtype": np.int8}
@@ -42,6 +45,34 @@ def test_without_litert_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setitem(__import__("sys").modules, "ai_edge_litert", None)
     with pytest.raises(ConfigError, match=r"singleshot\[litert\]"):
         open_litert(described(tmp_path, b"\x1c\0\0\0TFL3 and more"))
+
+
+class Refusing:
+    """An interpreter with a kernel that refuses its numbers."""
+
+    def __init__(self, **_: object) -> None: ...
+
+    def allocate_tensors(self) -> None: ...
+
+    def set_tensor(self, _index: int, _value: object) -> None: ...
+
+    def get_input_details(self) -> list[dict[str, Any]]:
+        return [{"shape": (1, *made.SIZE_HW, 3), "index": 0, "quantization": (0.0, 0)}]
+
+    def get_output_details(self) -> list[dict[str, Any]]:
+        return [{"index": 1}, {"index": 2}]
+
+    def invoke(self) -> None:
+        raise RuntimeError("tflite/kernels/div.cc:262 data[i] != zero_point was not true.\nNode number 25 (DIV) failed")
+
+
+def test_a_kernel_that_refuses_its_numbers_is_named_in_one_line(monkeypatch: pytest.MonkeyPatch):
+    package = types.ModuleType("ai_edge_litert")
+    package.interpreter = types.SimpleNamespace(Interpreter=Refusing)  # pyright: ignore[reportAttributeAccessIssue]
+    monkeypatch.setitem(sys.modules, "ai_edge_litert", package)
+    backend = LitertBackend(b"", made.record("raw"))
+    with pytest.raises(DataError, match=r"LiteRT cannot run it \(.*\(DIV\) failed\)\. Export it in another precision"):
+        backend.run(np.zeros((1, *made.SIZE_HW, 3), np.uint8))
 
 
 @pytest.fixture(scope="module")

@@ -57,7 +57,7 @@ class LitertBackend:
     def run(self, images: UInt8[ndarray, "B H W 3"]) -> Mapping[str, Any]:
         """Run the network as `Backend.run`; images of another size than the input's are brought to it first.
 
-        Raises UsageError in a forked process.
+        Raises UsageError in a forked process, and DataError where a kernel refuses its numbers.
         """
         refuse_fork(self._process, "LiteRT")
         batch = sidecar.input_of(list(images), self.record.config.preprocess).permute(0, 2, 3, 1).contiguous().numpy()
@@ -69,7 +69,12 @@ class LitertBackend:
         rows = []
         for image in batch:
             interpreter.set_tensor(into["index"], quantised(image, into)[None])
-            interpreter.invoke()
+            try:
+                interpreter.invoke()
+            except RuntimeError as error:  # a kernel that refuses its numbers, such as a divisor of 0 in 8 bits
+                message = f"LiteRT cannot run it ({' '.join(str(error).split())[:200]})"
+                remedy = "Export it in another precision"
+                raise DataError(message, kind="damaged-export", remedy=remedy) from error
             rows.append([restored(interpreter.get_tensor(each["index"])[0], each) for each in outputs])
         self._idle.append(interpreter)
         return {name: np.stack(each) for name, each in zip(self.output_names, zip(*rows, strict=True), strict=True)}
