@@ -73,11 +73,14 @@ def untrained(model: str, folder: Path) -> Path:
     with torch.no_grad():
         maps = network(torch.randn(1, 3, *network.config.input_size_hw))
         gain = 3.0 / float(maps.class_logits.std().clamp(min=1e-3))
-    for head in network.class_heads:
-        last = [each for each in head.modules() if isinstance(each, nn.Conv2d)][-1]
-        last.weight.data.mul_(gain)
-        if last.bias is not None:
-            nn.init.zeros_(last.bias)
+        # Offsets as of a trained network: those of an untrained VGG-16 are in the hundreds.
+        box_gain = min(1.0, 1.0 / float(maps.box_offsets.std().clamp(min=1e-3)))
+    for heads, factor in ((network.class_heads, gain), (network.box_heads, box_gain)):
+        for head in heads:
+            last = [each for each in head.modules() if isinstance(each, nn.Conv2d)][-1]
+            last.weight.data.mul_(factor)
+            if last.bias is not None:
+                nn.init.zeros_(last.bias)
     weights.save(path, network, {"command": "untrained"})
     return path
 
