@@ -34,6 +34,7 @@ from singleshot.errors import ConfigError, SingleshotError
 from singleshot.exporting import calibration
 from singleshot.exporting.export import PRECISIONS
 from singleshot.prediction.backends.host import processor
+from singleshot.prediction.predictor import predictor_of
 from singleshot.segmentation import fcn
 
 NAMES = ("car", "pedestrian", "traffic light")
@@ -70,11 +71,11 @@ def untrained(model: str, folder: Path) -> Path:
         weights.save(path, segmenter, {"command": "untrained"})
         return path
     network = SSD(config_for(model, NAMES)).eval()
-    with torch.no_grad():
-        maps = network(torch.randn(1, 3, *network.config.input_size_hw))
-        gain = 3.0 / float(maps.class_logits.std().clamp(min=1e-3))
-        # Offsets as of a trained network: those of an untrained VGG-16 are in the hundreds.
-        box_gain = min(1.0, 1.0 / float(maps.box_offsets.std().clamp(min=1e-3)))
+    detector: Any = predictor_of(network)
+    maps = detector.forward(detector.preprocess([scene.image for scene in sample_scenes()]))
+    gain = 3.0 / float(maps.class_logits.std().clamp(min=1e-3))
+    # Offsets as of a trained network: those of an untrained VGG-16 are in the hundreds.
+    box_gain = min(1.0, 1.0 / float(maps.box_offsets.std().clamp(min=1e-3)))
     for heads, factor in ((network.class_heads, gain), (network.box_heads, box_gain)):
         for head in heads:
             last = [each for each in head.modules() if isinstance(each, nn.Conv2d)][-1]
