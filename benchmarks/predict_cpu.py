@@ -103,11 +103,12 @@ def run() -> None:
         calls: dict[str, Callable[[], object]] = {
             title: (lambda model=model: model.predict(image)) for title, model in models.items()
         }
-        if options.peers is None or options.model in fcn.MODELS:
+        light = options.model not in fcn.MODELS and not options.model.startswith(("vgg", "ssd"))
+        peer_model = "lite320" if light else {"vgg300": "vgg300"}.get(options.model)
+        if options.peers is None or peer_model is None:
             _report(calls, options.model, options.repeats)
             return
         np.save(folder / "frame.npy", image)
-        peer_model = "vgg300" if options.model.startswith("vgg") else "lite320"
         request = {"model": peer_model, "classes": options.classes, "threads": options.threads}
         with Peer("benchmarks/peer_predict.py", environment=options.peers) as peer:
             ask = {**request, "file": str(folder / "frame.npy")}
