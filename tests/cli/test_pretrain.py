@@ -47,9 +47,21 @@ def test_pretrain_writes_weights_a_report_and_json(
     assert "teacher:" in capsys.readouterr().out
 
 
+def test_the_shipped_detector_teaches_without_the_extra_package(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "b.safetensors"
+    options = ("--images", photos, "--out", out, "--steps", 1, "--batch-size", 2, "--workers", 0)
+    assert command("pretrain", *options, "--teacher", "everyday") == 0
+    assert "teacher: MediaPipe Objectron's SSD with MobileNetV2" in capsys.readouterr().err
+    assert command("weights", "info", out) == 0
+    assert "distilled from MediaPipe Objectron's SSD" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (("--teacher", "everyday", "--teacher-file", "t.pth"), "--teacher-file is EfficientNet-Lite0's"),
         (("--out", "b.pth"), "is not a .safetensors file"),
         (("--resume", "--overwrite"), "--resume continues a run"),
         (("--teacher", "lite9"), "lite9"),

@@ -13,9 +13,10 @@ def pretrain(
     out: Annotated[Path, typer.Option(help="Weights file to write, for `train --weights`.")] = Path(
         "backbone.safetensors"
     ),
-    teacher: Annotated[Literal["lite0"], typer.Option(help="Network to learn from: lite0 is EfficientNet-Lite0.")] = (
-        "lite0"
-    ),
+    teacher: Annotated[
+        Literal["lite0", "everyday", "both"],
+        typer.Option(help="Network to learn from: EfficientNet-Lite0, the detector in the package, or both."),
+    ] = "lite0",
     minutes: Annotated[float | None, typer.Option(help="Time to train (60 if nothing limits it).", min=0.01)] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the images.", min=1)] = None,
     steps: Annotated[int | None, typer.Option(help="Optimizer steps.", min=1)] = None,
@@ -29,7 +30,7 @@ def pretrain(
     ] = "auto",
     workers: Annotated[int, typer.Option(help="Processes that load images.", min=0)] = 1,
     teacher_file: Annotated[
-        Path | None, typer.Option(help="The teacher's published file, if the extra `pretrain` is not installed.")
+        Path | None, typer.Option(help="EfficientNet-Lite0's published file, if the extra `pretrain` is not installed.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file and its run.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run beside --out, or start one.")] = False,
@@ -44,6 +45,8 @@ def pretrain(
 
     if resume and overwrite:
         raise UsageError("--resume continues a run, --overwrite replaces it", remedy="Give one of them")
+    if teacher == "everyday" and teacher_file is not None:
+        raise UsageError("--teacher-file is EfficientNet-Lite0's", remedy="Leave it out, or use --teacher both")
     if out.suffix != ".safetensors":
         raise UsageError(f"--out {out} is not a .safetensors file", remedy="Name it, such as backbone.safetensors")
     outputs.check(

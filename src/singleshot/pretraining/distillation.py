@@ -2,8 +2,8 @@
 
 Each map of the backbone (strides 4, 8, 16, 32) is brought to the teacher's channels by a 1×1 convolution and compared
 with the teacher's map of the same stride, whose channels are standardised by their mean and deviation over the batch,
-by smooth L1. Teacher and student see the very same crop. Every crop is mixed with another of its batch, by a share that
-is drawn evenly from 0…1: more images are made of few.
+by smooth L1. A second teacher has 1×1 convolutions of its own. All networks see the very same crop. Every crop is mixed
+with another of its batch, by a share that is drawn evenly from 0…1: more images are made of few.
 
 Sources: Romero et al. 2014 (FitNets) for regression of features; Beyer et al. 2021 for equal crops, mixing and
 patience; Ranzinger et al. 2024 (PHI-S) for standardised channels.
@@ -67,48 +67,58 @@ class PretrainConfig(Config, name="pretrain"):
 
 
 class Distillation(nn.Module):
-    """A backbone with what compares its maps with a teacher's. The teacher itself is not part of it.
+    """A backbone with what compares its maps with those of teachers. The teachers themselves are not part of it.
 
     Args:
         backbone: a name out of `LAYOUTS`.
-        teacher_channels: of the teacher's maps, finest first.
+        targets: stride and channels of each teacher's maps.
     """
 
-    def __init__(self, backbone: str, teacher_channels: Sequence[int]) -> None:
+    def __init__(self, backbone: str, targets: Sequence[Sequence[tuple[int, int]]]) -> None:
         super().__init__()
         layout = LAYOUTS[backbone]
         self.backbone = ResidualPyramid(layout)
         for unused in ("lateral", "smooth", "extras"):  # they belong to a detector
             delattr(self.backbone, unused)
-        widths = [stage.width for stage in layout.stages]
-        self.projections = nn.ModuleList(
-            nn.Conv2d(width, channels, 1) for width, channels in zip(widths, teacher_channels, strict=True)
-        )
+        widths = dict(zip(STRIDES, (stage.width for stage in layout.stages), strict=True))
+        maps = [(teacher, stride, channels) for teacher, each in enumerate(targets) for stride, channels in each]
+        self.projections = nn.ModuleList(nn.Conv2d(widths[stride], channels, 1) for _, stride, channels in maps)
+        self.levels = {
+            f"stride {stride}" if teacher == 0 else f"stride {stride}, teacher {teacher + 1}": stride
+            for teacher, stride, _ in maps
+        }
 
     def forward(
         self, images: Float[Tensor, "B 3 H W"], teacher_maps: Sequence[Float[Tensor, "B _ _ _"]]
     ) -> dict[str, Tensor]:
-        """Return the loss of each level, by its stride; their sum is the loss."""
-        maps = self.backbone.stages_of(images)
+        """Return the loss of each level, such as `stride 8`; their sum is the loss.
+
+        Args:
+            images: normalised for the backbone.
+            teacher_maps: of all teachers, in the order of `targets`.
+        """
+        maps = dict(zip(STRIDES, self.backbone.stages_of(images), strict=True))
         losses: dict[str, Tensor] = {}
-        for stride, projection, x, wanted in zip(STRIDES, self.projections, maps, teacher_maps, strict=True):
+        for (level, stride), projection, wanted in zip(
+            self.levels.items(), self.projections, teacher_maps, strict=True
+        ):
             standardised = F.batch_norm(wanted.float(), None, None, training=True)  # by this batch's mean and deviation
-            losses[f"stride {stride}"] = F.smooth_l1_loss(projection(x).float(), standardised)
+            losses[level] = F.smooth_l1_loss(projection(maps[stride]).float(), standardised)
         return losses
 
 
 def mixed(
-    images: UInt8[Tensor, "B S S 3"], student: Preprocess, teacher: Preprocess, config: PretrainConfig, step: int
-) -> tuple[Float[Tensor, "B 3 S S"], Float[Tensor, "B 3 S S"]]:
-    """Normalise crops for the student and for the teacher, and mix each crop with another one of the batch.
+    images: UInt8[Tensor, "B S S 3"], preprocesses: Sequence[Preprocess], config: PretrainConfig, step: int
+) -> list[Float[Tensor, "B 3 S S"]]:
+    """Normalise crops for each network, and mix each crop with another one of the batch.
 
-    Partners and shares depend on seed and step alone, and are the same for both.
+    Partners and shares depend on seed and step alone, and are the same for all.
     """
-    own, other = normalise(images, student), normalise(images, teacher)
-    if config.mix:
-        rng = np.random.default_rng((config.seed, step))
-        share = torch.from_numpy(rng.random(len(images), dtype=np.float32)).to(images.device, non_blocking=True)
-        share = share[:, None, None, None]
-        partner = torch.from_numpy(rng.permutation(len(images))).to(images.device, non_blocking=True)
-        own, other = torch.lerp(own[partner], own, share), torch.lerp(other[partner], other, share)
-    return own, other
+    normalised = [normalise(images, each) for each in preprocesses]
+    if not config.mix:
+        return normalised
+    rng = np.random.default_rng((config.seed, step))
+    share = torch.from_numpy(rng.random(len(images), dtype=np.float32)).to(images.device, non_blocking=True)
+    share = share[:, None, None, None]
+    partner = torch.from_numpy(rng.permutation(len(images))).to(images.device, non_blocking=True)
+    return [torch.lerp(each[partner], each, share) for each in normalised]

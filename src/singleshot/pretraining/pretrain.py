@@ -44,7 +44,7 @@ from singleshot.prediction.sources import resolve
 from singleshot.preprocess import Preprocess, to_input
 from singleshot.pretraining.distillation import CROPS, Distillation, PretrainConfig, mixed
 from singleshot.pretraining.probe import Probe, make_probe
-from singleshot.pretraining.teachers import Teacher, TeacherName, load_teacher
+from singleshot.pretraining.teachers import Teacher, TeacherName, load_teachers
 from singleshot.provenance import source_commit
 from singleshot.storage import atomic, files
 from singleshot.storage.lock import FolderLock
@@ -121,7 +121,7 @@ def pretrain(
     Args:
         images: a folder of images; those in subfolders count too.
         out: the weights file to write, for `train --weights`. Log and checkpoints go beside it.
-        teacher: the network to learn from.
+        teacher: the network to learn from, or `both`.
         config: every other choice; None takes the defaults, for 60 minutes.
         teacher_file: the teacher's published file where the extra `pretrain` is not installed.
         checkpoints: how often the run is saved.
@@ -143,12 +143,12 @@ def pretrain(
     if sum(limit is not None for limit in (config.steps, config.epochs, config.minutes)) > 1:
         raise ConfigError("more than one of steps, epochs and minutes", remedy="Give one of them")
     fabric = open_fabric(precision=precision)  # pyright: ignore[reportArgumentType]
-    learnt_from = load_teacher(teacher, teacher_file)
+    teachers = load_teachers(teacher, teacher_file)
     root = Path(images)
     dataset, held_out, images_sha256 = _read(root)
     identity = {
         "config": to_json_dict(config),
-        "teacher": learnt_from.provenance["file_sha256"],
+        "teacher": "+".join(each.provenance["file_sha256"] for each in teachers),
         "images": images_sha256,
         "precision": resolve_precision(precision),  # pyright: ignore[reportArgumentType]
         "device": fabric.device.type,
@@ -165,9 +165,12 @@ def pretrain(
         run.write_config(config)
         torch.manual_seed(config.seed)
         preprocess = Preprocess((config.size, config.size), GREY_RGB, GREY_RGB)
-        network = Distillation(config.backbone, learnt_from.network.channels)
+        network = Distillation(
+            config.backbone, [list(zip(each.strides, each.channels, strict=True)) for each in teachers]
+        )
         network = network.to(fabric.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        learnt_from.network.to(fabric.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        for each in teachers:
+            each.network.to(fabric.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         loader = Loader(
             dataset,
             TrainDetection(preprocess, CROPS),
@@ -184,13 +187,14 @@ def pretrain(
             ),
         )
         with closing(loader), memory_errors():
-            probe = _probe(dataset, held_out, learnt_from, preprocess)
+            probe = _probe(dataset, held_out, teachers[0], preprocess)
             if on_start is not None:
                 on_start(f"{len(dataset)} images to learn from, {len(held_out)} kept for the probe")
-                on_start(f"teacher: {learnt_from.provenance['title']} ({learnt_from.provenance['licence']})")
+                for each in teachers:
+                    on_start(f"teacher: {each.provenance['title']} ({each.provenance['licence']})")
             ema, progress = _fit(
                 network,
-                learnt_from,
+                teachers,
                 loader,
                 config=config,
                 preprocess=preprocess,
@@ -206,9 +210,9 @@ def pretrain(
             "made_by": "singleshot pretrain",
             "command": command_for_others(),
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "title": f"{config.backbone}, distilled from {learnt_from.provenance['title']}",
-            "licence": learnt_from.provenance["licence"],
-            "teachers": [learnt_from.provenance],
+            "title": f"{config.backbone}, distilled from {' and '.join(each.provenance['title'] for each in teachers)}",
+            "licence": " and ".join(dict.fromkeys(each.provenance["licence"] for each in teachers)),
+            "teachers": [each.provenance for each in teachers],
             "images": len(dataset),
             "images_sha256": images_sha256,
             "steps": progress.step,
@@ -335,7 +339,7 @@ class _RunFolder:
 
 def _fit(
     network: Distillation,
-    teacher: Teacher,
+    teachers: Sequence[Teacher],
     loader: Loader[Any],
     *,
     config: PretrainConfig,
@@ -359,6 +363,7 @@ def _fit(
     clock, signals = _Clock(config, progress), StopSignals(launched=False)
     shown: dict[str, float] = {}
     show_every = SHOW_EVERY.get(fabric.device.type, 1)
+    preprocesses = [preprocess, *(each.preprocess for each in teachers)]
     network.train()
 
     def save() -> None:
@@ -375,16 +380,12 @@ def _fit(
                 done = 0.0 if total is None else progress.step / total
                 lr = config.lr * factor(schedule, step=progress.step, epoch=progress.epoch, progress=done)
                 set_learning_rate(optimizer, lr)
-                student_images, teacher_images = mixed(
-                    batch.images.to(fabric.device, non_blocking=True),
-                    preprocess,
-                    teacher.preprocess,
-                    config,
-                    progress.step,
-                )
+                crops = batch.images.to(fabric.device, non_blocking=True)
+                student_images, *teacher_images = mixed(crops, preprocesses, config, progress.step)
                 with fabric.autocast():
                     with torch.no_grad():
-                        teacher_maps = teacher.network(teacher_images)
+                        pairs = zip(teachers, teacher_images, strict=True)
+                        teacher_maps = [each for teacher, seen in pairs for each in teacher.maps(seen)]
                     losses = network(student_images, teacher_maps)
                 optimizer.zero_grad(set_to_none=True)
                 torch.stack(list(losses.values())).sum().backward()

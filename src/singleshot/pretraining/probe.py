@@ -60,7 +60,7 @@ def make_probe(images: UInt8[Tensor, "N S S 3"], fitted: int, teacher: Teacher, 
     """Return a probe for these images, with the teacher's scores of them; see `Probe`."""
     device = next(teacher.network.parameters()).device
     scores = [
-        teacher.network.logits(teacher.network(normalise(chunk.to(device), teacher.preprocess))[-1]).float().cpu()
+        teacher.network.logits(normalise(chunk.to(device), teacher.preprocess)).float().cpu()
         for chunk in images.split(CHUNK)
     ]
     return Probe(images, torch.cat(scores), fitted, preprocess)

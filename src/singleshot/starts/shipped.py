@@ -17,7 +17,12 @@ def find(name: str) -> Path | None:
     >>> find("everyday").name, find("yesterday")
     ('everyday.safetensors', None)
     """
-    return Path(__file__).with_name(FILES[name]) if name in FILES else None
+    return path_of(name) if name in FILES else None
+
+
+def path_of(name: str) -> Path:
+    """Return the shipped file of that name. Raises KeyError where there is none."""
+    return Path(__file__).with_name(FILES[name])
 
 
 def real_images() -> tuple[Path, ...]:
