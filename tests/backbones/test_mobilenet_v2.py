@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from singleshot.backbones.blank import without_memory
 from singleshot.backbones.mobilenet_v2 import MobileNetV2Pyramid, SameConvolution
@@ -26,6 +27,17 @@ def test_the_published_detector_has_19_10_5_3_2_1_cells_and_its_number_of_parame
         network = MobileNetV2Pyramid()
     assert network.halvings is not None and [-(-300 // 2**count) for count in network.halvings] == [19, 10, 5, 3, 2, 1]
     assert len(network.blocks) == 17 and len(network.blocks_by_depth()) == 19
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 8])
+@pytest.mark.parametrize(("kernel", "stride"), [(1, 1), (3, 1), (3, 2), (5, 2)])
+def test_padding_that_the_convolution_adds_is_that_of_a_padded_map(kernel: int, stride: int, size: int) -> None:
+    torch.manual_seed(0)
+    convolution, features = SameConvolution(4, 4, kernel, stride, groups=4), torch.randn(2, 4, size, 5)
+    high, wide = (max((-(-each // stride) - 1) * stride + kernel - each, 0) for each in (size, 5))
+    padded = F.pad(features, (wide // 2, wide - wide // 2, high // 2, high - high // 2))
+    wanted = F.conv2d(padded, convolution.weight, convolution.bias, stride, groups=4)
+    torch.testing.assert_close(convolution(features), wanted, rtol=0, atol=1e-6)
 
 
 def test_same_padding_adds_the_odd_cell_at_the_bottom_and_at_the_right() -> None:

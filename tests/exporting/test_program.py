@@ -183,6 +183,27 @@ def test_the_loop_is_greedy_suppression(nms_iou: float):
         assert np.array_equal(np.flatnonzero(kept[row]), np.sort(nms(boxes[row], scores[row], nms_iou)))
 
 
+@pytest.mark.parametrize("counts", [(0, 0), (1, 0), (31, 33), (32, 5), (65, 200), (96, 0)])
+def test_the_loop_is_greedy_wherever_a_block_ends(counts: tuple[int, int]):
+    rng = np.random.default_rng(2)
+    corner, size = rng.random((2, 200, 2)), rng.random((2, 200, 2)) * 0.5
+    boxes = np.concatenate([corner, corner + size], axis=2).astype(np.float32)
+    scores = -np.sort(-rng.random((2, 200))).astype(np.float32) + 0.01
+    for row, count in enumerate(counts):
+        scores[row, count:] = 0
+    kept = loop(torch.from_numpy(boxes), torch.from_numpy(scores), 0.3).numpy()
+    for row, count in enumerate(counts):
+        wanted = np.sort(nms(boxes[row, :count], scores[row, :count], 0.3))
+        assert np.array_equal(np.flatnonzero(kept[row]), wanted)
+
+
+def test_a_long_chain_of_overlapping_candidates_is_settled_one_by_one():
+    left = torch.arange(100.0) * 0.5  # each overlaps its two neighbours by a third, so every second one stays
+    boxes = torch.stack([left, torch.zeros(100), left + 1, torch.ones(100)], dim=1)[None]
+    kept = loop(boxes, torch.linspace(1, 0.1, 100)[None], 0.3)
+    assert kept[0].tolist() == [index % 2 == 0 for index in range(100)]
+
+
 def test_an_overlap_of_exactly_the_threshold_is_kept_and_absent_rows_suppress_nothing():
     boxes = torch.tensor([[[0.0, 0, 2, 1], [1.0, 0, 3, 1], [0.0, 0, 2, 1]]])  # the first two share 1 of 3
     assert loop(boxes, torch.tensor([[0.9, 0.8, 0.0]]), 1 / 3).tolist() == [[True, True, False]]

@@ -148,13 +148,17 @@ class SameConvolution(Convolution):
     convolution of an even map looks at other cells than one with PyTorch's symmetric padding does.
     """
 
-    def forward(self, input: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
-        """Convolve the padded map."""
+    def _conv_forward(
+        self, input: Float[Tensor, "B C H W"], weight: Tensor, bias: Tensor | None
+    ) -> Float[Tensor, "B D h w"]:
+        """Convolve the padded map. Symmetric padding is left to the convolution, which saves a copy of the map."""
         (kernel, _), (stride, _) = self.kernel_size, self.stride
         high, wide = (max((-(-size // stride) - 1) * stride + kernel - size, 0) for size in input.shape[2:])
-        if high or wide:
-            input = F.pad(input, (wide // 2, wide - wide // 2, high // 2, high - high // 2))
-        return super().forward(input)
+        if high % 2 == 0 and wide % 2 == 0:
+            padding = (high // 2, wide // 2)
+        else:
+            input, padding = F.pad(input, (wide // 2, wide - wide // 2, high // 2, high - high // 2)), 0
+        return F.conv2d(input, weight, bias, self.stride, padding, self.dilation, self.groups)
 
 
 class _Unit(nn.Sequential):

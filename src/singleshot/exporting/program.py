@@ -5,14 +5,14 @@ in training, and most bugs of deployed models are there. So the exported graph c
 in the same order as `preprocess` and `detection.postprocess`, and a runtime needs nothing but the file.
 
 Resize. Runtimes have resize operators, but they differ in where the centre of a pixel is and in what happens at the
-edge, and most convert the whole image to floating point first. Here rows and columns are gathered at computed
-positions, two of each, and interpolated. That is the same arithmetic in every runtime, reads only the pixels that
+edge, and most convert the whole image to floating point first. Here pixels are gathered at computed positions, four
+for each cell, and interpolated. That is the same arithmetic in every runtime, reads only the pixels that
 count, and lets one graph stretch an image (`warp`) or keep its aspect ratio (`letterbox`).
 
-NMS. torch programs have no operator for it: `loop` processes the candidates by rank, all classes at once, and stops
-after the longest class. That is exact greedy NMS, without a matrix of all overlaps, which would cost a hundred times
-more where few candidates remain. ONNX has NonMaxSuppression, which other runtimes optimise: `nms_placeholder` marks its
-place during tracing, and `onnx` inserts the operator. Both take sorted candidates and set dropped scores to 0.
+NMS. torch programs have no operator for it: `loop` processes the candidates in blocks by rank, all classes at once, and
+stops after the longest class. That is exact greedy NMS, without a matrix of all overlaps. ONNX has NonMaxSuppression,
+which other runtimes optimise: `nms_placeholder` marks its place during tracing, and `onnx` inserts the operator. Both
+take sorted candidates and set dropped scores to 0.
 
 Batch normalisation is folded into the preceding convolution (`folded`), which is the same function in evaluation.
 ONNX Runtime and OpenVINO would do so when they load a graph, but torch does not, and running variances lose precision
@@ -22,7 +22,7 @@ in float16. It is done once, in float32, before anything else.
 from __future__ import annotations
 
 import copy
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -216,9 +216,11 @@ def to_input(images: Tensor, preprocess: Preprocess, frame: Frame) -> Tensor:
     across = positions(wide, frame.width, frame.inner_width)
     right = (across.share * ONE).round()[:, None]
     below = (down.share * ONE).round()[:, None, None]
-    mixed = []
-    for rows in (images.index_select(1, down.low), images.index_select(1, down.high)):
-        one, other = (rows.index_select(2, columns).float() for columns in (across.low, across.high))
+    flat, mixed = images.reshape(images.shape[0], -1, 3), []
+    for rows in (down.low, down.high):
+        starts = rows[:, None] * frame.width
+        places = ((starts + columns).reshape(-1) for columns in (across.low, across.high))
+        one, other = (flat.index_select(1, each).reshape(-1, high, wide, 3).float() for each in places)
         mixed.append(((one * (ONE - right) + other * right) / 16).floor())  # in units of 1/128 of a grey level
     upper, lower = mixed
     parts = (upper * (ONE - below) / 65536).floor() + (lower * below / 65536).floor()
@@ -328,31 +330,65 @@ class OperatorSuppression:
         return nms_placeholder(boxes_xyxy, scores, nms_iou)
 
 
+BLOCK = 32
+"""Candidates that `loop` settles together."""
+
+
 def loop(boxes_xyxy: Tensor, scores: Tensor, nms_iou: float) -> Tensor:
-    """Return which of N rows of M sorted candidates NMS keeps, (N, M) bool, by a loop that torch can export."""
-    x1, y1, x2, y2 = (edge.contiguous() for edge in boxes_xyxy.unbind(-1))
-    areas = (x2 - x1) * (y2 - y1)
+    """Return which of N rows of M sorted candidates NMS keeps, (N, M) bool, by loops that torch can export.
+
+    Candidates are taken in blocks by rank, of all rows at once, up to the end of the longest row. Within a block the
+    rule "kept if no kept one before it overlaps it" is applied to all of them until nothing changes. The first one is
+    right from the start, then those that depend on it alone, and so on: the result is that of one after the other.
+    Mostly that takes three or four rounds. What a block keeps then drops candidates of later blocks. So no more than N
+    rows of BLOCK × M overlaps are in memory.
+    """
+    columns = scores.shape[1]
+    block = min(BLOCK, columns)
     longest = (scores > 0).sum(-1).max()
-
+    # Work on the columns that are in use; torch must be told that their number is within bounds.
+    used = cast(int, longest.clamp(min=block).item())
+    torch._check(used >= block)
+    torch._check(used <= columns)
+    alive = scores.narrow(1, 0, used) > 0
+    x1, y1, x2, y2 = (edge.contiguous() for edge in boxes_xyxy.narrow(1, 0, used).unbind(-1))
+    areas = (x2 - x1) * (y2 - y1)
     edges = torch.stack([x1, y1, x2, y2, areas])
-    order = torch.arange(x1.shape[1])
+    order = torch.arange(columns).narrow(0, 0, used)
+    last = longest.clamp(min=block) - block
 
-    def unfinished(rank: Tensor, alive: Tensor, *rest: Tensor) -> Tensor:
-        return rank < rest[-1]
+    def unfinished(start: Tensor, alive: Tensor, *rest: Tensor) -> Tensor:
+        return start < rest[-1]
 
-    def step(rank: Tensor, alive: Tensor, *rest: Tensor) -> tuple[Tensor, Tensor]:
-        left, top, right, bottom, area, every, ranks, _ = rest
-        at = rank.reshape(1)
-        my_left, my_top, my_right, my_bottom, my_area = every.index_select(2, at).unbind(0)
-        width = (torch.minimum(right, my_right) - torch.maximum(left, my_left)).clamp(min=0)
-        height = (torch.minimum(bottom, my_bottom) - torch.maximum(top, my_top)).clamp(min=0)
+    def step(start: Tensor, alive: Tensor, *rest: Tensor) -> tuple[Tensor, Tensor]:
+        left, top, right, bottom, area, every, ranks, last_start, _ = rest
+        # The last block may begin earlier, to be a whole one: what is settled stays so.
+        mine = ranks.narrow(0, 0, block) + torch.minimum(start, last_start)
+        my_left, my_top, my_right, my_bottom, my_area = every.index_select(2, mine)[..., None].unbind(0)
+        width = (torch.minimum(right[:, None], my_right) - torch.maximum(left[:, None], my_left)).clamp(min=0)
+        height = (torch.minimum(bottom[:, None], my_bottom) - torch.maximum(top[:, None], my_top)).clamp(min=0)
         common = width * height
-        hit = (common > nms_iou * (area + my_area - common)) & (ranks > rank)
-        return rank + 1, alive & ~(hit & alive.index_select(1, at))
+        hit = (common > nms_iou * (area[:, None] + my_area - common)) & (ranks > mine[:, None])
+        hits = hit.float()
+        start_block = alive.index_select(1, mine)
 
-    start = (torch.zeros((), dtype=torch.int64), scores > 0)
-    constant = (x1, y1, x2, y2, areas, edges, order, longest)
-    return torch.ops.higher_order.while_loop(unfinished, step, start, constant)[1]
+        def changing(kept: Tensor, before: Tensor, *rest: Tensor) -> Tensor:
+            return (kept != before).any()
+
+        def again(kept: Tensor, before: Tensor, *rest: Tensor) -> tuple[Tensor, Tensor]:
+            candidates, inner = rest
+            return candidates & (torch.bmm(kept.float()[:, None], inner)[:, 0] == 0), kept.clone()
+
+        guesses = (start_block.clone(), torch.logical_not(start_block))
+        inner = hits.index_select(2, mine)
+        kept = torch.ops.higher_order.while_loop(changing, again, guesses, (start_block, inner))[0]
+        dropped = torch.bmm(kept.float()[:, None], hits)[:, 0] > 0
+        return start + block, alive & ~dropped
+
+    constant = (x1, y1, x2, y2, areas, edges, order, last, longest)
+    begin = (torch.zeros((), dtype=torch.int64), alive)
+    kept = torch.ops.higher_order.while_loop(unfinished, step, begin, constant)[1]
+    return torch.cat([kept, torch.zeros(scores.shape[0], columns - used, dtype=torch.bool)], dim=1)
 
 
 @torch.library.custom_op(

@@ -104,18 +104,19 @@ def _open_compiled(path: Path, record: ExportRecord, device: torch.device | None
 COMPILED = "/data/aotinductor/"
 MOST_BYTES, MOST_TEXT = 8 << 30, 256 << 20
 _NAMES = """
-    __and__.Tensor __or__.Tensor _assert_tensor_metadata.default abs.default adaptive_avg_pool2d.default add.Tensor
-    arange.default argmax.default avg_pool2d.default bitwise_and.Scalar bitwise_not.default cat.default
-    clamp.default clone.default concatenate.default contiguous.default conv2d.default conv_transpose2d.input
-    detach_.default div.Tensor div.Tensor_mode dropout.default eq.Scalar eq.Tensor exp.default expand.default
-    flip.default floor.default gather.default ge.Tensor gt.Scalar gt.Tensor hardsigmoid_.default hardswish_.default
-    hardtanh_.default index.Tensor index_select.default lift_fresh_copy.default lt.Scalar lt.Tensor max.default
-    max_pool2d.default maximum.default minimum.default mul.Tensor pad.default permute.default reciprocal.default
+    __and__.Tensor __or__.Tensor _assert_scalar.default _assert_tensor_metadata.default abs.default
+    adaptive_avg_pool2d.default add.Tensor any.default arange.default argmax.default avg_pool2d.default
+    bitwise_and.Scalar bitwise_not.default bmm.default cat.default clamp.default clone.default concatenate.default
+    contiguous.default conv2d.default conv_transpose2d.input detach_.default div.Tensor div.Tensor_mode
+    dropout.default eq.Scalar eq.Tensor exp.default expand.default flip.default floor.default gather.default ge.Tensor
+    gt.Scalar gt.Tensor hardsigmoid_.default hardswish_.default hardtanh_.default index.Tensor index_select.default
+    item.default lift_fresh_copy.default logical_not.default lt.Scalar lt.Tensor max.default max_pool2d.default
+    maximum.default minimum.default mul.Tensor narrow.default ne.Tensor pad.default permute.default reciprocal.default
     relu.default relu_.default remainder.Scalar repeat.default reshape.default round.default rsub.Scalar
-    scalar_tensor.default sigmoid.default slice.Tensor softmax.int sqrt.default square.default stack.default
-    sub.Tensor sum.dim_IntList sym_size.int to.device to.dtype topk.default transpose.int unbind.int
-    unsqueeze.default upsample_bilinear2d.vec upsample_nearest2d.vec view.dtype where.ScalarOther where.ScalarSelf
-    where.self zeros.default
+    scalar_tensor.default select.int sigmoid.default slice.Tensor softmax.int sqrt.default square.default stack.default
+    sub.Tensor sum.dim_IntList sym_size.int to.device to.dtype topk.default transpose.int unbind.int unsqueeze.default
+    upsample_bilinear2d.vec upsample_nearest2d.vec view.dtype where.ScalarOther where.ScalarSelf where.self
+    zeros.default
 """
 OPERATORS = frozenset(_NAMES.split())
 """The torch operators that our exports consist of."""
@@ -123,7 +124,7 @@ ARITHMETIC = frozenset(("add", "sub", "mul", "floordiv", "mod", "neg", "eq", "ne
 """Functions of Python's `operator` that may compute sizes. Powers are excluded: they may take for ever."""
 EXPRESSION = re.compile(
     r"(Symbol\('\w+'(, (positive|integer|nonnegative)=True)*\)|Integer\(-?\d+\)"
-    r"|(Add|Mul|Max|Min|FloorDiv|Mod|CeilDiv)|[-\d, ()]|oo|True|False)*"
+    r"|(Add|Mul|Max|Min|FloorDiv|Mod|CeilDiv|GreaterThan|LessThan)|[-\d, ()]|oo|True|False)*"
 )
 INERT = re.compile(
     r"(data/(weights|constants)/(weight|tensor)_\d+|data/(weights|constants)/model_(weights|constants)_config\.json"
