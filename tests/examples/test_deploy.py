@@ -42,6 +42,14 @@ def assert_same(rows: list[list[str]], wanted: Detections, box_px: float = 0.5, 
     assert alike.any(axis=0).mean() >= 0.97 and alike.any(axis=1).mean() >= 0.97
 
 
+@pytest.mark.parametrize("name", ["onnx", "openvino", "pt2"])
+def test_an_example_without_its_two_files_says_how_it_is_called(name: str):
+    command = [sys.executable, str(EXAMPLES / f"{name}_detect.py"), "model"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and f"`python {name}_detect.py best." in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("fit", ["warp", "letterbox"])
 def test_ncnn(tmp_path: Path, fit: str):
     pytest.importorskip("ncnn", reason="needs the extra ncnn")
