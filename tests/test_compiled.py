@@ -27,6 +27,19 @@ def test_a_kernel_equals_its_python_also_for_empty_input():
         assert kernel(values) == total(values)
 
 
+def test_a_kernel_is_loaded_at_its_first_call_and_can_be_run_uncompiled_before():
+    kernel = compiled(total)
+    assert kernel.py_func(np.array([1.5, 2.5])) == 4.0 and not kernel.is_loaded
+    assert kernel(np.array([1.5, 2.5])) == 4.0 and kernel.is_loaded
+
+
+def test_importing_a_module_with_kernels_does_not_import_numba():
+    code = (
+        "import sys, singleshot.detection.postprocess, singleshot.data.augment.resample; print('numba' in sys.modules)"
+    )
+    assert run_python(code, Path.cwd()).stdout.strip() == "False"
+
+
 def test_a_wrapper_that_numba_cannot_compile_is_taken_off():
     @functools.wraps(total)
     def checked(*arguments, **options):

@@ -16,24 +16,24 @@ import inspect
 import logging
 import os
 import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import FunctionType
 from typing import Any, TypeVar
 
-import numba
 import numpy as np
-from numba.core import config
 
 from singleshot.errors import ConfigError
 from singleshot.storage import cache
 
 log = logging.getLogger(__name__)
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
+_LOCK = threading.RLock()
 
 
 def compiled(function: Kernel) -> Kernel:
-    """Compile a function to machine code at its first call. Raises what numba raises on code it cannot type.
+    """Compile a function to machine code at its first call. Raises then what numba raises on code it cannot type.
 
     The machine code is cached in NUMBA_CACHE_DIR, else beside the source, else in the cache folder
     (`storage.cache.cache_folder`). Where none of them is writable, every process compiles for itself, and one warning
@@ -42,17 +42,59 @@ def compiled(function: Kernel) -> Kernel:
     A checker of annotations may have wrapped the function on import, as our tests do; numba cannot compile the
     wrapper, so it is removed first.
     """
-    plain = inspect.unwrap(function)
-    folder = cache_folder(Path(plain.__code__.co_filename).parent)
-    if folder is None:
-        return numba.njit(nogil=True)(plain)  # pyright: ignore[reportReturnType]
-    # numba reads this setting only while it decorates; kernels of other packages keep their folder.
-    before = config.CACHE_DIR  # pyright: ignore[reportAttributeAccessIssue]
-    config.CACHE_DIR = str(folder / f"kernels-{_hash_of(plain)[:16]}")  # pyright: ignore[reportAttributeAccessIssue]
-    try:
-        return numba.njit(cache=True, nogil=True)(plain)  # pyright: ignore[reportReturnType]
-    finally:
-        config.CACHE_DIR = before  # pyright: ignore[reportAttributeAccessIssue]
+    return _Kernel(inspect.unwrap(function))  # pyright: ignore[reportReturnType]
+
+
+class _Kernel:
+    """A function that is compiled when it is first called.
+
+    Not before, because importing numba takes a fifth of a second, and the first prediction of a light detector, most
+    commands and `--help` call no kernel.
+
+    Args:
+        function: what to compile. It stays callable as `py_func`, uncompiled.
+    """
+
+    def __init__(self, function: FunctionType) -> None:
+        functools.update_wrapper(self, function)
+        self.py_func = function
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.dispatcher(*arguments)
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether this process has called it, so that the next call costs nothing more."""
+        return "dispatcher" in self.__dict__
+
+    @functools.cached_property
+    def dispatcher(self) -> Any:
+        """Numba's function, which compiles for each combination of argument types or finds it in the cache."""
+        import numba
+        from numba.core import config
+
+        with _LOCK:  # one setting of numba's is changed for a moment
+            plain = _with_compiled_callees(self.py_func)
+            folder = cache_folder(Path(plain.__code__.co_filename).parent)
+            if folder is None:
+                return numba.njit(nogil=True)(plain)
+            # numba reads this setting only while it decorates; kernels of other packages keep their folder.
+            before = config.CACHE_DIR  # pyright: ignore[reportAttributeAccessIssue]
+            config.CACHE_DIR = str(folder / f"kernels-{_hash_of(self.py_func)[:16]}")  # pyright: ignore[reportAttributeAccessIssue]
+            try:
+                return numba.njit(cache=True, nogil=True)(plain)
+            finally:
+                config.CACHE_DIR = before  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _with_compiled_callees(function: FunctionType) -> FunctionType:
+    """Return the function with numba's functions in place of the kernels that it calls, since numba knows no other."""
+    values = {name: function.__globals__.get(name) for name in function.__code__.co_names}
+    callees = {name: value.dispatcher for name, value in values.items() if isinstance(value, _Kernel)}
+    if not callees:
+        return function
+    names = {**function.__globals__, **callees}
+    return FunctionType(function.__code__, names, function.__name__, function.__defaults__, function.__closure__)
 
 
 @functools.cache

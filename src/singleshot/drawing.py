@@ -100,7 +100,7 @@ def draw_boxes(
     if labelled:
         chips = [_chip(_shortened(labels[index]), colour_tuples[index], font_size) for index in labelled]
         # Loading the compiled loop takes 0.4 s of a first prediction; Python places a few labels in a millisecond.
-        few = len(chips) <= FEW_LABELS and not _places.signatures  # pyright: ignore[reportFunctionMemberAccess]
+        few = len(chips) <= FEW_LABELS and not _places.is_loaded  # pyright: ignore[reportFunctionMemberAccess]
         place = _places.py_func if few else _places  # pyright: ignore[reportFunctionMemberAccess]
         places = place(pixels[labelled], np.array([chip.shape[:2] for chip in chips]), height, width).tolist()
         for chip, (x1, y1, x2, y2) in zip(reversed(chips), reversed(places), strict=True):
